@@ -1,0 +1,253 @@
+"""The one configuration tree: typed, validated, YAML in and YAML out.
+
+Reading a recipe imports no torch, so that ``--help`` and a misspelt key answer at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from potstill.errors import UserError
+
+
+class _Node(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class TeacherConfig(_Node):
+    """One teacher: where it comes from and how much it counts."""
+
+    source: str = Field(description="hub id, folder, or 'embedded'")
+    name: str | None = Field(None, description="name in reports; default: the last part of the source")
+    weight: float = Field(1.0, gt=0)
+    revision: str | None = Field(None, description="branch, tag or commit of a hub id")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="precision of the teacher's weights")
+
+
+class StudentConfig(_Node):
+    """Shape of the student and where its first weights come from."""
+
+    family: str | None = Field(None, description="default: the teacher's own family")
+    start: Literal["random", "teacher"] = Field("random", description="fresh weights, or embeddings, heads and layers")
+    preset: str | None = Field(None, description="a named size, such as 3x384")
+    overrides: dict[str, Any] = Field(default_factory=dict, description="keys of the family's own config")
+
+
+class DataConfig(_Node):
+    """Which series, cut how. Lengths are in steps of the series."""
+
+    paths: list[str] = Field(default_factory=list)
+    target: list[str] | None = Field(None, description="columns to forecast; default: every numeric column")
+    exclude: list[str] = Field(default_factory=list, description="file names (without ending) to leave out")
+    max_files: int | None = Field(None, ge=1)
+    split: str = Field("8:1:1", description="fractions a:b:c, 'ett', 'suite', 'by-file' or two dates 'D1,D2'")
+    context_length: int = Field(720, ge=1)
+    prediction_length: int = Field(96, ge=1)
+    stride: int = Field(1, ge=1)
+    missing: Literal["keep", "impute", "drop"] = Field("keep", description="what becomes of missing values")
+    balance: float = Field(
+        1.0, ge=0, le=1, description="a data set is drawn in proportion to its windows to this power (1: every window once)"
+    )
+    synthetic: float = Field(0.0, ge=0, le=1, description="share of training windows drawn from generators")
+    augmented: float = Field(0.0, ge=0, le=1, description="share of training windows that mix or warp real series")
+    train_windows: int | None = Field(None, ge=1, description="use only this many real training windows (scarce data)")
+
+    @model_validator(mode="after")
+    def _shares(self) -> DataConfig:
+        if self.synthetic + self.augmented > 1:
+            raise ValueError("data.synthetic + data.augmented must not exceed 1")
+        return self
+
+
+class ObjectiveConfig(_Node):
+    """Total = alpha · soft + (1 − alpha) · hard, plus extra terms by name."""
+
+    alpha: float = Field(0.8, ge=0, le=1, description="1: the teacher alone, 0: the truth alone")
+    soft: str = Field("quantile_match", description="term that compares with the teacher")
+    hard: str = Field("pinball", description="term that compares with the truth")
+    terms: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="more terms: name → {weight, …the term's own options}"
+    )
+
+
+class TrainingConfig(_Node):
+    """The optimiser and the schedule; names as in transformers.TrainingArguments."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(64, ge=1)
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int | None = Field(None, ge=1, description="overrides epochs")
+    max_minutes: float | None = Field(None, gt=0, description="stop at the first evaluation after this long")
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
+    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr"] = "cosine"
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    accumulate: int = Field(1, ge=1, description="batches per optimiser step")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    seed: int = 0
+    device: Literal["cpu", "cuda"] | None = Field(None, description="default: cuda where there is one")
+    eval_steps: int | None = Field(None, ge=1, description="default: a tenth of the run")
+    eval_windows: int = Field(512, ge=1, description="validation windows per evaluation")
+    patience: int | None = Field(None, ge=1, description="evaluations without improvement before stopping")
+    report_to: list[str] = Field(default_factory=list, description="tensorboard, wandb, trackio, mlflow …")
+    random_horizon: bool = Field(False, description="vary the horizon from batch to batch, whole patches")
+
+
+class EvaluationConfig(_Node):
+    """What the finished run is measured on."""
+
+    split: Literal["validation", "test"] = "test"
+    stride: int | None = Field(None, ge=1, description="default: 5 (never a divisor of common seasons), wider when large")
+    max_windows: int = Field(2000, ge=1, description="per data set")
+    baselines: list[str] = Field(default_factory=lambda: ["seasonal_naive", "ridge", "auto_theta"])
+
+
+class Recipe(_Node):
+    """A whole run. ``Recipe.read(path)`` and ``recipe.write(path)`` are inverse."""
+
+    task: Literal["forecast", "language"] = "forecast"
+    teacher: list[TeacherConfig] = Field(default_factory=list)
+    student: StudentConfig = Field(default_factory=StudentConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    objective: ObjectiveConfig = Field(default_factory=ObjectiveConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    imports: list[str] = Field(default_factory=list, description="Python files that define terms of your own")
+    labels: str | None = Field(None, description="a label store made by `potstill label`; default: the teacher, live")
+    control: bool = Field(False, description="also train a twin without the teacher for the same time")
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return parse_teachers(value)
+
+    @field_validator("student", mode="before")
+    @classmethod
+    def _short_student(cls, value: Any) -> Any:
+        return parse_student(value) if isinstance(value, str) else value
+
+    @classmethod
+    def read(cls, path: str | Path | None, overrides: dict[str, Any] | None = None) -> Recipe:
+        """Read a YAML file (or start from the defaults) and lay ``{"dotted.key": value}`` overrides over it.
+
+        Raises
+        ------
+        UserError
+            Naming the file, the key and what was expected.
+        """
+        tree: dict[str, Any] = {}
+        if path is not None:
+            tree = _read_yaml(Path(path))
+        for key, value in (overrides or {}).items():
+            _set(tree, key.split("."), value)
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            raise UserError(_sentence(error, path)) from None
+
+    def write(self, path: str | Path) -> None:
+        """Write the resolved recipe as YAML; reading it back gives an equal recipe."""
+        Path(path).write_text(self.to_yaml(), encoding="utf-8")
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML text."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def parse_teachers(value: Any) -> list[Any]:
+    """``[NAME=]ID_OR_FOLDER[:WEIGHT]`` strings, mappings, or a list of either, as a list of mappings."""
+    if value is None:
+        return []
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return [_parse_teacher(item) if isinstance(item, str) else item for item in items]
+
+
+def _parse_teacher(text: str) -> dict[str, Any]:
+    name, separator, rest = text.partition("=")
+    name, rest = (name, rest) if separator and "/" not in name else (None, text)
+    source, separator, weight = rest.rpartition(":")
+    try:
+        parsed = {"source": source, "weight": float(weight)} if separator else {"source": rest}
+    except ValueError:
+        parsed = {"source": rest}
+    return {**parsed, "name": name} if name else parsed
+
+
+def parse_student(text: str) -> dict[str, Any]:
+    """``FAMILY[:key=value,…]`` or ``key=value,…`` (the teacher's own family) as a mapping."""
+    head, separator, tail = text.partition(":")
+    if not separator and "=" in text:
+        head, tail = "", text
+    overrides: dict[str, Any] = {}
+    for pair in filter(None, tail.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"--student: {pair!r} is no key=value pair; write for example num_layers=3,d_model=384.")
+        overrides[key.strip()] = yaml.safe_load(value)
+    parsed: dict[str, Any] = {"overrides": overrides}
+    for key in ("start", "preset"):
+        if key in overrides:
+            parsed[key] = overrides.pop(key)
+    if head.strip():
+        parsed["family"] = head.strip()
+    return parsed
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe; give the path of a YAML file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error}); a recipe is a YAML file.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{place}: not valid YAML; mend the line or start from a file in recipes/.") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: expected keys such as teacher, data, training at the top; found a {type(tree).__name__}.")
+    return tree
+
+
+def _set(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        node = tree.setdefault(key, {})
+        if isinstance(node, str) and key == "student":
+            node = tree[key] = parse_student(node)
+        if not isinstance(node, dict):
+            raise UserError(f"--set {'.'.join(keys)}: {key!r} holds a plain value and has no keys below it.")
+        tree = node
+    tree[keys[-1]] = value
+
+
+def _sentence(error: ValidationError, path: str | Path | None) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "recipe"
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"][:-1])
+        what = f"no such key{'; known: ' + ', '.join(known) if known else ''}"
+    elif not isinstance(first["input"], dict):
+        what += f" (given: {first['input']!r})"
+    more = f" ({len(error.errors()) - 1} more problem(s) follow.)" if len(error.errors()) > 1 else ""
+    return f"{path or 'options'}: {where}: {what}.{more}"
+
+
+def _known_keys(parts: tuple[Any, ...]) -> list[str]:
+    node: Any = Recipe
+    for part in parts:
+        if isinstance(part, int):
+            continue
+        annotation = node.model_fields[part].annotation if part in node.model_fields else None
+        inner = getattr(annotation, "__args__", (annotation,))
+        node = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        if node is None:
+            return []
+    return list(node.model_fields)

@@ -1,0 +1,87 @@
+"""Run folders and atomic writes: what is on disk is always the last good one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import UserError
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write beside ``path``, flush to disk, rename over it: a kill or a full disk leaves the old file whole."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, tree: Any) -> None:
+    """Write JSON atomically; NaN and infinity become null, so that every parser reads it."""
+    write_atomically(path, json.dumps(_finite(tree), indent=1, ensure_ascii=False) + "\n")
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` write a folder aside, then put it in the place of ``path`` by renaming."""
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        aside.chmod(0o755)
+        fill(aside)
+        _sync(aside)
+        old = path.with_name(f".{path.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        aside.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def open_run(output: str | Path, resume: bool) -> Path:
+    """Make the run's folder; one that holds a run already is an error unless it is resumed."""
+    run = Path(output)
+    if run.is_file():
+        raise UserError(f"{run}: is a file; --output needs a folder that does not exist yet.")
+    if resume and not (run / "recipe.yaml").exists():
+        raise UserError(f"{run}: holds no run to resume (no recipe.yaml); start it without --resume.")
+    if not resume and run.exists() and any(run.iterdir()):
+        raise UserError(f"{run}: exists already; continue it with --resume or choose another --output.")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{run}: the folder cannot be made ({error.strerror}); choose another --output.") from None
+    return run
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+
+
+def _finite(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {str(k): _finite(v) for k, v in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_finite(v) for v in tree]
+    if hasattr(tree, "item") and getattr(tree, "size", 1) == 1:
+        tree = tree.item()
+    if isinstance(tree, float) and (tree != tree or tree in (float("inf"), float("-inf"))):
+        return None
+    return tree

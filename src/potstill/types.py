@@ -1,0 +1,141 @@
+"""The nouns every part of the house shares: Windows, Forecast, Output. Imports nothing of Potstill's.
+
+Shapes: B windows, C context steps, H horizon steps, Q quantile levels, L layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Forecast:
+    """What any forecaster returns: quantiles of each window's future.
+
+    Attributes
+    ----------
+    levels
+        ``[Q]`` float32, ascending, in (0, 1).
+    values
+        ``[B, Q, H]`` quantiles in the context's scale: ``(x - loc) / scale``, and the arcsinh of that where
+        ``arcsinh`` is set. fp32 when computed, fp16 in stores.
+    loc, scale
+        ``[B, 1]`` float64, so that a level of 48,000 with a spread of 3 survives.
+    arcsinh
+        Whether ``values`` went through arcsinh after scaling (Chronos-2 does that).
+    """
+
+    levels: Tensor
+    values: Tensor
+    loc: Tensor
+    scale: Tensor
+    arcsinh: bool = False
+
+    @property
+    def quantiles(self) -> Tensor:
+        """``[B, Q, H]`` float32 on the CPU, in input units, sorted along Q."""
+        scaled = self.values.detach().double()
+        scaled = scaled.sinh() if self.arcsinh else scaled
+        return (scaled * self.scale[:, :, None] + self.loc[:, :, None]).float().cpu().sort(dim=1).values
+
+    def at_levels(self, levels: Tensor) -> Forecast:
+        """The same forecast at other levels: sorted, then linear in the level; flat beyond the outermost ones."""
+        import torch
+
+        own = self.levels.to(self.values.device, torch.float32)
+        levels = levels.to(own)
+        values = self.values.float().sort(dim=1).values
+        if own.shape == levels.shape and torch.allclose(own, levels, atol=1e-6):
+            return replace(self, values=values, levels=levels)
+        if len(own) == 1:
+            return replace(self, values=values.expand(-1, len(levels), -1), levels=levels)
+        right = torch.searchsorted(own, levels).clamp(1, len(own) - 1)
+        left = right - 1
+        share = ((levels - own[left]) / (own[right] - own[left])).clamp(0, 1)[None, :, None]
+        return replace(self, values=values[:, left] * (1 - share) + values[:, right] * share, levels=levels)
+
+    def in_scale_of(self, other: Forecast) -> Forecast:
+        """The same forecast expressed in another forecast's loc, scale and arcsinh (computed in float64)."""
+        same = self.loc is other.loc and self.scale is other.scale and self.arcsinh == other.arcsinh
+        if same:
+            return self
+        values = self.values.double()
+        values = values.sinh() if self.arcsinh else values
+        loc, scale = other.loc.to(values.device), other.scale.to(values.device)
+        raw = values * self.scale.to(values.device)[:, :, None] + self.loc.to(values.device)[:, :, None]
+        values = (raw - loc[:, :, None]) / scale[:, :, None]
+        values = values.asinh() if other.arcsinh else values
+        return replace(self, values=values.float(), loc=loc, scale=scale, arcsinh=other.arcsinh)
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Map ``x [B, H]`` from input units into the space of ``values``."""
+        z = (x.double() - self.loc.to(x.device)) / self.scale.to(x.device)
+        return (z.asinh() if self.arcsinh else z).float()
+
+
+@dataclass
+class Windows:
+    """A batch of windows: contexts and the futures that followed them.
+
+    Attributes
+    ----------
+    context
+        ``[B, C]`` float32 in input units; NaN is missing (also left padding where history is short).
+    future
+        ``[B, H]`` float32; NaN is unknown.
+    ids
+        ``[B]`` int64 window ids within their source; the same id is the same window in every run.
+    series, origin
+        ``[B]`` int64: index of the series (-1: synthetic or mixed) and the position of the first future step.
+    group
+        ``[B]`` int64 ids of windows that belong together, or None where every window stands alone.
+    past_covariates, future_covariates
+        None until a source provides them.
+    labels
+        The teacher's stored Forecast for these windows, where they were read from a label store.
+    """
+
+    context: Tensor
+    future: Tensor
+    ids: Tensor
+    series: Tensor
+    origin: Tensor
+    group: Tensor | None = None
+    past_covariates: Tensor | None = None
+    future_covariates: Tensor | None = None
+    labels: Forecast | None = None
+
+    def __len__(self) -> int:
+        return self.context.shape[0]
+
+    def to(self, device: Any) -> Windows:
+        """Move every tensor to ``device``."""
+        moved = {f.name: _to(getattr(self, f.name), device) for f in fields(self)}
+        return Windows(**moved)
+
+
+@dataclass
+class Output:
+    """What a model's pass returns to the objective.
+
+    ``hidden`` and ``attention`` map a layer index to ``[B, tokens, d_model]`` and ``[B, heads, tokens, tokens]``;
+    ``auxiliary`` holds losses of the model's own (a mixture's balance), by name.
+    """
+
+    forecast: Forecast
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+    attention: dict[int, Tensor] = field(default_factory=dict)
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
+
+
+def _to(value: Any, device: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, Forecast):
+        tensors = {f.name: getattr(value, f.name) for f in fields(value)}
+        return Forecast(**{k: v.to(device) if hasattr(v, "to") else v for k, v in tensors.items()})
+    return value.to(device)
