@@ -1,1 +1,31 @@
-"""Potstill."""
+"""Distil large pretrained forecasters into small, fast ones.
+
+The verbs are imported when they are first used, so that ``import potstill`` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from potstill.families.load import load
+    from potstill.verbs import distill, evaluate, forecast, inspect, label, report
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "distill", "evaluate", "forecast", "inspect", "label", "load", "report"]
+
+_HOMES = {
+    **dict.fromkeys(("distill", "evaluate", "forecast", "inspect", "label", "report"), "potstill.verbs"),
+    "load": "potstill.families.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'potstill' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

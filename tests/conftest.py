@@ -1,0 +1,22 @@
+"""What every test shares: quiet threads, no network, and the real data where there is some."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Read when torch is first imported: two workers on two cores must not start two threads each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with ``suite/`` and ``corpus/``: POTSTILL_DATA, or shared/data beside the checkout."""
+    given = os.environ.get("POTSTILL_DATA")
+    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    if not (folder / "suite").is_dir():
+        pytest.skip(f"no real data in {folder}; set POTSTILL_DATA")
+    return folder
