@@ -23,8 +23,9 @@ demo: env
 	$(BIN)/potstill distill recipes/demo.yaml --output $(DEMO)
 	@echo "Report: $(CURDIR)/$(DEMO)/report.html"
 
+# Tests mirror src, so file names repeat: import them by path.
 test: env
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --import-mode=importlib
 
 lint: env
 	$(BIN)/ruff check .

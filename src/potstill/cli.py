@@ -17,7 +17,7 @@ import yaml
 
 from potstill import __version__
 from potstill.errors import UserError
-from potstill.recipe import DataConfig, Recipe
+from potstill.recipe import DataConfig, Recipe, parse_yaml
 
 app = typer.Typer(
     help="Distil large pretrained forecasters into small, fast ones.",
@@ -305,7 +305,7 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"--set {text}: expected DOTTED.KEY=VALUE, for example training.clip=0.5.")
     try:
-        return key, yaml.safe_load(value)
+        return key, parse_yaml(value)
     except yaml.YAMLError:
         raise UserError(f"--set {text}: the value is not valid YAML; quote it.") from None
 

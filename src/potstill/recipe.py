@@ -5,6 +5,7 @@ Reading a recipe imports no torch, so that ``--help`` and a misspelt key answer 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -159,6 +160,28 @@ class Recipe(_Node):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with the scalars of version 1.2: 8:1:1 and 2020-01-31 stay text, 1e-3 is a number."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (the class attribute is how PyYAML is configured)
+        first: [(tag, shape) for tag, shape in pairs if tag.rpartition(":")[2] not in ("int", "float", "timestamp")]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9]\d*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """A YAML document or scalar as a value; raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)
+
+
 def parse_teachers(value: Any) -> list[Any]:
     """``[NAME=]ID_OR_FOLDER[:WEIGHT]`` strings, mappings, or a list of either, as a list of mappings."""
     if value is None:
@@ -188,7 +211,7 @@ def parse_student(text: str) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"--student: {pair!r} is no key=value pair; write for example num_layers=3,d_model=384.")
-        overrides[key.strip()] = yaml.safe_load(value)
+        overrides[key.strip()] = parse_yaml(value)
     parsed: dict[str, Any] = {"overrides": overrides}
     for key in ("start", "preset"):
         if key in overrides:
@@ -200,7 +223,7 @@ def parse_student(text: str) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such recipe; give the path of a YAML file.") from None
     except (OSError, UnicodeDecodeError) as error:
