@@ -1,0 +1,188 @@
+"""A teacher's stored forecasts by window id, mapped into memory and joined to the windows of a batch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from potstill.errors import UserError
+from potstill.labels.manifest import Manifest, WindowSource
+from potstill.labels.shards import INPUTS, LABELS, Shard, count_rows, read_shard, shard_path
+from potstill.types import Forecast, Windows
+
+if TYPE_CHECKING:
+    from potstill.families.base import Forecaster
+
+
+class LabelStore:
+    """Labels of one teacher for one data set; made by :func:`potstill.labels.make.make_labels`.
+
+    Shards are opened when a window of theirs is first asked for, verified once, and stay mapped. Several threads and
+    forked or spawned workers may read one store; it may be read while others still write shards to it.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest):
+        self.folder = folder
+        self.manifest = manifest
+        self.key = manifest.key
+        self._levels = torch.tensor(manifest.levels, dtype=torch.float32)
+        self._names = tuple(LABELS) + (tuple(INPUTS) if manifest.stores_inputs else ())
+        self._shards: dict[int, Shard] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls, folder: str | Path, dataset: WindowSource | None = None, forecaster: Forecaster | None = None
+    ) -> LabelStore:
+        """Open a store and check that it belongs to ``dataset`` and ``forecaster``, where they are given.
+
+        Raises
+        ------
+        UserError
+            Where there is no store, or it comes from another teacher, other data or other lengths (it says which).
+        """
+        folder = Path(folder)
+        manifest = Manifest.read(folder)
+        if dataset is not None:
+            manifest.check_dataset(folder, dataset)
+        if forecaster is not None:
+            manifest.check_teacher(folder, forecaster)
+        return cls(folder, manifest)
+
+    @property
+    def stores_inputs(self) -> bool:
+        """Whether contexts and futures stand beside the labels, so that windows can be read from the store alone."""
+        return self.manifest.stores_inputs
+
+    def covers(self, ids: Any) -> bool:
+        """Whether every window of ``ids`` has a label."""
+        try:
+            self._rows(_as_ids(ids))
+        except _Missing:
+            return False
+        return True
+
+    def labelled(self) -> int:
+        """How many windows have labels from id 0 on without a gap."""
+        index, total, full = 0, 0, self.manifest.shard_windows
+        while (rows := count_rows(shard_path(self.folder, index))) > 0:
+            total += rows
+            if rows < full:
+                break
+            index += 1
+        return total
+
+    def forecast(self, ids: Any) -> Forecast:
+        """The teacher's forecasts of the windows ``ids [B]``: values ``[B, Q, H]`` float32, in the order of ``ids``.
+
+        Raises
+        ------
+        UserError
+            Where windows have no labels, or a shard is corrupt (it names the file).
+        """
+        return self._forecast(self._rows(_as_ids(ids)))
+
+    def attach(self, windows: Windows) -> Windows:
+        """The same windows with the teacher's stored forecasts as their ``labels`` (errors as ``forecast``)."""
+        return replace(windows, labels=self.forecast(windows.ids.cpu().numpy()))
+
+    def windows(self, ids: Any) -> Windows:
+        """Windows ``ids`` with labels, read from the store alone; needs ``stores_inputs``."""
+        if not self.stores_inputs:
+            raise UserError(
+                f"{self.folder}: holds labels without inputs; read its windows from the data and attach them."
+            )
+        ids = _as_ids(ids)
+        rows = self._rows(ids)
+        inputs = {name: _gather(rows, name) for name in INPUTS}
+        return Windows(**inputs, ids=torch.from_numpy(ids), labels=self._forecast(rows))
+
+    def _forecast(self, rows: list[tuple[Shard, int]]) -> Forecast:
+        gathered = {name: _gather(rows, name) for name in LABELS}
+        gathered["values"] = gathered["values"].float()
+        return Forecast(levels=self._levels, arcsinh=self.manifest.arcsinh, **gathered)
+
+    def _rows(self, ids: np.ndarray) -> list[tuple[Shard, int]]:
+        indices, rows = np.divmod(ids, self.manifest.shard_windows)
+        shards = {index: self._shard(index) for index in np.unique(indices).tolist()}
+        found = [(shards[index], row) for index, row in zip(indices.tolist(), rows.tolist(), strict=True)]
+        missing = [i for i, (shard, row) in enumerate(found) if shard is None or row >= len(shard)]
+        if missing:
+            raise _Missing(
+                f"{self.folder}: {len(missing)} of {len(ids)} windows asked for have no labels (the first is window"
+                f" {ids[missing[0]]}); label the rest with `potstill label --output {self.folder}` and the same"
+                " options."
+            )
+        return found  # type: ignore[return-value]  # no None is left
+
+    def _shard(self, index: int) -> Shard | None:
+        shard = self._shards.get(index)
+        if shard is not None or index < 0:
+            return shard
+        with self._lock:
+            if index not in self._shards:
+                try:
+                    self._shards[index] = read_shard(shard_path(self.folder, index), self.key, self._names)
+                except FileNotFoundError:
+                    return None
+            return self._shards[index]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "manifest": self.manifest}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
+
+
+class LabelledWindows:
+    """A training data set that lives in a label store: inputs, truth and labels, without the data they came from."""
+
+    stores_inputs = True
+
+    def __init__(self, store: LabelStore):
+        self.store = store
+        self.context_length = store.manifest.context_length
+        self.prediction_length = store.manifest.prediction_length
+        self.fingerprint = store.manifest.data
+        self._length = store.labelled() if store.stores_inputs else 0
+        if self._length == 0:
+            raise UserError(
+                f"{store.folder}: holds no windows to train on"
+                f" ({'no finished shard from window 0 on' if store.stores_inputs else 'labels without inputs'})."
+            )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, i: int) -> Windows:
+        return self.__getitems__([i])
+
+    def __getitems__(self, ids: Sequence[int] | np.ndarray) -> Windows:
+        """Windows ``ids`` in one gather, labels included."""
+        return self.store.windows(ids)
+
+
+class _Missing(UserError):
+    """Windows that no shard holds."""
+
+
+def _as_ids(ids: Any) -> np.ndarray:
+    return np.asarray(ids, dtype=np.int64).reshape(-1)
+
+
+def _gather(rows: list[tuple[Shard, int]], name: str) -> torch.Tensor:
+    # Row by row: a shuffled batch touches nearly as many shards as it has windows, and a plain copy of 4 KB
+    # takes less than a microsecond, a fancy index per shard several.
+    if not rows:
+        raise ValueError("no window ids given")
+    first = rows[0][0].arrays[name]
+    gathered = np.empty((len(rows), *first.shape[1:]), first.dtype)
+    for i, (shard, row) in enumerate(rows):
+        gathered[i] = shard.arrays[name][row]
+    return torch.from_numpy(gathered)
