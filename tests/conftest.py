@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Read when torch is first imported: two workers on two cores must not start two threads each.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+settings.register_profile("potstill", deadline=None, max_examples=50)  # no test fails for being slow
+settings.load_profile("potstill")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,116 @@
+"""The recipe: YAML in, YAML out, and errors that name the key."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from potstill.errors import UserError
+from potstill.recipe import Recipe, parse_student, parse_teachers, parse_yaml
+
+NAMES = st.text("abcXYZ019 _-é中:#'\"", min_size=1, max_size=12)
+
+
+@given(
+    sources=st.lists(NAMES, max_size=3),
+    paths=st.lists(NAMES, max_size=3),
+    split=st.sampled_from(["8:1:1", "ett", "suite", "by-file", "2020-01-01,2021-01-01"]) | NAMES,
+    rate=st.floats(1e-12, 1e3),
+    alpha=st.floats(0, 1),
+    overrides=st.dictionaries(NAMES, st.integers() | st.booleans() | NAMES, max_size=3),
+)
+def test_yaml_out_and_in_gives_an_equal_recipe(tmp_path_factory, sources, paths, split, rate, alpha, overrides):
+    recipe = Recipe.model_validate(
+        {
+            "teacher": [{"source": source} for source in sources],
+            "student": {"overrides": overrides},
+            "data": {"paths": paths, "split": split},
+            "objective": {"alpha": alpha},
+            "training": {"learning_rate": rate},
+        }
+    )
+    path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
+    recipe.write(path)
+    assert Recipe.read(path) == recipe
+
+
+def test_overrides_win_and_make_missing_branches(tmp_path: Path):
+    path = tmp_path / "r.yaml"
+    path.write_text("data: {stride: 3}\nstudent: num_layers=2\n")
+    recipe = Recipe.read(path, {"data.stride": 5, "training.seed": 9, "student.start": "teacher"})
+    assert (recipe.data.stride, recipe.training.seed) == (5, 9)
+    assert (recipe.student.start, recipe.student.overrides) == ("teacher", {"num_layers": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("trainig: {}", "trainig: no such key; known: task, teacher"),
+        ("training: {lr: 1}", "training.lr: no such key; known: learning_rate"),
+        ("objective: {alpha: 1.5}", "objective.alpha"),
+        ("data: {stride: 0}", "data.stride"),
+        ("data: {context_length: many}", "data.context_length"),
+        ("teacher: [{sorce: x}]", "teacher.0"),
+        ("data: {synthetic: 0.7, augmented: 0.7}", "must not exceed 1"),
+        ("- a\n- b", "found a list"),
+        ("data: {a: [1", "line 1"),
+    ],
+)
+def test_an_error_is_one_sentence_with_file_and_key(tmp_path: Path, text: str, says: str):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        Recipe.read(path)
+    assert str(path) in str(error.value)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_recipe_that_is_no_text_or_absent(tmp_path: Path):
+    (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    for path in (tmp_path / "r.yaml", tmp_path / "absent.yaml", tmp_path):
+        with pytest.raises(UserError, match=str(path)):
+            Recipe.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "source", "weight"),
+    [
+        ("embedded", None, "embedded", None),
+        ("big=amazon/chronos-2", "big", "amazon/chronos-2", None),
+        ("big=amazon/chronos-2:0.5", "big", "amazon/chronos-2", 0.5),
+        ("folder/a=b", None, "folder/a=b", None),
+        ("folder/with:colon", None, "folder/with:colon", None),
+    ],
+)
+def test_teachers_in_short(text: str, name: str | None, source: str, weight: float | None):
+    (teacher,) = parse_teachers(text)
+    assert (teacher.get("name"), teacher["source"], teacher.get("weight")) == (name, source, weight)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("num_layers=3,d_model=384", {"overrides": {"num_layers": 3, "d_model": 384}}),
+        ("mixer", {"overrides": {}, "family": "mixer"}),
+        ("chronos2:d_ff=64,start=teacher", {"overrides": {"d_ff": 64}, "start": "teacher", "family": "chronos2"}),
+        ("chronos2:preset=3x384", {"overrides": {}, "preset": "3x384", "family": "chronos2"}),
+    ],
+)
+def test_students_in_short(text: str, parsed: dict):
+    assert parse_student(text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("8:1:1", "8:1:1"), ("2020-01-31", "2020-01-31"), ("1e-3", 0.001), ("5", 5), ("-2.5", -2.5), ("true", True)],
+)
+def test_scalars_mean_what_they_look_like(text: str, value: object):
+    assert parse_yaml(text) == value
+    assert type(parse_yaml(text)) is type(value)
+
+
+def test_yaml_makes_no_python_objects():
+    with pytest.raises(Exception, match="could not determine a constructor"):
+        parse_yaml("!!python/object/apply:os.system ['true']")

@@ -1,0 +1,110 @@
+"""What is on disk is always the last good one."""
+
+import json
+import os
+import resource
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from potstill.errors import UserError
+from potstill.runs import open_run, write_atomically, write_folder, write_json
+
+
+@pytest.fixture
+def no_space():
+    """A process that may not write files past 4 KiB, as on a full disk (EFBIG in place of ENOSPC)."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_write_replaces_the_old_file(tmp_path: Path):
+    path = tmp_path / "a.txt"
+    write_atomically(path, "one")
+    write_atomically(path, b"two")
+    assert path.read_text() == "two"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, no_space: None):
+    path = tmp_path / "a.bin"
+    write_atomically(path, b"good")
+    with pytest.raises(OSError, match="too large"):
+        write_atomically(path, b"x" * 100_000)
+    assert path.read_bytes() == b"good"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failing_flush_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+
+    def fail(handle: int) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(type(error)):
+        write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_failing_folder_leaves_the_old_one(tmp_path: Path):
+    folder = tmp_path / "student"
+    write_folder(folder, lambda aside: (aside / "w").write_text("good") and None)
+
+    def torn(aside: Path) -> None:
+        (aside / "w").write_text("half")
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        write_folder(folder, torn)
+    assert (folder / "w").read_text() == "good"
+    assert os.listdir(tmp_path) == ["student"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path):
+    folder = tmp_path / "student"
+    write_folder(folder, lambda aside: (aside / "old").write_text("1") and None)
+    write_folder(folder, lambda aside: (aside / "new").write_text("2") and None)
+    assert os.listdir(folder) == ["new"]
+    assert os.listdir(tmp_path) == ["student"]
+
+
+def test_json_has_no_nan(tmp_path: Path):
+    path = tmp_path / "m.json"
+    tree = {"a": float("nan"), "b": [float("inf"), np.float32("nan"), np.int64(3)], "c": {"d": 1.5}, 4: "ü"}
+    write_json(path, tree)
+
+    def refuse(token: str) -> None:
+        raise AssertionError(token)
+
+    read = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    assert read == {"a": None, "b": [None, None, 3], "c": {"d": 1.5}, "4": "ü"}
+
+
+def test_a_run_is_opened_once(tmp_path: Path):
+    run = open_run(tmp_path / "deep" / "run", resume=False)
+    assert run.is_dir()
+    open_run(run, resume=False)
+    (run / "recipe.yaml").write_text("task: forecast\n")
+    with pytest.raises(UserError, match="exists already"):
+        open_run(run, resume=False)
+    assert open_run(run, resume=True) == run
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path):
+    with pytest.raises(UserError, match="no run to resume"):
+        open_run(tmp_path, resume=True)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="is a file"):
+        open_run(tmp_path / "file", resume=False)
+    with pytest.raises(UserError, match="cannot be made"):
+        open_run(tmp_path / "file" / "run", resume=False)
