@@ -56,7 +56,7 @@ class FakeWindows:
     """Window i: noise of seed i around the level 1000 · i."""
 
     def __init__(self, length: int = 100, context: int = 16, horizon: int = 4, stores_inputs: bool = False, salt=""):
-        self.length, self.context_length, self.prediction_length = length, context, horizon
+        self.length, self.context, self.horizon = length, context, horizon
         self.stores_inputs = stores_inputs
         self.fingerprint = f"fake windows {salt}".ljust(64, "0")
 
@@ -65,11 +65,9 @@ class FakeWindows:
 
     def __getitems__(self, ids) -> Windows:
         ids = np.asarray(ids, dtype=np.int64)
-        steps = self.context_length + self.prediction_length
+        steps = self.context + self.horizon
         rows = np.stack([1000.0 * i + np.random.default_rng(i).normal(size=steps) for i in ids]).astype(np.float32)
         rows[:, 0] = np.nan
         values = torch.from_numpy(rows)
         at = torch.from_numpy(ids)
-        return Windows(
-            values[:, : self.context_length], values[:, self.context_length :], ids=at, series=at % 7, origin=at * 3
-        )
+        return Windows(values[:, : self.context], values[:, self.context :], ids=at, series=at % 7, origin=at * 3)

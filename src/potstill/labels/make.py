@@ -131,7 +131,8 @@ def _open_or_start(
         raise UserError(f"{folder}: exists and holds no labels; choose another --output.")
     if NAME not in entries:
         # One window through the teacher before anything is written: it tells arcsinh, and what fails, fails now.
-        probe = forecaster.predict(dataset.__getitems__(np.zeros(1, np.int64)).context, dataset.prediction_length)
+        window = dataset.__getitems__(np.zeros(1, np.int64))
+        probe = forecaster.predict(window.context, window.future.shape[1])
         manifest = Manifest.of(
             forecaster, dataset, arcsinh=probe.arcsinh, shard_windows=shard_windows, provenance=provenance
         )
@@ -170,7 +171,7 @@ def _batches(start: int, size: int, batch_size: int) -> Iterator[np.ndarray]:
 
 def _label(forecaster: Forecaster, dataset: WindowSource, ids: np.ndarray) -> dict[str, torch.Tensor]:
     windows = dataset.__getitems__(ids)
-    forecast = forecaster.predict(windows.context, dataset.prediction_length, batch_size=len(ids))
+    forecast = forecaster.predict(windows.context, windows.future.shape[1], batch_size=len(ids))
     _check_finite(forecast, windows)
     tensors = {
         "values": forecast.values.clamp(-LARGEST_HALF, LARGEST_HALF),

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from potstill.errors import UserError
 from potstill.runs import write_json
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from potstill.families.base import Forecaster
     from potstill.types import Windows
 
@@ -25,10 +25,6 @@ FORMAT = 1
 class WindowSource(Protocol):
     """What labelling needs of a data set: windows by id, and a fingerprint that names them."""
 
-    @property
-    def context_length(self) -> int: ...
-    @property
-    def prediction_length(self) -> int: ...
     @property
     def fingerprint(self) -> str: ...
     @property
@@ -81,12 +77,13 @@ class Manifest:
         provenance: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """The manifest that labels of ``dataset`` by ``forecaster`` carry."""
+        context, horizon = lengths(dataset)
         return cls(
             teacher=forecaster.fingerprint,
             teacher_name=forecaster.source.name,
             data=dataset.fingerprint,
-            context_length=dataset.context_length,
-            prediction_length=dataset.prediction_length,
+            context_length=context,
+            prediction_length=horizon,
             levels=_levels(forecaster),
             precision=_precision(forecaster),
             arcsinh=arcsinh,
@@ -138,8 +135,8 @@ class Manifest:
 
     def check_dataset(self, folder: Path, dataset: WindowSource) -> None:
         """Raise a UserError that says what differs where the labels answer other windows than ``dataset``'s."""
-        for name in ("context_length", "prediction_length"):
-            mine, theirs = getattr(self, name), getattr(dataset, name)
+        for name, theirs in zip(("context_length", "prediction_length"), lengths(dataset), strict=True):
+            mine = getattr(self, name)
             if mine != theirs:
                 raise UserError(
                     f"{folder}: the labels were made with {name} {mine}, this run has {theirs};"
@@ -170,6 +167,12 @@ class Manifest:
                 f" {forecaster.source.name} {forecaster.fingerprint[:12]}); use that teacher or label into"
                 " a new folder."
             )
+
+
+def lengths(dataset: WindowSource) -> tuple[int, int]:
+    """Context and prediction length of a data set, by its first window."""
+    windows = dataset.__getitems__(np.zeros(1, np.int64))
+    return windows.context.shape[1], windows.future.shape[1]
 
 
 def _levels(forecaster: Forecaster) -> tuple[float, ...]:
