@@ -24,3 +24,18 @@ def shared_data() -> Path:
     if not (folder / "suite").is_dir():
         pytest.skip(f"no real data in {folder}; set POTSTILL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an untrained Chronos-2 of two narrow layers: context 64, horizon 32, patches of 16."""
+    import torch
+
+    from potstill.families.chronos2 import Chronos2Family
+
+    family = Chronos2Family()
+    torch.manual_seed(0)
+    sizes = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
+    folder = tmp_path_factory.mktemp("teacher") / "tiny"
+    family.build(family.shape(None, sizes, 64, 32), dropout=0.0).save(folder)
+    return folder
