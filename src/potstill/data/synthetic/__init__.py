@@ -48,11 +48,12 @@ def generate(seed: int, indices: np.ndarray, length: int = 608) -> np.ndarray:
     """
     out = np.empty((len(indices), length), np.float32)
     for row, index in enumerate(np.asarray(indices).tolist()):
-        out[row] = _series(Dice(seed, index, _SALT), length)
+        out[row] = draw(Dice(seed, index, _SALT), length)
     return out
 
 
-def _series(dice: Dice, n: int) -> np.ndarray:
+def draw(dice: Dice, n: int) -> np.ndarray:
+    """One series ``[n]`` float32 from whatever dice are given: :func:`generate` without the seeds."""
     x = dice.weigh(FAMILIES)(dice, n)
     if dice.chance(0.06):
         x = unit(x) + dice.log_between(0.2, 1) * unit(dice.weigh(FAMILIES)(dice, n))

@@ -13,12 +13,15 @@ def finish(dice: Dice, x: np.ndarray) -> np.ndarray:
     """``[n]`` float32: ``x`` with a few faults now and then, finite, not constant, below 1e6."""
     if dice.chance(0.3):
         x = _disturb(dice, x)
-    x = np.nan_to_num(x, nan=0.0, posinf=_LARGEST, neginf=-_LARGEST)
-    largest = float(np.abs(x).max())
+    low, high = float(x.min()), float(x.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        x = np.nan_to_num(x, nan=0.0, posinf=_LARGEST, neginf=-_LARGEST)
+        low, high = float(x.min()), float(x.max())
+    largest = max(-low, high)
     if largest > _LARGEST:
         x = x * (_LARGEST / largest)
-    if np.ptp(x) < 1e-6 * max(1.0, float(np.abs(x).max())):
-        x = x + dice.normals(len(x)) * max(1.0, float(np.abs(x).max()))
+    if high - low < 1e-6 * max(1.0, largest):
+        x = x + dice.normals(len(x)) * max(1.0, largest)
     return x.astype(np.float32)
 
 

@@ -35,7 +35,7 @@ def coloured(dice: Dice, n: int, power: np.ndarray) -> np.ndarray:
     size = fast_length(n)
     noise = dice.normals(2 * len(power)).view(np.complex128)
     gain = np.sqrt(power)
-    total = 2 * power.sum() - power[0] - power[-1]
+    total = 2 * float(np.add.reduce(power)) - float(power[0]) - float(power[-1])
     return np.fft.irfft(noise * gain, size)[:n] * (size / np.sqrt(2 * max(total, 1e-30)))
 
 
@@ -70,7 +70,7 @@ def walk(dice: Dice, n: int) -> np.ndarray:
 
 def unit(x: np.ndarray) -> np.ndarray:
     """``x`` shifted and scaled to mean 0 and standard deviation 1 (0 where it is constant)."""
-    x = x - x.mean()
+    x = x - np.add.reduce(x) / len(x)
     return x / max(float(np.sqrt(x @ x / len(x))), 1e-9)
 
 

@@ -69,16 +69,15 @@ def profile(dice: Dice, sharp: bool = True) -> np.ndarray:
 
 
 def _fourier(dice: Dice, phase: np.ndarray) -> np.ndarray:
-    x = np.zeros(len(phase))
-    decay = dice.between(0.5, 2.5)
-    for k in range(1, dice.pick((1, 2, 3, 4, 6, 10)) + 1):
-        x += dice.normals(1)[0] * k**-decay * np.cos(2 * np.pi * (k * phase - dice.uniform()))
-    return x + 1e-6 * np.cos(2 * np.pi * phase)
+    orders = np.arange(1, dice.pick((1, 2, 3, 4, 6, 10)) + 1)
+    parts = np.zeros(len(phase) // 2 + 1, np.complex128)
+    parts[orders] = dice.normals(2 * len(orders)).view(np.complex128) * orders ** -dice.between(0.5, 2.5)
+    return np.fft.irfft(parts, len(phase)) * len(phase)
 
 
 def season(dice: Dice, n: int, period: float, outer: int) -> np.ndarray:
     """``[n]`` seasonal component of about unit spread, with the outer cycle's modulation and drifting amplitude."""
-    time = np.arange(n) + dice.uniform() * period * max(outer, 1)
+    time = np.arange(n) + dice.uniform() * period * max(outer, 1)  # a cycle begins at its lowest point
     if dice.chance(0.08):  # a cycle whose length wanders (sunspots, machines)
         time = time + period * dice.log_between(0.05, 0.6) * fractal(dice, n, 2.2)
     turns = time / period
@@ -90,14 +89,21 @@ def season(dice: Dice, n: int, period: float, outer: int) -> np.ndarray:
             table = _weekdays(dice)
         x = unit(table[np.minimum((turns - cycle) * period, 63).astype(np.int64)])
     else:
-        x = profile(dice)[place]
+        x = _day(dice)[place]
     if outer == 7 and dice.chance(0.65):
         x = _week(dice, x, cycle, place)
     elif outer and dice.chance(0.5):
         x = x * (1 + dice.between(0.1, 0.9) * profile(dice)[((turns / outer) % 1 * _RESOLUTION).astype(np.int64)])
     if outer and dice.chance(0.35):
         x = x + dice.log_between(0.1, 2) * profile(dice)[((turns / outer) % 1 * _RESOLUTION).astype(np.int64)]
-    return x * _amplitude(dice, n, period, cycle)
+    return (x - x.min()) * _amplitude(dice, n, period, cycle)
+
+
+def _day(dice: Dice) -> np.ndarray:
+    """A profile that starts at its minimum, which is 0: cycles of different height join without a jump."""
+    table = profile(dice)
+    lowest = int(table.argmin())
+    return np.concatenate([table[lowest:], table[:lowest]]) - table[lowest]
 
 
 def _weekdays(dice: Dice) -> np.ndarray:
@@ -112,12 +118,11 @@ def _week(dice: Dice, x: np.ndarray, cycle: np.ndarray, place: np.ndarray) -> np
     days = cycle % 7
     free = days >= 5
     if dice.chance(0.4):
-        x = np.where(free, dice.between(0.3, 1.1) * profile(dice)[place], x)
-    lift = x - x.min() if dice.chance(0.6) else x
+        x = np.where(free, dice.between(0.3, 1.1) * _day(dice)[place], x)
     factors = 1 + dice.between(0, 0.15) * dice.normals(7)
     factors[5:] *= dice.between(0.2, 1.2)
     offsets = np.where(np.arange(7) >= 5, dice.between(-1.2, 0.6), 0.0)
-    return lift * factors[days] + offsets[days]
+    return x * factors[days] + offsets[days]
 
 
 def _amplitude(dice: Dice, n: int, period: float, cycle: np.ndarray) -> np.ndarray | float:
