@@ -1,0 +1,181 @@
+"""What a forecaster costs: size, operations, latency, throughput, memory. All models are measured in turns.
+
+A pass is what a user calls: ``predict(context, prediction_length).quantiles``, from input units to input units.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from potstill.types import Forecast
+
+BATCHES = (32, 256)
+LONGEST_PASS = 3.0  # seconds; a slower b256 pass is measured on fewer series
+LATENCY_CALLS = 5
+
+
+class Measurable(Protocol):
+    """What measuring needs: the module that holds the numbers, and predict."""
+
+    module: torch.nn.Module
+
+    def predict(self, context: torch.Tensor, prediction_length: int) -> Forecast:
+        """Quantiles of the next ``prediction_length`` steps of ``context [B, C]``."""
+        ...
+
+
+def measure_costs(
+    models: Mapping[str, Measurable],
+    context_length: int,
+    prediction_length: int,
+    *,
+    reference: str | None = None,
+    folders: Mapping[str, Path] | None = None,
+    repeats: int = 7,
+    seconds: float = 20.0,
+) -> dict[str, dict[str, Any]]:
+    """Measure all models in one go, a round of each after the other, so that a busy machine slows all alike.
+
+    Parameters
+    ----------
+    models
+        Forecasters by name.
+    reference
+        The model that others are compared with (default: ``teacher`` if it is there).
+    folders
+        Saved folders by name; a model without one has its parameters' bytes counted instead.
+    repeats, seconds
+        Rounds, and the time after which no further round begins (one always runs).
+
+    Returns
+    -------
+    Per model ``parameters``, ``bytes``, ``flops`` (one series), ``latency_ms_b1``, ``series_per_second_b32``,
+    ``series_per_second_b256`` (medians over rounds), ``peak_mb`` (working memory of a b32 pass in MiB, beyond what
+    stood before, such as the weights; None where the system does not tell), ``speedup_{b1,b32,b256}`` (the
+    reference's time over the model's own, median of paired rounds), ``rounds``, and ``note`` where a pass was cut.
+    """
+    reference = reference or ("teacher" if "teacher" in models else None)
+    context = _contexts(max(BATCHES), context_length)
+    passes = {name: _pass_of(model, context, prediction_length) for name, model in models.items()}
+    costs = {name: _static(models[name], passes[name], (folders or {}).get(name)) for name in models}
+    sizes = {}
+    for name, run in passes.items():
+        costs[name]["peak_mb"] = peak_megabytes(lambda run=run: run(32))
+        sizes[name] = _affordable(run)
+        if sizes[name] < 256:
+            costs[name]["note"] = f"series_per_second_b256 was measured on {sizes[name]} series: a pass of 256 is slow"
+    rounds = _rounds(passes, sizes, repeats, seconds)
+    for name, cost in costs.items():
+        one, mid, large = ([r[name][i] for r in rounds] for i in range(3))
+        cost["latency_ms_b1"] = 1e3 * median(one)
+        cost["series_per_second_b32"] = 1 / median(mid)
+        cost["series_per_second_b256"] = 1 / median(large)
+        cost["rounds"] = len(rounds)
+        if reference is None:
+            continue
+        for i, label in enumerate(("b1", "b32", "b256")):
+            cost[f"speedup_{label}"] = median(r[reference][i] / r[name][i] for r in rounds)
+    return costs
+
+
+def count_flops(run: Callable[[], Any]) -> int | None:
+    """Floating point operations of ``run``: its matrix products, convolutions and attention; None if none is seen."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return int(counter.get_total_flops()) or None
+
+
+def peak_megabytes(run: Callable[[], Any]) -> float | None:
+    """Largest resident memory during ``run`` beyond what stood before, in MiB; None where Linux does not tell."""
+    run()  # the first pass also loads code and fills caches
+    _release_free_memory()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _resident("VmRSS")
+        run()
+        return max(_resident("VmHWM") - before, 0) / 1024
+    except (OSError, StopIteration):
+        return None
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files in a folder."""
+    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+
+
+def _contexts(count: int, length: int) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(np.cumsum(rng.standard_normal((count, length)), axis=1).astype(np.float32))
+
+
+def _pass_of(model: Measurable, context: torch.Tensor, horizon: int) -> Callable[[int], Any]:
+    return lambda batch: model.predict(context[:batch], horizon).quantiles
+
+
+def _static(model: Measurable, run: Callable[[int], Any], folder: Path | None) -> dict[str, Any]:
+    parameters = list(model.module.parameters())
+    held = sum(p.numel() * p.element_size() for p in parameters)
+    return {
+        "parameters": sum(p.numel() for p in parameters),
+        "bytes": folder_bytes(folder) if folder is not None else held,
+        "flops": count_flops(lambda: run(1)),
+    }
+
+
+def _affordable(run: Callable[[int], Any]) -> int:
+    """How many series the large pass may have; run once at b32, so that it also warms up."""
+    seconds = _seconds(run, 32)
+    for batch in (256, 128, 64):
+        if seconds * batch / 32 <= LONGEST_PASS:
+            return batch
+    return 32
+
+
+def _rounds(
+    passes: Mapping[str, Callable[[int], Any]], sizes: Mapping[str, int], repeats: int, seconds: float
+) -> list[dict[str, tuple[float, float, float]]]:
+    """Per round and model: seconds of a pass of one, and seconds per series at b32 and at the large batch."""
+    rounds, start, last = [], time.perf_counter(), 0.0
+    while len(rounds) < max(repeats, 1):
+        begun = time.perf_counter()
+        if rounds and begun - start + last > seconds:
+            break
+        # every size in turns, so that the paired passes of a round lie close together
+        one = {name: median(_seconds(run, 1) for _ in range(LATENCY_CALLS)) for name, run in passes.items()}
+        mid = {name: _seconds(run, 32) / 32 for name, run in passes.items()}
+        large = {name: _seconds(run, sizes[name]) / sizes[name] for name, run in passes.items()}
+        rounds.append({name: (one[name], mid[name], large[name]) for name in passes})
+        last = time.perf_counter() - begun
+    return rounds
+
+
+def _seconds(run: Callable[[int], Any], batch: int) -> float:
+    start = time.perf_counter()
+    run(batch)
+    return time.perf_counter() - start
+
+
+def _resident(field: str) -> int:
+    """KiB of a field of /proc/self/status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field + ":")).split()[1])
+
+
+def _release_free_memory() -> None:
+    """Give freed memory back, so that a pass that reuses it counts in full."""
+    if os.name == "posix":
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (OSError, AttributeError):
+            return

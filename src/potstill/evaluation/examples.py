@@ -1,0 +1,65 @@
+"""Windows worth looking at: the best, the median and the worst of each data set by the subject's SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+SHOWN = {0.1: 0, 0.5: 4, 0.9: 8}
+"""Levels that are drawn, and where they stand in ``metrics.LEVELS``."""
+SHORTEST_TAIL = 48
+
+
+def pick_examples(
+    dataset: str,
+    sql: dict[str, np.ndarray],
+    subject: str,
+    ids: np.ndarray,
+    windows: Any,
+    forecast: Callable[[str, Any], np.ndarray],
+) -> list[dict[str, Any]]:
+    """Best, median and worst window, ready for JSON.
+
+    Parameters
+    ----------
+    sql
+        ``[N]`` per model; a baseline without an entry is not shown.
+    subject
+        The model that ranks them.
+    ids
+        ``[N]`` window ids in ``windows``.
+    forecast
+        ``(model, Windows) -> [n, 9, H]`` quantiles at ``metrics.LEVELS``.
+
+    Returns
+    -------
+    A list of ``{"dataset", "series" (name), "origin", "kind", "sql": {model: value}, "context": its last two horizons,
+    "truth": [H], "forecasts": {model: [[H] for each level shown]}}`` in input units; missing values are None.
+    """
+    order = np.argsort(sql[subject], kind="stable")
+    picked = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
+    rows = np.array(list(picked.values()))
+    batch = windows.__getitems__(ids[rows])
+    series, origin = windows.locate(ids[rows])
+    tail = max(SHORTEST_TAIL, 2 * batch.future.shape[1])
+    quantiles = {model: forecast(model, batch) for model in sql}
+    return [
+        {
+            "dataset": dataset,
+            "series": windows.store.names[int(series[i])],
+            "origin": int(origin[i]),
+            "kind": kind,
+            "sql": {model: float(values[rows[i]]) for model, values in sql.items()},
+            "context": _plain(batch.context[i, -tail:].numpy()),
+            "truth": _plain(batch.future[i].numpy()),
+            "forecasts": {model: [_plain(q[i, at]) for at in SHOWN.values()] for model, q in quantiles.items()},
+        }
+        for i, kind in enumerate(picked)
+    ]
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    """Seven significant digits (float32 holds no more), None for missing."""
+    return [float(f"{value:.7g}") if np.isfinite(value) else None for value in values]

@@ -1,0 +1,109 @@
+"""What happened before each window's origin: seasonal naive's path, its spread, and the error that MASE scales by.
+
+The history is the whole series up to the origin, the last known value carried forward (and the first one back). The
+season counts where two of them fit, otherwise 1. Prefix sums per series make each window's figures a subtraction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+USABLE_SCALE = 1e-9
+
+
+@dataclass
+class Past:
+    """Figures of N windows: ``scale``, ``spread`` ``[N]``, ``season [N]``, ``path [N, H]`` (seasonal naive)."""
+
+    scale: np.ndarray
+    spread: np.ndarray
+    season: np.ndarray
+    path: np.ndarray
+
+    @property
+    def usable(self) -> np.ndarray:
+        """``[N]`` bool: the in-sample seasonal naive error is finite and not nothing."""
+        return np.isfinite(self.scale) & (self.scale >= USABLE_SCALE)
+
+    def take(self, rows: np.ndarray) -> Past:
+        """The figures of some windows."""
+        return Past(self.scale[rows], self.spread[rows], self.season[rows], self.path[rows])
+
+
+class Histories:
+    """Histories of the series of a store, read one series at a time."""
+
+    def __init__(self, store: Any):
+        self.store = store
+        self._last: tuple[int, _Series] | None = None
+
+    def before(self, series: np.ndarray, origin: np.ndarray, horizon: int) -> Past:
+        """Figures of the windows at ``origin [N]`` of ``series [N]``, for ``horizon`` steps ahead.
+
+        ``scale`` is the mean absolute seasonal difference of the history, ``spread`` its standard deviation. Both are
+        NaN where the history is empty, all missing or not longer than a season.
+        """
+        scale, spread = np.full(len(series), np.nan), np.full(len(series), np.nan)
+        season, path = np.ones(len(series), np.int64), np.full((len(series), horizon), np.nan)
+        for one in np.unique(series):
+            rows = np.flatnonzero(series == one)
+            values = self._series(int(one))
+            scale[rows], spread[rows], season[rows], path[rows] = values.before(origin[rows], horizon)
+        return Past(scale, spread, season, path)
+
+    def _series(self, index: int) -> _Series:
+        if self._last is None or self._last[0] != index:
+            self._last = (index, _Series(self.store.series(index), int(self.store.season[index])))
+        return self._last[1]
+
+
+class _Series:
+    def __init__(self, values: np.ndarray, season: int):
+        values = np.asarray(values, np.float64)
+        known = np.isfinite(values)
+        self.first = int(known.argmax()) if known.any() else len(values)
+        self.filled = _fill(values, known)
+        self.season = max(season, 1)
+        self.sums = {lag: _Differences(self.filled, lag) for lag in {1, self.season}}
+
+    def before(self, origin: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        season = np.where(origin >= 2 * self.season, self.season, 1)
+        scale, spread = np.empty(len(origin)), np.empty(len(origin))
+        for lag, differences in self.sums.items():
+            rows = season == lag
+            scale[rows], spread[rows] = differences.before(origin[rows])
+        steps = origin[:, None] - season[:, None] + np.arange(horizon)[None] % season[:, None]
+        path = self.filled[np.clip(steps, 0, len(self.filled) - 1)]
+        unknown = origin <= self.first  # what fills the start would come from beyond the origin
+        scale[unknown], spread[unknown], path[unknown] = np.nan, np.nan, np.nan
+        return scale, spread, season, path
+
+
+class _Differences:
+    """Prefix sums of the lagged differences e: their size, and first two moments about their mean (for precision)."""
+
+    def __init__(self, filled: np.ndarray, lag: int):
+        e = filled[lag:] - filled[:-lag]
+        self.lag, self.centre = lag, e.mean() if len(e) else 0.0
+        self.absolute = np.r_[0.0, np.cumsum(np.abs(e))]
+        self.first = np.r_[0.0, np.cumsum(e - self.centre)]
+        self.second = np.r_[0.0, np.cumsum((e - self.centre) ** 2)]
+
+    def before(self, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        count = origin - self.lag
+        at = np.clip(count, 0, len(self.absolute) - 1)
+        divisor = np.where(count > 0, count, np.nan)
+        mean = self.first[at] / divisor
+        variance = np.maximum(self.second[at] / divisor - mean**2, 0)
+        return self.absolute[at] / divisor, np.sqrt(variance)
+
+
+def _fill(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    if known.all() or not known.any():
+        return values
+    index = np.maximum.accumulate(np.where(known, np.arange(len(values)), 0))
+    index[: known.argmax()] = known.argmax()
+    return values[index]

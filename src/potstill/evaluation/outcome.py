@@ -1,0 +1,168 @@
+"""What an evaluation found: metrics, retention, intervals, per-window scores, examples, and the account of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from potstill.evaluation import bootstrap, metrics
+from potstill.evaluation.metrics import WindowScores
+
+NAIVE = "seasonal_naive"
+
+
+@dataclass
+class Scored:
+    """One data set's windows and the scores of every model on them.
+
+    ``rows`` says on which of the N windows a model was scored: a slow baseline sees a subset.
+    """
+
+    dataset: str
+    series: np.ndarray
+    origin: np.ndarray
+    horizon: int
+    scores: dict[str, WindowScores]
+    rows: dict[str, np.ndarray]
+
+    def sql(self, model: str) -> np.ndarray:
+        """``[N]`` scaled quantile loss per window; NaN where the model was not asked."""
+        values = np.full(len(self.series), np.nan)
+        values[self.rows[model]] = self.scores[model].sql
+        return values
+
+    def on_rows_of(self, other: str, model: str) -> WindowScores:
+        """``model``'s scores on the windows that ``other`` was scored on; ``model`` must have seen them all."""
+        return self.scores[model].take(np.searchsorted(self.rows[model], self.rows[other]))
+
+
+@dataclass
+class Evaluation:
+    """The result of ``evaluate_models``.
+
+    Attributes
+    ----------
+    reference, subject
+        The model that others are held against, and the one that retention and examples are about.
+    metrics
+        ``{model: {dataset: {metric: value}}}``, each metric also ``…_rel_naive`` and (where the reference was
+        evaluated) ``…_rel_teacher``.
+    overall
+        ``{model: {metric_rel_naive: geometric mean over data sets, "datasets": how many}}``.
+    retention
+        ``{dataset | "overall": {"sql", "skill"}}`` of the subject; ``retention_by_model`` holds every model's.
+    intervals
+        ``{"a/b": {"sql": {"value", "low", "high", "datasets": {dataset: {"value", "low", "high"}}}}}``: the ratio of
+        model a's SQL to model b's on the same windows (below one: a is better), a geometric mean over data sets. The
+        subject against every other model, and every model against seasonal naive.
+    windows
+        ``{dataset: {"series": [N], "origin": [N], "sql": {model: [N]}}}``.
+    examples
+        ``{"levels": [0.1, 0.5, 0.9], "examples": [{"kind": "best" | "median" | "worst", …}]}`` for the report, ready
+        for JSON; see ``examples.pick_examples``.
+    account
+        What was used and dropped, why, and remarks on the baselines.
+    """
+
+    reference: str
+    subject: str
+    metrics: dict[str, dict[str, dict[str, float]]]
+    overall: dict[str, dict[str, float]]
+    retention: dict[str, dict[str, float]]
+    retention_by_model: dict[str, dict[str, dict[str, float]]]
+    intervals: dict[str, dict[str, dict[str, Any]]]
+    windows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    examples: dict[str, Any] = field(default_factory=dict)
+    account: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part that stands in metrics.json (``cost`` and ``provenance`` come from elsewhere)."""
+        return {
+            "models": self.metrics,
+            "overall": self.overall,
+            "retention": self.retention,
+            "retention_by_model": self.retention_by_model,
+            "intervals": self.intervals,
+            "account": self.account,
+        }
+
+
+def conclude(scored: list[Scored], reference: str, subject: str, account: dict[str, Any]) -> Evaluation:
+    """Draw metrics, retention and intervals from the scores of all data sets."""
+    table = _metrics(scored, reference)
+    overall = {model: _overall(sets) for model, sets in table.items()}
+    kept = {m: _retention(table[m], table[reference]) for m in table if reference in table and m != reference}
+    windows = {
+        s.dataset: {"series": s.series, "origin": s.origin, "sql": {model: s.sql(model) for model in s.scores}}
+        for s in scored
+    }
+    return Evaluation(
+        reference=reference,
+        subject=subject,
+        metrics=table,
+        overall=overall,
+        retention=kept.get(subject, {}),
+        retention_by_model=kept,
+        intervals=_intervals(scored, subject),
+        windows=windows,
+        account=account,
+    )
+
+
+def _metrics(scored: list[Scored], reference: str) -> dict[str, dict[str, dict[str, float]]]:
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for one in scored:
+        for model, scores in one.scores.items():
+            values = metrics.summarise(scores)
+            naive = metrics.summarise(one.on_rows_of(model, NAIVE))
+            found = {**values, **metrics.relative(values, naive, "rel_naive")}
+            if reference in one.scores:
+                teacher = metrics.summarise(one.on_rows_of(model, reference))
+                found |= metrics.relative(values, teacher, "rel_teacher")
+            table.setdefault(model, {})[one.dataset] = found
+    return table
+
+
+def _overall(sets: dict[str, dict[str, float]]) -> dict[str, float]:
+    names = [f"{name}_rel_naive" for name in ("sql", "wql", "mase", "mse", "mae")]
+    means = {name: metrics.geometric_mean(values[name] for values in sets.values()) for name in names}
+    return {**means, "datasets": len(sets)}
+
+
+def _retention(model: dict[str, dict[str, float]], teacher: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Per data set and overall: teacher SQL / model SQL, and the share of the teacher's skill over naive."""
+    ratio = {name: 1 / values["sql_rel_teacher"] for name, values in model.items() if values["sql_rel_teacher"]}
+    own = {name: model[name]["sql_rel_naive"] for name in ratio}
+    # on the model's own windows, which may be fewer than the teacher's
+    taught = {name: own[name] * ratio[name] for name in ratio}
+    kept = {n: {"sql": ratio[n], "skill": metrics.skill_retention(own[n], taught[n])} for n in ratio}
+    means = [metrics.geometric_mean(values.values()) for values in (ratio, own, taught)]
+    kept["overall"] = {"sql": means[0], "skill": metrics.skill_retention(means[1], means[2])}
+    return kept
+
+
+def _intervals(scored: list[Scored], subject: str) -> dict[str, dict[str, dict[str, Any]]]:
+    weights = {
+        one.dataset: bootstrap.draw_weights(one.series, one.origin // one.horizon, seed=index)
+        for index, one in enumerate(scored)
+    }
+    models = list(dict.fromkeys(model for one in scored for model in one.scores))
+    pairs = [(subject, other) for other in models if other != subject]
+    pairs += [(model, NAIVE) for model in models if model not in (subject, NAIVE) and subject != NAIVE]
+    return {f"{first}/{second}": {"sql": _ratio(scored, weights, first, second)} for first, second in pairs}
+
+
+def _ratio(scored: list[Scored], weights: dict[str, np.ndarray], first: str, second: str) -> dict[str, Any]:
+    """Ratio of two models' mean SQLs on the windows both saw: geometric mean over data sets, and each of them."""
+    found, logs = {}, []
+    for one in scored:
+        if first not in one.scores or second not in one.scores:
+            continue
+        above, below = one.sql(first), one.sql(second)
+        both = np.isfinite(above) & np.isfinite(below)
+        found[one.dataset], drawn = bootstrap.mean_ratio(above[both], below[both], weights[one.dataset][:, both])
+        logs.append(drawn)
+    whole = bootstrap.geometric_mean_ratio([interval.value for interval in found.values()], logs)
+    return {**whole.to_dict(), "datasets": {name: interval.to_dict() for name, interval in found.items()}}

@@ -1,0 +1,171 @@
+"""Closed-form ridge from the standardised context to the horizon: a strong and very fast rival.
+
+Shapes: N windows, C context steps, H horizon steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from potstill.evaluation.metrics import LEVELS
+from potstill.types import Forecast
+
+MAX_WINDOWS = 20_000
+MIN_WINDOWS = 20
+CHUNK = 1024
+HELD_OUT = 0.2
+PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+LARGEST_TARGET = 10.0  # of a context's spread: a nearly constant context must not outweigh all others
+
+
+class RidgeForecaster:
+    """A fitted map: ``predict`` like any forecaster, ``module`` holds its numbers.
+
+    Attributes
+    ----------
+    module
+        ``torch.nn.Module`` with the map ``[C, H]``, its bias ``[H]`` and the spread of its errors ``[9, H]``.
+    penalty, training_windows
+        What was chosen on the held-out windows, and how many windows it was fitted on.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, spread: Tensor, penalty: float, training_windows: int):
+        self.module = torch.nn.Module()
+        for name, value in (("weight", weight), ("bias", bias), ("spread", spread)):
+            self.module.register_parameter(name, torch.nn.Parameter(value.float().contiguous(), requires_grad=False))
+        self.penalty, self.training_windows = penalty, training_windows
+
+    @torch.inference_mode()
+    def predict(self, context: Tensor, prediction_length: int, batch_size: int = 4096) -> Forecast:
+        """Forecast of ``context [N, C]`` (NaN = missing); the horizon is the one it was fitted for.
+
+        The whole batch is one product, so ``batch_size`` is accepted only to be called like any forecaster.
+        """
+        weight, bias = self.module.get_parameter("weight"), self.module.get_parameter("bias")
+        spread = self.module.get_parameter("spread")
+        if prediction_length > weight.shape[1]:
+            raise ValueError(f"ridge was fitted for {weight.shape[1]} steps, not for {prediction_length}")
+        x, loc, scale = standardise(context, weight.shape[0])
+        middle = torch.addmm(bias, x, weight)
+        values = (middle[:, None] + spread)[:, :, :prediction_length]
+        levels = torch.tensor(LEVELS, dtype=torch.float32)
+        return Forecast(levels=levels, values=values, loc=loc.double(), scale=scale.double())
+
+
+@dataclass
+class _Moments:
+    """Sums over windows from which the closed form follows: counts, means, second moments."""
+
+    count: int
+    x: Tensor
+    y: Tensor
+    xx: Tensor
+    xy: Tensor
+
+    def __add__(self, other: _Moments) -> _Moments:
+        return _Moments(*(getattr(self, n) + getattr(other, n) for n in ("count", "x", "y", "xx", "xy")))
+
+    def solve(self, penalties: tuple[float, ...]) -> list[tuple[Tensor, Tensor]]:
+        """Weight ``[C, H]`` and bias ``[H]`` for each penalty (per window), from one eigendecomposition."""
+        mean_x, mean_y = self.x / self.count, self.y / self.count
+        covariance = self.xx / self.count - torch.outer(mean_x, mean_x)
+        cross = self.xy / self.count - torch.outer(mean_x, mean_y)
+        size, basis = torch.linalg.eigh(covariance)
+        projected = basis.T @ cross
+        found = []
+        for penalty in penalties:
+            weight = basis @ (projected / (size.clamp(min=0)[:, None] + penalty))
+            found.append((weight, mean_y - mean_x @ weight))
+        return found
+
+
+def fit_ridge(train: Any, ids: np.ndarray, seed: int = 0) -> RidgeForecaster | None:
+    """Fit on a data set's training windows; None where fewer than ``MIN_WINDOWS`` are complete.
+
+    At most 20,000 windows are drawn. The latest fifth of them chooses the penalty and gives the quantiles of the
+    errors, step by step; the map itself is then fitted again on all of them.
+
+    Parameters
+    ----------
+    train
+        A ``SeriesWindows`` of the training part.
+    ids
+        The data set's window ids.
+    """
+    if len(ids) > MAX_WINDOWS:
+        ids = np.sort(np.random.default_rng(seed).choice(ids, MAX_WINDOWS, replace=False))
+    early, gap, late = _split(train, ids)
+    held_x, held_y = _gather(train, late)
+    moments = _moments(train, early)
+    total = moments + _moments(train, gap) + _moments_of(held_x, held_y)
+    if total.count < MIN_WINDOWS:
+        return None
+    if moments.count < MIN_WINDOWS or len(held_x) == 0:
+        moments, (held_x, held_y) = total, _gather(train, ids)
+    errors = [_error(held_x, held_y, *fitted) for fitted in moments.solve(PENALTIES)]
+    best = int(np.argmin([float(e.square().mean()) for e in errors]))
+    levels = torch.tensor(LEVELS, dtype=torch.float32)
+    spread = torch.quantile(errors[best], levels, dim=0)
+    spread = spread - spread[len(LEVELS) // 2]
+    weight, bias = total.solve(PENALTIES[best : best + 1])[0]
+    return RidgeForecaster(weight, bias, spread, PENALTIES[best], total.count)
+
+
+def standardise(context: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The last ``length`` steps in units of their own spread, missing ones at the mean; and loc, scale ``[N, 1]``."""
+    context = context[:, -length:].float()
+    known = torch.isfinite(context)
+    count = known.sum(1, keepdim=True).clamp(min=1)
+    zero = torch.zeros((), dtype=context.dtype)
+    loc = torch.where(known, context, zero).sum(1, keepdim=True) / count
+    centred = torch.where(known, context - loc, zero)
+    scale = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    scale = torch.where(scale > 1e-6 * (1e-6 + loc.abs()), scale, torch.ones_like(scale))
+    x = centred / scale
+    if x.shape[1] < length:
+        x = torch.nn.functional.pad(x, (length - x.shape[1], 0))
+    return x, loc, scale
+
+
+def _split(train: Any, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Earlier windows of each series, those whose future overlaps the later ones, and the later ones."""
+    series, origin = train.locate(ids)
+    cut = np.empty(len(ids))
+    for one in np.unique(series):
+        rows = series == one
+        cut[rows] = np.quantile(origin[rows], 1 - HELD_OUT)
+    late, early = origin > cut, origin + train.prediction_length <= cut
+    return ids[early], ids[~early & ~late], ids[late]
+
+
+def _gather(train: Any, ids: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Standardised contexts and futures of the complete windows among ``ids``."""
+    length = train.context_length
+    if len(ids) == 0:
+        return torch.zeros(0, length), torch.zeros(0, train.prediction_length)
+    windows = train.__getitems__(ids)
+    x, loc, scale = standardise(windows.context, length)
+    y = ((windows.future - loc) / scale).clamp(-LARGEST_TARGET, LARGEST_TARGET)
+    usable = torch.isfinite(windows.future).all(1) & (torch.isfinite(windows.context).sum(1) >= 3)
+    usable &= x.square().sum(1) > 0
+    return x[usable], y[usable]
+
+
+def _moments_of(x: Tensor, y: Tensor) -> _Moments:
+    return _Moments(len(x), x.double().sum(0), y.double().sum(0), (x.T @ x).double(), (x.T @ y).double())
+
+
+def _moments(train: Any, ids: np.ndarray) -> _Moments:
+    total = _moments_of(*_gather(train, ids[:0]))
+    for start in range(0, len(ids), CHUNK):
+        total = total + _moments_of(*_gather(train, ids[start : start + CHUNK]))
+    return total
+
+
+def _error(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return y - torch.addmm(bias.float(), x, weight.float())

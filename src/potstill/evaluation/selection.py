@@ -1,0 +1,134 @@
+"""Which windows a data set is judged on: evenly spread, out of step with the season, and scorable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from potstill.evaluation.histories import Histories, Past
+from potstill.recipe import EvaluationConfig
+
+DEFAULT_STRIDE = 5
+CHUNK = 256
+LEAST_KNOWN = 3
+
+
+@dataclass
+class Selection:
+    """The windows of one data set, in order of series and origin, ``[N]`` each, and what was left out.
+
+    ``dropped`` counts windows by reason; ``partial`` says that no window had a complete future, so that windows with
+    some known truths stand in and the missing ones are masked.
+    """
+
+    dataset: str
+    ids: np.ndarray
+    series: np.ndarray
+    origin: np.ndarray
+    stride: int
+    available: int
+    partial: bool = False
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def account(self) -> dict[str, Any]:
+        """For metrics.json."""
+        counts = {"windows": len(self.ids), "available": self.available, "stride": self.stride}
+        masked = {"note": "no future is complete: missing truths are masked"} if self.partial else {}
+        return {**counts, "series": len(np.unique(self.series)), "dropped": self.dropped, **masked}
+
+    def subset(self, most: int | None) -> np.ndarray:
+        """Positions of at most ``most`` windows, evenly spread."""
+        if most is None or len(self.ids) <= most:
+            return np.arange(len(self.ids))
+        return np.linspace(0, len(self.ids) - 1, most).astype(np.int64)
+
+
+def select_windows(windows: Any, dataset: str, config: EvaluationConfig, histories: Histories) -> Selection:
+    """Choose a data set's windows and drop those that cannot be scored.
+
+    A window is dropped if its future has a missing value (unless all have), its context fewer than three known values,
+    or its in-sample seasonal naive error is not finite or below 1e-9.
+    """
+    ids = windows.of_dataset(dataset)
+    available = len(ids)
+    series, _ = windows.locate(ids)
+    position, seasons = _positions_from_end(series), np.unique(windows.store.season[np.unique(series)])
+    step = choose_step(np.unique(series, return_counts=True)[1], config, seasons, windows.stride)
+    ids = ids[position % step == 0]
+    if len(ids) > config.max_windows:
+        ids = ids[np.linspace(0, len(ids) - 1, config.max_windows).astype(np.int64)]
+    series, origin = windows.locate(ids)
+    selection = Selection(dataset, ids, series, origin, step * windows.stride, available)
+    if len(ids):
+        _drop_unscorable(selection, windows, histories)
+    return selection
+
+
+def choose_step(lengths: np.ndarray, config: EvaluationConfig, seasons: np.ndarray, stride: int = 1) -> int:
+    """Take every how manyth window of each series.
+
+    The stride asked for (default 5), widened until at most ``max_windows`` remain. One that was not asked for shares
+    no factor with a season: it would meet some hours of the day only.
+
+    Parameters
+    ----------
+    lengths
+        Windows of each series of the data set.
+    seasons
+        Seasons of the series, in steps.
+    stride
+        The windows' own stride.
+    """
+    asked = max(1, (config.stride or DEFAULT_STRIDE) // stride)
+    if config.stride is not None and _count(lengths, asked) <= config.max_windows:
+        return asked
+    step, longest = asked, int(lengths.max(initial=1))
+    while step < longest and _count(lengths, step) > config.max_windows:
+        step += 1
+    while any(gcd(step, int(season)) > 1 for season in seasons):
+        step += 1
+    return step
+
+
+def pasts(selection: Selection, histories: Histories, horizon: int, rows: slice | np.ndarray) -> Past:
+    """Histories of some of the windows."""
+    return histories.before(selection.series[rows], selection.origin[rows], horizon)
+
+
+def _count(lengths: np.ndarray, step: int) -> int:
+    return int((-(-lengths // step)).sum())
+
+
+def _positions_from_end(series: np.ndarray) -> np.ndarray:
+    """How many windows of the same series follow each one (series ids stand in runs)."""
+    last = np.flatnonzero(np.r_[series[1:] != series[:-1], np.ones(min(len(series), 1), bool)])
+    return np.repeat(last, np.diff(np.r_[-1, last])) - np.arange(len(series))
+
+
+def _drop_unscorable(selection: Selection, windows: Any, histories: Histories) -> None:
+    known = np.zeros(len(selection.ids), np.int64)
+    seen, usable = known.copy(), np.zeros(len(known), bool)
+    for start in range(0, len(known), CHUNK):
+        rows = slice(start, start + CHUNK)
+        batch = windows.__getitems__(selection.ids[rows])
+        known[rows] = np.isfinite(batch.future.numpy()).sum(1)
+        seen[rows] = np.isfinite(batch.context.numpy()).sum(1)
+        usable[rows] = pasts(selection, histories, windows.prediction_length, rows).usable
+    selection.partial = not (known == windows.prediction_length).any()
+    enough = 1 if selection.partial else windows.prediction_length
+    reasons = {
+        "the future is unknown" if selection.partial else "the future has missing values": known < enough,
+        f"fewer than {LEAST_KNOWN} known values in the context": seen < LEAST_KNOWN,
+        "the history is constant or too short to scale by": ~usable,
+    }
+    keep = np.ones(len(known), bool)
+    for reason, bad in reasons.items():
+        if (bad & keep).any():
+            selection.dropped[reason] = int((bad & keep).sum())
+        keep &= ~bad
+    selection.ids, selection.series, selection.origin = (
+        a[keep] for a in (selection.ids, selection.series, selection.origin)
+    )
