@@ -45,6 +45,7 @@ def test_attach_keeps_everything_else_of_the_windows(store):
     assert attached.context is windows.context
     assert attached.ids.tolist() == [5, 3]
     assert windows.labels is None
+    assert torch.equal(store.attach(windows, horizon=3).labels.values, attached.labels.values[:, :, :3])
 
 
 def test_reads_agree_over_threads_and_after_pickling(store):

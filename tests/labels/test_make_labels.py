@@ -171,16 +171,21 @@ def test_values_beyond_half_precision_are_clipped_not_infinite(tmp_path):
     assert store.forecast([0]).values.max() == 65504
 
 
-def test_live_teacher_and_labels_give_the_same_loss(tmp_path):
-    teacher, source = FakeTeacher(levels=tuple(np.linspace(0.05, 0.95, 19).tolist())), FakeWindows(64)
+@pytest.mark.parametrize("stores_inputs", [False, True])
+def test_live_teacher_and_labels_give_the_same_loss(tmp_path, stores_inputs):
+    from potstill.objectives.base import Pass
+    from potstill.objectives.objective import Objective
+    from potstill.recipe import ObjectiveConfig
+    from potstill.types import Output
+
+    teacher = FakeTeacher(levels=tuple(np.linspace(0.05, 0.95, 19).tolist()))
+    source = FakeWindows(64, stores_inputs=stores_inputs)
     store = make_labels(teacher, source, tmp_path / "labels")
+    objective = Objective(ObjectiveConfig(alpha=0.8, terms={"soft_median": {"weight": 0.1}}))
     windows = source.__getitems__(np.arange(64))
-    student = FakeTeacher(gain=0.7).forward(windows, 4).forecast
-
-    def loss(soft):
-        return (soft.at_levels(student.levels).in_scale_of(student).values - student.values).abs().mean()
-
-    live, stored = loss(teacher.predict(windows.context, 4)), loss(store.attach(windows).labels)
+    read = store.windows(windows.ids) if stores_inputs else store.attach(windows)
+    live = objective(Pass(windows, FakeTeacher(gain=0.7).forward(windows, 4), teacher.forward(windows, 4)))[0]
+    stored = objective(Pass(read, FakeTeacher(gain=0.7).forward(read, 4), Output(read.labels)))[0]
     torch.testing.assert_close(stored, live, rtol=1e-3, atol=0)
 
 

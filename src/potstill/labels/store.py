@@ -88,9 +88,15 @@ class LabelStore:
         """
         return self._forecast(self._rows(_as_ids(ids)))
 
-    def attach(self, windows: Windows) -> Windows:
-        """The same windows with the teacher's stored forecasts as their ``labels`` (errors as ``forecast``)."""
-        return replace(windows, labels=self.forecast(windows.ids.cpu().numpy()))
+    def attach(self, windows: Windows, horizon: int | None = None) -> Windows:
+        """The same windows with the teacher's stored forecasts, or their first ``horizon`` steps, as ``labels``.
+
+        The labels go to the device that the windows are on.
+        """
+        labels = self.forecast(windows.ids.cpu().numpy())
+        if horizon is not None:
+            labels.values = labels.values[:, :, :horizon]
+        return replace(windows, labels=labels).to(windows.context.device)
 
     def windows(self, ids: Any) -> Windows:
         """Windows ``ids`` with labels, read from the store alone; needs ``stores_inputs``."""
