@@ -1,0 +1,271 @@
+"""Files into tables: CSV (plain or gzip) and Parquet, found in trees, read one at a time; a format is a function."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from potstill.data.account import Account
+from potstill.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENDINGS = (".csv", ".csv.gz", ".parquet")
+NULLS = [
+    "",
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "NaN",
+    "nan",
+    "NAN",
+    "NaT",
+    "null",
+    "NULL",
+    "None",
+    "none",
+    "?",
+    "-",
+    "--",
+    ".",
+]
+
+
+@dataclass
+class Source:
+    """One file of the user's and the name its data set goes by."""
+
+    path: Path
+    name: str
+
+
+@dataclass
+class Sheet:
+    """A file's content: an Arrow table (CSV cells as strings, null where empty), and how to name its rows."""
+
+    label: str
+    table: pa.Table
+    decimal_comma: bool = False
+    skipped: list[int] = field(default_factory=list)
+    header_lines: int | None = None
+
+    def place(self, row: int) -> str:
+        """``line 17`` of a text file, ``row 16`` of a table."""
+        if self.header_lines is None:
+            return f"row {row + 1}"
+        line = row + self.header_lines + 1
+        for skipped in self.skipped:
+            line += skipped <= line
+        return f"line {line}"
+
+
+def find_sources(paths: Sequence[str], exclude: Sequence[str], max_files: int | None, account: Account) -> list[Source]:
+    """The files behind ``paths``: files as given, directories searched recursively in sorted order.
+
+    A data set goes by its file's stem; where two files share one, by the path below the directory given.
+
+    Raises
+    ------
+    UserError
+        A path that does not exist, a directory without data files, an ending that no reader knows.
+    """
+    if not paths:
+        raise UserError("No data given; name CSV or Parquet files or directories with --data or data.paths.")
+    once: dict[Path, tuple[Path, str]] = {}
+    for entry in paths:
+        for path, relative in _expand(Path(entry).expanduser()):
+            once.setdefault(path.resolve(), (path, relative))
+    found = dict(once.values())
+    stems = {path: stem_of(path.name) for path in found}
+    kept = [path for path in found if stems[path] not in exclude and found[path] not in exclude]
+    for name in exclude:
+        if name not in stems.values() and name not in found.values():
+            account.add_note(f"exclude: no file is named {name!r}")
+    for path in found.keys() - set(kept):
+        account.add_dropped(stems[path], "excluded", kind="files")
+    if max_files is not None and len(kept) > max_files:
+        account.add_dropped(stems[kept[max_files]], f"beyond max_files = {max_files}", "files", len(kept) - max_files)
+        kept = kept[:max_files]
+    if not kept:
+        raise UserError(f"{', '.join(map(str, paths))}: every file is excluded; shorten data.exclude.")
+    return _named(kept, stems, found)
+
+
+def read_sheet(path: Path, account: Account, name: str) -> Sheet:
+    """Read one whole file by its ending.
+
+    Raises
+    ------
+    UserError
+        Where nothing can be made of it: unreadable, empty, header only, binary, every row ragged.
+    """
+    try:
+        return _READERS[_ending(path)](path, account, name)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; check --data.") from None
+    except MemoryError:
+        raise UserError(f"{path}: does not fit into memory; split it into several files.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); check its permissions.") from None
+
+
+def stem_of(name: str) -> str:
+    """A file name without its ending (``ETTm1.csv.gz`` → ``ETTm1``)."""
+    ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if name.lower().endswith(e)), "")
+    return name[: len(name) - len(ending)]
+
+
+def _expand(path: Path) -> list[tuple[Path, str]]:
+    """Files with their names below the directory given, without ending."""
+    if path.is_file():
+        if _ending(path) is None:
+            raise UserError(f"{path}: expected a file ending in {', '.join(ENDINGS)} or a directory of such files.")
+        return [(path, stem_of(path.name))]
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or directory; check --data.")
+    files = sorted(p for p in path.rglob("*") if _ending(p) and p.is_file() and not p.name.startswith("."))
+    if not files:
+        raise UserError(f"{path}: the directory holds no {', '.join(ENDINGS)} files; name one that does.")
+    return [(p, stem_of(p.relative_to(path).as_posix())) for p in files]
+
+
+def _ending(path: Path) -> str | None:
+    return next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
+
+
+def _named(kept: list[Path], stems: dict[Path, str], relative: dict[Path, str]) -> list[Source]:
+    counts = Counter(stems[path] for path in kept)
+    names = {path: stems[path] if counts[stems[path]] == 1 else relative[path] for path in kept}
+    used: Counter[str] = Counter()
+    sources = []
+    for path in kept:
+        name = names[path]
+        used[name] += 1
+        sources.append(Source(path, name if used[name] == 1 else f"{name}~{used[name]}"))
+    return sources
+
+
+def _read_parquet(path: Path, account: Account, name: str) -> Sheet:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.ParquetFile(path).read()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise UserError(f"{path}: is no readable Parquet file ({str(error).splitlines()[0]}); write it anew.") from None
+    if not table.num_rows:
+        raise UserError(f"{path}: holds no rows; leave it out or fill it.")
+    return Sheet(str(path), table)
+
+
+def _read_csv(path: Path, account: Account, name: str) -> Sheet:
+    import pyarrow as pa
+    import pyarrow.csv as arrow_csv
+
+    text = _utf8(path, account, name)
+    first = text[: text.find(b"\n") + 1 or len(text)].decode()
+    delimiter = max(",;\t|", key=first.count)
+    header, header_lines = _header(first, delimiter, account, name)
+    ragged: list[tuple[int, int]] = []
+
+    def skip(row: arrow_csv.InvalidRow) -> str:
+        ragged.append((row.number or 0, row.actual_columns))
+        return "skip"
+
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(text),
+            arrow_csv.ReadOptions(
+                column_names=[str(i) for i in range(len(header))], skip_rows=header_lines, use_threads=False
+            ),
+            arrow_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
+            arrow_csv.ConvertOptions(
+                column_types={str(i): pa.string() for i in range(len(header))},
+                null_values=NULLS,
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"{path}: cannot be read as CSV ({str(error).splitlines()[0]}); check quotes and separators."
+        ) from None
+    if not table.num_rows and ragged:
+        line, columns = ragged[0]
+        raise UserError(
+            f"{path} line {line}: {columns} columns where the header has {len(header)}, and no row fits the header; "
+            "give every row the header's columns."
+        )
+    if not table.num_rows:
+        raise UserError(f"{path}: holds a header and no rows; leave it out or fill it.")
+    if ragged:
+        account.add_repaired("ragged rows left out", f"{name} (first: line {ragged[0][0]})", len(ragged))
+    lines = [line for line, _ in ragged]
+    return Sheet(str(path), table.rename_columns(header), delimiter != ",", lines, header_lines)
+
+
+def _header(first: str, delimiter: str, account: Account, name: str) -> tuple[list[str], int]:
+    """Column names, made unique, and how many lines they take: 0 where the first line holds values already."""
+    fields = [f.strip() for f in next(csv.reader(io.StringIO(first), delimiter=delimiter))]
+    numbers = [_is_number(f) for f in fields]
+    counts_up = fields == [str(i) for i in range(len(fields))] and len(fields) > 1
+    if (all(numbers) and not counts_up) or (len(fields) > 1 and all(numbers[1:]) and _is_date(fields[0])):
+        account.add_note(f"{name}: the first line holds values, not names; columns are called column_0 …")
+        return [f"column_{i}" for i in range(len(fields))], 0
+    used: Counter[str] = Counter()
+    names = []
+    for text in fields:
+        used[text] += 1
+        if used[text] == 2 and text:
+            account.add_note(f"{name}: the column name {text!r} stands twice; later ones are numbered")
+        names.append(text if used[text] == 1 else f"{text}.{used[text] - 1}")
+    return names, 1
+
+
+def _utf8(path: Path, account: Account, name: str) -> bytes:
+    """The file's text as UTF-8 without byte order mark or leading blank lines."""
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise UserError(f"{path}: is no whole gzip file; compress it anew.") from None
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        data = data.decode("utf-16", errors="replace").encode()
+    data = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    if not data.strip():
+        raise UserError(f"{path}: is empty; leave it out or fill it.")
+    control = sum(byte < 9 or 13 < byte < 32 for byte in data[:4096])
+    if b"\0" in data or control > 0.01 * min(len(data), 4096):
+        raise UserError(f"{path}: holds bytes that are no text; expected CSV.")
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        account.add_note(f"{name}: not UTF-8, read as Latin-1")
+        data = data.decode("latin-1").encode()
+    return data if b"\n" in data else data.replace(b"\r", b"\n")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_date(text: str) -> bool:
+    return len(text) >= 8 and text[:4].isdigit() and text[4] in "-/" and not text[5:].isalpha()
+
+
+_READERS: dict[str | None, Callable[[Path, Account, str], Sheet]] = {
+    ".csv": _read_csv,
+    ".csv.gz": _read_csv,
+    ".parquet": _read_parquet,
+}

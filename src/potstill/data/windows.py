@@ -1,0 +1,249 @@
+"""Windows by arithmetic: a window id is a place in cumulative counts, from which series and origin follow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from potstill.data.permutation import mix
+from potstill.data.splits import part_bounds
+from potstill.data.store import Store
+from potstill.errors import UnknownName, UserError
+from potstill.recipe import DataConfig
+
+if TYPE_CHECKING:
+    from potstill.types import Windows
+
+_LEAST_HISTORY = 16
+
+
+class SeriesWindows:
+    """All windows of one part of a store, as a map-style data set; memory grows with the series, not with the windows.
+
+    A window is a context of C steps and the H steps after it, which lie inside the part. Contexts reach back before the
+    part, except in training, where nothing precedes it. Where the part begins with the series, one with room for C + H
+    steps gives full contexts only; a shorter one gives contexts padded with NaN on the left, from
+    ``min(C, max(16, H))`` rows of history on. Windows whose context holds few finite values or whose future holds none
+    are kept, so that ids stay arithmetic: the loss masks them.
+
+    With ``missing="drop"`` windows with any missing value are no windows: series with gaps become stretches without,
+    at a few bytes per gap. With ``missing="impute"`` a context is filled forward, then backward (padding too); the
+    future is never filled. With ``train_windows=n`` training keeps n windows, one from each of n equal ranges of ids.
+
+    Parameters
+    ----------
+    store
+        From ``open_store``.
+    data
+        Lengths, split, stride and the treatment of missing values.
+    part
+        ``train``, ``validation`` or ``test``.
+    stride
+        Steps between origins; default ``data.stride``.
+    """
+
+    def __init__(self, store: Store, data: DataConfig, part: str, stride: int | None = None):
+        self.store, self.part = store, part
+        self.context_length, self.prediction_length = data.context_length, data.prediction_length
+        self.stride, self.missing = stride or data.stride, data.missing
+        self.account = store.account.copy()
+        self._series, self._first, counts = self._stretches(data)
+        self._ends = np.concatenate([[0], np.cumsum(counts)])
+        every = int(self._ends[-1])
+        scarce = data.train_windows if part == "train" and (data.train_windows or every) < every else None
+        self._all, self._n = every, scarce or every
+        self.account.add_used(**{f"{part}_windows": self._n})
+        lengths = [self.context_length, self.prediction_length, self.stride]
+        what = [store.fingerprint, *lengths, data.split, part, data.missing, data.target, scarce]
+        self.fingerprint = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, i: int) -> Windows:
+        """Window ``i`` as a batch of one."""
+        return self.__getitems__([i])
+
+    def __getitems__(self, ids: list[int] | np.ndarray) -> Windows:
+        """A batch of windows, gathered at once."""
+        import torch
+
+        from potstill.types import Windows
+
+        ids = np.asarray(ids, dtype=np.int64)
+        series, origin = self.locate(ids)
+        rows = self._gather(series, origin)
+        context, future = rows[:, : self.context_length], rows[:, self.context_length :]
+        if self.missing == "impute":
+            context = fill(context)
+        return Windows(
+            context=torch.from_numpy(np.ascontiguousarray(context)),
+            future=torch.from_numpy(np.ascontiguousarray(future)),
+            ids=torch.from_numpy(ids.copy()),
+            series=torch.from_numpy(series),
+            origin=torch.from_numpy(origin),
+        )
+
+    def locate(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Series and origin (the row of the first future step) of window ids; int64, the shape of ``ids``.
+
+        Raises
+        ------
+        IndexError
+            An id outside ``range(len(self))``.
+        """
+        ids = np.asarray(ids, dtype=np.int64)
+        if ids.size and (ids.min() < 0 or ids.max() >= self._n):
+            raise IndexError(f"window id out of range({self._n})")
+        places = self._places(ids) if self._n < self._all else ids
+        stretch = np.searchsorted(self._ends, places, side="right") - 1
+        return self._series[stretch], self._first[stretch] + (places - self._ends[stretch]) * self.stride
+
+    def of_dataset(self, name: str) -> np.ndarray:
+        """Ids of the windows of one data set, int64 ascending."""
+        if name not in self.store.datasets:
+            raise UnknownName("data set", name, self.store.datasets)
+        return np.arange(*self.range_of(self.store.datasets.index(name)), dtype=np.int64)
+
+    def range_of(self, dataset: int) -> tuple[int, int]:
+        """First id of a data set's windows and the one after the last: a data set's ids are contiguous."""
+        first, end = np.searchsorted(self.store.dataset_of[self._series], [dataset, dataset + 1])
+        bounds = (int(self._ends[first]), int(self._ends[end]))
+        if self._n == self._all:
+            return bounds
+        low, high = (bisect_left(range(self._n), b, key=lambda i: int(self._places(np.array([i]))[0])) for b in bounds)
+        return low, high
+
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """At most ``n`` distinct ids, ascending: shared out evenly over the data sets, evenly spread within each."""
+        ranges = [self.range_of(d) for d in range(len(self.store.datasets))]
+        shares = _share_out(n, [high - low for low, high in ranges])
+        picked = [low + spread(high - low, share, seed) for (low, high), share in zip(ranges, shares, strict=True)]
+        return np.concatenate([*picked, np.zeros(0, np.int64)])
+
+    def _places(self, ids: np.ndarray) -> np.ndarray:
+        """Of n scarce windows, the place of each among all."""
+        return _strata(self._all, self._n, 0, ids)
+
+    def _stretches(self, data: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Series, first origin and count of windows of each stretch of evenly strided origins."""
+        C, H = self.context_length, self.prediction_length
+        start, end = part_bounds(self.store, data.split, self.part)
+        need = np.full(len(self.store), min(C, max(_LEAST_HISTORY, H)))
+        need[end - start >= C + H] = C
+        first = np.where(start > 0, np.maximum(start, min(C, max(_LEAST_HISTORY, H))), need)
+        count = np.maximum((end - H - first) // self.stride + 1, 0)
+        for i in np.flatnonzero((count == 0) & (end > start)):
+            why = f"its {self.part} part is too short for {H} steps after {need[i]}"
+            self.account.add_dropped(self.store.names[i], why)
+        series = np.flatnonzero(count)
+        first, count = first[series], count[series]
+        if data.missing != "drop" or not self.store.missing[series].any():
+            return series, first, count
+        return self._without_gaps(series, first, count)
+
+    def _without_gaps(
+        self, series: np.ndarray, first: np.ndarray, count: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        parts, lost = [], 0
+        for i, origin, n in zip(series.tolist(), first.tolist(), count.tolist(), strict=True):
+            stretches = np.array([[origin, n]])
+            if self.store.missing[i]:
+                gaps = np.concatenate([[0], np.cumsum(np.isnan(self.store.series(i)))])
+                origins = origin + np.arange(n) * self.stride
+                whole = gaps[origins + self.prediction_length] == gaps[np.maximum(origins - self.context_length, 0)]
+                stretches = _runs(whole)
+                lost += n - int(stretches[:, 1].sum())
+                stretches[:, 0] = origin + stretches[:, 0] * self.stride
+            parts.append(np.column_stack([np.full(len(stretches), i), stretches]))
+        self.account.add_dropped(f"{self.part} part", "missing values (missing: drop)", kind="windows", count=lost)
+        series, first, count = np.concatenate(parts).astype(np.int64).T
+        return series, first, count
+
+    def _gather(self, series: np.ndarray, origin: np.ndarray) -> np.ndarray:
+        """``[B, C + H]`` float32: rows before the series' first are NaN."""
+        length = self.context_length + self.prediction_length
+        values, offsets = self.store.values, self.store.offsets
+        begin = offsets[series] + origin - self.context_length
+        full = origin >= self.context_length
+        if full.all():
+            return np.lib.stride_tricks.sliding_window_view(values, length)[begin]
+        rows = np.full((len(series), length), np.nan, dtype=np.float32)
+        if full.any():
+            rows[full] = np.lib.stride_tricks.sliding_window_view(values, length)[begin[full]]
+        for k in np.flatnonzero(~full):
+            known = int(origin[k]) + self.prediction_length
+            rows[k, length - known :] = values[offsets[series[k]] : offsets[series[k]] + known]
+        return rows
+
+
+def require_windows(windows: SeriesWindows) -> None:
+    """Raise where a part holds no window, saying why and which lengths would fit.
+
+    Raises
+    ------
+    UserError
+        One sentence with the reasons of the account.
+    """
+    if len(windows):
+        return
+    store, C, H = windows.store, windows.context_length, windows.prediction_length
+    why = "; ".join(windows.account.reasons()[:3])
+    longest = int(store.lengths.max(initial=0))
+    label = ", ".join(store.datasets[:3]) + (" …" if len(store.datasets) > 3 else "")
+    raise UserError(
+        f"{label}: no usable window in the {windows.part} part{f' ({why})' if why else ''}; the longest series has "
+        f"{longest:,} rows, a window takes {C:,} + {H:,}: shorten data.context_length and data.prediction_length, "
+        "choose another data.split, or give longer series."
+    )
+
+
+def fill(context: np.ndarray) -> np.ndarray:
+    """``[B, C]`` with missing values filled forward, then backward; rows without any value stay as they are."""
+    gaps = np.isnan(context)
+    rows = np.flatnonzero(gaps.any(axis=1))
+    if not len(rows):
+        return context
+    filled, known = context.copy(), ~gaps[rows]
+    steps = np.arange(context.shape[1])
+    last = np.maximum.accumulate(np.where(known, steps, -1), axis=1)
+    source = np.where(last < 0, known.argmax(axis=1)[:, None], last)
+    filled[rows] = np.take_along_axis(context[rows], source, axis=1)
+    return filled
+
+
+def spread(n: int, count: int, seed: int) -> np.ndarray:
+    """``min(n, count)`` distinct numbers of range(n), ascending: one at a hashed place in each of equal stretches."""
+    count = min(n, count)
+    return _strata(n, count, seed, np.arange(count, dtype=np.int64))
+
+
+def _strata(n: int, count: int, seed: int, which: np.ndarray) -> np.ndarray:
+    """The numbers ``which`` of ``spread``; ``which * n`` is split in quotient and rest so that it cannot overflow."""
+    if not count:
+        return np.zeros(0, np.int64)
+    quotient, rest = divmod(n, count)
+    low = which * quotient + which * rest // count
+    high = (which + 1) * quotient + (which + 1) * rest // count
+    noise = mix(which.astype(np.uint64) + mix(np.array([seed % 2**64], dtype=np.uint64)))
+    return low + (noise % (high - low).astype(np.uint64)).astype(np.int64)
+
+
+def _share_out(n: int, sizes: list[int]) -> list[int]:
+    """Equal shares of ``n``, none above its size; what small ones leave goes to the others."""
+    shares = [0] * len(sizes)
+    order = sorted((i for i in range(len(sizes)) if sizes[i]), key=lambda i: sizes[i])
+    for place, i in enumerate(order):
+        shares[i] = min(sizes[i], -(-n // (len(order) - place)))
+        n -= shares[i]
+    return shares
+
+
+def _runs(flags: np.ndarray) -> np.ndarray:
+    """``[R, 2]`` first place and length of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return np.column_stack([edges[::2], edges[1::2] - edges[::2]])
