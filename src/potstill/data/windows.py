@@ -132,7 +132,7 @@ class SeriesWindows:
     def _stretches(self, data: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Series, first origin and count of windows of each stretch of evenly strided origins."""
         C, H = self.context_length, self.prediction_length
-        start, end = part_bounds(self.store, data.split, self.part)
+        self.bounds = start, end = part_bounds(self.store, data.split, self.part)
         need = np.full(len(self.store), min(C, max(_LEAST_HISTORY, H)))
         need[end - start >= C + H] = C
         first = np.where(start > 0, np.maximum(start, min(C, max(_LEAST_HISTORY, H))), need)
