@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from potstill.errors import UserError
-from potstill.labels.manifest import NAME, Manifest, WindowSource
+from potstill.labels.manifest import NAME, Manifest, WindowSource, stores_inputs
 from potstill.labels.shards import INPUTS, LABELS, TornShard, read_shard, shard_path, write_shard
 from potstill.labels.store import LabelStore
 from potstill.types import Forecast, Windows
@@ -179,7 +179,7 @@ def _label(forecaster: Forecaster, dataset: WindowSource, ids: np.ndarray) -> di
         "scale": forecast.scale,
     }
     types = dict(LABELS)
-    if dataset.stores_inputs:
+    if stores_inputs(dataset):
         types |= INPUTS
         tensors |= {name: getattr(windows, name) for name in INPUTS}
     return {name: tensor.to("cpu", types[name]) for name, tensor in tensors.items()}

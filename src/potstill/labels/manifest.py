@@ -23,12 +23,13 @@ FORMAT = 1
 
 
 class WindowSource(Protocol):
-    """What labelling needs of a data set: windows by id, and a fingerprint that names them."""
+    """What labelling needs of a data set: windows by id, and a fingerprint that names them.
+
+    One whose windows cannot be cut from the data again (drawn, mixed, synthetic) also has ``stores_inputs = True``.
+    """
 
     @property
     def fingerprint(self) -> str: ...
-    @property
-    def stores_inputs(self) -> bool: ...
     def __len__(self) -> int: ...
     def __getitems__(self, ids: np.ndarray) -> Windows: ...
 
@@ -87,7 +88,7 @@ class Manifest:
             levels=_levels(forecaster),
             precision=_precision(forecaster),
             arcsinh=arcsinh,
-            stores_inputs=bool(dataset.stores_inputs),
+            stores_inputs=stores_inputs(dataset),
             shard_windows=shard_windows,
             windows=len(dataset),
             provenance={"teacher": asdict(forecaster.source), **(provenance or {})},
@@ -148,7 +149,7 @@ class Manifest:
                 f" {dataset.fingerprint[:12]}); use the data, split, stride and seed they were made with, or label into"
                 " a new folder."
             )
-        if self.stores_inputs != bool(dataset.stores_inputs):
+        if self.stores_inputs != stores_inputs(dataset):
             raise UserError(
                 f"{folder}: the labels belong to other data (one stores its inputs); label into a new folder."
             )
@@ -173,6 +174,11 @@ def lengths(dataset: WindowSource) -> tuple[int, int]:
     """Context and prediction length of a data set, by its first window."""
     windows = dataset.__getitems__(np.zeros(1, np.int64))
     return windows.context.shape[1], windows.future.shape[1]
+
+
+def stores_inputs(dataset: WindowSource) -> bool:
+    """Whether labels of this data set keep contexts and futures beside them."""
+    return bool(getattr(dataset, "stores_inputs", False))
 
 
 def _levels(forecaster: Forecaster) -> tuple[float, ...]:
