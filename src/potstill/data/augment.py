@@ -5,7 +5,7 @@ Mixing standardised windows of several series follows TSMixup (Ansari et al., Ch
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,25 +14,37 @@ from potstill.data.draws import RealDraws
 from potstill.data.synthetic import draw
 from potstill.data.synthetic.noise import fractal, irregular, level, unit
 
+if TYPE_CHECKING:
+    from potstill.data.windows import SeriesWindows
+
 VERSION = 1  # raise it whenever the same (seed, index) gives another window
 
 _SALT, _PARTS = 0xA06, 3
 _FEWEST = 8  # finite values a standardisation needs
 
 
-def augment(windows: Any, seed: int, indices: np.ndarray, draws: RealDraws | None = None) -> np.ndarray:
+def augment(
+    windows: SeriesWindows,
+    bounds: tuple[np.ndarray, np.ndarray],
+    seed: int,
+    indices: np.ndarray,
+    draws: RealDraws | None = None,
+    confined: bool = False,
+) -> np.ndarray:
     """Make windows by mixing, resampling and warping real ones.
 
     Parameters
     ----------
     windows
-        Real windows of the training part (:class:`potstill.data.windows.SeriesWindows`); only rows inside
-        ``windows.bounds`` are read.
+        Real windows of the training part.
+    bounds
+        Rows ``[S]`` where that part begins and ends in each series; no other row is read.
     seed, indices
         ``(seed, index)`` names a window, whatever the batch.
     draws
-        How real windows are drawn; default: data sets in proportion to the square root of their windows. With a
-        pool, nothing outside the pool's own windows is read.
+        How real windows are drawn; default: data sets in proportion to the square root of their windows.
+    confined
+        Read no row outside the drawn windows themselves (scarce data).
 
     Returns
     -------
@@ -43,7 +55,7 @@ def augment(windows: Any, seed: int, indices: np.ndarray, draws: RealDraws | Non
     ids = [draws.ids(*(uniforms(seed, indices, _SALT + 2 * k + j) for j in (0, 1))) for k in range(_PARTS)]
     series, origin = windows.locate(np.concatenate(ids))
     series, origin = series.reshape(_PARTS, -1), origin.reshape(_PARTS, -1)
-    reader = _Reader(windows, confined=draws.pool is not None)
+    reader = _Reader(windows, bounds, confined)
     out = np.empty((len(indices), reader.length), np.float32)
     for row, index in enumerate(indices.tolist()):
         dice = Dice(seed, index, _SALT)
@@ -55,10 +67,10 @@ def augment(windows: Any, seed: int, indices: np.ndarray, draws: RealDraws | Non
 class _Reader:
     """Raw slices of the training part, standardised."""
 
-    def __init__(self, windows: Any, confined: bool) -> None:
+    def __init__(self, windows: SeriesWindows, bounds: tuple[np.ndarray, np.ndarray], confined: bool) -> None:
         store = windows.store
         self.values = np.asarray(store.values)
-        self.offsets, (self.start, self.end) = store.offsets, windows.bounds
+        self.offsets, (self.start, self.end) = store.offsets, bounds
         self.horizon = windows.prediction_length
         self.length = windows.context_length + self.horizon
         self.confined = confined

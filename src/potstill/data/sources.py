@@ -11,10 +11,12 @@ from potstill.data import augment as augmentation
 from potstill.data import synthetic as synthesis
 from potstill.data.dice import Dice, uniforms
 from potstill.data.draws import RealDraws
-from potstill.errors import UserError
+from potstill.data.splits import part_bounds
+from potstill.data.windows import require_windows
 from potstill.types import Windows
 
 if TYPE_CHECKING:
+    from potstill.data.windows import SeriesWindows
     from potstill.recipe import DataConfig
 
 VERSION = 1  # raise it whenever the same (seed, id) gives another window, generators aside
@@ -26,16 +28,16 @@ _SHORTENED, _GAPPED, _SHORTEST, _FEWEST = 0.3, 0.05, 16, 3
 class TrainingWindows:
     """Windows to train on, by id.
 
-    Without synthetic or augmented shares, with ``balance`` 1 and no ``train_windows``, ids are those of the real
-    windows and every one is there once. Otherwise an id stands for a draw: its kind, its window, its shortened
+    Without synthetic or augmented shares and with ``balance`` 1, ids are those of the real windows and every one is
+    there once. Otherwise an id stands for a draw: its kind, its window, its shortened
     history and its gaps all follow from ``(seed, id)``, so that a batch is the same in any order, run or process.
 
     Parameters
     ----------
     windows
-        The real training windows (:class:`potstill.data.windows.SeriesWindows`).
+        The real training windows.
     data
-        Shares, balance and ``train_windows``.
+        Shares and balance. With ``train_windows``, augmentation reads no row outside of those windows.
     seed
         The run's seed.
     length
@@ -47,18 +49,14 @@ class TrainingWindows:
         Where real windows are asked for and there are none.
     """
 
-    def __init__(self, windows: Any, data: DataConfig, seed: int, length: int) -> None:
+    def __init__(self, windows: SeriesWindows, data: DataConfig, seed: int, length: int) -> None:
         self.windows, self.data, self.seed = windows, data, seed
-        shares = data.synthetic + data.augmented
-        scarce = data.train_windows is not None and data.train_windows < len(windows)
-        self.stores_inputs = shares > 0 or data.balance < 1 or scarce
+        self.stores_inputs = data.synthetic + data.augmented > 0 or data.balance < 1
         self._length = length if self.stores_inputs else len(windows)
-        self._draws = None
         if data.synthetic < 1:
-            if len(windows) == 0:
-                raise UserError("data: no training window fits the lengths; shorten data.context_length or add series.")
-            pool = np.sort(windows.sample(data.train_windows, seed)) if scarce else None
-            self._draws = RealDraws(windows, data.balance, pool)
+            require_windows(windows)
+            self._draws = RealDraws(windows, data.balance)
+            self._bounds = part_bounds(windows.store, data.split, windows.part)
 
     def __len__(self) -> int:
         return self._length
@@ -72,7 +70,7 @@ class TrainingWindows:
         data = self.data
         parts = [self.windows.fingerprint, "training"]
         if self.stores_inputs:
-            parts += [data.synthetic, data.augmented, data.balance, data.train_windows, self.seed]
+            parts += [data.synthetic, data.augmented, data.balance, self.seed]
             parts += [VERSION, synthesis.VERSION, augmentation.VERSION]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -95,7 +93,10 @@ class TrainingWindows:
         if made.any():
             values[made] = synthesis.generate(self.seed, ids[made], values.shape[1])
         if mixed.any():
-            values[mixed] = augmentation.augment(self.windows, self.seed, ids[mixed], self._draws)
+            confined = self.data.train_windows is not None
+            values[mixed] = augmentation.augment(
+                self.windows, self._bounds, self.seed, ids[mixed], self._draws, confined
+            )
         plain = ~made & ~mixed
         if plain.any():
             real = self._real(ids[plain])
@@ -114,7 +115,6 @@ class TrainingWindows:
         )
 
     def _real(self, ids: np.ndarray) -> Windows:
-        assert self._draws is not None
         chosen = self._draws.ids(uniforms(self.seed, ids, _DATASET), uniforms(self.seed, ids, _PLACE))
         return self.windows.__getitems__(chosen)
 

@@ -147,7 +147,7 @@ def structural(dice: Dice, n: int) -> np.ndarray:
         x = x + dice.log_between(0.3, 3) * season(dice, n, 365.25, 0)
     x = x / max(float(x.std()), 1e-6)
     noise = dice.log_between(0.02, 1.6) * irregular(dice, n)
-    slow = dice.log_between(0.05, 4) * level(dice, n) if dice.chance(0.75) else 0.0
+    slow = dice.log_between(0.05, 3) * level(dice, n) if dice.chance(0.7) else 0.0
     if dice.chance(0.25):  # a second, faster wandering of the level: weather
         noise = noise + dice.log_between(0.1, 1.5) * autoregressive(dice, n, float(np.exp(-1 / (0.7 * period))))
     return _join(dice, x, slow, noise)
