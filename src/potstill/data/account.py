@@ -52,6 +52,16 @@ class Account:
         account.repaired = {e.pop("how"): e for e in tree["repaired"]}
         return account
 
+    def add(self, other: Account) -> None:
+        """Add another account's counts and notes to this one."""
+        self.add_used(**other.used)
+        for (kind, why), entry in other.dropped.items():
+            self._join(self.dropped.setdefault((kind, why), {"count": 0, "examples": []}), entry)
+        for how, entry in other.repaired.items():
+            self._join(self.repaired.setdefault(how, {"count": 0, "examples": []}), entry)
+        for note in other.notes:
+            self.add_note(note)
+
     def copy(self) -> Account:
         """An independent copy, to go on counting from."""
         return Account.from_dict(self.to_dict())
@@ -70,6 +80,11 @@ class Account:
         """Why things were left out, most frequent first, such as ``constant (3 series)``."""
         ranked = sorted(self.dropped.items(), key=lambda item: -item[1]["count"])
         return [f"{why} ({entry['count']:,} {kind})" for (kind, why), entry in ranked]
+
+    @staticmethod
+    def _join(entry: dict[str, Any], more: dict[str, Any]) -> None:
+        entry["count"] += more["count"]
+        entry["examples"] = list(dict.fromkeys([*entry["examples"], *more["examples"]]))[:_EXAMPLES]
 
     @staticmethod
     def _count(entry: dict[str, Any], what: str, count: int) -> None:

@@ -135,6 +135,7 @@ def infer_step(times: np.ndarray, breaks: np.ndarray) -> tuple[Step, bool]:
         step = _monthly(times, breaks)
         if step is not None:
             return step, True
+    micros = _rounded(micros)
     ratio = gaps / micros
     off = np.abs(ratio - np.maximum(np.rint(ratio), 1)) > 0.1
     return Step(micros=micros), bool(off.mean() <= 0.1)
@@ -149,6 +150,15 @@ def increments(times: np.ndarray, step: Step) -> np.ndarray:
         month = _month_parts(times)[0]
         return np.maximum(np.diff(month) // step.months, 1)
     return np.maximum(np.rint(np.diff(times) / step.micros), 1).astype(np.int64)
+
+
+def _rounded(micros: int) -> int:
+    """A step that jitters around whole days, hours, minutes or seconds by at most half a percent, rounded to them."""
+    for unit in (DAY, HOUR, MINUTE, SECOND):
+        whole = round(micros / unit) * unit
+        if whole and abs(whole - micros) <= 0.005 * micros:
+            return whole
+    return micros
 
 
 def _on_business_days(times: np.ndarray, gaps: np.ndarray) -> bool:

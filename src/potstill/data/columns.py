@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from potstill.data.account import Account
+from potstill.data.arrow import arrow_functions
 from potstill.data.readers import Sheet
 from potstill.data.timestamps import Times, read_times
 from potstill.errors import UserError
@@ -22,11 +23,12 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
 
 
 class LacksTarget(UserError):
-    """A file without any of the target columns; ``known`` are the numeric ones it has."""
+    """A file that has none of the target columns as numbers; the sentence lists the numeric ones it has."""
 
-    def __init__(self, label: str, target: list[str], known: list[str]):
-        self.known = known
-        super().__init__(f"{label}: no column {' or '.join(map(repr, target))}; known: {', '.join(known) or 'none'}.")
+    def __init__(self, label: str, target: list[str], known: list[str], present: list[str]):
+        text = [column for column in target if column in present]
+        what = f"column {text[0]!r} holds no numbers" if text else f"no column {' or '.join(map(repr, target))}"
+        super().__init__(f"{label}: {what}; numeric columns: {', '.join(known) or 'none'}.")
 
 
 class Columns(NamedTuple):
@@ -56,13 +58,13 @@ def pick_columns(sheet: Sheet, name: str, target: list[str] | None, account: Acc
     if target:
         values = [c for c in target if c in numbers]
         if not values:
-            raise LacksTarget(sheet.label, target, numbers)
-    elif identity is not None:
-        values = [lower[n] for n in VALUE_NAMES if lower.get(n) in numbers][:1] or _drop_counters(
-            sheet, numbers, name, account
-        )
+            raise LacksTarget(sheet.label, target, numbers, sheet.table.column_names)
     else:
-        values = _drop_counters(sheet, numbers, name, account)
+        named = [lower[n] for n in VALUE_NAMES if identity is not None and lower.get(n) in numbers][:1]
+        values = named or _drop_counters(sheet, numbers, name, account)
+    for column in numbers if identity is not None else ():
+        if column not in values:
+            account.add_dropped(f"{name}/{column}", "not the target", kind="columns")
     if not values:
         raise UserError(f"{sheet.label}: no numeric column to forecast; give at least one column of numbers.")
     return Columns(times, sheet.table[identity] if identity is not None else None, values)
@@ -71,7 +73,8 @@ def pick_columns(sheet: Sheet, name: str, target: list[str] | None, account: Acc
 def numeric(sheet: Sheet, column: str) -> tuple[np.ndarray, int]:
     """A column as float64 with NaN where missing, and how many filled cells held no number."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    pc = arrow_functions()
 
     cells = sheet.table[column]
     if pa.types.is_dictionary(cells.type):
@@ -88,7 +91,8 @@ def numeric(sheet: Sheet, column: str) -> tuple[np.ndarray, int]:
 def _lenient(cells: pa.ChunkedArray, decimal_comma: bool) -> pa.ChunkedArray:
     """Numbers with blanks, signs, thousands or decimal commas; null where nothing helps."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    pc = arrow_functions()
 
     cells = pc.utf8_trim_whitespace(cells)
     if decimal_comma:
@@ -177,6 +181,7 @@ def _named_time(
             f"{sheet.label} {sheet.place(row)}: {cells[row].as_py()!r} in time column {column!r} is no timestamp; "
             "write YYYY-MM-DD HH:MM:SS in every row."
         )
+    taken.update(c for c in named[1:] if (other := read_times(sheet.table[c])).sound and not other.counter)
     if times.zone:
         account.add_note(f"{name}: times are kept as written, in zone {times.zone}")
     return taken, times
@@ -185,7 +190,8 @@ def _named_time(
 def _joined(sheet: Sheet, date: str, time: str) -> pa.ChunkedArray | None:
     """Date and clock standing in two text columns as one, or None where they are no such pair."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    pc = arrow_functions()
 
     dates, clocks = sheet.table[date], sheet.table[time]
     if not (pa.types.is_string(dates.type) and pa.types.is_string(clocks.type)):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from potstill.data.account import Account
+from potstill.data.arrow import arrow_functions
 from potstill.data.calendar import Step
 from potstill.data.columns import LacksTarget, numeric, pick_columns
 from potstill.data.grid import Grid, lay_out
@@ -38,6 +39,7 @@ class Series(NamedTuple):
 class Block:
     """All series of one file and the step they share; ``series`` is read once, one series in memory at a time."""
 
+    columns: list[str]
     step: Step
     regular: bool
     series: Iterator[Series]
@@ -59,20 +61,21 @@ def block_of(sheet: Sheet, name: str, target: list[str] | None, account: Account
     columns = pick_columns(sheet, name, target, account)
     codes, ids = _ids(columns.ids) if columns.ids is not None else (np.zeros(len(sheet.table), np.int64), [None])
     grid = lay_out(columns.times, codes, len(ids), name, account)
-    return Block(grid.step, grid.regular, _series(sheet, columns.values, ids, grid, name, account))
+    return Block(columns.values, grid.step, grid.regular, _series(sheet, columns.values, ids, grid, name, account))
 
 
-def _ids(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str | None]]:
+def _ids(column: pa.ChunkedArray) -> tuple[np.ndarray, Sequence[str | None]]:
     """A code per row in order of first appearance, and the ids; rows without id get -1."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    pc = arrow_functions()
 
     encoded = pc.cast(column, pa.string()).combine_chunks().dictionary_encode()
     return np.asarray(encoded.indices.fill_null(-1), dtype=np.int64), encoded.dictionary.to_pylist()
 
 
 def _series(
-    sheet: Sheet, names: list[str], ids: list[str | None], grid: Grid, file: str, account: Account
+    sheet: Sheet, names: list[str], ids: Sequence[str | None], grid: Grid, file: str, account: Account
 ) -> Iterator[Series]:
     found = 0
     for column in names:

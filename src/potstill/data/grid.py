@@ -12,8 +12,10 @@ import numpy as np
 from potstill.data.account import Account
 from potstill.data.calendar import Step, increments, infer_step
 from potstill.data.timestamps import Times
+from potstill.errors import UserError
 
 _TIMES_ROWS, _SPARE_ROWS = 10, 1000  # a grid may hold this many times its rows and this many more
+_CUTS = 100
 _ISOLATED = 0.01  # beyond a huge gap, at most this share of the rows is taken for mistyped stamps
 
 
@@ -83,7 +85,13 @@ def lay_out(times: Times | None, codes: np.ndarray, series: int, name: str, acco
 
 
 def _sorted(rows: np.ndarray, micros: np.ndarray, codes: np.ndarray, name: str, account: Account) -> np.ndarray:
-    """Order by series and time; of rows with the same stamp the last one stays."""
+    """Order by series and time; of rows with the same stamp the last one stays.
+
+    Raises
+    ------
+    UserError
+        More than half of the rows would be lost that way: the table is long and its ids were not found.
+    """
     by_series = rows[np.argsort(codes[rows], kind="stable")]
     same = np.diff(codes[by_series]) == 0
     backwards = same & (np.diff(micros[by_series]) < 0)
@@ -91,6 +99,11 @@ def _sorted(rows: np.ndarray, micros: np.ndarray, codes: np.ndarray, name: str, 
     if backwards.any():
         by_series = by_series[np.lexsort((micros[by_series], codes[by_series]))]
     repeated = (np.diff(codes[by_series]) == 0) & (np.diff(micros[by_series]) == 0)
+    if repeated.sum() > len(by_series) / 2:
+        raise UserError(
+            f"{name}: {repeated.sum():,} of {len(by_series):,} rows repeat a timestamp; if several series stand "
+            "below each other, call the column that names them unique_id."
+        )
     account.add_repaired("repeated timestamps, the last one kept", name, int(repeated.sum()))
     return by_series[np.append(~repeated, True)] if repeated.any() else by_series
 
@@ -126,15 +139,17 @@ def _isolated(steps: np.ndarray) -> tuple[int, int, bool]:
     """
     low, high = 0, len(steps) + 1
     few = max(1, int(_ISOLATED * high))
-    while steps[low : high - 1].sum() + 1 > _TIMES_ROWS * (high - low) + _SPARE_ROWS:
+    for _ in range(_CUTS):
+        if steps[low : high - 1].sum() + 1 <= _TIMES_ROWS * (high - low) + _SPARE_ROWS:
+            return low, high, True
         widest = low + int(np.argmax(steps[low : high - 1])) + 1
         if high - widest <= few:
             high = widest
         elif widest - low <= few:
             low = widest
         else:
-            return low, high, False
-    return low, high, True
+            break
+    return low, high, False
 
 
 def _count_up(rows: np.ndarray, numbers: np.ndarray, codes: np.ndarray, series: int, breaks: np.ndarray) -> Grid:

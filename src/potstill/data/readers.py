@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
+_BLOCK = 16 << 20  # bytes parsed at a time; no row may be longer
 NULLS = [
     "",
     "NA",
@@ -82,7 +84,11 @@ def find_sources(paths: Sequence[str], exclude: Sequence[str], max_files: int | 
         raise UserError("No data given; name CSV or Parquet files or directories with --data or data.paths.")
     once: dict[Path, tuple[Path, str]] = {}
     for entry in paths:
-        for path, relative in _expand(Path(entry).expanduser()):
+        try:
+            files = _expand(Path(entry).expanduser())
+        except OSError as error:
+            raise UserError(f"{entry}: cannot be read ({error.strerror}); check its permissions.") from None
+        for path, relative in files:
             once.setdefault(path.resolve(), (path, relative))
     found = dict(once.values())
     stems = {path: stem_of(path.name) for path in found}
@@ -164,7 +170,7 @@ def _read_parquet(path: Path, account: Account, name: str) -> Sheet:
         raise UserError(f"{path}: is no readable Parquet file ({str(error).splitlines()[0]}); write it anew.") from None
     if not table.num_rows:
         raise UserError(f"{path}: holds no rows; leave it out or fill it.")
-    return Sheet(str(path), table)
+    return Sheet(str(path), table.rename_columns(distinct(table.column_names, account, name)))
 
 
 def _read_csv(path: Path, account: Account, name: str) -> Sheet:
@@ -174,7 +180,10 @@ def _read_csv(path: Path, account: Account, name: str) -> Sheet:
     text = _utf8(path, account, name)
     first = text[: text.find(b"\n") + 1 or len(text)].decode()
     delimiter = max(",;\t|", key=first.count)
-    header, header_lines = _header(first, delimiter, account, name)
+    try:
+        header, header_lines = _header(first, delimiter, account, name)
+    except csv.Error as error:
+        raise UserError(f"{path} line 1: is no CSV header ({error}); start with the columns' names.") from None
     ragged: list[tuple[int, int]] = []
 
     def skip(row: arrow_csv.InvalidRow) -> str:
@@ -185,7 +194,10 @@ def _read_csv(path: Path, account: Account, name: str) -> Sheet:
         table = arrow_csv.read_csv(
             pa.BufferReader(text),
             arrow_csv.ReadOptions(
-                column_names=[str(i) for i in range(len(header))], skip_rows=header_lines, use_threads=False
+                column_names=[str(i) for i in range(len(header))],
+                skip_rows=header_lines,
+                use_threads=False,
+                block_size=_BLOCK,
             ),
             arrow_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
             arrow_csv.ConvertOptions(
@@ -209,7 +221,7 @@ def _read_csv(path: Path, account: Account, name: str) -> Sheet:
     if ragged:
         account.add_repaired("ragged rows left out", f"{name} (first: line {ragged[0][0]})", len(ragged))
     lines = [line for line, _ in ragged]
-    return Sheet(str(path), table.rename_columns(header), delimiter != ",", lines, header_lines)
+    return Sheet(str(path), table.rename_columns(header), delimiter == ";", lines, header_lines)
 
 
 def _header(first: str, delimiter: str, account: Account, name: str) -> tuple[list[str], int]:
@@ -220,14 +232,19 @@ def _header(first: str, delimiter: str, account: Account, name: str) -> tuple[li
     if (all(numbers) and not counts_up) or (len(fields) > 1 and all(numbers[1:]) and _is_date(fields[0])):
         account.add_note(f"{name}: the first line holds values, not names; columns are called column_0 …")
         return [f"column_{i}" for i in range(len(fields))], 0
+    return distinct(fields, account, name), 1
+
+
+def distinct(columns: Sequence[str], account: Account, name: str) -> list[str]:
+    """Column names made distinct: a second ``x`` becomes ``x.1``."""
     used: Counter[str] = Counter()
     names = []
-    for text in fields:
+    for text in columns:
         used[text] += 1
         if used[text] == 2 and text:
             account.add_note(f"{name}: the column name {text!r} stands twice; later ones are numbered")
         names.append(text if used[text] == 1 else f"{text}.{used[text] - 1}")
-    return names, 1
+    return names
 
 
 def _utf8(path: Path, account: Account, name: str) -> bytes:
@@ -244,12 +261,23 @@ def _utf8(path: Path, account: Account, name: str) -> bytes:
     control = sum(byte < 9 or 13 < byte < 32 for byte in data[:4096])
     if b"\0" in data or control > 0.01 * min(len(data), 4096):
         raise UserError(f"{path}: holds bytes that are no text; expected CSV.")
-    try:
-        data.decode()
-    except UnicodeDecodeError:
+    if not _is_utf8(data):
         account.add_note(f"{name}: not UTF-8, read as Latin-1")
         data = data.decode("latin-1").encode()
     return data if b"\n" in data else data.replace(b"\r", b"\n")
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Whether the bytes decode; piece by piece, so that no second copy of a large file is made."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    view = memoryview(data)
+    try:
+        for first in range(0, len(data), _BLOCK):
+            decoder.decode(view[first : first + _BLOCK])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_number(text: str) -> bool:

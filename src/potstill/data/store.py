@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from potstill.data import fingerprints
 from potstill.data.account import Account
+from potstill.data.build import ARRAYS, Builder, Input
 from potstill.data.calendar import Step
-from potstill.data.frames import LacksTarget, Series, block_of
-from potstill.data.readers import Sheet, find_sources, read_sheet
-from potstill.data.seasons import SAMPLE_SERIES, season
+from potstill.data.readers import Sheet, Source, distinct, find_sources, read_sheet
 from potstill.errors import UserError
 from potstill.recipe import DataConfig
 from potstill.runs import write_folder
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_TRAINING_SHARE = 0.7  # what the season may be asked of: no split in use trains on less
-_ARRAYS = ("offsets", "dataset_of", "season", "starts", "first_row", "grid_rows", "missing")
+    import pyarrow as pa
 
 
 @dataclass
@@ -117,7 +115,7 @@ class Store:
             The folder holds no whole store.
         """
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
+        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
         values = np.memmap(folder / "values.f32", dtype=np.float32, mode="r")
         if len(values) != arrays["offsets"][-1] or len(index["names"]) != len(arrays["offsets"]) - 1:
             raise ValueError(f"{folder}: incomplete store")
@@ -133,23 +131,21 @@ def open_store(data: DataConfig, cache: Path | None = None) -> Store:
     data
         ``paths``, ``exclude``, ``max_files`` and ``target`` decide the content; lengths and splits do not.
     cache
-        Default: ``$POTSTILL_CACHE`` or ``~/.cache/potstill/stores``.
+        Default: ``$POTSTILL_CACHE`` or ``~/.cache/potstill/stores``. Its folders may be deleted at any time.
 
     Raises
     ------
     UserError
         Nothing usable in the data, or a cache folder that cannot be written.
     """
-    account = Account()
-    sources = find_sources(data.paths, data.exclude, data.max_files, account)
-    options = {"target": data.target, "left_out": account.to_dict()}
-    cache = _cache_folder(cache)
-    fingerprint = fingerprints.of_files(sources, options, cache)
-
-    def sheets() -> Iterable[tuple[str, Callable[[], Sheet]]]:
-        return ((s.name, lambda s=s: read_sheet(s.path, account, s.name)) for s in sources)
-
-    return _open_or_build(cache, fingerprint, sheets, data.target, account)
+    found = Account()
+    sources = find_sources(data.paths, data.exclude, data.max_files, found)
+    folder = _cache_folder(cache)
+    fingerprint = fingerprints.of_files(sources, {"target": data.target}, folder)
+    inputs = [Input(source.name, partial(_read, source)) for source in sources]
+    store = _open_or_build(folder, fingerprint, inputs, data.target)
+    store.account.add(found)
+    return store
 
 
 def store_from_frame(frame: pd.DataFrame, data: DataConfig, cache: Path | None = None, name: str = "frame") -> Store:
@@ -157,143 +153,64 @@ def store_from_frame(frame: pd.DataFrame, data: DataConfig, cache: Path | None =
 
     ``data.target`` is heeded; the data set is called ``name``. Raises UserError like ``open_store``.
     """
-    import pyarrow as pa
-
-    account = Account()
-    try:
-        table = pa.Table.from_pandas(frame.reset_index() if _index_holds_data(frame) else frame, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
-        raise UserError(
-            f"{name}: the frame mixes types in a column ({str(error).splitlines()[0]}); convert it."
-        ) from None
-    if not table.num_rows:
-        raise UserError(f"{name}: the frame holds no rows.")
-    table = table.rename_columns([str(column) for column in table.column_names])
+    table = _table_of(frame, name)
     fingerprint = fingerprints.of_table(table, {"target": data.target, "name": name})
     return _open_or_build(
-        _cache_folder(cache), fingerprint, lambda: [(name, lambda: Sheet(name, table))], data.target, account
+        _cache_folder(cache), fingerprint, [Input(name, lambda account: Sheet(name, table))], data.target
     )
 
 
-def _index_holds_data(frame: pd.DataFrame) -> bool:
-    import pandas as pd
+def _read(source: Source, account: Account) -> Sheet:
+    return read_sheet(source.path, account, source.name)
 
-    return not isinstance(frame.index, pd.RangeIndex)
+
+def _table_of(frame: pd.DataFrame, name: str) -> pa.Table:
+    import pandas as pd
+    import pyarrow as pa
+
+    frame = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+    frame = frame.set_axis(distinct([str(column) for column in frame.columns], Account(), name), axis=1)
+    periods = {c: frame[c].dt.to_timestamp() for c in frame.columns if isinstance(frame[c].dtype, pd.PeriodDtype)}
+    try:
+        table = pa.Table.from_pandas(frame.assign(**periods), preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{name}: a column of the frame mixes types ({reason}); convert it to numbers.") from None
+    if not table.num_rows:
+        raise UserError(f"{name}: the frame holds no rows; give one with data.")
+    return table
 
 
 def _cache_folder(cache: Path | None) -> Path:
-    chosen = cache or os.environ.get("POTSTILL_CACHE") or Path.home() / ".cache" / "potstill" / "stores"
-    return Path(chosen).expanduser()
-
-
-def _open_or_build(
-    cache: Path,
-    fingerprint: str,
-    sheets: Callable[[], Iterable[tuple[str, Callable[[], Sheet]]]],
-    target: list[str] | None,
-    account: Account,
-) -> Store:
-    folder = cache / fingerprint[:32]
+    chosen = cache or os.environ.get("POTSTILL_CACHE") or Path("~/.cache/potstill/stores")
     try:
-        return Store.load(folder)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, or torn: build it
+        return Path(chosen).expanduser()
+    except RuntimeError:
+        raise UserError("There is no home directory for prepared data; set POTSTILL_CACHE to a folder.") from None
+
+
+def _open_or_build(cache: Path, fingerprint: str, inputs: list[Input], target: list[str] | None) -> Store:
+    folder = cache / fingerprint[:32]
+    store = _finished(folder)
+    if store is not None:
+        return store
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        write_folder(folder, lambda aside: _Builder(aside, target, account).build(sheets(), fingerprint))
+        write_folder(folder, lambda aside: Builder(aside, target).build(inputs, fingerprint))
     except OSError as error:
-        try:
-            return Store.load(folder)  # another process was quicker
-        except (OSError, ValueError, KeyError, TypeError):
-            reason = error.strerror or error
-            raise UserError(
-                f"{cache}: the prepared data cannot be written there ({reason}); set POTSTILL_CACHE to "
-                "a folder with space."
-            ) from None
+        store = _finished(folder)  # another process may have been quicker
+        if store is not None:
+            return store
+        raise UserError(
+            f"{cache}: the prepared data cannot be written there ({error.strerror or error}); set POTSTILL_CACHE to a "
+            "folder with space."
+        ) from None
     return Store.load(folder)
 
 
-class _Builder:
-    """Reads one file after the other and appends its series to ``values.f32``."""
-
-    def __init__(self, folder: Path, target: list[str] | None, account: Account):
-        self.folder, self.target, self.account = folder, target, account
-        self.datasets: list[str] = []
-        self.frequency: list[str] = []
-        self.regular: list[bool] = []
-        self.seasons: list[int] = []
-        self.names: list[str] = []
-        self.rows: list[tuple[int, int, int, int, int, int]] = []
-        self.known: dict[str, None] = {}
-
-    def build(self, sheets: Iterable[tuple[str, Callable[[], Sheet]]], fingerprint: str) -> None:
-        """Write all files of the store.
-
-        Raises
-        ------
-        UserError
-            The first trouble, where no file gave a series; else a file in trouble is left out and accounted for.
-        """
-        troubles: list[UserError] = []
-        with (self.folder / "values.f32").open("wb") as out:
-            for name, read in sheets:
-                try:
-                    self._add(name, read(), out)
-                except UserError as trouble:
-                    troubles.append(trouble)
-                    self.account.add_dropped(name, str(trouble), kind="files")
-        if not self.names:
-            raise self._nothing(troubles)
-        self._write_index(fingerprint)
-
-    def _add(self, name: str, sheet: Sheet, out: Any) -> None:
-        block = block_of(sheet, name, self.target, self.account)
-        samples: list[np.ndarray] = []
-        dataset = len(self.datasets)
-        for series in block.series:
-            if len(samples) < SAMPLE_SERIES:
-                samples.append(series.values[: int(_TRAINING_SHARE * len(series.values))].copy())
-            out.write(series.values.tobytes())
-            self._note(name, series, dataset)
-        self.datasets.append(name)
-        self.frequency.append(block.step.alias)
-        self.regular.append(block.regular)
-        self.seasons.append(season(block.step, samples))
-        self.account.add_used(files=1)
-
-    def _note(self, file: str, series: Series, dataset: int) -> None:
-        missing = int(np.isnan(series.values).sum())
-        self.names.append(f"{file}/{series.name}")
-        self.rows.append((len(series.values), dataset, series.start, series.first_row, series.grid_rows, missing))
-        self.account.add_used(series=1, rows=len(series.values), missing_values=missing)
-
-    def _nothing(self, troubles: list[UserError]) -> UserError:
-        lacking = [t for t in troubles if isinstance(t, LacksTarget)]
-        if lacking and len(lacking) == len(troubles):
-            return lacking[0]
-        first = next(t for t in troubles if not isinstance(t, LacksTarget))
-        more = f" ({len(troubles) - 1} more file(s) cannot be used either.)" if len(troubles) > 1 else ""
-        return UserError(f"{first}{more}")
-
-    def _write_index(self, fingerprint: str) -> None:
-        length, dataset_of, starts, first_row, grid_rows, missing = np.array(self.rows, dtype=np.int64).T
-        arrays = {
-            "offsets": np.concatenate([[0], np.cumsum(length)]),
-            "dataset_of": dataset_of.astype(np.int32),
-            "season": np.array(self.seasons, dtype=np.int32)[dataset_of],
-            "starts": starts,
-            "first_row": first_row,
-            "grid_rows": grid_rows,
-            "missing": missing,
-        }
-        for name, array in arrays.items():
-            np.save(self.folder / f"{name}.npy", array, allow_pickle=False)
-        index = {
-            "names": self.names,
-            "datasets": self.datasets,
-            "frequency": self.frequency,
-            "regular": self.regular,
-            "fingerprint": fingerprint,
-            "account": self.account.to_dict(),
-        }
-        (self.folder / "index.json").write_text(json.dumps(index, ensure_ascii=False), encoding="utf-8")
+def _finished(folder: Path) -> Store | None:
+    """The store in a folder; None where there is none or it is torn."""
+    try:
+        return Store.load(folder)
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return None

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from potstill.data.arrow import arrow_functions
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -54,7 +56,8 @@ class Times:
 def read_times(column: pa.ChunkedArray) -> Times:
     """Read a column as time: Arrow dates and timestamps, ISO and the usual other formats, quarters, epochs, years."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    pc = arrow_functions()
 
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -73,7 +76,8 @@ def read_times(column: pa.ChunkedArray) -> Times:
 
 def _from_arrow(column: pa.ChunkedArray) -> Times:
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    pc = arrow_functions()
 
     valid = ~np.asarray(column.is_null())
     stamps = pc.cast(pc.cast(column, pa.timestamp("us"), safe=False), pa.int64())
@@ -82,7 +86,7 @@ def _from_arrow(column: pa.ChunkedArray) -> Times:
 
 def _from_numbers(column: pa.ChunkedArray) -> Times:
     """Epochs by magnitude, ``20110131`` as a date, ``1987`` as a year; anything else is a counter."""
-    import pyarrow.compute as pc
+    pc = arrow_functions()
 
     numbers = np.asarray(column.fill_null(np.nan), dtype=np.float64)
     valid = np.isfinite(numbers)
@@ -103,7 +107,8 @@ def _from_numbers(column: pa.ChunkedArray) -> Times:
 
 def _from_text(column: pa.ChunkedArray) -> Times:
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    pc = arrow_functions()
 
     filled = ~np.asarray(column.is_null())
     try:
@@ -125,7 +130,7 @@ def _from_text(column: pa.ChunkedArray) -> Times:
 
 def _zones(column: pa.ChunkedArray, filled: np.ndarray) -> tuple[str, int | None]:
     """The zone that all stamps carry, and the first row that carries another."""
-    import pyarrow.compute as pc
+    pc = arrow_functions()
 
     zones = pc.struct_field(pc.extract_regex(column, _ZONE), "zone").combine_chunks().dictionary_encode()
     if zones.null_count == len(zones):
@@ -140,7 +145,8 @@ def _zones(column: pa.ChunkedArray, filled: np.ndarray) -> tuple[str, int | None
 def _parse(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Timestamps, null where unreadable: ISO at once, else the format that reads most, of equals the most regular."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    pc = arrow_functions()
 
     try:
         return pc.cast(column, pa.timestamp("us"))
@@ -160,7 +166,7 @@ def _parse(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _strptime(column: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
-    import pyarrow.compute as pc
+    pc = arrow_functions()
 
     return pc.strptime(column, format=form, unit="us", error_is_null=True)
 

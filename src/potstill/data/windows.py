@@ -30,7 +30,7 @@ class SeriesWindows:
     ``min(C, max(16, H))`` rows of history on. Windows whose context holds few finite values or whose future holds none
     are kept, so that ids stay arithmetic: the loss masks them.
 
-    With ``missing="drop"`` windows with any missing value are no windows: series with gaps become stretches without,
+    With ``missing="drop"`` windows with any missing value (padding aside) are no windows: series with gaps become stretches without,
     at a few bytes per gap. With ``missing="impute"`` a context is filled forward, then backward (padding too); the
     future is never filled. With ``train_windows=n`` training keeps n windows, one from each of n equal ranges of ids.
 
@@ -44,12 +44,21 @@ class SeriesWindows:
         ``train``, ``validation`` or ``test``.
     stride
         Steps between origins; default ``data.stride``.
+
+    Attributes
+    ----------
+    bounds
+        First row and end of the part in each series, from ``splits.part_bounds``.
+    account
+        The store's, and what became of its series here.
+    fingerprint
+        sha256 over the store and all that decides which window an id is.
     """
 
     def __init__(self, store: Store, data: DataConfig, part: str, stride: int | None = None):
         self.store, self.part = store, part
         self.context_length, self.prediction_length = data.context_length, data.prediction_length
-        self.stride, self.missing = stride or data.stride, data.missing
+        self.stride, self.missing, self.split = stride or data.stride, data.missing, data.split
         self.account = store.account.copy()
         self._series, self._first, counts = self._stretches(data)
         self._ends = np.concatenate([[0], np.cumsum(counts)])
@@ -58,7 +67,7 @@ class SeriesWindows:
         self._all, self._n = every, scarce or every
         self.account.add_used(**{f"{part}_windows": self._n})
         lengths = [self.context_length, self.prediction_length, self.stride]
-        what = [store.fingerprint, *lengths, data.split, part, data.missing, data.target, scarce]
+        what = [store.fingerprint, *lengths, self.split, part, data.missing, data.target, scarce]
         self.fingerprint = hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -182,7 +191,7 @@ class SeriesWindows:
 
 
 def require_windows(windows: SeriesWindows) -> None:
-    """Raise where a part holds no window, saying why and which lengths would fit.
+    """Raise where a part holds no window, saying why and which horizon would fit.
 
     Raises
     ------
@@ -191,15 +200,24 @@ def require_windows(windows: SeriesWindows) -> None:
     """
     if len(windows):
         return
-    store, C, H = windows.store, windows.context_length, windows.prediction_length
+    store, start, end = windows.store, *windows.bounds
     why = "; ".join(windows.account.reasons()[:3])
-    longest = int(store.lengths.max(initial=0))
     label = ", ".join(store.datasets[:3]) + (" …" if len(store.datasets) > 3 else "")
+    fits = max((_longest_horizon(int(e - s), windows.context_length, s > 0) for s, e in zip(start, end, strict=True)))
+    remedy = f"it would hold data.prediction_length up to {fits}" if 0 < fits < windows.prediction_length else ""
     raise UserError(
-        f"{label}: no usable window in the {windows.part} part{f' ({why})' if why else ''}; the longest series has "
-        f"{longest:,} rows, a window takes {C:,} + {H:,}: shorten data.context_length and data.prediction_length, "
-        "choose another data.split, or give longer series."
+        f"{label}: no usable window of {windows.context_length} + {windows.prediction_length} steps in the {windows.part} "
+        f"part ({int((end - start).max())} rows) of split {windows.split!r}{f', {why}' if why else ''}; "
+        f"{remedy or 'choose another data.split'}, or give longer series."
     )
+
+
+def _longest_horizon(rows: int, context: int, preceded: bool) -> int:
+    """The largest H with ``min(C, max(16, H)) + H <= rows``, or ``H <= rows`` where history precedes the part."""
+    if preceded:
+        return rows
+    least = min(context, _LEAST_HISTORY)
+    return max(rows - context, min(rows // 2, context), min(rows - least, least))
 
 
 def fill(context: np.ndarray) -> np.ndarray:
