@@ -217,12 +217,20 @@ def report(run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a r
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 the user can mend it, 1 a fault of ours, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
+    _quieten_libraries()
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = _run(_spread(given) or ["--help"])
     finally:
         signal.signal(signal.SIGTERM, before)
     sys.exit(code)
+
+
+def _quieten_libraries() -> None:
+    """What libraries warn of is not the user's to mend, and bars are for those who watch; read at their import."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _run(arguments: list[str]) -> int:

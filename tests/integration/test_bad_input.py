@@ -7,8 +7,11 @@ case's own folder, ``{good}`` a sound CSV file, ``{teacher}`` a tiny Chronos-2 f
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +109,7 @@ CASES = [
     Case("header only", ON + "a.csv", ("a.csv", "no rows"), {"a.csv": "date,y\n"}),
     Case("every row ragged", ON + "a.csv", ("a.csv", "line 2", "3", "2"), {"a.csv": "date,y\n" + "1,2,3\n" * 99}),
     Case("text columns only", ON + "a.csv", ("a.csv", "numeric"), {"a.csv": csv(lambda i: "abc"[i % 3])}),
-    Case("all NaN", ON + "a.csv", ("a.csv", "no values"), {"a.csv": csv(lambda i: "NaN")}),
+    Case("all NaN", ON + "a.csv", ("a.csv", "numeric"), {"a.csv": csv(lambda i: "NaN")}),
     Case("all infinite", ON + "a.csv", ("a.csv", "no values"), {"a.csv": csv(lambda i: "inf")}),
     Case("constant", ON + "a.csv", ("a.csv", "constant"), {"a.csv": csv(lambda i: 5)}),
     Case("too short", ON + "a.csv", ("a", "short"), {"a.csv": csv(wave, rows=12)}),
@@ -152,7 +155,7 @@ CASES = [
     Case(
         "unknown architecture",
         WITH + "model",
-        ("model", "chronos2"),
+        ("model", "Evil", "Chronos-2"),
         prepare=config(architectures=["Evil"], chronos_config={}, auto_map={"AutoModel": "evil.Evil"}),
     ),
     Case("weights of another shape", WITH + "model", ("model",), prepare=config(d_ff=48)),
@@ -167,7 +170,9 @@ CASES = [
     Case("teacher's weight of zero", "distill --data {good} --output {tmp}/run --teacher {teacher}:0", ("weight",)),
     Case("misspelt key", DISTILL + " --set training.lerning_rate=1", ("lerning_rate", "learning_rate")),
     Case("unknown term", DISTILL + " --set objective.soft=quantile_macth", ("quantile_macth", "quantile_match")),
-    Case("unknown option of a term", DISTILL + " --set objective.terms.soft_median.bias=1", ("soft_median", "bias")),
+    Case(
+        "unknown option of a term", DISTILL + " --set objective.terms.soft_median.bias=1", ("soft_median", "arguments")
+    ),
     Case("absent imports", DISTILL + " --set imports=[{tmp}/mine.py]", ("mine.py", "imports")),
     Case("unknown baseline", DISTILL + " --set evaluation.baselines=[oracle]", ("oracle", "ridge")),
     Case(
@@ -244,3 +249,20 @@ def test_bad_input(
 def test_there_are_at_least_thirty_kinds():
     assert len(CASES) >= 30
     assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_a_process_of_its_own_says_as_little(tmp_path: Path, tiny_teacher: Path):
+    """Libraries hold their tongue too where the command line is what imports them."""
+    command = DISTILL.format(tmp=tmp_path, good=tmp_path / "absent.csv", teacher=tiny_teacher)
+    quiet = ("TRANSFORMERS_VERBOSITY", "HF_HUB_DISABLE_PROGRESS_BARS", "POTSTILL_TRACEBACK")
+    environment = {key: value for key, value in os.environ.items() if key not in quiet}
+    done = subprocess.run(
+        [sys.executable, "-m", "potstill", *command.split()],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("potstill: ")
+    assert done.stderr.count("\n") == 1
+    assert "absent.csv" in done.stderr
