@@ -16,7 +16,7 @@ import torch
 from potstill.errors import UserError
 from potstill.evaluation.baselines import Baseline, make_baseline
 from potstill.evaluation.examples import SHOWN, pick_examples
-from potstill.evaluation.histories import Histories
+from potstill.evaluation.histories import Histories, training_spread
 from potstill.evaluation.metrics import LEVELS, WindowScores, mape_ignored, score_windows
 from potstill.evaluation.outcome import NAIVE, Evaluation, Scored, conclude
 from potstill.evaluation.selection import CHUNK, Selection, pasts, select_windows
@@ -80,7 +80,8 @@ def evaluate_models(
     if not selections:
         raise UserError(_nothing_left(windows_test, account))
 
-    bench = _Bench(windows_test, histories, models, progress, sum(len(s.ids) for s in selections))
+    spread = training_spread(windows_train, np.unique(np.concatenate([s.series for s in selections])))
+    bench = _Bench(windows_test, histories, models, spread, progress, sum(len(s.ids) for s in selections))
     scored: list[Scored] = []
     examples: list[dict[str, Any]] = []
     for selection in selections:
@@ -99,13 +100,16 @@ class _Bench:
     """The windows, the models, and how far it has come."""
 
     def __init__(
-        self, windows: Any, histories: Histories, models: Mapping[str, Predictor], progress: Progress | None, total: int
+        self,
+        windows: Any,
+        histories: Histories,
+        models: Mapping[str, Predictor],
+        spread: np.ndarray,
+        progress: Progress | None,
+        total: int,
     ):
-        from potstill.data.splits import standardisation
-
-        self.windows, self.histories, self.models = windows, histories, models
+        self.windows, self.histories, self.models, self.spread = windows, histories, models, spread
         self.progress, self.done, self.total = progress, 0, total
-        _, self.spread = standardisation(windows.store, windows.data.split)
 
     def score(self, selection: Selection, baselines: dict[str, Baseline]) -> Scored:
         """Scores of every model and baseline on a data set's windows."""
@@ -116,7 +120,7 @@ class _Bench:
             chunk = slice(start, min(start + CHUNK, len(selection.ids)))
             batch = self.windows.__getitems__(selection.ids[chunk])
             past = pasts(selection, self.histories, self.windows.prediction_length, chunk)
-            spread = np.asarray(self.spread)[selection.series[chunk]]
+            spread = self.spread[selection.series[chunk]]
             for name in rows:
                 here = rows[name][(rows[name] >= chunk.start) & (rows[name] < chunk.stop)] - chunk.start
                 if len(here) == 0:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 USABLE_SCALE = 1e-9
+ROUNDING = 1e-12  # of the largest value: what a constant's deviation may be in float64
 
 
 @dataclass
@@ -58,6 +59,24 @@ class Histories:
         if self._last is None or self._last[0] != index:
             self._last = (index, _Series(self.store.series(index), int(self.store.season[index])))
         return self._last[1]
+
+
+def training_spread(train: Any, series: np.ndarray) -> np.ndarray:
+    """Standard deviation over the training rows, float64 ``[S]``, of the series asked for (NaN for all others).
+
+    A series without two known training rows (of a file kept out whole) takes its own rows; a constant one has NaN.
+    ``train`` is a ``SeriesWindows`` of the training part.
+    """
+    start, end = train.bounds
+    spread = np.full(len(train.store), np.nan)
+    for i in series:
+        values = np.asarray(train.store.series(int(i)), np.float64)
+        rows = values[int(start[i]) : int(end[i])]
+        rows = rows if np.isfinite(rows).sum() >= 2 else values
+        rows = rows[np.isfinite(rows)]
+        if len(rows) and rows.std() > ROUNDING * np.abs(rows).max():
+            spread[i] = rows.std()
+    return spread
 
 
 class _Series:

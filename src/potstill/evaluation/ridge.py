@@ -125,8 +125,8 @@ def standardise(context: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
     loc = torch.where(known, context, zero).sum(1, keepdim=True) / count
     centred = torch.where(known, context - loc, zero)
     scale = (centred.square().sum(1, keepdim=True) / count).sqrt()
-    scale = torch.where(scale > 1e-6 * (1e-6 + loc.abs()), scale, torch.ones_like(scale))
-    x = centred / scale
+    scale = torch.where(scale > 1e-6 * loc.abs(), scale, torch.zeros_like(scale))
+    x = torch.where(scale > 0, centred / scale, zero)
     if x.shape[1] < length:
         x = torch.nn.functional.pad(x, (length - x.shape[1], 0))
     return x, loc, scale

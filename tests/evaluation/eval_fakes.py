@@ -1,0 +1,102 @@
+"""Small stand-ins: a store of arrays in memory, its windows, and forecasters whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from potstill.evaluation.metrics import LEVELS
+from potstill.types import Forecast, Windows
+
+
+class FakeStore:
+    """Series in memory; each belongs to a data set."""
+
+    def __init__(self, series: list[np.ndarray], season: int = 1, dataset_of: list[int] | None = None):
+        self.arrays = [np.asarray(x, np.float32) for x in series]
+        self.season = np.full(len(series), season, np.int32)
+        self.dataset_of = np.array(dataset_of or [0] * len(series), np.int32)
+        self.datasets = [f"set{i}" for i in range(int(self.dataset_of.max()) + 1)]
+        self.names = [f"set{d}/s{i}" for i, d in enumerate(self.dataset_of)]
+
+    def series(self, i: int) -> np.ndarray:
+        return self.arrays[i]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array([len(x) for x in self.arrays], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+
+class FakeWindows:
+    """Windows of a FakeStore whose futures lie in the last or first part of each series."""
+
+    def __init__(
+        self, store: FakeStore, context_length: int, prediction_length: int, part: str = "test", stride: int = 1
+    ):
+        self.store, self.part, self.stride = store, part, stride
+        self.context_length, self.prediction_length = context_length, prediction_length
+        ends = (store.lengths * 0.8).astype(np.int64)
+        self.bounds = (np.zeros_like(ends), ends) if part == "train" else (ends, store.lengths)
+        pairs = [(i, o) for i in range(len(store)) for o in self._origins(len(store.series(i)))]
+        self.at = np.array(pairs, np.int64).reshape(-1, 2)
+
+    def _origins(self, length: int) -> range:
+        cut = int(length * 0.8)
+        if self.part == "train":
+            return range(min(self.context_length, cut), cut - self.prediction_length + 1, self.stride)
+        return range(cut, length - self.prediction_length + 1, self.stride)
+
+    def locate(self, ids):
+        return self.at[ids, 0], self.at[ids, 1]
+
+    def of_dataset(self, name: str) -> np.ndarray:
+        return np.flatnonzero(self.store.dataset_of[self.at[:, 0]] == self.store.datasets.index(name))
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitems__(self, ids) -> Windows:
+        context = np.full((len(ids), self.context_length), np.nan, np.float32)
+        future = np.zeros((len(ids), self.prediction_length), np.float32)
+        for row, (series, origin) in enumerate(self.at[ids]):
+            x = self.store.series(series)
+            past = x[max(0, origin - self.context_length) : origin]
+            context[row, len(context[row]) - len(past) :] = past
+            future[row] = x[origin : origin + self.prediction_length]
+        series, origin = self.locate(ids)
+        parts = (context, future, np.asarray(ids), series, origin)
+        return Windows(*(torch.from_numpy(np.ascontiguousarray(p)) for p in parts))
+
+
+class Last(torch.nn.Module):
+    """Repeats the last known value, with a fixed spread of the quantiles; ``shift`` makes it worse."""
+
+    def __init__(self, shift: float = 0.0, width: float = 1.0):
+        super().__init__()
+        self.shift, self.width, self.calls = shift, width, 0
+        self.map = torch.nn.Linear(4, 3)
+
+    @property
+    def module(self) -> torch.nn.Module:
+        return self
+
+    def predict(self, context: torch.Tensor, prediction_length: int) -> Forecast:
+        self.calls += 1
+        last = torch.stack([row[torch.isfinite(row)][-1] for row in context])
+        levels = torch.tensor(LEVELS, dtype=torch.float32)
+        values = (levels - 0.5)[None, :, None].expand(len(context), -1, prediction_length) * self.width + self.shift
+        return Forecast(levels, values, last[:, None].double(), torch.ones(len(context), 1, dtype=torch.float64))
+
+
+class Broken(Last):
+    """Answers NaN for the second row of every batch."""
+
+    def predict(self, context: torch.Tensor, prediction_length: int) -> Forecast:
+        found = super().predict(context, prediction_length)
+        values = found.values.clone()
+        values[1:2] = float("nan")
+        found.values = values
+        return found

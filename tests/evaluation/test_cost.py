@@ -1,0 +1,75 @@
+import pytest
+import torch
+from eval_fakes import Last
+
+from potstill.evaluation.cost import count_flops, folder_bytes, measure_costs, peak_megabytes
+
+NAMES = {"parameters", "bytes", "flops", "latency_ms_b1", "series_per_second_b32", "series_per_second_b256", "peak_mb"}
+
+
+class Product(Last):
+    """Runs one matrix product of 2 · 4 · 3 operations a series."""
+
+    def predict(self, context, prediction_length):
+        self.map(context[:, :4])
+        return super().predict(context, prediction_length)
+
+
+class Sleeper(Product):
+    def predict(self, context, prediction_length):
+        torch.randn(400, 400) @ torch.randn(400, 400)
+        return super().predict(context, prediction_length)
+
+
+def test_every_figure_is_there_and_right_where_it_can_be_known(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 77)
+    models = {"teacher": Sleeper(), "student": Product()}
+    costs = measure_costs(models, 16, 4, folders={"teacher": tmp_path}, repeats=2)
+    assert set(costs) == {"teacher", "student"}
+    for cost in costs.values():
+        assert set(cost) >= NAMES
+        assert cost["parameters"] == 4 * 3 + 3
+        assert cost["latency_ms_b1"] > 0
+        assert cost["rounds"] == 2
+    assert costs["student"]["bytes"] == 15 * 4
+    assert costs["teacher"]["bytes"] == 77
+    assert costs["student"]["flops"] == 2 * 4 * 3
+    assert costs["teacher"]["flops"] == 2 * 400**3 + 24
+    assert costs["teacher"]["speedup_b32"] == 1
+    assert costs["student"]["speedup_b32"] > 0
+
+
+def test_without_a_reference_there_are_no_speedups():
+    assert not any(
+        name.startswith("speedup") for name in measure_costs({"student": Product()}, 16, 4, repeats=1)["student"]
+    )
+
+
+def test_a_spent_budget_still_measures_one_round():
+    assert measure_costs({"student": Product()}, 16, 4, repeats=9, seconds=0)["student"]["rounds"] == 1
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_attention_and_products_are_counted_without_gradients(mode):
+    layer, x = torch.nn.Linear(8, 24), torch.randn(1, 5, 8)
+
+    def run():
+        with mode():
+            q, k, v = layer(x).view(1, 5, 3, 2, 4).permute(2, 0, 3, 1, 4)
+            torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+    assert count_flops(run) == 2 * 5 * 8 * 24 + 2 * 2 * 5 * 5 * 8
+
+
+def test_peak_counts_what_a_pass_holds():
+    peak = peak_megabytes(lambda: torch.ones(32, 1024, 1024).sum())
+    if peak is None:
+        pytest.skip("no /proc here")
+    assert 120 < peak < 300
+
+
+def test_folder_bytes_counts_all_files(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_bytes(b"12345")
+    (tmp_path / "c").write_bytes(b"1")
+    assert folder_bytes(tmp_path) == 6
