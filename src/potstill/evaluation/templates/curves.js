@@ -1,0 +1,54 @@
+/* Training: the loss by term, and SQL on validation. */
+function drawLoss(host) {
+  const models = Object.keys(DATA.loss), body = html("div");
+  const show = (model) => {
+    const { total, terms } = DATA.loss[model], names = Object.keys(terms);
+    const curves = names.map((name, i) => [`term ${name}`, name, terms[name], `t${i % 5}`]);
+    if (total[0].length) curves.unshift(["loss", "total", total, "total"]);
+    const domain = extent(curves.map((c) => c[2][1]), 0.02), log = curvesAreSteep(curves);
+    const slot = html("div"), keys = html("div"), steps = curves[0][2][0];
+    body.replaceChildren(slot, keys);
+    const tell = legend(keys, curves.map(([key, name, , look]) => [key, name, look]));
+    chart(slot, {
+      height: 290, label: `Training loss by term, ${nameOf(model)}`,
+      x: { domain: extent([steps]), label: "step" },
+      y: { domain: log ? extent(curves.map((c) => c[2][1])) : domain, log, label: log ? "loss (log)" : "loss" },
+      draw: (plot) => curves.forEach(([, , curve, look]) => line(plot, curve[0], curve[1], look)),
+      hover: (at) => hoverCurves(at, curves.map(([key, , curve]) => [key, curve]), tell),
+    });
+  };
+  if (models.length > 1) host.querySelector(".controls").append(picker("", models.map((m) => [m, nameOf(m)]), show));
+  host.append(body);
+  show(models[0]);
+}
+
+function curvesAreSteep(curves) {
+  const all = curves.flatMap((c) => c[2][1]);
+  const low = Math.min(...all);
+  return low > 0 && Math.max(...all) / low > 12;
+}
+
+function hoverCurves(at, curves, tell) {
+  if (at === null) { tell(null); return null; }
+  const steps = curves[0][1][0], step = steps[nearest(steps, at)];
+  tell(Object.fromEntries(curves.map(([key, curve]) => [key, curve[1][nearest(curve[0], step)]])));
+  return step;
+}
+
+function drawValidation(host) {
+  const entries = Object.entries(DATA.validation);
+  const slot = html("div"), keys = html("div");
+  host.append(slot, keys);
+  const tell = legend(keys, entries.map(([model]) => [model, nameOf(model), lookOf(model)]));
+  chart(slot, {
+    height: 290, label: "SQL on validation by step",
+    x: { domain: extent(entries.map(([, c]) => c[0])), label: "step (the dot is the best)" },
+    y: { domain: extent(entries.map(([, c]) => c[1]), 0.08), label: "SQL" },
+    draw: (plot) => entries.forEach(([model, [steps, values]]) => {
+      line(plot, steps, values, lookOf(model));
+      const best = values.indexOf(Math.min(...values));
+      plot.root.append(svg("circle", { class: `dot ${lookOf(model)}`, cx: plot.x.at(steps[best]), cy: plot.y.at(values[best]), r: 5 }));
+    }),
+    hover: (at) => hoverCurves(at, entries, tell),
+  });
+}

@@ -1,0 +1,21 @@
+/* Joins the parts: each section that the page holds is drawn, and the theme button works. */
+function theme() {
+  const button = document.getElementById("theme"), root = document.documentElement;
+  const memory = { get: () => { try { return localStorage.getItem("potstill-theme"); } catch { return null; } },
+    set: (value) => { try { localStorage.setItem("potstill-theme", value); } catch { /* a page opened from a file may have no storage */ } } };
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  const label = () => { button.textContent = dark() ? "Light" : "Dark"; };
+  const saved = memory.get();
+  if (saved === "dark" || saved === "light") root.dataset.theme = saved;
+  button.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; memory.set(root.dataset.theme); label(); });
+  system.addEventListener("change", label);
+  button.hidden = false;
+  label();
+}
+
+theme();
+for (const [id, draw] of [["loss", drawLoss], ["validation", drawValidation], ["forecasts", drawForecasts], ["scatter", drawScatter], ["tables", drawTables]]) {
+  const host = document.getElementById(id);
+  if (host) draw(host);
+}
