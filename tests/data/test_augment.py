@@ -80,3 +80,16 @@ def test_draws_reach_every_window(windows):
     rng = np.random.default_rng(0)
     ids = RealDraws(windows, 1.0).ids(rng.random(200000), rng.random(200000))
     assert len(np.unique(ids)) == len(windows)
+
+
+def test_series_too_short_for_a_window_take_part(tmp_path):
+    """Only the 140-row files have 112 training rows; windows of 400 + 100 steps know some of their future alone."""
+    windows = small_windows(tmp_path, context_length=400, prediction_length=100)
+    assert np.diff(windows.range_of(2))[0] == 0
+    x = augmented(windows, 0, np.arange(300))
+    part = np.isnan(x[:, -1]) & np.isfinite(x[:, 400])
+    assert 0.05 < part.mean() < 0.2
+    assert (np.isfinite(x[part]).sum(1) >= 24).all()
+    known = np.isfinite(x[part, 400:]).sum(1)
+    assert known.min() >= 1
+    assert len(np.unique(known)) > 5

@@ -21,6 +21,7 @@ VERSION = 1  # raise it whenever the same (seed, index) gives another window
 
 _SALT, _PARTS = 0xA06, 3
 _FEWEST = 8  # finite values a standardisation needs
+_BRIEF, _BRIEFEST = 0.12, 24  # share of windows from series shorter than a window, and the rows those need
 
 
 def augment(
@@ -48,7 +49,8 @@ def augment(
 
     Returns
     -------
-    ``[n, C + H]`` float32, of the order of 1. NaN where a part was missing.
+    ``[n, C + H]`` float32, of the order of 1. NaN where a part was missing; a share comes from series too short for a
+    window of their own, whose late future is NaN.
     """
     draws = draws or RealDraws(windows, 0.5)
     indices = np.asarray(indices)
@@ -59,7 +61,10 @@ def augment(
     out = np.empty((len(indices), reader.length), np.float32)
     for row, index in enumerate(indices.tolist()):
         dice = Dice(seed, index, _SALT)
-        mixed = _mix(dice, reader, series[:, row].tolist(), origin[:, row].tolist())
+        if len(reader.brief) and dice.chance(_BRIEF):
+            mixed = _brief(dice, reader)
+        else:
+            mixed = _mix(dice, reader, series[:, row].tolist(), origin[:, row].tolist())
         out[row] = _finite(dice, _disguise(dice, mixed))
     return out
 
@@ -74,6 +79,10 @@ class _Reader:
         self.horizon = windows.prediction_length
         self.length = windows.context_length + self.horizon
         self.confined = confined
+        rows, sets = self.end - self.start, store.dataset_of
+        self.brief = np.flatnonzero((rows >= _BRIEFEST) & (rows < self.length) & (not confined))
+        shares = np.cumsum(np.bincount(sets[self.brief], minlength=1)[sets[self.brief]] ** -0.5)
+        self.brief_shares = shares / shares[-1:]
 
     def slice(self, series: int, origin: int, steps: int) -> np.ndarray:
         """Up to ``steps`` rows around the window at ``origin``, all inside the part."""
@@ -101,6 +110,18 @@ def _mix(dice: Dice, reader: _Reader, series: list[int], origin: list[int]) -> n
     future = mixed[-reader.horizon :]
     known = np.isfinite(mixed)
     return mixed if known.sum() >= 2 * _FEWEST and np.isfinite(future).any() else parts[0]
+
+
+def _brief(dice: Dice, reader: _Reader) -> np.ndarray:
+    """``[C + H]`` a series too short for a whole window (weekly, monthly): padded history, unknown late future."""
+    series = int(reader.brief[np.searchsorted(reader.brief_shares, dice.uniform(), side="right")])
+    start, end = int(reader.start[series]), int(reader.end[series])
+    x = _standardised(reader.slice(series, start, end - start))
+    ahead = min(reader.horizon, max(1, int(len(x) * dice.between(0.08, 0.4))))
+    context, window = reader.length - reader.horizon, np.full(reader.length, np.nan)
+    x = x[-(context + ahead) :]
+    window[context + ahead - len(x) : context + ahead] = x
+    return window
 
 
 def _part(dice: Dice, reader: _Reader, series: int, origin: int) -> np.ndarray:
