@@ -51,7 +51,10 @@ class DataConfig(_Node):
     stride: int = Field(1, ge=1)
     missing: Literal["keep", "impute", "drop"] = Field("keep", description="what becomes of missing values")
     balance: float = Field(
-        1.0, ge=0, le=1, description="a data set is drawn in proportion to its windows to this power (1: every window once)"
+        1.0,
+        ge=0,
+        le=1,
+        description="a data set is drawn in proportion to its windows to this power (1: every window once)",
     )
     synthetic: float = Field(0.0, ge=0, le=1, description="share of training windows drawn from generators")
     augmented: float = Field(0.0, ge=0, le=1, description="share of training windows that mix or warp real series")
@@ -82,9 +85,9 @@ class TrainingConfig(_Node):
     batch_size: int = Field(64, ge=1)
     epochs: float = Field(1.0, gt=0)
     max_steps: int | None = Field(None, ge=1, description="overrides epochs")
-    max_minutes: float | None = Field(None, gt=0, description="stop at the first evaluation after this long")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
-    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant_with_warmup", "warmup_stable_decay"] = "cosine"
+    decay: float = Field(0.2, gt=0, le=1, description="share of the steps that warmup_stable_decay decays over")
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     accumulate: int = Field(1, ge=1, description="batches per optimiser step")
@@ -103,7 +106,9 @@ class EvaluationConfig(_Node):
     """What the finished run is measured on."""
 
     split: Literal["validation", "test"] = "test"
-    stride: int | None = Field(None, ge=1, description="default: 5 (never a divisor of common seasons), wider when large")
+    stride: int | None = Field(
+        None, ge=1, description="default: 5 (never a divisor of common seasons), wider when large"
+    )
     max_windows: int = Field(2000, ge=1, description="per data set")
     baselines: list[str] = Field(default_factory=lambda: ["seasonal_naive", "ridge", "auto_theta"])
 
@@ -121,6 +126,7 @@ class Recipe(_Node):
     imports: list[str] = Field(default_factory=list, description="Python files that define terms of your own")
     labels: str | None = Field(None, description="a label store made by `potstill label`; default: the teacher, live")
     control: bool = Field(False, description="also train a twin without the teacher for the same time")
+    control_steps: int | None = Field(None, ge=1, description="the twin's steps; calibrated once when the run starts")
 
     @field_validator("teacher", mode="before")
     @classmethod
@@ -235,7 +241,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected keys such as teacher, data, training at the top; found a {type(tree).__name__}.")
+        raise UserError(
+            f"{path}: expected keys such as teacher, data, training at the top; found a {type(tree).__name__}."
+        )
     return tree
 
 

@@ -1,0 +1,1 @@
+"""Terms and their sum: what the student is pulled towards."""

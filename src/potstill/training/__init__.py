@@ -1,0 +1,1 @@
+"""Training: one subclass of transformers.Trainer, its callbacks and checkpoints."""

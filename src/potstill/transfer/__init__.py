@@ -1,0 +1,1 @@
+"""Weights that a student takes over from its teacher before any training."""

@@ -1,0 +1,195 @@
+"""What every family gives: a Forecaster, and how one is loaded, shaped and started.
+
+A family lives in one file: a ``Family`` that loads and builds, and the ``Forecaster`` it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from potstill.types import Forecast, Output, Windows
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model came from, for provenance and label keys."""
+
+    name: str
+    location: str
+    revision: str | None = None
+    licence: str | None = None
+
+
+class Forecaster(ABC):
+    """A loaded model that forecasts.
+
+    Attributes
+    ----------
+    module
+        The upstream ``nn.Module``; what is trained and saved.
+    family
+        Name of the family in the table of families.
+    levels
+        ``[Q]`` float32 quantile levels of its forecasts.
+    max_context, max_horizon
+        Longest context it reads and longest horizon it forecasts in one pass, in steps.
+    patch
+        Steps per output patch: horizons are computed in multiples of it.
+    """
+
+    family: str
+    module: nn.Module
+    levels: Tensor
+    max_context: int
+    max_horizon: int
+    patch: int = 1
+    source: Source
+
+    @abstractmethod
+    def forward(
+        self, windows: Windows, horizon: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
+    ) -> Output:
+        """One differentiable pass over a batch: a Forecast of ``horizon`` steps and what layers were asked for."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the model in its upstream layout, so that upstream tools load it."""
+
+    @abstractmethod
+    def roll_out(self, context: Tensor, prediction_length: int) -> Forecast:
+        """Forecast further than ``max_horizon`` by feeding forecasts back."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return next(self.module.parameters()).device
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(p.numel() for p in self.module.parameters())
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over names, shapes and bytes of all weights: two teachers with the same labels share it."""
+        digest = hashlib.sha256(self.family.encode())
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def freeze(self) -> Forecaster:
+        """Evaluation mode, gradients off: what a teacher must be."""
+        self.module.eval().requires_grad_(False)
+        return self
+
+    @torch.inference_mode()
+    def predict(self, context: Any, prediction_length: int, batch_size: int = 256) -> Forecast:
+        """Forecast many contexts.
+
+        Parameters
+        ----------
+        context
+            ``[B, C]`` (or ``[C]``) in input units, NaN where missing. A longer one is cut to ``max_context``.
+        prediction_length
+            Steps ahead. Beyond ``max_horizon`` the forecast is rolled out, with a warning.
+        batch_size
+            Windows per pass.
+
+        Returns
+        -------
+        Forecast
+            On the CPU, in fp32; ``.quantiles`` is ``[B, Q, prediction_length]`` in input units.
+        """
+        if prediction_length < 1:
+            raise ValueError(f"prediction_length must be at least 1, got {prediction_length}")
+        context = torch.as_tensor(context)
+        context = context[None] if context.ndim == 1 else context
+        if context.ndim != 2 or context.shape[1] == 0:
+            raise ValueError(f"context must be [B, C] with C ≥ 1, got shape {tuple(context.shape)}")
+        context = torch.where(context.isinf(), torch.nan, context.float())[:, -self.max_context :]
+        if prediction_length > self.max_horizon:
+            warnings.warn(
+                f"{self.source.name} was trained for horizons up to {self.max_horizon}; {prediction_length} steps are"
+                " reached by feeding its own forecasts back",
+                stacklevel=2,
+            )
+        with evaluating(self.module):
+            parts = [self._predict(part, prediction_length) for part in context.split(batch_size)]
+        return Forecast(
+            levels=self.levels.cpu(),
+            values=torch.cat([p.values.float().cpu() for p in parts]),
+            loc=torch.cat([p.loc.cpu() for p in parts]),
+            scale=torch.cat([p.scale.cpu() for p in parts]),
+            arcsinh=parts[0].arcsinh,
+        )
+
+    def _predict(self, context: Tensor, prediction_length: int) -> Forecast:
+        context = context.to(self.device)
+        if prediction_length > self.max_horizon:
+            return self.roll_out(context, prediction_length)
+        return self.forward(bare_windows(context, prediction_length), prediction_length).forecast
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A student before it has weights: its family's config, ready to be built."""
+
+    family: str
+    config: Any
+    parameters: int
+
+
+class Family(ABC):
+    """How one kind of model is recognised, loaded, shaped and built."""
+
+    name: str
+    #: named sizes: overrides by name
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    @abstractmethod
+    def recognises(self, config: dict[str, Any]) -> bool:
+        """Whether a checkpoint's ``config.json`` is of this family."""
+
+    @abstractmethod
+    def load(self, folder: str, source: Source, **hub_options: Any) -> Forecaster:
+        """Load a checkpoint from a folder or hub id."""
+
+    @abstractmethod
+    def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:
+        """A student's config from the teacher's and the user's overrides; omitted keys follow."""
+
+    @abstractmethod
+    def build(self, shape: Shape, dropout: float) -> Forecaster:
+        """A student with fresh weights by the family's own initialisation rule (seed torch before)."""
+
+    def start_from(self, student: Forecaster, teacher: Forecaster) -> list[str]:
+        """Copy what agrees in shape from the teacher; returns a line per group of weights copied."""
+        raise NotImplementedError(f"{self.name} cannot start from a teacher")
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Switch to evaluation mode for the block and back to what stood before."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
+def bare_windows(context: Tensor, horizon: int) -> Windows:
+    """Windows of contexts alone, as forecasting needs them: no future, no identity."""
+    rows = torch.arange(len(context), device=context.device)
+    return Windows(context, context.new_full((len(context), horizon), torch.nan), rows, rows, torch.zeros_like(rows))

@@ -1,0 +1,271 @@
+"""Chronos-2 (Amazon, arXiv:2510.15821) through chronos-forecasting's own classes.
+
+Windows without groups take a fast path: with one series per group, group attention is softmax over a single key,
+that is ``x + o(v(norm(x)))``, so the batch × batch × tokens mask is never built and memory is linear in the batch.
+Weights, names and files stay upstream's; only the walk through the modules is ours.
+
+Shapes: B windows, C context, T tokens, N output patches, P steps per patch, Q levels, D d_model.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from chronos.chronos2 import Chronos2Model, Chronos2Pipeline
+from chronos.chronos2.config import Chronos2CoreConfig
+from torch import Tensor, nn
+
+from potstill.errors import UserError
+from potstill.families.base import Family, Forecaster, Shape, Source
+from potstill.types import Forecast, Output, Windows
+
+SIZE_KEYS = ("num_layers", "d_model", "d_ff", "num_heads", "d_kv")
+SMALLEST_HEAD = 16
+
+
+class Chronos2Forecaster(Forecaster):
+    """A Chronos-2 model of any size; see :class:`Forecaster`."""
+
+    family = "chronos2"
+
+    def __init__(self, module: Chronos2Model, source: Source):
+        self.module = module
+        self.source = source
+        chronos = module.chronos_config
+        self.levels = torch.tensor(chronos.quantiles, dtype=torch.float32)
+        self.patch = chronos.output_patch_size
+        self.max_context = chronos.context_length
+        self.max_horizon = chronos.max_output_patches * self.patch
+
+    def forward(
+        self, windows: Windows, horizon: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
+    ) -> Output:
+        """Quantiles in instance-normalised arcsinh space; ``hidden[i]`` is the stream after block ``i``."""
+        patches = -(-horizon // self.patch)
+        context = windows.context
+        if windows.group is None:
+            loc, scale = instance_scale(context, self.module.instance_norm.eps)
+            stream, states, maps = self._walk(context, patches, hidden, attention)
+        else:
+            stream, loc, scale = self._upstream(windows, patches)
+            states, maps = {}, {}
+        values = self.module.output_patch_embedding(stream[:, -patches:]).float()
+        rows, levels = len(values), len(self.levels)
+        values = values.view(rows, patches, levels, self.patch).transpose(1, 2).reshape(rows, levels, -1)
+        arcsinh = self.module.chronos_config.use_arcsinh
+        forecast = Forecast(self.levels.to(values.device), values[..., :horizon], loc, scale, arcsinh)
+        return Output(forecast, hidden=states, attention=maps)
+
+    def _upstream(self, windows: Windows, patches: int) -> tuple[Tensor, Tensor, Tensor]:
+        encoded, (loc, scale), _, _ = self.module.encode(
+            context=windows.context,
+            group_ids=windows.group,
+            future_covariates=windows.future_covariates,
+            num_output_patches=patches,
+        )
+        return encoded[0], loc.double(), scale.double()
+
+    def _walk(
+        self, context: Tensor, patches: int, hidden: tuple[int, ...], attention: tuple[int, ...]
+    ) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
+        """Upstream's ``encode`` for one series per group. Returns the stream ``[B, T, D]`` and what was asked for."""
+        model = self.module
+        patched, mask, loc_scale = model._prepare_patched_context(context=context)
+        future, _ = model._prepare_patched_future(None, None, loc_scale, patches, len(context))
+        tokens = [model.input_patch_embedding(patched)]
+        if model.chronos_config.use_reg_token:
+            tokens.append(model.shared.weight[model.config.reg_token_id].expand(len(context), 1, -1))
+        tokens.append(model.input_patch_embedding(future))
+        stream = model.encoder.dropout(torch.cat([t.to(tokens[0].dtype) for t in tokens], dim=1))
+        known = stream.shape[1] - mask.shape[1]
+        mask = torch.cat([mask, mask.new_ones(len(context), known)], dim=1)
+        time_mask = model.encoder._expand_and_invert_time_attention_mask(mask, stream.dtype)
+        positions = torch.arange(stream.shape[1], device=stream.device)[None]
+        states, maps = {}, {}
+        for index, block in enumerate(model.encoder.block):
+            time = block.layer[0](
+                stream,
+                attention_mask=time_mask,
+                position_ids=positions,
+                output_attentions=index in attention,
+            )
+            if index in attention:
+                maps[index] = time.attn_weights
+            stream = block.layer[2](attend_alone(block.layer[1], time.hidden_states))
+            if index in hidden:
+                states[index] = stream
+        return model.encoder.dropout(model.encoder.final_layer_norm(stream)), states, maps
+
+    def roll_out(self, context: Tensor, prediction_length: int) -> Forecast:
+        """Upstream's long-horizon unrolling, which carries several quantile paths so that intervals keep growing."""
+        pipeline = Chronos2Pipeline(self.module)
+        rows = [row[None] for row in context.cpu()]
+        parts = pipeline.predict(rows, prediction_length=prediction_length, limit_prediction_length=False)
+        quantiles = torch.cat([torch.as_tensor(part) for part in parts]).double()
+        loc, scale = instance_scale(context.cpu(), self.module.instance_norm.eps)
+        values = (quantiles - loc[:, :, None]) / scale[:, :, None]
+        return Forecast(self.levels, values.float(), loc, scale)
+
+    def save(self, folder: Path) -> None:
+        """Upstream's layout: config.json and model.safetensors."""
+        self.module.save_pretrained(folder)
+
+
+def attend_alone(layer: nn.Module, stream: Tensor) -> Tensor:
+    """Group attention where every window is its own group: softmax over one key is 1, so queries and keys drop out."""
+    attention = layer.self_attention
+    values = attention.v(layer.layer_norm(stream))
+    if attention.training and attention.dropout > 0:
+        # upstream drops whole attention weights: here one per window, token and head
+        heads = values.view(*values.shape[:-1], attention.n_heads, -1)
+        keep = nn.functional.dropout(torch.ones_like(heads[..., :1]), attention.dropout)
+        values = (heads * keep).view_as(values)
+    return stream + layer.dropout(attention.o(values))
+
+
+def instance_scale(context: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each context as upstream's InstanceNorm takes them, ``[B, 1]`` float64."""
+    x = context.float()
+    loc = torch.nan_to_num(x.nanmean(dim=-1, keepdim=True), nan=0.0)
+    scale = torch.nan_to_num((x - loc).square().nanmean(dim=-1, keepdim=True).sqrt(), nan=1.0)
+    return loc.double(), torch.where(scale == 0, eps, scale).double()
+
+
+class Chronos2Family(Family):
+    """Loads, shapes and builds Chronos-2 models."""
+
+    name = "chronos2"
+    presets: ClassVar = {"3x384": {"num_layers": 3, "d_model": 384, "d_ff": 1536, "num_heads": 6, "d_kv": 64}}
+
+    def recognises(self, config: dict[str, Any]) -> bool:
+        """By the architecture name, or by Chronos-2's own part of the config."""
+        return config.get("architectures") == ["Chronos2Model"] or "input_patch_stride" in config.get(
+            "chronos_config", {}
+        )
+
+    def load(self, folder: str, source: Source, **hub_options: Any) -> Chronos2Forecaster:
+        """Through ``Chronos2Model.from_pretrained``; safetensors only."""
+        module = Chronos2Model.from_pretrained(folder, use_safetensors=True, **hub_options)
+        return Chronos2Forecaster(module, source)
+
+    def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:
+        """Sizes as overridden; omitted ones follow (d_kv 64, d_ff 4 · d_model, heads d_model / d_kv).
+
+        With no size at all, the width and depth whose parameter count comes nearest below a tenth of the teacher's.
+        """
+        base = _config_of(teacher)
+        sizes = {key: overrides[key] for key in SIZE_KEYS if key in overrides}
+        rest = {key: value for key, value in overrides.items() if key not in SIZE_KEYS}
+        unknown = [key for key in rest if key not in base and key not in base["chronos_config"]]
+        if unknown:
+            known = ", ".join([*SIZE_KEYS, *sorted(base["chronos_config"])])
+            raise UserError(f"--student: {unknown[0]!r} is no setting of Chronos-2; known: {known}.")
+        for key, value in rest.items():
+            (base["chronos_config"] if key in base["chronos_config"] else base)[key] = value
+        _fit_lengths(base["chronos_config"], context, horizon, bounded=teacher is None)
+        fixed = sizes or teacher is None
+        config = _sized(base, sizes) if fixed else _tenth(base, teacher.parameters // 10)
+        return Shape(self.name, config, _count(config))
+
+    def build(self, shape: Shape, dropout: float) -> Chronos2Forecaster:
+        """Fresh weights by upstream's rule, which transformers 5 skips: see :func:`initialise`."""
+        config = copy.deepcopy(shape.config)
+        config.dropout_rate = dropout
+        module = Chronos2Model(config)
+        initialise(module)
+        return Chronos2Forecaster(module, Source("student", "built here"))
+
+    def start_from(self, student: Forecaster, teacher: Forecaster) -> list[str]:
+        """Embeddings, heads and evenly spaced layers, where shapes agree."""
+        from potstill.transfer.layers import copy_layers
+
+        return copy_layers(student.module, teacher.module, blocks="encoder.block")
+
+
+def initialise(model: Chronos2Model) -> None:
+    """Apply upstream's initialisation rule to every weight.
+
+    Under transformers 5 the generic rule runs on the leaves first and marks their weights as done, so that
+    Chronos-2's own rule for the modules above them is skipped and every matrix gets std ``initializer_factor``.
+    Taking the marks off and walking once more, leaves first, gives what chronos2/model.py says.
+    """
+
+    def again(module: nn.Module) -> None:
+        for parameter in module.parameters():
+            parameter._is_hf_initialized = False
+        model._init_weights(module)
+
+    with torch.no_grad():
+        model.apply(again)
+
+
+def _config_of(teacher: Forecaster | None) -> dict[str, Any]:
+    if isinstance(teacher, Chronos2Forecaster):
+        config = teacher.module.config.to_dict()
+        for key in ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path"):
+            config.pop(key, None)
+        return copy.deepcopy(config)
+    chronos = {
+        "context_length": 2048,
+        "output_patch_size": 16,
+        "input_patch_size": 16,
+        "input_patch_stride": 16,
+        "quantiles": [0.01, 0.05, *[round(0.1 * k, 1) for k in range(1, 10)], 0.95, 0.99],
+        "use_reg_token": True,
+        "use_arcsinh": True,
+        "max_output_patches": 64,
+        "time_encoding_scale": 2048,
+    }
+    return {**Chronos2CoreConfig().to_dict(), "initializer_factor": 1.0, "chronos_config": chronos}
+
+
+def _fit_lengths(chronos: dict[str, Any], context: int, horizon: int, bounded: bool) -> None:
+    """A fresh family takes the run's lengths; one with a Chronos-2 teacher keeps its time encoding and patching."""
+    if bounded:
+        patch = chronos["output_patch_size"]
+        chronos["context_length"] = context
+        chronos["time_encoding_scale"] = context
+        chronos["max_output_patches"] = -(-horizon // patch)
+
+
+def _sized(base: dict[str, Any], sizes: dict[str, Any]) -> Chronos2CoreConfig:
+    for key, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"--student: {key}={value!r}; expected a whole number of at least 1.")
+    config = dict(base)
+    if "d_model" in sizes:
+        width = sizes["d_model"]
+        d_kv = sizes.get("d_kv", 64 if width >= 64 else max(SMALLEST_HEAD, width // 2))
+        heads = sizes.get("num_heads", max(1, width // d_kv))
+        config.update(d_ff=4 * width, d_kv=d_kv, num_heads=heads)
+    config.update(sizes)
+    if config["d_kv"] % 2:
+        raise UserError(f"--student: d_kv={config['d_kv']} is odd; rotary position embeddings need an even d_kv.")
+    return Chronos2CoreConfig(**config)
+
+
+def _tenth(base: dict[str, Any], budget: int) -> Chronos2CoreConfig:
+    """The largest shape within the budget, preferring the depth whose width to depth ratio is nearest 64."""
+    candidates = []
+    depth = base["num_layers"]
+    for layers in range(2, max(3, depth // 2 + 1)):
+        for width in range(32, base["d_model"] + 1, 32):
+            config = _sized(dict(base), {"num_layers": layers, "d_model": width})
+            size = _count(config)
+            if size <= budget:
+                candidates.append((size, -layers, config))
+    if not candidates:
+        raise UserError(
+            f"--student: no Chronos-2 fits a tenth of this teacher ({budget:,} parameters); give sizes, for example"
+            " num_layers=2,d_model=32."
+        )
+    return max(candidates, key=lambda c: c[:2])[2]
+
+
+def _count(config: Chronos2CoreConfig) -> int:
+    with torch.device("meta"):
+        module = Chronos2Model(copy.deepcopy(config))
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,147 @@
+"""One way in for every model: a Potstill folder, an upstream checkpoint, a hub id, or ``embedded``.
+
+Weights are read from safetensors only: a pickle is refused, and no code from a checkpoint is run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import UserError
+from potstill.families.base import Forecaster, Source
+from potstill.families.table import family_of
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+EMBEDDED = "embedded"
+
+
+def load(
+    source: str | Path, *, device: str = "cpu", precision: str = "fp32", revision: str | None = None
+) -> Forecaster:
+    """Load a forecaster.
+
+    Parameters
+    ----------
+    source
+        A folder (a run, its student, or an upstream checkpoint), a hub id such as ``amazon/chronos-2``, or ``embedded``.
+        Offline mode (``HF_HUB_OFFLINE``) and mirrors (``HF_ENDPOINT``) are respected.
+    device
+        ``cpu`` or ``cuda``.
+    precision
+        ``fp32`` or ``bf16`` weights.
+    revision
+        Branch, tag or commit of a hub id.
+
+    Raises
+    ------
+    UserError
+        Naming the folder or id, what is wrong with it, and what to do.
+    """
+    import torch
+
+    location = _locate(str(source))
+    folder = Path(location)
+    if folder.is_dir():
+        config = _read_config(folder)
+        _check_weights(folder)
+        options: dict[str, Any] = {}
+    else:
+        config = _hub_config(location, revision)
+        options = {"revision": revision} if revision else {}
+    family = family_of(config)
+    if family is None:
+        kind = config.get("architectures") or config.get("model_type") or "no architecture named"
+        raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: Chronos-2 checkpoints.")
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    name = EMBEDDED if str(source) == EMBEDDED else folder.name if folder.is_dir() else location
+    where = Source(name, str(source), revision, _licence(folder))
+    try:
+        forecaster = family.load(location, where, dtype=dtype, **options)
+    except UserError:
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{source}: the checkpoint cannot be loaded as {family.name} ({first}); it may be damaged: fetch or make it again."
+        ) from error
+    forecaster.module.to(device)
+    return forecaster
+
+
+def embedded_folder() -> Path:
+    """Where the embedded teacher lies."""
+    return Path(str(files("potstill") / "assets" / "teacher"))
+
+
+def _locate(source: str) -> str:
+    if source == EMBEDDED:
+        return str(embedded_folder())
+    folder = Path(source).expanduser()
+    if folder.is_file():
+        raise UserError(f"{source}: is a file; give the folder that holds config.json and model.safetensors.")
+    if folder.is_dir():
+        student = folder / "student"
+        return str(student if (folder / "recipe.yaml").exists() and student.is_dir() else folder)
+    if source.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        raise UserError(f"{source}: no such folder, and no hub id either (those read like amazon/chronos-2).")
+    return source
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.exists():
+        raise UserError(f"{folder}: holds no config.json; give a checkpoint's folder, a run, a hub id or 'embedded'.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: is no readable JSON ({error}); fetch or make the checkpoint again.") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: expected an object with the model's settings; fetch or make the checkpoint again.")
+    return config
+
+
+def _check_weights(folder: Path) -> None:
+    """Refuse pickles, and safetensors files that are cut off, before any library touches them."""
+    found = sorted(folder.glob("*.safetensors"))
+    if not found:
+        pickled = [p.name for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
+        if pickled:
+            raise UserError(
+                f"{folder / pickled[0]}: is a pickle, which can run code when read; convert the weights to model.safetensors."
+            )
+        raise UserError(f"{folder}: holds no model.safetensors; fetch or make the checkpoint again.")
+    from safetensors import SafetensorError, safe_open
+
+    for path in found:
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path}: is damaged or cut off ({error}); fetch or make the checkpoint again.") from None
+
+
+def _hub_config(source: str, revision: str | None) -> dict[str, Any]:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = hf_hub_download(source, "config.json", revision=revision)
+    except Exception as error:
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise UserError(
+            f"{source}: no such folder, and the hub did not give it{offline} ({type(error).__name__});"
+            " check the id and the network, or give a local folder."
+        ) from None
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _licence(folder: Path) -> str | None:
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    found = re.search(r"^license:\s*(\S+)", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    return found.group(1) if found else None

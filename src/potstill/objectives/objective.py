@@ -1,0 +1,67 @@
+"""The objective: α · soft + (1 − α) · hard, plus further terms by name and weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from potstill.errors import UserError
+from potstill.objectives.base import Pass, Term, find_term
+from potstill.recipe import ObjectiveConfig
+
+
+class Objective(nn.Module):
+    """Sums the terms a recipe names.
+
+    Parameters
+    ----------
+    config
+        ``soft`` has weight ``alpha``, ``hard`` has ``1 − alpha``; every entry of ``terms`` its own ``weight``. A term
+        of weight 0 is not computed, so that α = 0 needs no teacher.
+    """
+
+    def __init__(self, config: ObjectiveConfig):
+        super().__init__()
+        weighted = {config.soft: config.alpha, config.hard: 1 - config.alpha}
+        options: dict[str, dict[str, Any]] = {}
+        for name, given in config.terms.items():
+            rest = dict(given)
+            weighted[name] = weighted.get(name, 0.0) + float(rest.pop("weight", 1.0))
+            options[name] = rest
+        self.weights = {name: weight for name, weight in weighted.items() if weight > 0}
+        self.terms = {name: _make(name, options.get(name, {})) for name in self.weights}
+        # a term that owns weights is a Module: registered here, it is trained and checkpointed with the student
+        self.trained = nn.ModuleDict({n: t for n, t in self.terms.items() if isinstance(t, nn.Module)})
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the terms ask of the teacher, together."""
+        return frozenset().union(*(term.needs for term in self.terms.values()))
+
+    def forward(self, batch: Pass) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total and each term's own value, unweighted, as scalars.
+
+        A window that says nothing to a term (its future is unknown) is left out of that term's mean.
+        """
+        silent = ~batch.windows.future.isfinite().any(dim=1)
+        values = {name: _mean(term(batch), silent) for name, term in self.terms.items()}
+        values.update({f"auxiliary_{name}": loss for name, loss in batch.student.auxiliary.items()})
+        total = sum(self.weights.get(name, 1.0) * value for name, value in values.items())
+        assert isinstance(total, Tensor)
+        return total, {name: value.detach() for name, value in values.items()}
+
+
+def _make(name: str, options: dict[str, Any]) -> Term:
+    term = find_term(name)
+    try:
+        return term(**options)
+    except TypeError as error:
+        raise UserError(f"objective.terms.{name}: {error}; see `help` of that term for its options.") from None
+
+
+def _mean(per_window: Tensor, silent: Tensor) -> Tensor:
+    # only a window without a known future may be left out: any other NaN is divergence and must reach the trainer
+    counts = ~(per_window.isnan() & silent)
+    return torch.where(counts, per_window, 0.0).sum() / counts.sum().clamp(min=1)

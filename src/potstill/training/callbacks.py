@@ -1,0 +1,139 @@
+"""What happens beside the steps: evaluating, logging, keeping the best student, stopping early or on a signal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from potstill.runs import write_atomically
+
+METRIC = "eval_sql"
+
+
+class Evaluations(TrainerCallback):
+    """Evaluates every ``every`` steps and at the end; stops after ``patience`` evaluations without improvement."""
+
+    def __init__(self, every: int, patience: int | None):
+        self.every, self.patience = every, patience
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        control.should_evaluate = state.global_step % self.every == 0 or state.global_step >= state.max_steps
+        return control
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        scores = _scores(state)
+        since_best = len(scores) - 1 - min(range(len(scores)), key=scores.__getitem__)
+        if self.patience is not None and since_best >= self.patience:
+            control.should_training_stop = True
+        return control
+
+
+class BestStudent(TrainerCallback):
+    """Calls ``keep`` after every evaluation that is the best so far.
+
+    The history lies in the checkpoint, so a resumed run judges as the unbroken one would.
+    """
+
+    def __init__(self, keep: Callable[[int, float], None]):
+        self.keep = keep
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        scores = _scores(state)
+        if scores[-1] <= min(scores):
+            self.keep(state.global_step, scores[-1])
+
+
+class RunLog(TrainerCallback):
+    """Appends to ``log.jsonl``: one line per report of losses and per evaluation."""
+
+    def __init__(self, path: Path, batch_size: int, model: str):
+        self.path, self.batch_size, self.model = path, batch_size, model
+        self.last = (0, time.perf_counter())
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A resumed run forgets the lines after its checkpoint: it will write them again."""
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        kept = [line for line in lines if not self._stale(line, state.global_step)]
+        if len(kept) != len(lines):
+            write_atomically(self.path, "".join(line + "\n" for line in kept))
+        self.last = (state.global_step, time.perf_counter())
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        logs = logs or {}
+        base = {"model": self.model, "step": state.global_step, "epoch": state.epoch}
+        if "loss" in logs:
+            step, now = self.last[0], time.perf_counter()
+            rate = (state.global_step - step) * self.batch_size / max(now - self.last[1], 1e-9)
+            self.last = (state.global_step, now)
+            terms = {k.removeprefix("term_"): v for k, v in logs.items() if k.startswith("term_")}
+            line = {"loss": logs["loss"], "terms": terms, "lr": logs.get("learning_rate"), "windows_per_second": rate}
+            self._write({"event": "train", **base, **line})
+        elif METRIC in logs:
+            self._write({"event": "eval", **base, **{k.removeprefix("eval_"): v for k, v in logs.items()}})
+            self.last = (state.global_step, time.perf_counter())
+
+    def _write(self, line: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _stale(self, line: str, step: int) -> bool:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # a line torn by a kill
+            return True
+        return entry.get("model") == self.model and entry.get("step", 0) > step
+
+
+class StopOnSignal(TrainerCallback):
+    """On SIGINT or SIGTERM: finish the step, leave a checkpoint, stop. ``received`` then holds the signal."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.previous: dict[int, Any] = {}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        try:
+            self.previous = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread: signals are the caller's business
+            self.previous = {}
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        if self.received is not None:
+            control.should_save = control.should_training_stop = True
+        return control
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.received = number
+
+
+def _scores(state: TrainerState) -> list[float]:
+    return [entry[METRIC] for entry in state.log_history if METRIC in entry]

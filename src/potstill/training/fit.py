@@ -1,0 +1,95 @@
+"""Train one student of a run from its first weights (or its newest checkpoint) to its last step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from potstill.families.base import Forecaster
+from potstill.objectives.objective import Objective
+from potstill.recipe import TrainingConfig
+from potstill.runs import write_folder
+from potstill.training.callbacks import BestStudent, Evaluations, RunLog, StopOnSignal
+from potstill.training.checkpoints import newest_checkpoint
+from potstill.training.trainer import DistillationTrainer, Pair, Teach, evaluation_steps, training_arguments
+from potstill.types import Windows
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the run after a checkpoint; ``--resume`` goes on from there."""
+
+
+@dataclass
+class Fit:
+    """One training: who learns, from what, and where its traces go.
+
+    Attributes
+    ----------
+    name
+        ``student`` or ``control``: the folder of the best student in the run, and the model's name in the log.
+    teach
+        Fills in the teacher's labels; None where no term asks for them.
+    validate
+        Figures of the student on validation windows, among them ``sql``.
+    """
+
+    name: str
+    student: Forecaster
+    objective: Objective
+    dataset: Any
+    teach: Teach | None
+    validate: Callable[[Forecaster], dict[str, float]]
+    config: TrainingConfig
+    steps: int
+    horizon: int
+    device: str
+    describe: Callable[[Windows], str]
+
+    def run(self, run: Path, resume: bool) -> None:
+        """Train, writing checkpoints, ``log.jsonl`` and the best student so far into ``run``.
+
+        Raises
+        ------
+        Interrupted
+            After a signal; a checkpoint is left.
+        Diverged
+            When the loss is no longer a number.
+        """
+        self.student.module.to(self.device)
+        checkpoints = run / "checkpoints" / self.name
+        every = evaluation_steps(self.config, self.steps)
+        signals = StopOnSignal()
+        trainer = DistillationTrainer(
+            Pair(self.student, self.objective),
+            self.dataset,
+            training_arguments(self.config, checkpoints, self.steps, self.device, progress=sys.stderr.isatty()),
+            teach=self.teach,
+            validate=lambda: self.validate(self.student),
+            horizon=self.horizon,
+            random_horizon=self.config.random_horizon,
+            describe=self.describe,
+            callbacks=[
+                Evaluations(every, self.config.patience),
+                BestStudent(lambda step, score: self._keep(run / self.name)),
+                RunLog(run / "log.jsonl", self.config.batch_size * self.config.accumulate, self.name),
+                signals,
+            ],
+        )
+        trainer.remove_callback(_printer())
+        found = newest_checkpoint(checkpoints) if resume else None
+        trainer.train(resume_from_checkpoint=str(found) if found else None)
+        if signals.received is not None:
+            raise Interrupted
+
+    def _keep(self, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_folder(folder, self.student.save)
+
+
+def _printer() -> type:
+    from transformers.trainer_callback import PrinterCallback
+
+    return PrinterCallback

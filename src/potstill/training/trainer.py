@@ -1,0 +1,219 @@
+"""The engine: ``transformers.Trainer``, subclassed once.
+
+What is trained is a pair (student, objective); the teacher, live or stored, stays outside of it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler, SequentialSampler
+from transformers import Trainer, TrainingArguments
+
+from potstill.families.base import Forecaster
+from potstill.objectives.base import Pass
+from potstill.objectives.objective import Objective
+from potstill.recipe import TrainingConfig
+from potstill.runs import write_folder
+from potstill.training.checkpoints import keep_newest, seal
+from potstill.training.sampler import PermutedSampler
+from potstill.types import Output, Windows
+
+Teach = Callable[[Windows, int], Windows]
+
+
+class Diverged(RuntimeError):
+    """The loss is no longer a number; the message names the step and the series of the batch."""
+
+
+class Pair(nn.Module):
+    """Student and objective as one module, so that a term's own weights are trained and checkpointed too."""
+
+    def __init__(self, student: Forecaster, objective: Objective):
+        super().__init__()
+        self.student_module = student.module
+        self.objective = objective
+        self.student = student
+
+    def forward(self, windows: Windows, horizon: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss and each term's value."""
+        output = self.student.forward(windows, horizon)
+        teacher = Output(windows.labels) if windows.labels is not None else None
+        with torch.autocast(windows.context.device.type, enabled=False):
+            return self.objective(Pass(windows, output, teacher))
+
+
+class DistillationTrainer(Trainer):
+    """Trains a pair on windows.
+
+    Parameters
+    ----------
+    pair
+        Student and objective.
+    dataset
+        Gives a whole batch of Windows for a list of ids (``__getitems__``).
+    arguments
+        From :func:`training_arguments`.
+    teach
+        Fills ``windows.labels`` for a horizon, from a live teacher or a label store; None where no term asks for it.
+    validate
+        Measures the student; returns metrics, among them ``sql`` (lower is better).
+    horizon
+        Steps of the future the loss sees.
+    random_horizon
+        Vary the horizon from step to step in whole patches, so that the student also learns short ones.
+    describe
+        Names the series of a batch for the message of a diverging run.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        dataset: Any,
+        arguments: TrainingArguments,
+        *,
+        teach: Teach | None,
+        validate: Callable[[], dict[str, float]],
+        horizon: int,
+        random_horizon: bool = False,
+        describe: Callable[[Windows], str],
+        callbacks: list[Any],
+    ):
+        self.pair, self.teach, self.validate = pair, teach, validate
+        self.horizon, self.random_horizon, self.describe = horizon, random_horizon, describe
+        self.term_sums: dict[str, Tensor] = {}
+        self.term_steps = 0
+        super().__init__(
+            model=pair,
+            args=arguments,
+            train_dataset=dataset,
+            data_collator=_as_inputs,
+            callbacks=callbacks,
+        )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        dataset: Any = self.train_dataset
+        # windows drawn by hash of their id are shuffled already, and in order a longer run begins like a shorter one
+        return SequentialSampler(dataset) if dataset.stores_inputs else PermutedSampler(len(dataset), self.args.seed)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Teacher's labels where terms need them, then the pair's loss; a loss that is no number stops the run."""
+        windows: Windows = inputs["windows"].to(self.args.device)
+        horizon = self._horizon_of_step()
+        if horizon < windows.future.shape[1]:
+            windows.future = windows.future[:, :horizon]
+        if self.teach is not None:
+            windows = self.teach(windows, horizon)
+        loss, terms = model(windows, horizon)
+        if not math.isfinite(loss.item()):
+            raise Diverged(
+                f"The loss became {loss.item()} at step {self.state.global_step + 1}"
+                f" ({', '.join(f'{k} {v.item():.4g}' for k, v in terms.items())}) on the series"
+                f" {self.describe(windows)}; the last checkpoint is kept. Lower training.learning_rate or leave the series out."
+            )
+        for name, value in terms.items():
+            self.term_sums[name] = self.term_sums.get(name, torch.zeros_like(value)) + value
+        self.term_steps += 1
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the mean of every term since the last line."""
+        if "loss" in logs and self.term_steps:
+            logs.update({f"term_{k}": v.item() / self.term_steps for k, v in self.term_sums.items()})
+            self.term_sums, self.term_steps = {}, 0
+        super().log(logs, start_time)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """The student's figures on validation windows, logged as ``eval_…``."""
+        metrics = {f"eval_{name}": value for name, value in self.validate().items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _horizon_of_step(self) -> int:
+        patch = self.pair.student.patch
+        if not self.random_horizon or self.horizon <= patch:
+            return self.horizon
+        # from (seed, step) alone, so that a resumed run draws the same; half of the steps see the whole horizon
+        draw = random.Random(f"{self.args.seed}/{self.state.global_step}")
+        return self.horizon if draw.random() < 0.5 else patch * draw.randint(1, self.horizon // patch)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Upstream's checkpoint, written aside and renamed, so that a kill leaves the last good one."""
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+
+        def fill(aside: Path) -> None:
+            output_dir, self.args.output_dir = self.args.output_dir, str(aside)
+            try:
+                super(DistillationTrainer, self)._save_checkpoint(model, trial)
+            finally:
+                self.args.output_dir = output_dir
+            inner = aside / folder.name
+            for file in inner.iterdir():
+                file.rename(aside / file.name)
+            inner.rmdir()
+            seal(aside)
+
+        write_folder(folder, fill)
+        keep_newest(folder.parent, 2)
+
+
+def training_arguments(
+    config: TrainingConfig, checkpoints: Path, max_steps: int, device: str, progress: bool
+) -> TrainingArguments:
+    """A recipe's training part as transformers.TrainingArguments."""
+    decay = {"num_decay_steps": max(1, round(config.decay * max_steps)), "decay_type": "1-sqrt", "min_lr_ratio": 0.0}
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulate,
+        max_steps=max_steps,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.schedule,
+        warmup_steps=round(config.warmup * max_steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.clip,
+        optim="adamw_torch_fused",
+        bf16=device_precision(config.precision, device) == "bf16",
+        use_cpu=device == "cpu",
+        seed=config.seed,
+        data_seed=config.seed,
+        eval_strategy="no",
+        save_strategy="steps",
+        save_steps=evaluation_steps(config, max_steps),
+        logging_strategy="steps",
+        logging_steps=max(1, min(50, max_steps // 100)),
+        report_to=config.report_to or "none",
+        remove_unused_columns=False,
+        disable_tqdm=not progress,
+        dataloader_pin_memory=device != "cpu",
+        lr_scheduler_kwargs=decay if config.schedule == "warmup_stable_decay" else {},
+    )
+
+
+def evaluation_steps(config: TrainingConfig, max_steps: int) -> int:
+    """Steps between evaluations, each of which also leaves a checkpoint."""
+    return config.eval_steps or max(1, -(-max_steps // 10))
+
+
+def device_precision(precision: str, device: str) -> str:
+    """``auto`` resolved: bf16 where the hardware multiplies it, fp32 where it would be emulated."""
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def _as_inputs(windows: Any) -> dict[str, Any]:
+    # the data set's __getitems__ returns the whole batch, so there is nothing to collate
+    return {"windows": windows}

@@ -1,0 +1,10 @@
+"""The verbs: what a user does. Each joins the parts below it; the command line and Python call the same functions."""
+
+from potstill.verbs.distill import distill
+from potstill.verbs.evaluate import evaluate
+from potstill.verbs.forecast import forecast
+from potstill.verbs.inspect import inspect
+from potstill.verbs.label import label
+from potstill.verbs.report import report
+
+__all__ = ["distill", "evaluate", "forecast", "inspect", "label", "report"]

@@ -1,0 +1,73 @@
+"""The model card of a student: what it is, what it learned from, how good it is, under which licence.
+
+Nothing in it depends on the clock, so that the same seed gives the same folder byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from potstill.verbs.provenance import versions
+from potstill.verbs.setup import Setup
+
+SHOWN = ("sql_rel_naive", "mase_rel_naive", "mse", "coverage_80")
+
+
+def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
+    """README.md of a student or control, with the front matter that hubs read."""
+    teachers = setup.teachers
+    licences = sorted({t.source.licence for t in teachers.values() if t.source.licence})
+    head = {
+        "license": licences[0] if len(licences) == 1 else "other" if licences else "apache-2.0",
+        "library_name": "chronos-forecasting",
+        "pipeline_tag": "time-series-forecasting",
+        "tags": ["time-series", "forecasting", "distillation", "potstill"],
+        "base_model": [t.source.location for t in teachers.values() if "/" in t.source.location] or None,
+    }
+    head = {key: value for key, value in head.items() if value is not None}
+    taught = ", ".join(f"{n} ({t.family}, {t.parameters:,} parameters)" for n, t in teachers.items())
+    how = (
+        f"distilled from {taught}"
+        if teachers and name == "student"
+        else "trained on the truth alone, without a teacher"
+    )
+    data = setup.recipe.data
+    lines = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {setup.shape.family} {name}, {setup.shape.parameters:,} parameters",
+        f"A forecasting model {how}, made by Potstill. It reads up to {data.context_length} steps and gives quantiles of"
+        f" the next {data.prediction_length}.",
+        _usage(setup),
+        "## Accuracy",
+        _table(metrics, name),
+        "## Provenance",
+        f"- data: {', '.join(data.paths)} (split {data.split}, fingerprint `{setup.store.fingerprint[:16]}`)",
+        *(
+            f"- teacher {n}: {t.source.location}{f' @ {t.source.revision}' if t.source.revision else ''}, licence"
+            f" {t.source.licence or 'not stated'}, fingerprint `{t.fingerprint[:16]}`"
+            for n, t in teachers.items()
+        ),
+        f"- seed {setup.recipe.training.seed}; " + ", ".join(f"{k} {v}" for k, v in versions().items()),
+    ]
+    if licences:
+        lines.append(f"\nThe teacher's licence ({', '.join(licences)}) applies to what was distilled from it.")
+    return "\n\n".join(lines[:6]) + "\n\n" + "\n".join(lines[6:]) + "\n"
+
+
+def _usage(setup: Setup) -> str:
+    return (
+        '```python\nimport potstill\n\nforecast = potstill.load("FOLDER").predict(context, prediction_length='
+        f"{setup.recipe.data.prediction_length})\nforecast.quantiles  # [series, levels, steps]\n```"
+    )
+
+
+def _table(metrics: dict[str, Any], name: str) -> str:
+    rows = ["| data set | " + " | ".join(SHOWN) + " |", "|---|" + "---|" * len(SHOWN)]
+    for dataset, values in metrics["models"][name].items():
+        cells = (f"{values[m]:.4g}" if values.get(m) is not None else "–" for m in SHOWN)
+        rows.append(f"| {dataset} | " + " | ".join(cells) + " |")
+    return (
+        "\n".join(rows) + f"\n\nOn the {'test'} part; `…_rel_naive` is relative to seasonal naive (below 1 is better)."
+    )

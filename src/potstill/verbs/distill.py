@@ -1,0 +1,129 @@
+"""``potstill distill``: from teachers and data to a student, its evidence and its report, all in one run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from transformers import set_seed
+
+from potstill.evaluation.validation import Validation
+from potstill.families.base import Forecaster
+from potstill.families.load import load
+from potstill.labels.store import LabelStore
+from potstill.recipe import Recipe
+from potstill.runs import open_run, write_atomically
+from potstill.training.fit import Fit
+from potstill.types import Windows
+from potstill.verbs.calibrate import control_steps
+from potstill.verbs.finish import finish
+from potstill.verbs.plan import plan_lines
+from potstill.verbs.setup import Setup, prepare
+from potstill.verbs.teach import Committee, live, stored
+
+console = Console(stderr=True, highlight=False)
+
+
+def distill(recipe: Recipe, output: str | Path, *, resume: bool = False, dry_run: bool = False) -> Path:
+    """Distil.
+
+    Parameters
+    ----------
+    recipe
+        What to do. With ``resume`` the run's own recipe counts instead.
+    output
+        The run's folder; must not hold a run yet, unless it is resumed.
+    resume
+        Go on from the newest whole checkpoint; ends where the unbroken run would have ended.
+    dry_run
+        Print the plan (windows, sizes, memory, time) and stop; nothing is written.
+
+    Returns
+    -------
+    Path
+        The run's folder.
+
+    Raises
+    ------
+    UserError
+        Where input or options do not fit; one sentence.
+    Interrupted
+        After SIGINT or SIGTERM; a checkpoint is left.
+    """
+    if dry_run:
+        setup = prepare(recipe)
+        console.print("\n".join(plan_lines(setup)), markup=False)
+        return Path(output)
+    if resume:
+        run = open_run(output, resume=True)
+        recipe = Recipe.read(run / "recipe.yaml")
+        setup = prepare(recipe)
+    else:
+        setup = prepare(recipe)  # bad input must leave no folder behind
+        run = open_run(output, resume=False)
+    console.print("\n".join(plan_lines(setup)), markup=False)
+    if recipe.control and recipe.control_steps is None:
+        recipe.control_steps = control_steps(setup, _teach(setup, setup.steps), _fresh(setup))
+    write_atomically(run / "recipe.yaml", recipe.to_yaml())
+
+    validation = Validation(setup.validation, recipe.training.eval_windows)
+    console.print(f"Training the student: {setup.steps:,} steps of {recipe.training.batch_size} windows", markup=False)
+    _fit(setup, "student", setup.steps, validation).run(run, resume)
+    models: dict[str, Forecaster | Committee] = {"student": load(run / "student", device=setup.device)}
+    if setup.teachers:
+        models = {"teacher": _one_teacher(setup), **models}
+    if recipe.control and recipe.control_steps is not None:
+        console.print(f"Training the control, without a teacher: {recipe.control_steps:,} steps", markup=False)
+        _fit(setup, "control", recipe.control_steps, validation, alpha=0.0).run(run, resume)
+        models["control"] = load(run / "control", device=setup.device)
+    finish(setup, run, models)
+    return run
+
+
+def _fit(setup: Setup, name: str, steps: int, validation: Validation, alpha: float | None = None) -> Fit:
+    objective = setup.objective(alpha)
+    return Fit(
+        name=name,
+        student=_fresh(setup),
+        objective=objective,
+        dataset=setup.training_windows(steps),
+        teach=_teach(setup, steps) if objective.needs else None,
+        validate=validation,
+        config=setup.recipe.training,
+        steps=steps,
+        horizon=setup.recipe.data.prediction_length,
+        device=setup.device,
+        describe=lambda windows: _names(setup, windows),
+    )
+
+
+def _fresh(setup: Setup) -> Forecaster:
+    """The student before its first step, the same for the same seed."""
+    set_seed(setup.recipe.training.seed)
+    student = setup.family.build(setup.shape, setup.recipe.training.dropout)
+    if setup.recipe.student.start == "teacher":
+        lines = setup.family.start_from(student, next(iter(setup.teachers.values())))
+        console.print("\n".join(lines), markup=False)
+    return student
+
+
+def _teach(setup: Setup, steps: int):
+    if setup.recipe.labels is not None:
+        teacher = next(iter(setup.teachers.values())) if len(setup.teachers) == 1 else None
+        return stored(LabelStore.open(setup.recipe.labels, setup.training_windows(steps), teacher))
+    weights = [config.weight for config in setup.recipe.teacher]
+    return live(list(setup.teachers.values()), weights) if setup.teachers else None
+
+
+def _one_teacher(setup: Setup) -> Forecaster | Committee:
+    teachers = list(setup.teachers.values())
+    if len(teachers) == 1:
+        return teachers[0]
+    return Committee(teachers, [config.weight for config in setup.recipe.teacher])
+
+
+def _names(setup: Setup, windows: Windows) -> str:
+    known = sorted({int(i) for i in windows.series if i >= 0})
+    names = [setup.store.names[i] for i in known[:5]]
+    made = int((windows.series < 0).sum())
+    return ", ".join(names + ["…"] * (len(known) > 5) + [f"{made} generated windows"] * (made > 0))

@@ -1,0 +1,108 @@
+"""``potstill evaluate``: any models beside one another and the baselines, on the same windows, in one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from potstill.data.store import open_store
+from potstill.data.windows import SeriesWindows, require_windows
+from potstill.errors import UserError
+from potstill.evaluation.benchmark import evaluate_models, progress_bar
+from potstill.evaluation.cost import measure_costs
+from potstill.evaluation.report import draw_report
+from potstill.evaluation.report_summary import summary_lines
+from potstill.families.base import Forecaster
+from potstill.families.load import load
+from potstill.recipe import DataConfig, EvaluationConfig, Recipe
+from potstill.runs import open_run, write_atomically, write_json
+from potstill.verbs.lengths import fit_lengths
+from potstill.verbs.provenance import machine
+
+console = Console(stderr=True, highlight=False)
+
+
+def evaluate(
+    models: list[str],
+    data: DataConfig,
+    output: str | Path,
+    *,
+    split: str = "test",
+    stride: int | None = None,
+    reference: str | None = None,
+    baselines: list[str] | None = None,
+) -> Path:
+    """Measure models on a part of the data.
+
+    Parameters
+    ----------
+    models
+        Folders, hub ids or ``embedded``, each optionally as ``NAME=…``.
+    data
+        What to judge on; lengths that are not given follow the models.
+    output
+        Folder for metrics.json, forecasts.json and report.html; must be new.
+    split
+        ``validation`` or ``test``.
+    stride
+        Steps between origins; default 5, wider where windows are many.
+    reference
+        The model that retention is relative to (default: the first).
+    baselines
+        Names of baselines; default: those of a run.
+
+    Raises
+    ------
+    UserError
+        One sentence on what does not fit.
+    """
+    if not data.paths:
+        raise UserError("--data: no data given; name a CSV or Parquet file or a folder.")
+    loaded = _load(models)
+    data = fit_lengths(data, list(loaded.values()))
+    names = list(loaded)
+    against = reference or names[0]
+    if against not in loaded:
+        raise UserError(f"--reference {against}: is none of the models given ({', '.join(names)}).")
+    options = {"split": split, "stride": stride, **({"baselines": baselines} if baselines is not None else {})}
+    config = Recipe.read(None, {f"evaluation.{key}": value for key, value in options.items()}).evaluation
+    store = open_store(data)
+    windows = SeriesWindows(store, data, config.split, stride=1)
+    require_windows(windows)
+    folder = open_run(output, resume=False)
+    with progress_bar("Evaluating") as progress:
+        train = SeriesWindows(store, data, "train")
+        found = evaluate_models(loaded, windows, train, config.baselines, config, against, progress)
+    metrics = found.to_dict()
+    metrics["account"] = {**metrics["account"], "data": windows.account.to_dict()}
+    metrics["cost"] = measure_costs(loaded, data.context_length, data.prediction_length, reference=against)
+    metrics["provenance"] = {
+        "models": {name: {"source": m.source.location, "fingerprint": m.fingerprint} for name, m in loaded.items()},
+        "data": {"paths": data.paths, "fingerprint": store.fingerprint},
+        **machine(),
+    }
+    write_atomically(folder / "recipe.yaml", _recipe(data, config).to_yaml())
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "forecasts.json", found.examples)
+    path = draw_report(folder)
+    console.print("\n".join([*summary_lines(metrics), f"Report   {path}"]), markup=False)
+    return folder
+
+
+def _load(models: list[str]) -> dict[str, Forecaster]:
+    if not models:
+        raise UserError("MODEL: none given; name a folder, a hub id or 'embedded'.")
+    loaded: dict[str, Forecaster] = {}
+    for text in models:
+        name, separator, source = text.partition("=")
+        if not separator or "/" in name:
+            name, source = text.rstrip("/").split("/")[-1], text
+        if name in loaded:
+            raise UserError(f"MODEL: two models are called {name!r}; name them apart, as in first={source}.")
+        loaded[name] = load(source).freeze()
+    return loaded
+
+
+def _recipe(data: DataConfig, config: EvaluationConfig) -> Recipe:
+    return Recipe(data=data, evaluation=config)

@@ -1,0 +1,59 @@
+"""``potstill label``: ask the teacher once, store its answers, train from them as often as you like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from potstill.errors import UserError
+from potstill.labels.make import Progress, make_labels
+from potstill.recipe import Recipe
+from potstill.verbs.plan import plan_lines
+from potstill.verbs.setup import prepare
+
+ENGINES = ("local",)
+console = Console(stderr=True, highlight=False)
+
+
+def label(recipe: Recipe, output: str | Path, *, engine: str = "local") -> Path:
+    """Label the training windows of a recipe into a store; an interrupted call goes on where it stopped.
+
+    Parameters
+    ----------
+    recipe
+        Names one teacher and the data; its training part says how many windows a run with generated windows needs.
+    output
+        Folder of the label store.
+    engine
+        ``local``: this process.
+
+    Raises
+    ------
+    UserError
+        Where the store holds another teacher's or other data's labels, or the options do not fit.
+    """
+    if engine not in ENGINES:
+        raise UserError(f"--engine {engine}: not available; known: {', '.join(ENGINES)}.")
+    if len(recipe.teacher) != 1:
+        raise UserError(
+            f"--teacher: a label store holds one teacher's answers, {len(recipe.teacher)} given; label each apart."
+        )
+    setup = prepare(recipe)
+    teacher = next(iter(setup.teachers.values()))
+    dataset = setup.training_windows(setup.steps)
+    console.print("\n".join(plan_lines(setup)[:-3]), markup=False)
+    with console.status("Labelling") as status:
+
+        def show(progress: Progress) -> None:
+            status.update(f"Labelling {progress}")
+
+        made = make_labels(
+            teacher,
+            dataset,
+            output,
+            progress=show,
+            provenance={"teacher": recipe.teacher[0].model_dump(), "data": recipe.data.model_dump()},
+        )
+    console.print(f"{made.labelled():,} windows labelled in {output}", markup=False)
+    return Path(output)

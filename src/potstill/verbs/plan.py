@@ -1,0 +1,81 @@
+"""The plan of a run in plain lines: windows, sizes, memory and time, before anything is trained."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from potstill.training.trainer import device_precision
+from potstill.verbs.setup import Setup
+
+ADAM_COPIES = 4  # weights, gradients, two moments
+
+
+def plan_lines(setup: Setup) -> list[str]:
+    """One line each on data, teacher, student, training, memory and expected time."""
+    recipe, training, data = setup.recipe, setup.recipe.training, setup.recipe.data
+    lines = [
+        f"Data       {len(setup.store.datasets)} data sets, {len(setup.store.names):,} series;"
+        f" {len(setup.windows):,} training and {len(setup.validation):,} validation windows"
+        f" of {data.context_length} → {data.prediction_length} (split {data.split})",
+        *(f"           {line}" for line in setup.windows.account.lines()),
+    ]
+    if data.synthetic or data.augmented:
+        lines.append(f"           {data.synthetic:.0%} of them synthetic, {data.augmented:.0%} mixed or warped")
+    for name, teacher in setup.teachers.items():
+        lines.append(f"Teacher    {name}: {teacher.family}, {teacher.parameters:,} parameters")
+    share = ""
+    if setup.teachers:
+        largest = max(teacher.parameters for teacher in setup.teachers.values())
+        share = f", {setup.shape.parameters / largest:.1%} of the teacher's"
+    precision = device_precision(training.precision, setup.device)
+    lines += [
+        f"Student    {setup.shape.family}, {setup.shape.parameters:,} parameters{share}, starting {recipe.student.start}",
+        f"Objective  {', '.join(f'{w:g} · {n}' for n, w in setup.objective().weights.items())}",
+        f"Training   {setup.steps:,} steps of {training.batch_size * training.accumulate} windows on {setup.device},"
+        f" {precision}",
+        f"Memory     about {_megabytes(setup):,.0f} MB for weights, optimiser and one batch",
+        f"Time       about {_clock(_seconds_a_step(setup) * setup.steps)} for the student on this machine",
+    ]
+    return lines
+
+
+def _megabytes(setup: Setup) -> float:
+    data, training = setup.recipe.data, setup.recipe.training
+    weights = setup.shape.parameters * ADAM_COPIES + sum(t.parameters for t in setup.teachers.values())
+    tokens = (data.context_length + data.prediction_length) / 16
+    config = setup.shape.config
+    activations = training.batch_size * tokens * config.num_layers * (10 * config.d_model + 2 * config.d_ff)
+    return (weights + activations) * 4 / 1e6
+
+
+def _seconds_a_step(setup: Setup) -> float:
+    """One timed step on made-up windows: a rough figure, for orientation."""
+    from potstill.families.base import bare_windows
+
+    data, batch = setup.recipe.data, setup.recipe.training.batch_size
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        student = setup.family.build(setup.shape, 0.0)
+        windows = bare_windows(torch.randn(batch, data.context_length).cumsum(1), data.prediction_length)
+    student.module.to(setup.device)
+    windows = windows.to(setup.device)
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        if setup.recipe.labels is None and setup.objective().needs:
+            with torch.no_grad():
+                for teacher in setup.teachers.values():
+                    teacher.forward(windows, data.prediction_length)
+        student.forward(windows, data.prediction_length).forecast.values.square().mean().backward()
+        best = min(best, time.perf_counter() - start)
+    return best * setup.recipe.training.accumulate
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

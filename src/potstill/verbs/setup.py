@@ -1,0 +1,128 @@
+"""What a run needs before its first step: teachers, windows and the student's shape, checked against one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from potstill.data.sources import TrainingWindows
+from potstill.data.store import Store, open_store
+from potstill.data.windows import SeriesWindows, require_windows
+from potstill.errors import UserError
+from potstill.families.base import Family, Forecaster, Shape
+from potstill.families.load import load
+from potstill.families.table import family
+from potstill.objectives.base import import_terms
+from potstill.objectives.objective import Objective
+from potstill.recipe import Recipe
+from potstill.verbs.lengths import fit_lengths
+
+DEFAULT_FAMILY = "chronos2"
+
+
+@dataclass
+class Setup:
+    """A checked run: everything but the student's weights."""
+
+    recipe: Recipe
+    device: str
+    store: Store
+    windows: SeriesWindows
+    validation: SeriesWindows
+    teachers: dict[str, Forecaster]
+    family: Family
+    shape: Shape
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the student's training."""
+        training = self.recipe.training
+        if training.max_steps is not None:
+            return training.max_steps
+        return max(1, round(len(self.windows) * training.epochs / (training.batch_size * training.accumulate)))
+
+    def training_windows(self, steps: int) -> TrainingWindows:
+        """The training data set of a run of that many steps."""
+        training = self.recipe.training
+        length = steps * training.batch_size * training.accumulate
+        return TrainingWindows(self.windows, self.recipe.data, training.seed, length)
+
+    def objective(self, alpha: float | None = None) -> Objective:
+        """The recipe's objective, or the same with another α (0: the truth alone, further terms left out)."""
+        config = self.recipe.objective
+        if alpha is not None:
+            config = config.model_copy(update={"alpha": alpha, "terms": {}})
+        return Objective(config)
+
+
+def prepare(recipe: Recipe) -> Setup:
+    """Load, cut and check everything a run needs.
+
+    Raises
+    ------
+    UserError
+        One sentence on what does not fit: a term without a teacher, lengths beyond the teacher's, no usable window.
+    """
+    if recipe.task != "forecast":
+        raise UserError(f"task: {recipe.task!r} is not available in this version; write task: forecast.")
+    if not recipe.data.paths:
+        raise UserError("data.paths: no data given; name a CSV or Parquet file or a folder with --data.")
+    import_terms(recipe.imports)
+    needs = Objective(recipe.objective).needs
+    _check_objective(recipe, needs)
+    device = _device(recipe)
+    teachers = {name: t.freeze() for name, t in load_teachers(recipe, device).items()}
+    recipe.data = fit_lengths(recipe.data, list(teachers.values()))
+    store = open_store(recipe.data)
+    windows = SeriesWindows(store, recipe.data, "train")
+    if recipe.data.synthetic < 1:
+        require_windows(windows)
+    validation = SeriesWindows(store, recipe.data, "validation")
+    require_windows(validation)
+    first = next(iter(teachers.values()), None)
+    chosen = family(recipe.student.family or (first.family if first else DEFAULT_FAMILY))
+    shape = chosen.shape(first, _overrides(recipe, chosen), recipe.data.context_length, recipe.data.prediction_length)
+    return Setup(recipe, device, store, windows, validation, teachers, chosen, shape)
+
+
+def load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:
+    """The recipe's teachers by name."""
+    loaded: dict[str, Forecaster] = {}
+    for config in recipe.teacher:
+        name = config.name or config.source.rstrip("/").split("/")[-1]
+        if name in loaded:
+            raise UserError(f"teacher: two teachers are called {name!r}; name them apart, as in first=ID.")
+        loaded[name] = load(config.source, device=device, precision=config.precision, revision=config.revision)
+    return loaded
+
+
+def _overrides(recipe: Recipe, chosen: Family) -> dict[str, Any]:
+    preset = recipe.student.preset
+    if preset is None:
+        return recipe.student.overrides
+    if preset not in chosen.presets:
+        raise UserError(
+            f"student.preset: {chosen.name} has no {preset!r}; known: {', '.join(chosen.presets) or 'none'}."
+        )
+    return {**chosen.presets[preset], **recipe.student.overrides}
+
+
+def _check_objective(recipe: Recipe, needs: frozenset[str]) -> None:
+    if needs and not recipe.teacher and not recipe.labels:
+        raise UserError(
+            "teacher: the objective asks for one (objective.alpha > 0); give --teacher, or --alpha 0 to train on the truth."
+        )
+    unmet = needs - {"forecast"}
+    if recipe.labels and unmet:
+        raise UserError(f"labels: a store holds forecasts only, but the objective asks for {', '.join(sorted(unmet))}.")
+    if recipe.student.start == "teacher" and not recipe.teacher:
+        raise UserError("student.start: teacher: there is no teacher to start from; give --teacher.")
+
+
+def _device(recipe: Recipe) -> str:
+    device = recipe.training.device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no GPU on this machine; use --device cpu.")
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
