@@ -235,14 +235,17 @@ def _quieten_libraries() -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        return app(arguments, prog_name="potstill", standalone_mode=False) or 0
+        code = app(arguments, prog_name="potstill", standalone_mode=False) or 0
+        return (
+            _say("interrupted; what is finished is kept, and a run goes on with --resume.", code)
+            if code == 130
+            else code
+        )
     except UserError as error:
         return _say(str(error), 2)
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "potstill"
         return _say(f"{error.format_message().rstrip('.?')}; see {command} --help.", 2)
-    except KeyboardInterrupt:
-        return 130
     except Exception as error:
         if os.environ.get("POTSTILL_TRACEBACK"):
             traceback.print_exc()
