@@ -56,7 +56,7 @@ def load(
     family = family_of(config)
     if family is None:
         kind = config.get("architectures") or config.get("model_type") or "no architecture named"
-        raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: Chronos-2 checkpoints.")
+        raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: chronos2.")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     name = EMBEDDED if str(source) == EMBEDDED else folder.name if folder.is_dir() else location
     where = Source(name, str(source), revision, _licence(folder))
@@ -67,7 +67,8 @@ def load(
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{source}: the checkpoint cannot be loaded as {family.name} ({first}); it may be damaged: fetch or make it again."
+            f"{source}: the checkpoint cannot be loaded as {family.name} ({first});"
+            " it may be damaged: fetch or make it again."
         ) from error
     forecaster.module.to(device)
     return forecaster
@@ -112,7 +113,8 @@ def _check_weights(folder: Path) -> None:
         pickled = [p.name for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
         if pickled:
             raise UserError(
-                f"{folder / pickled[0]}: is a pickle, which can run code when read; convert the weights to model.safetensors."
+                f"{folder / pickled[0]}: is a pickle, which can run code when read;"
+                " convert the weights to model.safetensors."
             )
         raise UserError(f"{folder}: holds no model.safetensors; fetch or make the checkpoint again.")
     from safetensors import SafetensorError, safe_open

@@ -42,7 +42,8 @@ class QuantileMatch(Term):
     """Absolute distance between the teacher's and the student's quantile functions, level by level.
 
     ``Σ_q w_q · |student_q − teacher_q|`` with spacing weights: an approximation of the 1-Wasserstein distance between
-    the two forecasts of each step, averaged over steps. The teacher's levels are sorted and interpolated to the student's.
+    the two forecasts of each step, averaged over steps. The teacher's levels are sorted and interpolated to the
+    student's.
     """
 
     name = "quantile_match"

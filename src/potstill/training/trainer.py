@@ -117,7 +117,8 @@ class DistillationTrainer(Trainer):
             raise Diverged(
                 f"The loss became {loss.item()} at step {self.state.global_step + 1}"
                 f" ({', '.join(f'{k} {v.item():.4g}' for k, v in terms.items())}) on the series"
-                f" {self.describe(windows)}; the last checkpoint is kept. Lower training.learning_rate or leave the series out."
+                f" {self.describe(windows)}; the last checkpoint is kept."
+                " Lower training.learning_rate or leave the series out."
             )
         for name, value in terms.items():
             self.term_sums[name] = self.term_sums.get(name, torch.zeros_like(value)) + value

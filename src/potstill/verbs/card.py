@@ -37,8 +37,8 @@ def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
     lines = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {setup.shape.family} {name}, {setup.shape.parameters:,} parameters",
-        f"A forecasting model {how}, made by Potstill. It reads up to {data.context_length} steps and gives quantiles of"
-        f" the next {data.prediction_length}.",
+        f"A forecasting model {how}, made by Potstill. It reads up to {data.context_length} steps and gives"
+        f" quantiles of the next {data.prediction_length}.",
         _usage(setup),
         "## Accuracy",
         _table(metrics, name),

@@ -30,7 +30,8 @@ def fit_lengths(data: DataConfig, models: Sequence[Forecaster]) -> DataConfig:
             if key in data.model_fields_set:
                 option = key.replace("_", "-")
                 raise UserError(
-                    f"--{option} {length}: {model.source.name} {what} at most {longest} steps; choose {longest} or fewer."
+                    f"--{option} {length}: {model.source.name} {what} at most {longest} steps;"
+                    f" choose {longest} or fewer."
                 )
             length = chosen[key] = longest
     return data.model_copy(update=chosen)

@@ -31,7 +31,7 @@ def plan_lines(setup: Setup) -> list[str]:
         share = f", {setup.shape.parameters / largest:.1%} of the teacher's"
     precision = device_precision(training.precision, setup.device)
     lines += [
-        f"Student    {setup.shape.family}, {setup.shape.parameters:,} parameters{share}, starting {recipe.student.start}",
+        f"Student    {setup.shape.family}, {setup.shape.parameters:,} parameters{share}, start: {recipe.student.start}",
         f"Objective  {', '.join(f'{w:g} · {n}' for n, w in setup.objective().weights.items())}",
         f"Training   {setup.steps:,} steps of {training.batch_size * training.accumulate} windows on {setup.device},"
         f" {precision}",

@@ -112,7 +112,8 @@ def _overrides(recipe: Recipe, chosen: Family) -> dict[str, Any]:
 def _check_objective(recipe: Recipe, needs: frozenset[str]) -> None:
     if needs and not recipe.teacher and not recipe.labels:
         raise UserError(
-            "teacher: the objective asks for one (objective.alpha > 0); give --teacher, or --alpha 0 to train on the truth."
+            "teacher: the objective asks for one (objective.alpha > 0);"
+            " give --teacher, or --alpha 0 to train on the truth."
         )
     unmet = needs - {"forecast"}
     if recipe.labels and unmet:
