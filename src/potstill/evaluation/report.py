@@ -76,7 +76,7 @@ def render(
     environment = Environment(
         loader=PackageLoader("potstill.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"compact": compact, "label": display_name}
+    environment.filters |= {"compact": compact, "label": display_name, "tight": _tight}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     data = chart_data(figures, log, forecasts)
     comparisons = report_summary.comparisons(figures)
@@ -142,6 +142,11 @@ def _retention(figures: Figures) -> list[dict[str, Any]]:
             name = "All (geometric mean)" if whole else dataset
             rows.append({"dataset": name, "whole": whole, "relative": relative, "sql": sql, "skill": skill})
     return rows
+
+
+def _tight(text: str) -> str:
+    """Keep a percent sign on the line of its number."""
+    return text.replace(" %", "\u00a0%")
 
 
 @cache

@@ -129,7 +129,7 @@ def comparisons(figures: Figures) -> list[Comparison]:
     found = []
     for other in dict.fromkeys(others):
         ratio = figures.ratio(figures.subject, other)
-        if other is None or other == figures.subject or ratio is None:
+        if other not in figures.models or other == figures.subject or ratio is None:
             continue
         interval = figures.interval(figures.subject, other)
         wins, shared = figures.wins(figures.subject, other)

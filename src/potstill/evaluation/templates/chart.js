@@ -118,7 +118,7 @@ function line(plot, xs, ys, look) {
   let path = "", pen = false;
   xs.forEach((at, i) => {
     if (ys[i] === null || ys[i] === undefined) { pen = false; return; }
-    path += `${pen ? "L" : "M"}${plot.x.at(at).toFixed(1)} ${plot.y.at(ys[i]).toFixed(1)}`;
+    path += `${pen ? "L" : "M"}${plot.x.at(at).toFixed(1)} ${plot.y.at(ys[i]).toFixed(1)}${pen ? "" : "h2"}`; // a lone point shows too
     pen = true;
   });
   if (path) plot.root.append(svg("path", { class: `line ${look}`, d: path }));

@@ -35,9 +35,9 @@ function drawPoints(plot, placed, cost, dataset) {
   const spots = placed.map((p) => [plot.x.at(p.x[cost]), plot.y.at(p.y[dataset])]);
   const taken = spots.map(([x, y]) => [x - 8, y - 8, x + 8, y + 8]);
   placed.forEach((point, i) => {
-    const [x, y] = spots[i], name = nameOf(point.model), wide = name.length * 7.2;
+    const [x, y] = spots[i], full = nameOf(point.model), name = full.length > 22 ? `${full.slice(0, 21)}…` : full, wide = name.length * 7.2;
     const mark = svg("path", { class: `dot ${lookOf(point.model)}`, d: SHAPES[point.model] || SHAPES.student, transform: `translate(${x} ${y})` });
-    mark.append(svg("title", {}, `${name}: ${compact(point.y[dataset])} at ${compact(point.x[cost])}`));
+    mark.append(svg("title", {}, `${full}: ${compact(point.y[dataset])} at ${compact(point.x[cost])}`));
     plot.root.append(mark);
     const boxes = [[x + 12, y + 5, "start", x + 12], [x - 12, y + 5, "end", x - 12 - wide], [x, y - 14, "middle", x - wide / 2], [x, y + 24, "middle", x - wide / 2],
       [x + 10, y - 10, "start", x + 10], [x + 10, y + 20, "start", x + 10]];
