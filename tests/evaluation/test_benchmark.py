@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from eval_fakes import Broken, FakeStore, FakeWindows, Last
 
+from potstill.data.store import open_store
+from potstill.data.windows import SeriesWindows
 from potstill.errors import UserError
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.metrics import METRICS
-from potstill.recipe import EvaluationConfig
+from potstill.recipe import DataConfig, EvaluationConfig
 from potstill.runs import write_json
 
 SEASON = 12
@@ -123,6 +125,27 @@ def test_nothing_to_score_is_the_users_error():
         evaluate(FakeStore([np.ones(100)]), {"student": Last()})
     with pytest.raises(UserError, match="no series reaches"):
         evaluate(FakeStore([np.ones(20)]), {"student": Last()})
+
+
+def test_a_data_set_without_windows_is_named():
+    found = evaluate(FakeStore([wave(0), wave(1, 20)], SEASON, dataset_of=[0, 1]), {"student": Last()})
+    assert found.account["without_windows"] == ["set1"]
+    assert set(found.account["datasets"]) == {"set0"}
+
+
+def test_known_figures_of_etth1(shared_data, tmp_path):
+    # published protocol, horizon 96: seasonal naive .512, ridge on 512 steps .364
+    data = DataConfig(
+        paths=[str(shared_data / "suite" / "ETTh1.csv")], split="ett", context_length=512, prediction_length=96
+    )
+    store = open_store(data, tmp_path)
+    test, train = (SeriesWindows(store, data, part, stride=1) for part in ("test", "train"))
+    found = evaluate_models({}, test, train, ["ridge"], EvaluationConfig())
+    assert found.account["datasets"]["ETTh1"]["available"] == 7 * (2880 - 95)
+    assert found.account["datasets"]["ETTh1"]["stride"] == 11
+    assert found.metrics["seasonal_naive"]["ETTh1"]["mse"] == pytest.approx(0.512, abs=0.01)
+    assert found.metrics["ridge"]["ETTh1"]["mse"] == pytest.approx(0.364, abs=0.02)
+    assert found.metrics["ridge"]["ETTh1"]["coverage_80"] == pytest.approx(0.8, abs=0.1)
 
 
 def test_a_model_named_like_a_baseline_is_refused(store):

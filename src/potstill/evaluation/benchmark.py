@@ -24,7 +24,7 @@ from potstill.recipe import EvaluationConfig
 from potstill.types import Forecast, Windows
 
 Progress = Callable[[int, int, str], None]
-"""Called with the forecasts made so far, all to be made, and the data set."""
+"""Called with the windows done so far, all of them, and the data set."""
 
 
 class Predictor(Protocol):
@@ -51,7 +51,8 @@ def evaluate_models(
     models
         Forecasters by name, such as ``teacher``, ``student``, ``control``.
     windows_test, windows_train
-        ``SeriesWindows`` of the part to judge on and of the training part (for the baselines).
+        ``SeriesWindows`` of the part to judge on, best at stride 1 (windows are chosen here, see ``select_windows``),
+        and of the training part (for the baselines, and for the spread that standardised metrics are in).
     baselines
         Names from ``baselines.BASELINES``; seasonal naive is always measured, as others are relative to it.
     config
@@ -91,7 +92,9 @@ def evaluate_models(
         shown = {name: result.sql(name) for name in models or [NAIVE]}
         examples += bench.examples(selection, shown, subject)
         scored.append(result)
-    found = conclude(scored, reference, subject, {"datasets": account, "levels": LEVELS.tolist()})
+    without = [name for name in windows_test.store.datasets if name not in account]
+    whole = {"datasets": account, "without_windows": without, "levels": LEVELS.tolist()}
+    found = conclude(scored, reference, subject, whole)
     found.examples = {"levels": list(SHOWN), "examples": examples}
     return found
 
