@@ -68,33 +68,36 @@ def fake_metrics(series: str = HOSTILE) -> dict[str, Any]:
 
 
 def fake_account(series: str = HOSTILE) -> dict[str, Any]:
-    """As potstill.data.account.Account writes it."""
+    """What the evaluation used, and beside it what potstill.data.account.Account writes."""
     return {
-        "used": {"files": 6, "series": 147, "rows": 1_204_311, "windows_train": 843_017},
-        "dropped": [
-            {"kind": "series", "why": "constant", "count": 2, "examples": ["bike_sharing/holiday", series]},
-            {"kind": "series", "why": "too short", "count": 1, "examples": ["fred_md/ACOGNO"]},
-        ],
-        "repaired": [{"how": "infinite values kept as missing", "count": 14, "examples": ["beijing_pm25/pm2.5"]}],
-        "notes": ["ETTh1.csv: 'date' taken as time."],
         "datasets": {
             "ETTh1": {"windows": 553, "stride": 5, "dropped": {}, "baselines": {"auto_theta": {"windows": 200}}},
             "fred_md": {"windows": 1480, "stride": 1, "dropped": {"missing truth": 3}, "baselines": {}},
         },
         "levels": [0.1, 0.5, 0.9],
+        "data": {
+            "used": {"files": 6, "series": 147, "rows": 1_204_311, "windows_train": 843_017},
+            "dropped": [
+                {"kind": "series", "why": "constant", "count": 2, "examples": ["bike_sharing/holiday", series]},
+                {"kind": "series", "why": "too short", "count": 1, "examples": ["fred_md/ACOGNO"]},
+            ],
+            "repaired": [{"how": "infinite values kept as missing", "count": 14, "examples": ["beijing_pm25/pm2.5"]}],
+            "notes": ["ETTh1.csv: 'date' taken as time."],
+        },
     }
 
 
 def fake_provenance() -> dict[str, Any]:
     """Where the run came from."""
+    fingerprint = "9f2b6c1e0d" * 6
+    teacher = {"source": "embedded", "revision": None, "licence": "Apache-2.0", "fingerprint": fingerprint}
     return {
-        "teacher": [{"source": "embedded", "revision": "1", "licence": "Apache-2.0"}],
-        "fingerprint": "9f2b6c1e0d" * 6,
-        "versions": {"potstill": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0", "python": "3.11.9"},
+        "teachers": {"embedded": teacher},
+        "data": {"paths": ["ETTh1.csv"], "fingerprint": fingerprint},
         "seed": 0,
-        "hardware": "AMD EPYC, 2 cores, 16 GB",
-        "started": "2025-11-21T11:20:04+00:00",
-        "seconds": 214.2,
+        "versions": {"python": "3.11.9", "potstill": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        "hardware": {"machine": "x86_64", "processor": "AMD EPYC", "cores": 2, "threads": 2, "gpu": None},
+        "finished": "2025-11-21T11:20:04Z",
         "command": "potstill distill --teacher embedded --data ETTh1.csv --output runs/demo --control",
     }
 

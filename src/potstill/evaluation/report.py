@@ -26,7 +26,7 @@ from potstill.runs import write_atomically
 __all__ = ["draw_report", "summary_lines"]
 
 SCRIPTS = ("chart.js", "curves.js", "forecasts.js", "scatter.js", "tables.js", "page.js")
-LEADING = ("teacher", "student", "fingerprint", "versions", "seed", "hardware", "started", "seconds", "command")
+LEADING = ("teachers", "models", "data", "seed", "versions", "hardware", "finished", "command")
 
 
 def draw_report(run: Path) -> Path:
@@ -95,7 +95,9 @@ def render(
         costs=_costs(figures),
         retention=_retention(figures),
         styles=styles(figures.costed),
-        account=present(metrics["account"], grouped=True) if metrics.get("account") else None,
+        account=present(metrics["account"], grouped=True, first=("data", "datasets"))
+        if metrics.get("account")
+        else None,
         provenance=present(metrics["provenance"], first=LEADING) if metrics.get("provenance") else None,
         recipe=recipe,
     )

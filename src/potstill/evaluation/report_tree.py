@@ -58,7 +58,7 @@ def words(key: Any) -> str:
 def _node(tree: Any, grouped: bool) -> Node:
     if isinstance(tree, Mapping):
         inner = [value for value in tree.values() if isinstance(value, Mapping)]
-        if inner and len(inner) == len(tree) and set.intersection(*map(set, inner)):
+        if len(inner) == len(tree) > 1 and set.intersection(*map(set, inner)):
             return _table([{"": name, **value} for name, value in tree.items()], grouped)
         return present(tree, grouped) if tree else Node("text", "none")
     if isinstance(tree, (list, tuple)):
