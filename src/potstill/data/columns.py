@@ -129,7 +129,7 @@ def _drop_counters(sheet: Sheet, numbers: list[str], name: str, account: Account
     for column in numbers:
         values = numeric(sheet, column)[0]
         called = column.strip().lower()
-        whole = bool((values == np.rint(values)).all())
+        whole = bool((np.isfinite(values) & (values == np.rint(values))).all())
         counts = whole and len(values) > 2 and bool((np.diff(values) == 1).all())
         if counts or (whole and (called in _COUNTERS or called.endswith("_id"))):
             account.add_dropped(f"{name}/{column or '(unnamed)'}", "row numbers or ids", kind="columns")

@@ -117,7 +117,9 @@ class Store:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
         values = np.memmap(folder / "values.f32", dtype=np.float32, mode="r")
-        if len(values) != arrays["offsets"][-1] or len(index["names"]) != len(arrays["offsets"]) - 1:
+        count = len(index["names"])
+        sizes = {name: count + (name == "offsets") for name in ARRAYS}
+        if {name: len(array) for name, array in arrays.items()} != sizes or len(values) != arrays["offsets"][-1]:
             raise ValueError(f"{folder}: incomplete store")
         account = Account.from_dict(index.pop("account"))
         return cls(folder=folder, values=values, account=account, **arrays, **index)

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H.%M.%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-_DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y",
-          "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d %Y", "%d %B %Y")  # fmt: skip
 _MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%b-%y", "%B %Y", "%YM%m")
-FORMATS = tuple(date + clock for date in _DATES for clock in _CLOCKS) + _MONTHS
+# of equals the first counts: %Y would read 24 as the year 24, and "Jan 2024" as the 20th of January 24
+_DATES = ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%y", "%d-%m-%y",
+          "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y",
+          "%d %b %Y", "%d-%b-%Y", "%b %d %Y", "%d %B %Y")  # fmt: skip
+FORMATS = (*_MONTHS, *(date + clock for date in _DATES for clock in _CLOCKS))
 _ZONE = r":\d{2}(?:\.\d+)?\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
 _EPOCHS = ((1e8, 5e9, 1_000_000), (1e11, 5e12, 1000), (1e14, 5e15, 1))
 _PROBE = 500

@@ -30,9 +30,10 @@ class SeriesWindows:
     ``min(C, max(16, H))`` rows of history on. Windows whose context holds few finite values or whose future holds none
     are kept, so that ids stay arithmetic: the loss masks them.
 
-    With ``missing="drop"`` windows with any missing value (padding aside) are no windows: series with gaps become stretches without,
-    at a few bytes per gap. With ``missing="impute"`` a context is filled forward, then backward (padding too); the
-    future is never filled. With ``train_windows=n`` training keeps n windows, one from each of n equal ranges of ids.
+    With ``missing="drop"`` windows with any missing value (padding aside) are no windows: series with gaps become
+    stretches without, at a few bytes per gap. With ``missing="impute"`` a context is filled forward, then backward
+    (padding too); the future is never filled. With ``train_windows=n`` training keeps n windows, one from each of n
+    equal ranges of ids.
 
     Parameters
     ----------
@@ -205,9 +206,10 @@ def require_windows(windows: SeriesWindows) -> None:
     label = ", ".join(store.datasets[:3]) + (" …" if len(store.datasets) > 3 else "")
     fits = max((_longest_horizon(int(e - s), windows.context_length, s > 0) for s, e in zip(start, end, strict=True)))
     remedy = f"it would hold data.prediction_length up to {fits}" if 0 < fits < windows.prediction_length else ""
+    lengths = f"{windows.context_length} + {windows.prediction_length}"
     raise UserError(
-        f"{label}: no usable window of {windows.context_length} + {windows.prediction_length} steps in the {windows.part} "
-        f"part ({int((end - start).max())} rows) of split {windows.split!r}{f', {why}' if why else ''}; "
+        f"{label}: no usable window of {lengths} steps in the {windows.part} part of split {windows.split!r} "
+        f"({int((end - start).max())} rows at most{f'; {why}' if why else ''}); "
         f"{remedy or 'choose another data.split'}, or give longer series."
     )
 
