@@ -147,10 +147,12 @@ class Recipe(_Node):
         UserError
             Naming the file, the key and what was expected.
         """
-        tree: dict[str, Any] = {}
-        if path is not None:
-            tree = _read_yaml(Path(path))
-        for key, value in (overrides or {}).items():
+        return cls.lay_over(_read_yaml(Path(path)) if path is not None else {}, overrides or {}, path)
+
+    @classmethod
+    def lay_over(cls, tree: dict[str, Any], overrides: dict[str, Any], path: str | Path | None = None) -> Recipe:
+        """Validate a tree of plain values with dotted overrides laid over it; ``path`` names its file in messages."""
+        for key, value in overrides.items():
             _set(tree, key.split("."), value)
         try:
             return cls.model_validate(tree)

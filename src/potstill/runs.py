@@ -54,6 +54,16 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 def open_run(output: str | Path, resume: bool) -> Path:
     """Make the run's folder; one that holds a run already is an error unless it is resumed."""
+    run = check_run(output, resume)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{run}: the folder cannot be made ({error.strerror}); choose another --output.") from None
+    return run
+
+
+def check_run(output: str | Path, resume: bool) -> Path:
+    """Whether a run may go there, before anything is made."""
     run = Path(output)
     if run.is_file():
         raise UserError(f"{run}: is a file; --output needs a folder that does not exist yet.")
@@ -61,10 +71,6 @@ def open_run(output: str | Path, resume: bool) -> Path:
         raise UserError(f"{run}: holds no run to resume (no recipe.yaml); start it without --resume.")
     if not resume and run.exists() and any(run.iterdir()):
         raise UserError(f"{run}: exists already; continue it with --resume or choose another --output.")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{run}: the folder cannot be made ({error.strerror}); choose another --output.") from None
     return run
 
 

@@ -28,7 +28,7 @@ def load(
     Parameters
     ----------
     source
-        A folder (a run, its student, or an upstream checkpoint), a hub id such as ``amazon/chronos-2``, or ``embedded``.
+        A folder (a run, its student, an upstream checkpoint), a hub id such as ``amazon/chronos-2``, or ``embedded``.
         Offline mode (``HF_HUB_OFFLINE``) and mirrors (``HF_ENDPOINT``) are respected.
     device
         ``cpu`` or ``cuda``.

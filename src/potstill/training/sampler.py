@@ -28,4 +28,4 @@ class PermutedSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         order = Permutation(self.length, self.seed * 1_000_003 + self.epoch)
         for start in range(0, self.length, CHUNK):
-            yield from order(np.arange(start, min(start + CHUNK, self.length))).tolist()
+            yield from order[np.arange(start, min(start + CHUNK, self.length))].tolist()

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from transformers import set_seed
 
+from potstill.errors import UserError
 from potstill.evaluation.validation import Validation
 from potstill.families.base import Forecaster
 from potstill.families.load import load
 from potstill.labels.store import LabelStore
+from potstill.options import resolve
 from potstill.recipe import Recipe
-from potstill.runs import open_run, write_atomically
+from potstill.runs import check_run, open_run, write_atomically
 from potstill.training.fit import Fit
 from potstill.types import Windows
 from potstill.verbs.calibrate import control_steps
 from potstill.verbs.finish import finish
+from potstill.verbs.frames import saved_frames
 from potstill.verbs.plan import plan_lines
 from potstill.verbs.setup import Setup, prepare
 from potstill.verbs.teach import Committee, live, stored
@@ -24,15 +29,25 @@ from potstill.verbs.teach import Committee, live, stored
 console = Console(stderr=True, highlight=False)
 
 
-def distill(recipe: Recipe, output: str | Path, *, resume: bool = False, dry_run: bool = False) -> Path:
+def distill(
+    recipe: Recipe | str | Path | None = None,
+    output: str | Path | None = None,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    **options: Any,
+) -> Path:
     """Distil.
 
     Parameters
     ----------
     recipe
-        What to do. With ``resume`` the run's own recipe counts instead.
+        A recipe or the path of one; default: Potstill's defaults. With ``resume`` the run's own recipe counts instead.
     output
         The run's folder; must not hold a run yet, unless it is resumed.
+    options
+        Laid over the recipe by their short names, as on the command line: ``teacher``, ``data`` (paths, or a pandas
+        frame, which is kept in the run), ``student``, ``max_steps``, ``alpha`` …; see ``potstill.options.OPTIONS``.
     resume
         Go on from the newest whole checkpoint; ends where the unbroken run would have ended.
     dry_run
@@ -50,17 +65,18 @@ def distill(recipe: Recipe, output: str | Path, *, resume: bool = False, dry_run
     Interrupted
         After SIGINT or SIGTERM; a checkpoint is left.
     """
-    if dry_run:
-        setup = prepare(recipe)
-        console.print("\n".join(plan_lines(setup)), markup=False)
-        return Path(output)
-    if resume:
-        run = open_run(output, resume=True)
-        recipe = Recipe.read(run / "recipe.yaml")
-        setup = prepare(recipe)
-    else:
-        setup = prepare(recipe)  # bad input must leave no folder behind
-        run = open_run(output, resume=False)
+    if output is None:
+        raise UserError("output: none given; name the folder that the run goes into.")
+    run = Path(output) if dry_run else check_run(output, resume)
+    with saved_frames(options) as (options, frame):
+        recipe = Recipe.read(run / "recipe.yaml") if resume else resolve(recipe, options)
+        setup = prepare(recipe)  # before the folder is made: bad input leaves none behind
+        if dry_run:
+            console.print("\n".join(plan_lines(setup)), markup=False)
+            return run
+        open_run(run, resume)
+        if frame is not None:
+            recipe.data.paths = [str(shutil.copy(frame, run / frame.name))]
     console.print("\n".join(plan_lines(setup)), markup=False)
     if recipe.control and recipe.control_steps is None:
         recipe.control_steps = control_steps(setup, _teach(setup, setup.steps), _fresh(setup))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from potstill.errors import UserError
 from potstill.labels.make import Progress, make_labels
+from potstill.options import resolve
 from potstill.recipe import Recipe
 from potstill.verbs.plan import plan_lines
 from potstill.verbs.setup import prepare
@@ -16,7 +18,9 @@ ENGINES = ("local",)
 console = Console(stderr=True, highlight=False)
 
 
-def label(recipe: Recipe, output: str | Path, *, engine: str = "local") -> Path:
+def label(
+    recipe: Recipe | str | Path | None = None, output: str | Path = "labels", *, engine: str = "local", **options: Any
+) -> Path:
     """Label the training windows of a recipe into a store; an interrupted call goes on where it stopped.
 
     Parameters
@@ -27,6 +31,8 @@ def label(recipe: Recipe, output: str | Path, *, engine: str = "local") -> Path:
         Folder of the label store.
     engine
         ``local``: this process.
+    options
+        Laid over the recipe by their short names, as for ``distill``.
 
     Raises
     ------
@@ -35,6 +41,7 @@ def label(recipe: Recipe, output: str | Path, *, engine: str = "local") -> Path:
     """
     if engine not in ENGINES:
         raise UserError(f"--engine {engine}: not available; known: {', '.join(ENGINES)}.")
+    recipe = resolve(recipe, options)
     if len(recipe.teacher) != 1:
         raise UserError(
             f"--teacher: a label store holds one teacher's answers, {len(recipe.teacher)} given; label each apart."
