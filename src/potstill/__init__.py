@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from potstill.families.load import load
+    from potstill.recipe import Recipe
     from potstill.verbs import distill, evaluate, forecast, inspect, label, report
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "distill", "evaluate", "forecast", "inspect", "label", "load", "report"]
+__all__ = ["Recipe", "__version__", "distill", "evaluate", "forecast", "inspect", "label", "load", "report"]
 
 _HOMES = {
     **dict.fromkeys(("distill", "evaluate", "forecast", "inspect", "label", "report"), "potstill.verbs"),
     "load": "potstill.families.load",
+    "Recipe": "potstill.recipe",
 }
 
 

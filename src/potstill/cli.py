@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from types import FrameType
 from typing import Annotated, Any, Literal, cast
 
@@ -227,10 +228,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _quieten_libraries() -> None:
-    """What libraries warn of is not the user's to mend, and bars are for those who watch; read at their import."""
+    """Show Potstill's own warnings, on a line each; bars for those who watch. Libraries read this at their import."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=UserWarning, module=r"potstill\.")
+        warnings.formatwarning = lambda message, *_args, **_options: f"potstill: {message}\n"
 
 
 def _run(arguments: list[str]) -> int:

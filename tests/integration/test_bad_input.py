@@ -28,6 +28,10 @@ TINY = (
 DISTILL = "distill --teacher {teacher} --output {tmp}/run --data {good} " + TINY
 ON = "distill --teacher {teacher} --output {tmp}/run " + TINY + " --data {tmp}/"
 WITH = "distill --data {good} --output {tmp}/run " + TINY + " --teacher {tmp}/"
+LABEL = (
+    "label --teacher {teacher} --data {good} --context-length 32 --prediction-length 16"
+    " --set student=num_layers=1,d_model=32 --output "
+)
 FORECAST = "forecast {teacher} {good} --prediction-length 4 --output {tmp}/"
 
 
@@ -155,7 +159,7 @@ CASES = [
     Case(
         "unknown architecture",
         WITH + "model",
-        ("model", "Evil", "Chronos-2"),
+        ("model", "Evil", "chronos2"),
         prepare=config(architectures=["Evil"], chronos_config={}, auto_map={"AutoModel": "evil.Evil"}),
     ),
     Case("weights of another shape", WITH + "model", ("model",), prepare=config(d_ff=48)),
@@ -187,7 +191,10 @@ CASES = [
     Case("nothing to resume", DISTILL + " --resume", ("run", "resume")),
     Case("absent labels", DISTILL + " --labels {tmp}/labels", ("labels", "potstill label")),
     Case(
-        "labels into a full folder", "label --teacher {teacher} --data {good} --output {tmp}", ("--output",), {"x": "x"}
+        "labels into a full folder",
+        LABEL + "{tmp}",
+        ("--output",),
+        {"x": "x"},
     ),
     # evaluate, forecast, inspect, report
     Case("evaluate an absent model", "evaluate {tmp}/absent --data {good} --output {tmp}/out", ("absent",)),
