@@ -111,6 +111,16 @@ def test_auto_theta_answers_sorted_quantiles_and_repeats_itself():
     assert np.abs(first[:, 4] - some.future.numpy()).mean() < 1.5
 
 
+def test_auto_theta_keeps_an_additive_season_out_of_its_band():
+    # a season of amplitude 3 around zero (hence additive), errors of 0.3: the band must know the errors only
+    store = FakeStore([wave(level=0.0)], season=DAY)
+    windows = FakeWindows(store, 96, 6)
+    ids = windows.of_dataset("set0")[:2]
+    past = Histories(store).before(*windows.locate(ids), 6)
+    quantiles = AutoTheta().predict(windows.__getitems__(ids), past)
+    assert (quantiles[:, 8, 0] - quantiles[:, 0, 0]).max() < 2.5 * 1.28 * 0.3 * 1.5
+
+
 def test_auto_theta_falls_back_where_it_cannot_be_fitted():
     _, batch, past = windows_and_past()
     batch.context[:] = float("nan")
