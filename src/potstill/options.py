@@ -1,4 +1,4 @@
-"""The short names of options, and where each lies in a recipe: what Python callers pass to ``distill`` and ``label``."""
+"""Short names of options and where each lies in a recipe: what Python callers pass to ``distill`` and ``label``."""
 
 from __future__ import annotations
 
