@@ -7,6 +7,8 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from store_files import hourly, opened, write
 
 from potstill.data import store as store_module
@@ -43,7 +45,7 @@ def test_a_wide_file_gives_a_series_per_numeric_column(tmp_path):
     assert store.names == ["a/x", "a/y"]
     assert store.datasets == ["a"]
     assert store.series(1).tolist() == [d * d for d in range(1, 11)]
-    assert dropped(store)["a/label"] == "text"
+    assert dropped(store)["a/label"] == "no numbers"
     assert store.frequency == ["D"]
     assert store.season.tolist() == [7, 7]
     assert store.timestamps(0, 10, 2).astype("M8[D]").astype(str).tolist() == ["2024-01-11", "2024-01-12"]
@@ -135,6 +137,60 @@ def test_irregular_rows_stand_as_they_come_and_end_where_they_end(tmp_path):
     assert store.lengths.tolist() == [60]
     assert store.regular == [False]
     assert store.timestamps(0, 59, 1)[0] == stamps[-1]
+
+
+def test_columns_of_every_arrow_type(tmp_path):
+    import decimal
+
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    days = pd.date_range("2024-01-01", periods=6)
+    table = pa.table(
+        {
+            "when": pa.array(days.to_pydatetime()),
+            "large": pa.array(["1", "x", "3.5", "4", "5", "9"], pa.large_string()),
+            "coded": pa.array(["a", "b", "a", "b", "a", "b"]).dictionary_encode(),
+            "flag": pa.array([True, False, True, None, True, True]),
+            "exact": pa.array([decimal.Decimal(f"{i * i}.25") for i in range(6)]),
+            "half": pa.array(np.array([1, 3, 2, 5, 4, 6], np.float16)),
+            "lists": pa.array([[1], [2], [3], [4], [5], [6]]),
+        }
+    )
+    (tmp_path / "files").mkdir()
+    parquet.write_table(table, tmp_path / "files" / "a.parquet")
+    store = opened(tmp_path)
+    assert store.names == ["a/large", "a/flag", "a/exact", "a/half"]
+    assert store.frequency == ["D"]
+    assert store.series(2).tolist() == [i * i + 0.25 for i in range(6)]
+    np.testing.assert_array_equal(store.series(0), [1, NAN, 3.5, 4, 5, 9])
+
+
+CELLS = st.sampled_from(
+    ["", "1", "2.5", "-3e5", "x", "NaN", "inf", "2024-01-01", "2024-01-01 05:00", "31/12/2023", "9999999999", "1e400",
+     '"', '"a,b"', "2024-01-01T00:00:00Z", "0000-00-00", "24:00", "１", "-", "1,5"]
+)  # fmt: skip
+NAMES = st.sampled_from(["", "date", "time", "ds", "y", "unique_id", "id", "x", "1", "2024-01-01", "x", '"q'])
+
+
+@given(data=st.data(), columns=st.integers(1, 4), delimiter=st.sampled_from(",;\t"))
+@settings(max_examples=150)
+def test_any_table_gives_series_or_one_sentence(tmp_path_factory, data, columns, delimiter):
+    folder = tmp_path_factory.mktemp("fuzz")
+    header = [data.draw(NAMES) for _ in range(columns)]
+    ragged = st.lists(CELLS, min_size=max(columns - 1, 1), max_size=columns)
+    rows = data.draw(st.lists(ragged, max_size=8))
+    write(folder, "a.csv", "\n".join(delimiter.join(row) for row in [header, *rows]))
+    try:
+        store = opened(folder)
+    except UserError as error:
+        said = str(error)
+    else:
+        said = " ".join(store.account.lines()[1:])
+        assert len(store) == len(store.names) > 0
+        assert not np.isinf(store.values).any()
+        store.timestamps(0, 0, 3)
+    assert "\n" not in said
 
 
 def test_business_days_have_no_weekends(tmp_path):

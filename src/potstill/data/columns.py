@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ def pick_columns(sheet: Sheet, name: str, target: list[str] | None, account: Acc
     numbers = [c for c in rest if _is_numeric(sheet, c)]
     for column in rest:
         if column not in numbers and sheet.table[column].null_count < len(sheet.table):
-            account.add_dropped(f"{name}/{column}", "text", kind="columns")
+            account.add_dropped(f"{name}/{column}", "no numbers", kind="columns")
     if target:
         values = [c for c in target if c in numbers]
         if not values:
@@ -77,9 +78,7 @@ def numeric(sheet: Sheet, column: str) -> tuple[np.ndarray, int]:
     pc = arrow_functions()
 
     cells = sheet.table[column]
-    if pa.types.is_dictionary(cells.type):
-        cells = pc.cast(cells, cells.type.value_type)
-    if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
+    if not pa.types.is_string(cells.type):
         return np.array(pc.cast(cells, pa.float64(), safe=False).fill_null(np.nan)), 0
     try:
         return np.array(pc.cast(cells, pa.float64()).fill_null(np.nan)), 0
@@ -109,16 +108,10 @@ def _is_numeric(sheet: Sheet, column: str) -> bool:
     """Numbers by type, or text of which at least half the filled cells are numbers."""
     import pyarrow as pa
 
-    cells = sheet.table[column]
-    kind = cells.type.value_type if pa.types.is_dictionary(cells.type) else cells.type
-    if (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_decimal(kind)
-    ):
+    cells, types = sheet.table[column], pa.types
+    if any(test(cells.type) for test in (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)):
         return True
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)) or cells.null_count == len(cells):
+    if not types.is_string(cells.type) or cells.null_count == len(cells):
         return False
     return numeric(sheet, column)[1] <= (len(cells) - cells.null_count) / 2
 
@@ -126,16 +119,25 @@ def _is_numeric(sheet: Sheet, column: str) -> bool:
 def _drop_counters(sheet: Sheet, numbers: list[str], name: str, account: Account) -> list[str]:
     """Leave out row numbers: 0, 1, 2 … in any column, and whole numbers in a column called id or index."""
     kept = []
+    few = replace(sheet, table=sheet.table.slice(0, 3))
     for column in numbers:
-        values = numeric(sheet, column)[0]
         called = column.strip().lower()
-        whole = bool((np.isfinite(values) & (values == np.rint(values))).all())
-        counts = whole and len(values) > 2 and bool((np.diff(values) == 1).all())
-        if counts or (whole and (called in _COUNTERS or called.endswith("_id"))):
+        named = called in _COUNTERS or called.endswith("_id")
+        if (named or _counts_up(few, column)) and (_counts_up(sheet, column) or (named and _whole(sheet, column))):
             account.add_dropped(f"{name}/{column or '(unnamed)'}", "row numbers or ids", kind="columns")
         else:
             kept.append(column)
     return kept
+
+
+def _counts_up(sheet: Sheet, column: str) -> bool:
+    values = numeric(sheet, column)[0]
+    return len(values) > 2 and _whole(sheet, column) and bool((np.diff(values) == 1).all())
+
+
+def _whole(sheet: Sheet, column: str) -> bool:
+    values = numeric(sheet, column)[0]
+    return bool((np.isfinite(values) & (values == np.rint(values))).all())
 
 
 def _find_time(

@@ -170,7 +170,20 @@ def _read_parquet(path: Path, account: Account, name: str) -> Sheet:
         raise UserError(f"{path}: is no readable Parquet file ({str(error).splitlines()[0]}); write it anew.") from None
     if not table.num_rows:
         raise UserError(f"{path}: holds no rows; leave it out or fill it.")
-    return Sheet(str(path), table.rename_columns(distinct(table.column_names, account, name)))
+    return Sheet(str(path), plain(table.rename_columns(distinct(table.column_names, account, name))))
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The table with dictionaries spelt out and all text of one Arrow type, as if it came from a CSV file."""
+    import pyarrow as pa
+
+    for i, column in enumerate(table.schema):
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            kind = pa.string()
+        if kind != column.type:
+            table = table.set_column(i, column.name, table[i].cast(kind))
+    return table
 
 
 def _read_csv(path: Path, account: Account, name: str) -> Sheet:

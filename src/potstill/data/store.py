@@ -16,7 +16,7 @@ from potstill.data import fingerprints
 from potstill.data.account import Account
 from potstill.data.build import ARRAYS, Builder, Input
 from potstill.data.calendar import Step
-from potstill.data.readers import Sheet, Source, distinct, find_sources, read_sheet
+from potstill.data.readers import Sheet, Source, distinct, find_sources, plain, read_sheet
 from potstill.errors import UserError
 from potstill.recipe import DataConfig
 from potstill.runs import write_folder
@@ -24,6 +24,8 @@ from potstill.runs import write_folder
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+_TRIES = 2  # another process may be putting the same store in place
 
 
 @dataclass
@@ -180,7 +182,7 @@ def _table_of(frame: pd.DataFrame, name: str) -> pa.Table:
         raise UserError(f"{name}: a column of the frame mixes types ({reason}); convert it to numbers.") from None
     if not table.num_rows:
         raise UserError(f"{name}: the frame holds no rows; give one with data.")
-    return table
+    return plain(table)
 
 
 def _cache_folder(cache: Path | None) -> Path:
@@ -193,21 +195,22 @@ def _cache_folder(cache: Path | None) -> Path:
 
 def _open_or_build(cache: Path, fingerprint: str, inputs: list[Input], target: list[str] | None) -> Store:
     folder = cache / fingerprint[:32]
+    reason: object = "it vanishes as soon as it is made"
+    for _ in range(_TRIES):
+        store = _finished(folder)
+        if store is not None:
+            return store
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            write_folder(folder, lambda aside: Builder(aside, target).build(inputs, fingerprint))
+        except OSError as error:
+            reason = error.strerror or error
     store = _finished(folder)
     if store is not None:
         return store
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        write_folder(folder, lambda aside: Builder(aside, target).build(inputs, fingerprint))
-    except OSError as error:
-        store = _finished(folder)  # another process may have been quicker
-        if store is not None:
-            return store
-        raise UserError(
-            f"{cache}: the prepared data cannot be written there ({error.strerror or error}); set POTSTILL_CACHE to a "
-            "folder with space."
-        ) from None
-    return Store.load(folder)
+    raise UserError(
+        f"{cache}: the prepared data cannot be written there ({reason}); set POTSTILL_CACHE to a folder with space."
+    )
 
 
 def _finished(folder: Path) -> Store | None:

@@ -62,9 +62,6 @@ def read_times(column: pa.ChunkedArray) -> Times:
     pc = arrow_functions()
 
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = pc.cast(column, kind.value_type)
-        kind = column.type
     if pa.types.is_timestamp(kind) and kind.tz:
         times = _from_arrow(pc.local_timestamp(column))
         times.zone = kind.tz
