@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
+EMBEDDED_DATA = Path(__file__).parents[1] / "assets" / "data"
 _BLOCK = 16 << 20  # bytes parsed at a time; no row may be longer
 NULLS = [
     "",
@@ -71,7 +72,8 @@ class Sheet:
 
 
 def find_sources(paths: Sequence[str], exclude: Sequence[str], max_files: int | None, account: Account) -> list[Source]:
-    """The files behind ``paths``: files as given, directories searched recursively in sorted order.
+    """The files behind ``paths``: files as given, directories searched recursively in sorted order, ``embedded`` the
+    data set that ships with Potstill.
 
     A data set goes by its file's stem; where two files share one, by the path below the directory given.
 
@@ -85,7 +87,7 @@ def find_sources(paths: Sequence[str], exclude: Sequence[str], max_files: int | 
     once: dict[Path, tuple[Path, str]] = {}
     for entry in paths:
         try:
-            files = _expand(Path(entry).expanduser())
+            files = _expand(EMBEDDED_DATA if entry == "embedded" else Path(entry).expanduser())
         except OSError as error:
             raise UserError(f"{entry}: cannot be read ({error.strerror}); check its permissions.") from None
         for path, relative in files:

@@ -80,6 +80,8 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """The part that stands in metrics.json (``cost`` and ``provenance`` come from elsewhere)."""
         return {
+            "reference": self.reference,
+            "subject": self.subject,
             "models": self.metrics,
             "overall": self.overall,
             "retention": self.retention,
