@@ -19,6 +19,8 @@ from potstill.types import Forecast, Windows
 if TYPE_CHECKING:
     from potstill.families.base import Forecaster
 
+SERIAL_ELEMENTS = 32_768
+
 
 class LabelStore:
     """Labels of one teacher for one data set; made by :func:`potstill.labels.make.make_labels`.
@@ -111,7 +113,7 @@ class LabelStore:
 
     def _forecast(self, rows: list[tuple[Shard, int]]) -> Forecast:
         gathered = {name: _gather(rows, name) for name in LABELS}
-        gathered["values"] = gathered["values"].float()
+        gathered["values"] = _widen(gathered["values"])
         return Forecast(levels=self._levels, arcsinh=self.manifest.arcsinh, **gathered)
 
     def _rows(self, ids: np.ndarray) -> list[tuple[Shard, int]]:
@@ -192,3 +194,12 @@ def _gather(rows: list[tuple[Shard, int]], name: str) -> torch.Tensor:
     for i, (shard, row) in enumerate(rows):
         gathered[i] = shard.arrays[name][row]
     return torch.from_numpy(gathered)
+
+
+def _widen(half: torch.Tensor) -> torch.Tensor:
+    """``half`` as float32, in pieces too small for torch to share out: waking threads takes longer than the work."""
+    wide = torch.empty(half.shape)
+    rows = max(1, SERIAL_ELEMENTS // max(1, half[0].numel()))
+    for target, part in zip(wide.split(rows), half.split(rows), strict=True):
+        target.copy_(part)
+    return wide
