@@ -18,6 +18,7 @@ import yaml
 
 from potstill import __version__
 from potstill.errors import UserError
+from potstill.options import OPTIONS
 from potstill.recipe import DataConfig, Recipe, parse_yaml
 
 app = typer.Typer(
@@ -101,21 +102,28 @@ def distill(
     seed: Seed = None,
 ) -> None:
     """Distil teachers into a student: a run folder with the student, its metrics and a report."""
-    overrides = {
-        **_data_overrides(data, target, split, max_files, context_length, prediction_length, stride),
-        "teacher": teacher,
-        "student": student,
-        "training.max_steps": max_steps,
-        "training.epochs": epochs,
-        "training.batch_size": batch_size,
-        "training.learning_rate": learning_rate,
-        "objective.alpha": alpha,
-        "training.device": device,
-        "training.seed": seed,
-        "labels": labels,
-        "control": control or None,
-    }
-    resolved = _recipe(recipe, overrides, settings)
+    resolved = _recipe(
+        recipe,
+        settings,
+        teacher=teacher,
+        student=student,
+        data=data,
+        target=_names(target),
+        split=split,
+        max_files=max_files,
+        max_steps=max_steps,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        alpha=alpha,
+        device=device,
+        context_length=context_length,
+        prediction_length=prediction_length,
+        stride=stride,
+        labels=labels,
+        control=control or None,
+        seed=seed,
+    )
     from potstill import verbs
 
     verbs.distill(resolved, output, resume=resume, dry_run=dry_run)
@@ -140,12 +148,19 @@ def label(
     ] = "local",
 ) -> None:
     """Let a teacher label every training window once; give the same recipe to `distill --labels`."""
-    overrides = {
-        **_data_overrides(data, target, split, max_files, context_length, prediction_length, stride),
-        "teacher": teacher,
-        "training.seed": seed,
-    }
-    resolved = _recipe(recipe, overrides, settings)
+    resolved = _recipe(
+        recipe,
+        settings,
+        teacher=teacher,
+        data=data,
+        target=_names(target),
+        split=split,
+        max_files=max_files,
+        context_length=context_length,
+        prediction_length=prediction_length,
+        stride=stride,
+        seed=seed,
+    )
     from potstill import verbs
 
     verbs.label(resolved, output, engine=engine)
@@ -171,11 +186,17 @@ def evaluate(
     settings: Settings = None,
 ) -> None:
     """Measure models on data: accuracy, cost, baselines, and a report."""
-    overrides = _data_overrides(data, target, None, max_files, context_length, prediction_length, None)
-    config = _data(overrides, settings)
+    config = _data(
+        settings,
+        data=data,
+        target=_names(target),
+        max_files=max_files,
+        context_length=context_length,
+        prediction_length=prediction_length,
+    )
     from potstill import verbs
 
-    verbs.evaluate(models, config, output, split=split, stride=stride, reference=reference, baselines=_names(baselines))
+    verbs.evaluate(models, config, output, split=split, stride=stride, reference=reference, baselines=_split(baselines))
 
 
 @app.command()
@@ -284,36 +305,16 @@ def _spread(arguments: list[str]) -> list[str]:
     return spread
 
 
-def _data_overrides(
-    data: list[str] | None,
-    target: str | None,
-    split: str | None,
-    max_files: int | None,
-    context_length: int | None,
-    prediction_length: int | None,
-    stride: int | None,
-) -> dict[str, Any]:
-    return {
-        "data.paths": data,
-        "data.target": _names(target) if target is not None else None,
-        "data.split": split,
-        "data.max_files": max_files,
-        "data.context_length": context_length,
-        "data.prediction_length": prediction_length,
-        "data.stride": stride,
-    }
-
-
-def _recipe(path: str | None, overrides: dict[str, Any], settings: list[str] | None) -> Recipe:
-    given = {key: value for key, value in overrides.items() if value is not None}
+def _recipe(path: str | None, settings: list[str] | None, **options: Any) -> Recipe:
+    given = {OPTIONS[name]: value for name, value in options.items() if value is not None}
     return Recipe.read(path, {**given, **dict(_setting(text) for text in settings or [])})
 
 
-def _data(overrides: dict[str, Any], settings: list[str] | None) -> DataConfig:
+def _data(settings: list[str] | None, **options: Any) -> DataConfig:
     for text in settings or []:
         if not text.startswith("data."):
             raise UserError(f"--set {text}: evaluating reads the data keys alone; write data.KEY=VALUE.")
-    return _recipe(None, overrides, settings).data
+    return _recipe(None, settings, **options).data
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -328,7 +329,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _levels(text: str) -> list[float]:
     try:
-        levels = [float(part) for part in _names(text)]
+        levels = [float(part) for part in _split(text)]
     except ValueError:
         levels = []
     if not levels or not all(0 < level < 1 for level in levels) or len(set(levels)) < len(levels):
@@ -336,7 +337,11 @@ def _levels(text: str) -> list[float]:
     return sorted(levels)
 
 
-def _names(text: str) -> list[str]:
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else _split(text)
+
+
+def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

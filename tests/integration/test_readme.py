@@ -75,19 +75,21 @@ def test_commands(shop: Path):
 
 
 def test_python(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """The block as it stands; only the recipe is made smaller on its way into ``distill``."""
+    """The block as it stands; only what it does not say is made smaller, and its steps fewer."""
     whole = potstill.distill
 
-    def distill(recipe: Recipe, *arguments, **keywords) -> Path:
+    def distill(**options) -> Path:
         small = {
-            "data": {"context_length": 32, "prediction_length": 24, "stride": 40},
-            "training": {"max_steps": 2, "batch_size": 4, "eval_windows": 4},
-            "evaluation": {"max_windows": 4, "baselines": []},
-            "student": {"overrides": {"num_layers": 1, "d_model": 32}},
+            "data.context_length": 32,
+            "data.prediction_length": 24,
+            "data.stride": 40,
+            "training.batch_size": 4,
+            "training.eval_windows": 4,
+            "evaluation.max_windows": 4,
+            "evaluation.baselines": [],
+            "student.overrides": {"num_layers": 1, "d_model": 32},
         }
-        tree = recipe.model_dump()
-        merged = {**tree, **{branch: {**tree[branch], **keys} for branch, keys in small.items()}}
-        return whole(Recipe.model_validate(merged), *arguments, **keywords)
+        return whole(Recipe.read(None, small), **{**options, "max_steps": 2})
 
     monkeypatch.setattr(potstill, "distill", distill, raising=False)
     (block,) = blocks("README.md", "python")
