@@ -34,7 +34,7 @@ GREEDY = ("--data", "--teacher")  # take every value up to the next option, so t
 LEVELS = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
 BASELINES = "seasonal_naive,ridge,auto_theta"
 
-RecipePath = Annotated[str | None, typer.Argument(metavar="[RECIPE.yaml]", help="Recipe to start from; options win.")]
+RecipePath = Annotated[str | None, typer.Argument(metavar="RECIPE.yaml", help="Recipe to start from; options win.")]
 Model = Annotated[str, typer.Argument(help="A folder made here, an upstream checkpoint, a hub id, or 'embedded'.")]
 Models = Annotated[list[str], typer.Argument(help="Folders made here, upstream checkpoints, hub ids, or 'embedded'.")]
 Teachers = Annotated[
@@ -44,7 +44,8 @@ Teachers = Annotated[
     ),
 ]
 DataPaths = Annotated[
-    list[str] | None, typer.Option("--data", metavar="PATH...", help="Files or folders of CSV or Parquet.")
+    list[str] | None,
+    typer.Option("--data", metavar="PATH...", help="CSV or Parquet files or folders; 'embedded' is ETTh1."),
 ]
 Target = Annotated[str | None, typer.Option(metavar="COL,…", help="Columns to forecast; default: every numeric one.")]
 Split = Annotated[str | None, typer.Option(metavar="NAME", help="8:1:1, ett, suite, by-file, or DATE1,DATE2.")]
