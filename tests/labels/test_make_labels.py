@@ -70,7 +70,7 @@ def test_inputs_are_stored_where_the_data_set_asks(tmp_path):
 def test_the_manifest_tells_people_where_labels_come_from(tmp_path):
     make_labels(FakeTeacher(), FakeWindows(20), tmp_path / "labels", provenance={"data": ["ETTh1.csv"]})
     manifest = json.loads((tmp_path / "labels/labels.json").read_text())
-    assert manifest["provenance"]["teacher"]["licence"] == "Apache-2.0"
+    assert manifest["provenance"]["source"]["licence"] == "Apache-2.0"
     assert manifest["provenance"]["data"] == ["ETTh1.csv"]
     assert manifest["precision"] == "float32"
     assert len(manifest["key"]) == 64

@@ -91,7 +91,7 @@ class Manifest:
             stores_inputs=stores_inputs(dataset),
             shard_windows=shard_windows,
             windows=len(dataset),
-            provenance={"teacher": asdict(forecaster.source), **(provenance or {})},
+            provenance={"source": asdict(forecaster.source), **(provenance or {})},
         )
 
     @property
