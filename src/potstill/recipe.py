@@ -23,18 +23,20 @@ class TeacherConfig(_Node):
     """One teacher: where it comes from and how much it counts."""
 
     source: str = Field(description="hub id, folder, or 'embedded'")
-    name: str | None = Field(None, description="name in reports; default: the last part of the source")
-    weight: float = Field(1.0, gt=0)
-    revision: str | None = Field(None, description="branch, tag or commit of a hub id")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="precision of the teacher's weights")
+    name: str | None = Field(default=None, description="name in reports; default: the last part of the source")
+    weight: float = Field(default=1.0, gt=0)
+    revision: str | None = Field(default=None, description="branch, tag or commit of a hub id")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="precision of the teacher's weights")
 
 
 class StudentConfig(_Node):
     """Shape of the student and where its first weights come from."""
 
-    family: str | None = Field(None, description="default: the teacher's own family")
-    start: Literal["random", "teacher"] = Field("random", description="fresh weights, or embeddings, heads and layers")
-    preset: str | None = Field(None, description="a named size, such as 3x384")
+    family: str | None = Field(default=None, description="default: the teacher's own family")
+    start: Literal["random", "teacher"] = Field(
+        default="random", description="fresh weights, or embeddings, heads and layers"
+    )
+    preset: str | None = Field(default=None, description="a named size, such as 3x384")
     overrides: dict[str, Any] = Field(default_factory=dict, description="keys of the family's own config")
 
 
@@ -42,23 +44,27 @@ class DataConfig(_Node):
     """Which series, cut how. Lengths are in steps of the series."""
 
     paths: list[str] = Field(default_factory=list)
-    target: list[str] | None = Field(None, description="columns to forecast; default: every numeric column")
+    target: list[str] | None = Field(default=None, description="columns to forecast; default: every numeric column")
     exclude: list[str] = Field(default_factory=list, description="file names (without ending) to leave out")
-    max_files: int | None = Field(None, ge=1)
-    split: str = Field("8:1:1", description="fractions a:b:c, 'ett', 'suite', 'by-file' or two dates 'D1,D2'")
-    context_length: int = Field(720, ge=1)
-    prediction_length: int = Field(96, ge=1)
-    stride: int = Field(1, ge=1)
-    missing: Literal["keep", "impute", "drop"] = Field("keep", description="what becomes of missing values")
+    max_files: int | None = Field(default=None, ge=1)
+    split: str = Field(default="8:1:1", description="fractions a:b:c, 'ett', 'suite', 'by-file' or two dates 'D1,D2'")
+    context_length: int = Field(default=720, ge=1)
+    prediction_length: int = Field(default=96, ge=1)
+    stride: int = Field(default=1, ge=1)
+    missing: Literal["keep", "impute", "drop"] = Field(default="keep", description="what becomes of missing values")
     balance: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         le=1,
         description="a data set is drawn in proportion to its windows to this power (1: every window once)",
     )
-    synthetic: float = Field(0.0, ge=0, le=1, description="share of training windows drawn from generators")
-    augmented: float = Field(0.0, ge=0, le=1, description="share of training windows that mix or warp real series")
-    train_windows: int | None = Field(None, ge=1, description="use only this many real training windows (scarce data)")
+    synthetic: float = Field(default=0.0, ge=0, le=1, description="share of training windows drawn from generators")
+    augmented: float = Field(
+        default=0.0, ge=0, le=1, description="share of training windows that mix or warp real series"
+    )
+    train_windows: int | None = Field(
+        default=None, ge=1, description="use only this many real training windows (scarce data)"
+    )
 
     @model_validator(mode="after")
     def _shares(self) -> DataConfig:
@@ -70,9 +76,9 @@ class DataConfig(_Node):
 class ObjectiveConfig(_Node):
     """Total = alpha · soft + (1 − alpha) · hard, plus extra terms by name."""
 
-    alpha: float = Field(0.8, ge=0, le=1, description="1: the teacher alone, 0: the truth alone")
-    soft: str = Field("quantile_match", description="term that compares with the teacher")
-    hard: str = Field("pinball", description="term that compares with the truth")
+    alpha: float = Field(default=0.8, ge=0, le=1, description="1: the teacher alone, 0: the truth alone")
+    soft: str = Field(default="quantile_match", description="term that compares with the teacher")
+    hard: str = Field(default="pinball", description="term that compares with the truth")
     terms: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="more terms: name → {weight, …the term's own options}"
     )
@@ -81,25 +87,27 @@ class ObjectiveConfig(_Node):
 class TrainingConfig(_Node):
     """The optimiser and the schedule; names as in transformers.TrainingArguments."""
 
-    learning_rate: float = Field(1e-3, gt=0)
-    batch_size: int = Field(64, ge=1)
-    epochs: float = Field(1.0, gt=0)
-    max_steps: int | None = Field(None, ge=1, description="overrides epochs")
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=64, ge=1)
+    epochs: float = Field(default=1.0, gt=0)
+    max_steps: int | None = Field(default=None, ge=1, description="overrides epochs")
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
     schedule: Literal["cosine", "linear", "constant_with_warmup", "warmup_stable_decay"] = "cosine"
-    decay: float = Field(0.2, gt=0, le=1, description="share of the steps that warmup_stable_decay decays over")
-    weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    accumulate: int = Field(1, ge=1, description="batches per optimiser step")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
-    dropout: float = Field(0.0, ge=0, lt=1)
+    decay: float = Field(default=0.2, gt=0, le=1, description="share of the steps that warmup_stable_decay decays over")
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
+    accumulate: int = Field(default=1, ge=1, description="batches per optimiser step")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="auto: bf16 where the hardware has it"
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     seed: int = 0
-    device: Literal["cpu", "cuda"] | None = Field(None, description="default: cuda where there is one")
-    eval_steps: int | None = Field(None, ge=1, description="default: a tenth of the run")
-    eval_windows: int = Field(512, ge=1, description="validation windows per evaluation")
-    patience: int | None = Field(None, ge=1, description="evaluations without improvement before stopping")
+    device: Literal["cpu", "cuda"] | None = Field(default=None, description="default: cuda where there is one")
+    eval_steps: int | None = Field(default=None, ge=1, description="default: a tenth of the run")
+    eval_windows: int = Field(default=512, ge=1, description="validation windows per evaluation")
+    patience: int | None = Field(default=None, ge=1, description="evaluations without improvement before stopping")
     report_to: list[str] = Field(default_factory=list, description="tensorboard, wandb, trackio, mlflow …")
-    random_horizon: bool = Field(False, description="vary the horizon from batch to batch, whole patches")
+    random_horizon: bool = Field(default=False, description="vary the horizon from batch to batch, whole patches")
 
 
 class EvaluationConfig(_Node):
@@ -107,9 +115,9 @@ class EvaluationConfig(_Node):
 
     split: Literal["validation", "test"] = "test"
     stride: int | None = Field(
-        None, ge=1, description="default: 5 (never a divisor of common seasons), wider when large"
+        default=None, ge=1, description="default: 5 (never a divisor of common seasons), wider when large"
     )
-    max_windows: int = Field(2000, ge=1, description="per data set")
+    max_windows: int = Field(default=2000, ge=1, description="per data set")
     baselines: list[str] = Field(default_factory=lambda: ["seasonal_naive", "ridge", "auto_theta"])
 
 
@@ -124,9 +132,13 @@ class Recipe(_Node):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     imports: list[str] = Field(default_factory=list, description="Python files that define terms of your own")
-    labels: str | None = Field(None, description="a label store made by `potstill label`; default: the teacher, live")
-    control: bool = Field(False, description="also train a twin without the teacher for the same time")
-    control_steps: int | None = Field(None, ge=1, description="the twin's steps; calibrated once when the run starts")
+    labels: str | None = Field(
+        default=None, description="a label store made by `potstill label`; default: the teacher, live"
+    )
+    control: bool = Field(default=False, description="also train a twin without the teacher for the same time")
+    control_steps: int | None = Field(
+        default=None, ge=1, description="the twin's steps; calibrated once when the run starts"
+    )
 
     @field_validator("teacher", mode="before")
     @classmethod

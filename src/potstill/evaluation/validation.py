@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from potstill.errors import UserError
 from potstill.evaluation.baselines import SeasonalNaive
 from potstill.evaluation.histories import Histories
 from potstill.evaluation.metrics import LEVELS, geometric_mean, score_windows
@@ -25,6 +26,11 @@ class Validation:
     -----
     ``sql`` is the geometric mean over data sets of the mean scaled quantile loss, ``rel_naive`` the same divided by
     seasonal naive's.
+
+    Raises
+    ------
+    UserError
+        Where no window of the sample can be scored.
     """
 
     def __init__(self, windows: Any, count: int):
@@ -34,10 +40,15 @@ class Validation:
         past = Histories(windows.store).before(series, batch.origin.numpy(), windows.prediction_length)
         known = np.isfinite(batch.future.numpy()).any(axis=1)
         rows = np.flatnonzero(past.usable & known)
+        if not len(rows):
+            raise UserError(
+                f"{', '.join(windows.store.datasets[:3])}: no validation window can be scored; each needs a known"
+                " future after a history that changes. Choose another data.split, or leave such series out."
+            )
         past = past.take(rows)
         self.context, self.future = batch.context[rows], batch.future[rows].numpy()
         self.dataset, self.scale = windows.store.dataset_of[series[rows]], past.scale
-        self.naive = self._by_dataset(SeasonalNaive().predict(batch, past)) if len(rows) else np.empty(0)
+        self.naive = self._by_dataset(SeasonalNaive().predict(batch, past))
 
     def __len__(self) -> int:
         return len(self.context)

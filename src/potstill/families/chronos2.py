@@ -9,6 +9,7 @@ Shapes: B windows, C context, T tokens, N output patches, P steps per patch, Q l
 
 from __future__ import annotations
 
+import bisect
 import copy
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ class Chronos2Forecaster(Forecaster):
     """A Chronos-2 model of any size; see :class:`Forecaster`."""
 
     family = "chronos2"
+    module: Any  # a Chronos2Model; as such, each of its submodules would need a cast
 
     def __init__(self, module: Chronos2Model, source: Source):
         self.module = module
@@ -45,7 +47,7 @@ class Chronos2Forecaster(Forecaster):
     ) -> Output:
         """Quantiles in instance-normalised arcsinh space; ``hidden[i]`` is the stream after block ``i``."""
         patches = -(-horizon // self.patch)
-        context = windows.context
+        context = windows.context[:, -self.max_context :]
         if windows.group is None:
             loc, scale = instance_scale(context, self.module.instance_norm.eps)
             stream, states, maps = self._walk(context, patches, hidden, attention)
@@ -114,7 +116,7 @@ class Chronos2Forecaster(Forecaster):
         self.module.save_pretrained(folder)
 
 
-def attend_alone(layer: nn.Module, stream: Tensor) -> Tensor:
+def attend_alone(layer: Any, stream: Tensor) -> Tensor:
     """Group attention where every window is its own group: softmax over one key is 1, so queries and keys drop out."""
     attention = layer.self_attention
     values = attention.v(layer.layer_norm(stream))
@@ -148,26 +150,41 @@ class Chronos2Family(Family):
 
     def load(self, folder: str, source: Source, **hub_options: Any) -> Chronos2Forecaster:
         """Through ``Chronos2Model.from_pretrained``; safetensors only."""
-        module = Chronos2Model.from_pretrained(folder, use_safetensors=True, **hub_options)
+        loaded: Any = Chronos2Model.from_pretrained(
+            folder, use_safetensors=True, output_loading_info=True, **hub_options
+        )
+        module, found = loaded
+        missing = sorted(found["missing_keys"])
+        if missing:  # transformers would go on with random numbers in their place
+            raise UserError(
+                f"{folder}: the checkpoint lacks {len(missing)} of the model's weights, for example {missing[0]};"
+                " fetch or make it again."
+            )
         return Chronos2Forecaster(module, source)
 
     def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:
         """Sizes as overridden; omitted ones follow (d_kv 64, d_ff 4 · d_model, heads d_model / d_kv).
 
         With no size at all, the width and depth whose parameter count comes nearest below a tenth of the teacher's.
+
+        Raises
+        ------
+        UserError
+            For a key Chronos-2 does not have, or a value it cannot be built with.
         """
         base = _config_of(teacher)
         sizes = {key: overrides[key] for key in SIZE_KEYS if key in overrides}
         rest = {key: value for key, value in overrides.items() if key not in SIZE_KEYS}
-        unknown = [key for key in rest if key not in base and key not in base["chronos_config"]]
+        settings = {**base, **base["chronos_config"]}
+        unknown = [key for key in rest if key not in settings]
         if unknown:
             known = ", ".join([*SIZE_KEYS, *sorted(base["chronos_config"])])
             raise UserError(f"--student: {unknown[0]!r} is no setting of Chronos-2; known: {known}.")
         for key, value in rest.items():
+            _check_kind(key, value, settings[key])
             (base["chronos_config"] if key in base["chronos_config"] else base)[key] = value
         _fit_lengths(base["chronos_config"], context, horizon, bounded=teacher is None)
-        fixed = sizes or teacher is None
-        config = _sized(base, sizes) if fixed else _tenth(base, teacher.parameters // 10)
+        config = _sized(base, sizes) if sizes or teacher is None else _tenth(base, teacher.parameters // 10)
         return Shape(self.name, config, _count(config))
 
     def build(self, shape: Shape, dropout: float) -> Chronos2Forecaster:
@@ -195,7 +212,7 @@ def initialise(model: Chronos2Model) -> None:
 
     def again(module: nn.Module) -> None:
         for parameter in module.parameters():
-            parameter._is_hf_initialized = False
+            vars(parameter).pop("_is_hf_initialized", None)
         model._init_weights(module)
 
     with torch.no_grad():
@@ -233,7 +250,7 @@ def _fit_lengths(chronos: dict[str, Any], context: int, horizon: int, bounded: b
 
 def _sized(base: dict[str, Any], sizes: dict[str, Any]) -> Chronos2CoreConfig:
     for key, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
+        if type(value) is not int or value < 1:
             raise UserError(f"--student: {key}={value!r}; expected a whole number of at least 1.")
     config = dict(base)
     if "d_model" in sizes:
@@ -248,15 +265,16 @@ def _sized(base: dict[str, Any], sizes: dict[str, Any]) -> Chronos2CoreConfig:
 
 
 def _tenth(base: dict[str, Any], budget: int) -> Chronos2CoreConfig:
-    """The largest shape within the budget, preferring the depth whose width to depth ratio is nearest 64."""
+    """The largest shape within the budget: up to half the teacher's depth, widths in steps of 32."""
     candidates = []
     depth = base["num_layers"]
     for layers in range(2, max(3, depth // 2 + 1)):
-        for width in range(32, base["d_model"] + 1, 32):
-            config = _sized(dict(base), {"num_layers": layers, "d_model": width})
-            size = _count(config)
-            if size <= budget:
-                candidates.append((size, -layers, config))
+        shapes = [
+            _sized(base, {"num_layers": layers, "d_model": width}) for width in range(32, base["d_model"] + 1, 32)
+        ]
+        fitting = bisect.bisect_right(shapes, budget, key=_count)
+        if fitting:
+            candidates.append((_count(shapes[fitting - 1]), -layers, shapes[fitting - 1]))
     if not candidates:
         raise UserError(
             f"--student: no Chronos-2 fits a tenth of this teacher ({budget:,} parameters); give sizes, for example"
@@ -265,7 +283,16 @@ def _tenth(base: dict[str, Any], budget: int) -> Chronos2CoreConfig:
     return max(candidates, key=lambda c: c[:2])[2]
 
 
+def _check_kind(key: str, value: Any, own: Any) -> None:
+    alike = isinstance(value, (int, float)) if isinstance(own, float) else isinstance(value, type(own))
+    if not alike or (isinstance(value, bool) and not isinstance(own, bool)):
+        raise UserError(f"--student: {key}={value!r}; expected a value like {own!r}.")
+
+
 def _count(config: Chronos2CoreConfig) -> int:
-    with torch.device("meta"):
-        module = Chronos2Model(copy.deepcopy(config))
+    try:
+        with torch.device("meta"):
+            module = Chronos2Model(copy.deepcopy(config))
+    except (AssertionError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"--student: Chronos-2 cannot be built with these settings ({error}); change them.") from None
     return sum(p.numel() for p in module.parameters())

@@ -59,7 +59,7 @@ def load(
         raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: chronos2.")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     name = EMBEDDED if str(source) == EMBEDDED else folder.name if folder.is_dir() else location
-    where = Source(name, str(source), revision, _licence(folder))
+    where = Source(name, str(source), revision, _licence(folder if folder.is_dir() else _hub_card(location, revision)))
     try:
         forecaster = family.load(location, where, dtype=dtype, **options)
     except UserError:
@@ -141,9 +141,19 @@ def _hub_config(source: str, revision: str | None) -> dict[str, Any]:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def _hub_card(source: str, revision: str | None) -> Path:
+    """The folder of a hub id's card; a card that cannot be had is no reason to fail."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(source, "README.md", revision=revision)).parent
+    except Exception:
+        return Path(source)
+
+
 def _licence(folder: Path) -> str | None:
     card = folder / "README.md"
     if not card.is_file():
         return None
     found = re.search(r"^license:\s*(\S+)", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-    return found.group(1) if found else None
+    return found.group(1).strip("\"'") if found else None

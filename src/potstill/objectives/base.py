@@ -62,7 +62,8 @@ class Term:
             return
         known = OWN.get(name)
         inside = cls.__module__.startswith("potstill.")
-        if (name in TABLE and not inside) or (known is not None and known.__qualname__ != cls.__qualname__):
+        again = known is not None and (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
+        if (name in TABLE and not inside) or (known is not None and not again):
             raise UserError(f"{cls.__module__}: a term named {name!r} exists already; choose another name.")
         if not inside:
             OWN[name] = cls
@@ -102,15 +103,17 @@ def import_terms(paths: list[str]) -> None:
         When a file is missing or fails, with its own message.
     """
     import importlib.util
+    import sys
     from pathlib import Path
 
     for path in map(Path, paths):
         if not path.is_file():
             raise UserError(f"imports: {path}: no such file; paths are relative to where the command runs.")
-        spec = importlib.util.spec_from_file_location(f"potstill_user_{path.stem}", path)
+        # the whole path names the module: two files of one stem are two modules, one file read twice is one
+        spec = importlib.util.spec_from_file_location(f"potstill_user:{path.resolve()}", path)
         assert spec is not None
         assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
         except UserError:

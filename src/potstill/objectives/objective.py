@@ -24,11 +24,12 @@ class Objective(nn.Module):
 
     def __init__(self, config: ObjectiveConfig):
         super().__init__()
-        weighted = {config.soft: config.alpha, config.hard: 1 - config.alpha}
+        weighted = {config.soft: config.alpha}
+        weighted[config.hard] = weighted.get(config.hard, 0.0) + 1 - config.alpha
         options: dict[str, dict[str, Any]] = {}
         for name, given in config.terms.items():
             rest = dict(given)
-            weighted[name] = weighted.get(name, 0.0) + float(rest.pop("weight", 1.0))
+            weighted[name] = weighted.get(name, 0.0) + _weight(name, rest.pop("weight", 1.0))
             options[name] = rest
         self.weights = {name: weight for name, weight in weighted.items() if weight > 0}
         self.terms = {name: _make(name, options.get(name, {})) for name in self.weights}
@@ -51,6 +52,12 @@ class Objective(nn.Module):
         total = sum(self.weights.get(name, 1.0) * value for name, value in values.items())
         assert isinstance(total, Tensor)
         return total, {name: value.detach() for name, value in values.items()}
+
+
+def _weight(name: str, given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < float("inf"):
+        raise UserError(f"objective.terms.{name}.weight: {given!r} is no weight; give a number of at least 0.")
+    return float(given)
 
 
 def _make(name: str, options: dict[str, Any]) -> Term:

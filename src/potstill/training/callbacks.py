@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,11 @@ METRIC = "eval_sql"
 
 
 class Evaluations(TrainerCallback):
-    """Evaluates every ``every`` steps and at the end; stops after ``patience`` evaluations without improvement."""
+    """Evaluates every ``every`` steps and at the end; stops after ``patience`` evaluations without improvement.
+
+    Losses are logged at each evaluation too: a checkpoint then never lies between two reports, and a resumed run
+    reports what the unbroken one does.
+    """
 
     def __init__(self, every: int, patience: int | None):
         self.every, self.patience = every, patience
@@ -26,16 +31,21 @@ class Evaluations(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         control.should_evaluate = state.global_step % self.every == 0 or state.global_step >= state.max_steps
+        control.should_log = control.should_log or control.should_evaluate
         return control
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        scores = _scores(state)
-        since_best = len(scores) - 1 - min(range(len(scores)), key=scores.__getitem__)
-        if self.patience is not None and since_best >= self.patience:
+        if self.exhausted(state):
             control.should_training_stop = True
         return control
+
+    def exhausted(self, state: TrainerState) -> bool:
+        """Whether the last ``patience`` evaluations brought no improvement."""
+        scores = _scores(state)
+        since_best = len(scores) - 1 - scores.index(min(scores)) if scores else 0
+        return self.patience is not None and since_best >= self.patience
 
 
 class BestStudent(TrainerCallback):
@@ -104,32 +114,30 @@ class RunLog(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """On SIGINT or SIGTERM: finish the step, leave a checkpoint, stop. ``received`` then holds the signal."""
+    """On SIGINT or SIGTERM within the block: finish the step, leave a checkpoint, stop.
+
+    ``received`` then holds the signal.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self.previous: dict[int, Any] = {}
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        try:
+    def __enter__(self) -> StopOnSignal:
+        if threading.current_thread() is threading.main_thread():  # elsewhere signals are the caller's business
             self.previous = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: signals are the caller's business
-            self.previous = {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         if self.received is not None:
-            control.should_save = control.should_training_stop = True
+            control.should_log = control.should_save = control.should_training_stop = True
         return control
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
 
     def _note(self, number: int, frame: Any) -> None:
         self.received = number

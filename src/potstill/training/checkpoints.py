@@ -7,7 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
-FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
+STATE = "trainer_state.json"
+FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", STATE)
 MANIFEST = "files.json"
 
 
@@ -41,5 +42,5 @@ def _whole(checkpoint: Path) -> bool:
         return all(name in sizes for name in FILES) and all(
             (checkpoint / name).stat().st_size == size for name, size in sizes.items()
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, AttributeError):  # the manifest may be torn as well
         return False

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainerState
+
 from potstill.families.base import Forecaster
 from potstill.objectives.objective import Objective
 from potstill.recipe import TrainingConfig
 from potstill.runs import write_folder
 from potstill.training.callbacks import BestStudent, Evaluations, RunLog, StopOnSignal
-from potstill.training.checkpoints import newest_checkpoint
+from potstill.training.checkpoints import STATE, newest_checkpoint
 from potstill.training.trainer import DistillationTrainer, Pair, Teach, evaluation_steps, training_arguments
 from potstill.types import Windows
 
@@ -58,9 +61,14 @@ class Fit:
         Diverged
             When the loss is no longer a number.
         """
-        self.student.module.to(self.device)
         checkpoints = run / "checkpoints" / self.name
-        every = evaluation_steps(self.config, self.steps)
+        evaluations = Evaluations(evaluation_steps(self.config, self.steps), self.config.patience)
+        found = newest_checkpoint(checkpoints) if resume else None
+        if found is not None and self._over(found, evaluations):
+            return
+        for left_over in run.glob(f".{self.name}.*"):  # by a kill while the student was being written
+            shutil.rmtree(left_over, ignore_errors=True)
+        self.student.module.to(self.device)
         signals = StopOnSignal()
         trainer = DistillationTrainer(
             Pair(self.student, self.objective),
@@ -72,17 +80,22 @@ class Fit:
             random_horizon=self.config.random_horizon,
             describe=self.describe,
             callbacks=[
-                Evaluations(every, self.config.patience),
+                evaluations,
                 BestStudent(lambda step, score: self._keep(run / self.name)),
                 RunLog(run / "log.jsonl", self.config.batch_size * self.config.accumulate, self.name),
                 signals,
             ],
         )
         trainer.remove_callback(_printer())
-        found = newest_checkpoint(checkpoints) if resume else None
-        trainer.train(resume_from_checkpoint=str(found) if found else None)
+        with signals:
+            trainer.train(resume_from_checkpoint=str(found) if found else None)
         if signals.received is not None:
             raise Interrupted
+
+    def _over(self, checkpoint: Path, evaluations: Evaluations) -> bool:
+        """Whether a checkpoint is a finished training's: the trainer would take one step more from it."""
+        state = TrainerState.load_from_json(str(checkpoint / STATE))
+        return state.global_step >= self.steps or evaluations.exhausted(state)
 
     def _keep(self, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)

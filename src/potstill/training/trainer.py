@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainingArguments
 
+from potstill.errors import UserError
 from potstill.families.base import Forecaster
 from potstill.objectives.base import Pass
 from potstill.objectives.objective import Objective
 from potstill.recipe import TrainingConfig
 from potstill.runs import write_folder
+from potstill.training.callbacks import METRIC
 from potstill.training.checkpoints import keep_newest, seal
 from potstill.training.sampler import PermutedSampler
 from potstill.types import Output, Windows
@@ -28,8 +31,8 @@ from potstill.types import Output, Windows
 Teach = Callable[[Windows, int], Windows]
 
 
-class Diverged(RuntimeError):
-    """The loss is no longer a number; the message names the step and the series of the batch."""
+class Diverged(UserError):
+    """The training no longer gives numbers; the message names the step and the series of the batch."""
 
 
 class Pair(nn.Module):
@@ -107,12 +110,11 @@ class DistillationTrainer(Trainer):
     ) -> Tensor:
         """Teacher's labels where terms need them, then the pair's loss; a loss that is no number stops the run."""
         windows: Windows = inputs["windows"].to(self.args.device)
-        horizon = self._horizon_of_step()
-        if horizon < windows.future.shape[1]:
-            windows.future = windows.future[:, :horizon]
         if self.teach is not None:
-            windows = self.teach(windows, horizon)
-        loss, terms = model(windows, horizon)
+            # always the whole horizon: a live teacher then says what a store says, whatever this step looks at
+            windows = self.teach(windows, self.horizon)
+        horizon = self._horizon_of_step()
+        loss, terms = model(first_steps(windows, horizon), horizon)
         if not math.isfinite(loss.item()):
             raise Diverged(
                 f"The loss became {loss.item()} at step {self.state.global_step + 1}"
@@ -135,6 +137,11 @@ class DistillationTrainer(Trainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The student's figures on validation windows, logged as ``eval_…``."""
         metrics = {f"eval_{name}": value for name, value in self.validate().items()}
+        if not math.isfinite(metrics[METRIC]):  # here, before a checkpoint of such weights is written
+            raise Diverged(
+                f"The student's forecasts of validation windows are no longer numbers at step {self.state.global_step};"
+                " the last checkpoint is kept. Lower training.learning_rate or training.clip."
+            )
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -149,7 +156,7 @@ class DistillationTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Upstream's checkpoint, written aside and renamed, so that a kill leaves the last good one."""
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         folder.parent.mkdir(parents=True, exist_ok=True)
 
         def fill(aside: Path) -> None:
@@ -166,6 +173,15 @@ class DistillationTrainer(Trainer):
 
         write_folder(folder, fill)
         keep_newest(folder.parent, 2)
+
+
+def first_steps(windows: Windows, horizon: int) -> Windows:
+    """Windows whose futures and labels end after ``horizon`` steps."""
+    if horizon >= windows.future.shape[1]:
+        return windows
+    labels = windows.labels
+    labels = labels and replace(labels, values=labels.values[..., :horizon])
+    return replace(windows, future=windows.future[:, :horizon], labels=labels)
 
 
 def training_arguments(

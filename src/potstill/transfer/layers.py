@@ -36,7 +36,8 @@ def copy_layers(student: nn.Module, teacher: nn.Module, blocks: str) -> list[str
         A line for what was copied and one for what stays fresh because shapes differ.
     """
     own, theirs = student.state_dict(), teacher.state_dict()
-    chosen = spaced_layers(len(student.get_submodule(blocks)), len(teacher.get_submodule(blocks)))
+    own_depth, their_depth = (len(list(module.get_submodule(blocks).children())) for module in (student, teacher))
+    chosen = spaced_layers(own_depth, their_depth)
     pattern = re.compile(rf"^{re.escape(blocks)}\.(\d+)\.")
     copied, fresh = [], []
     for name, tensor in own.items():

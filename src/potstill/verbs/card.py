@@ -17,7 +17,10 @@ SHOWN = ("sql_rel_naive", "mase_rel_naive", "mse", "coverage_80")
 
 def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
     """README.md of a student or control, with the front matter that hubs read."""
-    teachers = setup.teachers
+    recipe, data = setup.recipe, setup.recipe.data
+    learns = name == "student" and bool(setup.objective().needs)
+    # a control that starts from the teacher's weights is a derivative of it as well
+    teachers = setup.teachers if learns or recipe.student.start == "teacher" else {}
     licences = sorted({t.source.licence for t in teachers.values() if t.source.licence})
     head = {
         "license": licences[0] if len(licences) == 1 else "other" if licences else "apache-2.0",
@@ -29,11 +32,12 @@ def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
     head = {key: value for key, value in head.items() if value is not None}
     taught = ", ".join(f"{n} ({t.family}, {t.parameters:,} parameters)" for n, t in teachers.items())
     how = (
-        f"distilled from {taught}"
-        if teachers and name == "student"
+        f"distilled from {taught or f'the labels in {recipe.labels}'}"
+        if learns
+        else f"started from {taught} and trained on the truth alone"
+        if taught
         else "trained on the truth alone, without a teacher"
     )
-    data = setup.recipe.data
     lines = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {setup.shape.family} {name}, {setup.shape.parameters:,} parameters",
@@ -41,7 +45,7 @@ def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
         f" quantiles of the next {data.prediction_length}.",
         _usage(setup),
         "## Accuracy",
-        _table(metrics, name),
+        _table(metrics, name, recipe.evaluation.split),
         "## Provenance",
         f"- data: {', '.join(data.paths)} (split {data.split}, fingerprint `{setup.store.fingerprint[:16]}`)",
         *(
@@ -49,7 +53,7 @@ def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
             f" {t.source.licence or 'not stated'}, fingerprint `{t.fingerprint[:16]}`"
             for n, t in teachers.items()
         ),
-        f"- seed {setup.recipe.training.seed}; " + ", ".join(f"{k} {v}" for k, v in versions().items()),
+        f"- seed {recipe.training.seed}; " + ", ".join(f"{k} {v}" for k, v in versions().items()),
     ]
     if licences:
         lines.append(f"\nThe teacher's licence ({', '.join(licences)}) applies to what was distilled from it.")
@@ -63,11 +67,9 @@ def _usage(setup: Setup) -> str:
     )
 
 
-def _table(metrics: dict[str, Any], name: str) -> str:
+def _table(metrics: dict[str, Any], name: str, part: str) -> str:
     rows = ["| data set | " + " | ".join(SHOWN) + " |", "|---|" + "---|" * len(SHOWN)]
     for dataset, values in metrics["models"][name].items():
         cells = (f"{values[m]:.4g}" if values.get(m) is not None else "–" for m in SHOWN)
         rows.append(f"| {dataset} | " + " | ".join(cells) + " |")
-    return (
-        "\n".join(rows) + f"\n\nOn the {'test'} part; `…_rel_naive` is relative to seasonal naive (below 1 is better)."
-    )
+    return "\n".join(rows) + f"\n\nOn the {part} part; `…_rel_naive` is relative to seasonal naive (below 1 is better)."

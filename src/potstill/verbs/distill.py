@@ -18,6 +18,7 @@ from potstill.options import resolve
 from potstill.recipe import Recipe
 from potstill.runs import check_run, open_run, write_atomically
 from potstill.training.fit import Fit
+from potstill.training.trainer import Teach
 from potstill.types import Windows
 from potstill.verbs.calibrate import control_steps
 from potstill.verbs.finish import finish
@@ -70,40 +71,42 @@ def distill(
     run = Path(output) if dry_run else check_run(output, resume)
     with saved_frames(options) as (options, frame):
         recipe = Recipe.read(run / "recipe.yaml") if resume else resolve(recipe, options)
-        setup = prepare(recipe)  # before the folder is made: bad input leaves none behind
+        setup = prepare(recipe)
+        recipe = setup.recipe
+        console.print("\n".join(plan_lines(setup)), markup=False)
         if dry_run:
-            console.print("\n".join(plan_lines(setup)), markup=False)
             return run
-        open_run(run, resume)
+        validation = Validation(setup.validation, recipe.training.eval_windows)
+        teach = _teach(setup)
+        open_run(run, resume)  # only now: bad input leaves no folder behind
         if frame is not None:
             recipe.data.paths = [str(shutil.copy(frame, run / frame.name))]
-    console.print("\n".join(plan_lines(setup)), markup=False)
     if recipe.control and recipe.control_steps is None:
-        recipe.control_steps = control_steps(setup, _teach(setup, setup.steps), _fresh(setup))
+        recipe.control_steps = control_steps(setup, teach, _fresh(setup))
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
 
-    validation = Validation(setup.validation, recipe.training.eval_windows)
     console.print(f"Training the student: {setup.steps:,} steps of {recipe.training.batch_size} windows", markup=False)
-    _fit(setup, "student", setup.steps, validation).run(run, resume)
+    _fit(setup, "student", setup.steps, validation, teach).run(run, resume)
     models: dict[str, Forecaster | Committee] = {"student": load(run / "student", device=setup.device)}
     if setup.teachers:
         models = {"teacher": _one_teacher(setup), **models}
     if recipe.control and recipe.control_steps is not None:
         console.print(f"Training the control, without a teacher: {recipe.control_steps:,} steps", markup=False)
-        _fit(setup, "control", recipe.control_steps, validation, alpha=0.0).run(run, resume)
+        _fit(setup, "control", recipe.control_steps, validation, None, alpha=0.0).run(run, resume)
         models["control"] = load(run / "control", device=setup.device)
     finish(setup, run, models)
     return run
 
 
-def _fit(setup: Setup, name: str, steps: int, validation: Validation, alpha: float | None = None) -> Fit:
-    objective = setup.objective(alpha)
+def _fit(
+    setup: Setup, name: str, steps: int, validation: Validation, teach: Teach | None, alpha: float | None = None
+) -> Fit:
     return Fit(
         name=name,
         student=_fresh(setup),
-        objective=objective,
+        objective=setup.objective(alpha),
         dataset=setup.training_windows(steps),
-        teach=_teach(setup, steps) if objective.needs else None,
+        teach=teach,
         validate=validation,
         config=setup.recipe.training,
         steps=steps,
@@ -123,10 +126,12 @@ def _fresh(setup: Setup) -> Forecaster:
     return student
 
 
-def _teach(setup: Setup, steps: int):
+def _teach(setup: Setup) -> Teach | None:
+    if not setup.objective().needs:
+        return None
     if setup.recipe.labels is not None:
         teacher = next(iter(setup.teachers.values())) if len(setup.teachers) == 1 else None
-        return stored(LabelStore.open(setup.recipe.labels, setup.training_windows(steps), teacher))
+        return stored(LabelStore.open(setup.recipe.labels, setup.training_windows(setup.steps), teacher))
     weights = [config.weight for config in setup.recipe.teacher]
     return live(list(setup.teachers.values()), weights) if setup.teachers else None
 

@@ -14,7 +14,7 @@ NAME = "frame.parquet"
 @contextmanager
 def saved_frames(options: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Path | None]]:
     """Options with a frame under ``data`` replaced by the path of a temporary Parquet file, and that path."""
-    frame = options.get("data")
+    frame: Any = options.get("data")
     if not hasattr(frame, "to_parquet"):
         yield options, None
         return

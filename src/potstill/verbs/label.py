@@ -11,7 +11,7 @@ from potstill.errors import UserError
 from potstill.labels.make import Progress, make_labels
 from potstill.options import resolve
 from potstill.recipe import Recipe
-from potstill.verbs.plan import plan_lines
+from potstill.verbs.plan import source_lines
 from potstill.verbs.setup import prepare
 
 ENGINES = ("local",)
@@ -49,7 +49,7 @@ def label(
     setup = prepare(recipe)
     teacher = next(iter(setup.teachers.values()))
     dataset = setup.training_windows(setup.steps)
-    console.print("\n".join(plan_lines(setup)[:-3]), markup=False)
+    console.print("\n".join(source_lines(setup)), markup=False)
     with console.status("Labelling") as status:
 
         def show(progress: Progress) -> None:

@@ -12,9 +12,9 @@ from potstill.verbs.setup import Setup
 ADAM_COPIES = 4  # weights, gradients, two moments
 
 
-def plan_lines(setup: Setup) -> list[str]:
-    """One line each on data, teacher, student, training, memory and expected time."""
-    recipe, training, data = setup.recipe, setup.recipe.training, setup.recipe.data
+def source_lines(setup: Setup) -> list[str]:
+    """What there is to learn from: a line on the data, with what was dropped, and one for each teacher."""
+    data = setup.recipe.data
     lines = [
         f"Data       {len(setup.store.datasets)} data sets, {len(setup.store.names):,} series;"
         f" {len(setup.windows):,} training and {len(setup.validation):,} validation windows"
@@ -25,12 +25,19 @@ def plan_lines(setup: Setup) -> list[str]:
         lines.append(f"           {data.synthetic:.0%} of them synthetic, {data.augmented:.0%} mixed or warped")
     for name, teacher in setup.teachers.items():
         lines.append(f"Teacher    {name}: {teacher.family}, {teacher.parameters:,} parameters")
+    return lines
+
+
+def plan_lines(setup: Setup) -> list[str]:
+    """One line each on data, teacher, student, training, memory and expected time."""
+    recipe, training = setup.recipe, setup.recipe.training
     share = ""
     if setup.teachers:
         largest = max(teacher.parameters for teacher in setup.teachers.values())
         share = f", {setup.shape.parameters / largest:.1%} of the teacher's"
     precision = device_precision(training.precision, setup.device)
-    lines += [
+    return [
+        *source_lines(setup),
         f"Student    {setup.shape.family}, {setup.shape.parameters:,} parameters{share}, start: {recipe.student.start}",
         f"Objective  {', '.join(f'{w:g} · {n}' for n, w in setup.objective().weights.items())}",
         f"Training   {setup.steps:,} steps of {training.batch_size * training.accumulate} windows on {setup.device},"
@@ -38,7 +45,6 @@ def plan_lines(setup: Setup) -> list[str]:
         f"Memory     about {_megabytes(setup):,.0f} MB for weights, optimiser and one batch",
         f"Time       about {_clock(_seconds_a_step(setup) * setup.steps)} for the student on this machine",
     ]
-    return lines
 
 
 def _megabytes(setup: Setup) -> float:

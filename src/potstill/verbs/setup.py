@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ DEFAULT_FAMILY = "chronos2"
 
 @dataclass
 class Setup:
-    """A checked run: everything but the student's weights."""
+    """A checked run: everything but the student's weights. Its recipe is its own, to be resolved further."""
 
     recipe: Recipe
     device: str
@@ -33,7 +34,13 @@ class Setup:
     validation: SeriesWindows
     teachers: dict[str, Forecaster]
     family: Family
-    shape: Shape
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The student's config; raises UserError where the sizes asked for do not fit."""
+        teacher, data = next(iter(self.teachers.values()), None), self.recipe.data
+        overrides = _overrides(self.recipe, self.family)
+        return self.family.shape(teacher, overrides, data.context_length, data.prediction_length)
 
     @property
     def steps(self) -> int:
@@ -69,6 +76,7 @@ def prepare(recipe: Recipe) -> Setup:
         raise UserError(f"task: {recipe.task!r} is not available in this version; write task: forecast.")
     if not recipe.data.paths:
         raise UserError("data.paths: no data given; name a CSV or Parquet file or a folder with --data.")
+    recipe = recipe.model_copy(deep=True)
     import_terms(recipe.imports)
     needs = Objective(recipe.objective).needs
     _check_objective(recipe, needs)
@@ -83,8 +91,7 @@ def prepare(recipe: Recipe) -> Setup:
     require_windows(validation)
     first = next(iter(teachers.values()), None)
     chosen = family(recipe.student.family or (first.family if first else DEFAULT_FAMILY))
-    shape = chosen.shape(first, _overrides(recipe, chosen), recipe.data.context_length, recipe.data.prediction_length)
-    return Setup(recipe, device, store, windows, validation, teachers, chosen, shape)
+    return Setup(recipe, device, store, windows, validation, teachers, chosen)
 
 
 def load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from potstill.families.base import Forecaster
 from potstill.labels.average import average_forecasts
@@ -37,6 +38,7 @@ class Committee:
     def __init__(self, teachers: list[Forecaster], weights: list[float]):
         self.teachers, self.weights = teachers, weights
         self.parameters = sum(teacher.parameters for teacher in teachers)
+        self.module = nn.ModuleList(teacher.module for teacher in teachers)
 
     def predict(self, context: Any, prediction_length: int) -> Forecast:
         """The weighted average of the teachers' forecasts, level by level."""

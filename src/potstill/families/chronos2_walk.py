@@ -1,0 +1,96 @@
+"""One pass of Chronos-2 where every window stands alone: upstream's modules and weights, walked more cheaply.
+
+Two things differ from upstream's own ``encode``, and neither changes a number by more than rounding (tests hold both to
+1e-5): group attention over one series is a linear map, and the rotary angles are computed once for all layers.
+
+Shapes: B windows, C context, T tokens, N output patches, P steps per patch, A heads, D d_model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def walk(
+    model: Any, context: Tensor, patches: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
+) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
+    """Run the encoder.
+
+    Parameters
+    ----------
+    model
+        A ``Chronos2Model``.
+    context
+        ``[B, C]`` in input units, NaN where missing.
+    patches
+        Output patches N to forecast.
+    hidden, attention
+        Layers whose stream after the block, or whose attention maps over time, are returned.
+
+    Returns
+    -------
+    tuple
+        The normalised stream ``[B, T, D]`` (its last N tokens are the forecast's), the streams ``[B, T, D]`` and the
+        maps ``[B, A, T, T]`` by layer.
+    """
+    stream, mask = _tokens(model, context, patches)
+    encoder = model.encoder
+    stream = encoder.dropout(stream)
+    time_mask = encoder._expand_and_invert_time_attention_mask(mask, stream.dtype)
+    positions = torch.arange(stream.shape[1], device=stream.device)[None]
+    cosine, sine = encoder.block[0].layer[0].self_attention.rope_embed(stream, positions)
+    states, maps = {}, {}
+    for index, block in enumerate(encoder.block):
+        time, group, feedforward = block.layer
+        if index in attention:  # only upstream's eager attention gives its maps
+            output = time(stream, attention_mask=time_mask, position_ids=positions, output_attentions=True)
+            stream, maps[index] = output.hidden_states, output.attn_weights
+        else:
+            stream = attend_in_time(time, stream, time_mask, cosine, sine)
+        stream = feedforward(attend_alone(group, stream))
+        if index in hidden:
+            states[index] = stream
+    return encoder.dropout(encoder.final_layer_norm(stream)), states, maps
+
+
+def _tokens(model: Any, context: Tensor, patches: int) -> tuple[Tensor, Tensor]:
+    """Embedded context, register and future tokens ``[B, T, D]`` and which of them are there ``[B, T]``."""
+    patched, mask, loc_scale = model._prepare_patched_context(context=context)
+    future, _ = model._prepare_patched_future(None, None, loc_scale, patches, 1)
+    rows = len(context)
+    tokens = [model.input_patch_embedding(patched)]
+    if model.chronos_config.use_reg_token:
+        tokens.append(model.shared.weight[model.config.reg_token_id].to(tokens[0].dtype).expand(rows, 1, -1))
+    # without future covariates the future tokens are the same for every window
+    tokens.append(model.input_patch_embedding(future).expand(rows, -1, -1))
+    stream = torch.cat(tokens, dim=1)
+    return stream, torch.cat([mask, mask.new_ones(rows, stream.shape[1] - mask.shape[1])], dim=1)
+
+
+def attend_in_time(layer: Any, stream: Tensor, mask: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Attention along time with rotary positions, without upstream's scaling of the scores (it has none)."""
+    mha = layer.self_attention
+    normed = layer.layer_norm(stream)
+    query, key, value = (
+        project(normed).unflatten(-1, (mha.n_heads, -1)).transpose(1, 2) for project in (mha.q, mha.k, mha.v)
+    )
+    query, key = mha.rope_embed.apply_rotary_pos_emb(query, key, cosine.to(query.dtype), sine.to(query.dtype))
+    dropout = mha.dropout if mha.training else 0.0
+    output = nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask.to(query.dtype), dropout_p=dropout, scale=1.0
+    )
+    return stream + layer.dropout(mha.o(output.transpose(1, 2).flatten(2)))
+
+
+def attend_alone(layer: Any, stream: Tensor) -> Tensor:
+    """Group attention where every window is its own group: softmax over one key is 1, so queries and keys drop out."""
+    mha = layer.self_attention
+    values = mha.v(layer.layer_norm(stream))
+    if mha.training and mha.dropout > 0:
+        # upstream drops whole attention weights: here one per window, token and head
+        heads = values.unflatten(-1, (mha.n_heads, -1))
+        values = (heads * nn.functional.dropout(torch.ones_like(heads[..., :1]), mha.dropout)).flatten(-2)
+    return stream + layer.dropout(mha.o(values))
