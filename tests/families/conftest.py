@@ -1,0 +1,41 @@
+"""A small Chronos-2 and contexts of every awkward kind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from potstill.families.chronos2 import Chronos2Family, Chronos2Forecaster
+
+SIZES = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
+
+
+@pytest.fixture
+def family() -> Chronos2Family:
+    return Chronos2Family()
+
+
+@pytest.fixture
+def small(family: Chronos2Family) -> Chronos2Forecaster:
+    """Context 64, horizon 32, patches of 16; in evaluation mode."""
+    torch.manual_seed(1)
+    forecaster = family.build(family.shape(None, SIZES, 64, 32), dropout=0.0)
+    forecaster.module.eval()
+    return forecaster
+
+
+@pytest.fixture
+def contexts() -> Tensor:
+    """``[100, 64]``: gaps, left padding (whole patches of it), constants, big levels, small ones, and emptiness."""
+    generator = torch.Generator().manual_seed(2)
+    rows = torch.randn(100, 64, generator=generator).cumsum(dim=1)
+    rows[:20][torch.rand(20, 64, generator=generator) < 0.3] = torch.nan
+    for row in range(20, 40):
+        rows[row, : 3 * (row - 19)] = torch.nan
+    rows[40:45] = torch.tensor([0.0, 1.0, -7.5, 48_000.0, 1e-6])[:, None]
+    rows[45:65] = 48_000 + 3 * rows[45:65] / rows[45:65].std(dim=1, keepdim=True)
+    rows[65:75] *= 1e-4
+    rows[75] = torch.nan
+    rows[76, :-1] = torch.nan
+    return rows

@@ -1,0 +1,180 @@
+"""Chronos-2: the fast path against upstream's own pass, and what it costs; groups; roll-out; precision."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from chronos.chronos2 import Chronos2Pipeline
+
+from potstill.families.base import bare_windows
+from potstill.families.chronos2_walk import attend_alone
+from potstill.families.load import load
+
+
+def upstream_scaled(forecaster, contexts, patches):
+    """Upstream's own pass, brought into the space of its output head."""
+    seen = {}
+    hook = forecaster.module.output_patch_embedding.register_forward_hook(lambda m, a, out: seen.update(out=out))
+    out = forecaster.module(context=contexts, num_output_patches=patches).quantile_preds
+    hook.remove()
+    levels = len(forecaster.levels)
+    head = seen["out"].view(len(contexts), patches, levels, -1).transpose(1, 2).reshape(len(contexts), levels, -1)
+    return out, head
+
+
+@pytest.mark.parametrize("horizon", [5, 16, 20, 32])
+def test_the_fast_path_is_upstreams_forward(small, contexts, horizon):
+    with torch.no_grad():
+        out, head = upstream_scaled(small, contexts, -(-horizon // 16))
+        forecast = small.forward(bare_windows(contexts, horizon), horizon).forecast
+    assert forecast.values.shape == (100, len(small.levels), horizon)
+    assert (forecast.values - head[..., :horizon]).abs().max() <= 1e-5
+    # in input units: relative to the scale of each context, as a level of 48,000 has float32 steps of 0.004
+    error = (forecast.quantiles - out[..., :horizon].sort(dim=1).values).abs().amax(dim=(1, 2))
+    size = out.abs().amax(dim=(1, 2)).clamp(min=1.0)
+    assert (error / size).max() < 1e-5
+
+
+def test_gradients_agree_with_upstream(small, contexts):
+    weights = torch.randn(100, len(small.levels), 32, generator=torch.Generator().manual_seed(3))
+
+    def gradients(values):
+        small.module.zero_grad()
+        (values * weights).sum().backward()
+        return {name: p.grad.clone() for name, p in small.module.named_parameters() if p.grad is not None}
+
+    theirs = gradients(upstream_scaled(small, contexts, 2)[1])
+    ours = gradients(small.forward(bare_windows(contexts, 32), 32).forecast.values)
+    for name, gradient in theirs.items():
+        if name in ours:
+            assert (ours[name] - gradient).abs().max() <= 1e-5 * gradient.abs().max().clamp(min=1), name
+        else:  # queries and keys of group attention, which softmax over one key cannot feel
+            assert name.rpartition("layer.1.self_attention.")[2] in ("q.weight", "k.weight")
+            assert gradient.abs().max() < 1e-4
+
+
+def test_memory_is_linear_in_the_batch(small):
+    def largest_saved(batch):
+        sizes = []
+        windows = bare_windows(torch.randn(batch, 64), 16)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            small.forward(windows, 16)
+        return max(sizes)
+
+    one, many = largest_saved(20), largest_saved(2000)
+    assert many <= 100 * one
+    assert many < 2000 * 2000
+
+
+def test_windows_in_groups_go_upstreams_way(small, contexts):
+    windows = bare_windows(contexts[45:65], 32)
+    windows.group = torch.arange(20) // 4
+    with torch.no_grad():
+        forecast = small.forward(windows, 32).forecast
+        alone = small.forward(bare_windows(contexts[45:65], 32), 32).forecast
+        theirs = small.module(context=windows.context, group_ids=windows.group, num_output_patches=2).quantile_preds
+    assert (forecast.quantiles - theirs.sort(dim=1).values).abs().max() < 48_003 * 1e-5
+    assert (forecast.values - alone.values).abs().max() > 1e-3
+
+
+def test_a_context_longer_than_the_model_reads_is_cut_before_it_is_scaled(small):
+    long = torch.cat([1000 + torch.randn(4, 50), torch.randn(4, 64)], dim=1)
+    with torch.no_grad():
+        cut = small.forward(bare_windows(long[:, -64:], 16), 16).forecast
+        forecast = small.forward(bare_windows(long, 16), 16).forecast
+    assert torch.equal(forecast.values, cut.values)
+    assert torch.equal(forecast.scale, cut.scale)
+
+
+def test_infinite_values_are_missing_ones(small, contexts):
+    spoilt = contexts[:1].clone()
+    spoilt[0, 3], spoilt[0, 9] = torch.inf, -torch.inf
+    known = spoilt.where(spoilt.isfinite(), torch.nan)
+    assert torch.equal(small.predict(spoilt, 16).quantiles, small.predict(known, 16).quantiles)
+
+
+def test_hidden_states_and_maps_of_the_layers_asked_for(small, contexts):
+    output = small.forward(bare_windows(contexts[:3], 32), 32, hidden=(0, 1), attention=(1,))
+    tokens = 64 // 16 + 1 + 2
+    assert output.hidden[0].shape == output.hidden[1].shape == (3, tokens, 32)
+    assert set(output.attention) == {1}
+    assert output.attention[1].shape == (3, 2, tokens, tokens)
+    torch.testing.assert_close(output.attention[1].sum(dim=-1), torch.ones(3, 2, tokens))
+    theirs = small.module(context=contexts[:3], num_output_patches=2, output_attentions=True)
+    torch.testing.assert_close(output.attention[1], theirs.enc_time_self_attn_weights[1])
+
+
+def test_dropout_drops_what_upstream_drops(small):
+    """Alone in its group, a window keeps or loses whole heads: one of four outcomes for two heads, here and there."""
+    layer = small.module.encoder.block[0].layer[1].train()
+    attention = layer.self_attention
+    attention.dropout = 0.25
+    stream = torch.randn(1, 1, 32).expand(200, -1, -1)
+    heads = attention.v(layer.layer_norm(stream[:1])).view(2, 16)
+    kept = torch.cartesian_prod(*[torch.tensor([0.0, 1 / 0.75])] * 2)
+    outcomes = stream[0] + attention.o((heads * kept[:, :, None]).reshape(4, 32))
+    alone = torch.eye(200).log().clamp(min=torch.finfo(torch.float32).min)[None, None]
+    for drawn in (attend_alone(layer, stream), layer(stream, attention_mask=alone)[0]):
+        distance = torch.cdist(drawn[:, 0], outcomes, compute_mode="donot_use_mm_for_euclid_dist")
+        assert distance.min(dim=1).values.max() < 1e-4
+        assert len(distance.argmin(dim=1).unique()) == 4
+
+
+def test_dropout_acts_in_training_and_not_in_forecasts(family, contexts):
+    shape = family.shape(None, {"num_layers": 1, "d_model": 32}, 64, 32)
+    student = family.build(shape, dropout=0.3)
+    student.module.train()
+    windows = bare_windows(contexts[:8], 32)
+    draws = [student.forward(windows, 32).forecast.values for _ in range(2)]
+    assert (draws[0] - draws[1]).abs().max() > 1e-3
+    assert torch.equal(student.predict(contexts[:8], 32).values, student.predict(contexts[:8], 32).values)
+    assert student.module.training
+
+
+def test_one_context_and_any_batch_size_give_the_same_forecast(small, contexts):
+    together = small.predict(contexts, 32)
+    apart = small.predict(contexts, 32, batch_size=7)
+    torch.testing.assert_close(together.values, apart.values, atol=1e-5, rtol=0)
+    torch.testing.assert_close(small.predict(contexts[3], 32).values, together.values[3:4], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("context", "horizon"), [(torch.zeros(2, 0), 4), (torch.zeros(2, 3, 4), 4), (torch.ones(9), 0)]
+)
+def test_contexts_and_horizons_that_make_no_sense(small, context, horizon):
+    with pytest.raises(ValueError, match=r"context must be|prediction_length must"):
+        small.predict(context, horizon)
+
+
+@pytest.mark.parametrize("horizon", [24, 75])
+def test_a_saved_student_forecasts_alike_in_the_upstream_pipeline(small, contexts, tmp_path, horizon):
+    small.save(tmp_path / "student")
+    pipeline = Chronos2Pipeline.from_pretrained(tmp_path / "student")
+    some = contexts[:40]
+    levels = pipeline.quantiles
+    theirs, median = pipeline.predict_quantiles(
+        [row[None] for row in some], prediction_length=horizon, quantile_levels=levels, limit_prediction_length=False
+    )
+    loaded = load(tmp_path / "student")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        forecast = loaded.predict(some, horizon)
+    assert any("feeding its own forecasts back" in str(w.message) for w in caught) == (horizon > 32)
+    raw = torch.cat(theirs).transpose(1, 2).sort(dim=1).values  # an untrained model's quantiles cross
+    assert forecast.quantiles.shape == raw.shape == (40, len(levels), horizon)
+    assert (forecast.quantiles - raw).abs().max() <= 1e-4
+    assert len(median) == 40
+
+
+def test_bf16_weights_stay_near_fp32(small, contexts, tmp_path):
+    small.save(tmp_path / "student")
+    half = load(tmp_path / "student", precision="bf16")
+    assert next(half.module.parameters()).dtype == torch.bfloat16
+    forecast = half.predict(contexts[:75], 32)
+    assert forecast.values.dtype == torch.float32
+    assert forecast.loc.dtype == torch.float64
+    assert (forecast.values - small.predict(contexts[:75], 32).values).abs().mean() < 0.05
+    assert half.fingerprint != small.fingerprint
+    assert load(tmp_path / "student").fingerprint == small.fingerprint

@@ -1,0 +1,174 @@
+"""How a Chronos-2 student is sized, what its fresh weights are like, and what it takes over from a teacher."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from chronos.chronos2 import Chronos2Model
+
+from potstill.errors import UserError
+from potstill.families.base import Forecaster, Shape, Source
+from potstill.families.chronos2 import Chronos2Forecaster
+
+
+def sizes(shape: Shape) -> tuple[int, ...]:
+    c = shape.config
+    return c.num_layers, c.d_model, c.d_ff, c.num_heads, c.d_kv
+
+
+def expected_spread(model: Chronos2Model) -> dict[str, float]:
+    """Standard deviation of every matrix as upstream's ``_init_weights`` has it, written out by hand."""
+    c = model.config
+    inner = c.num_heads * c.d_kv
+    kinds = {
+        "self_attention.q.weight": (c.d_model * c.d_kv) ** -0.5,
+        "self_attention.k.weight": c.d_model**-0.5,
+        "self_attention.v.weight": c.d_model**-0.5,
+        "self_attention.o.weight": inner**-0.5,
+        "mlp.wi.weight": c.d_model**-0.5,
+        "mlp.wo.weight": c.d_ff**-0.5,
+        "shared.weight": 1.0,
+    }
+    found = {}
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2:
+            ending = next((kind for kind in kinds if name.endswith(kind)), None)
+            found[name] = c.initializer_factor * (kinds[ending] if ending else weight.shape[1] ** -0.5)
+    return found
+
+
+def strays(model: Chronos2Model) -> list[str]:
+    """Weights that do not follow upstream's rule; a spread may err by five standard errors."""
+    spread = expected_spread(model)
+    wrong = []
+    for name, weight in model.named_parameters():
+        if name in spread:
+            ok = abs(weight.std().item() / spread[name] - 1) < 5 / (2 * weight.numel()) ** 0.5
+        else:
+            ok = bool((weight == (model.config.initializer_factor if "layer_norm" in name else 0.0)).all())
+        if not ok:
+            wrong.append(name)
+    return wrong
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.05])
+def test_fresh_weights_follow_upstreams_rule_and_a_plain_constructor_does_not(family, factor):
+    overrides = {"num_layers": 2, "d_model": 64, "d_kv": 32, "num_heads": 2, "initializer_factor": factor}
+    shape = family.shape(None, overrides, 64, 32)
+    torch.manual_seed(0)
+    student = family.build(shape, dropout=0.0)
+    assert strays(student.module) == []
+    assert student.module.quantiles.tolist() == pytest.approx(student.levels.tolist())
+    plain = strays(Chronos2Model(shape.config))
+    assert any(name.endswith("self_attention.q.weight") for name in plain)
+    assert len(plain) > 10
+
+
+def test_the_same_seed_builds_the_same_student(family):
+    shape = family.shape(None, {"num_layers": 1, "d_model": 32}, 64, 32)
+    prints = set()
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        prints.add(family.build(shape, dropout=0.0).fingerprint)
+    assert len(prints) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"num_layers": 3, "d_model": 384}, (3, 384, 1536, 6, 64)),
+        ({"d_model": 128}, (12, 128, 512, 2, 64)),
+        ({"d_model": 128, "d_kv": 32}, (12, 128, 512, 4, 32)),
+        ({"d_model": 128, "num_heads": 4, "d_ff": 100}, (12, 128, 100, 4, 64)),
+        ({"d_model": 48, "num_layers": 1}, (1, 48, 192, 2, 24)),
+        ({"num_layers": 2}, (2, 768, 3072, 12, 64)),
+    ],
+)
+def test_sizes_that_are_not_given_follow(family, overrides, expected):
+    assert sizes(family.shape(base_sized(family), overrides, 512, 64)) == expected
+
+
+def base_sized(family) -> Forecaster:
+    """A teacher of the base size without weights."""
+    overrides = {"num_layers": 12, "d_model": 768, "d_ff": 3072, "num_heads": 12, "d_kv": 64}
+    with torch.device("meta"):
+        return Chronos2Forecaster(Chronos2Model(family.shape(None, overrides, 2048, 1024).config), Source("b", "b"))
+
+
+def test_the_preset_for_base_sized_teachers(family):
+    shape = family.shape(base_sized(family), family.presets["3x384"], 720, 96)
+    assert sizes(shape) == (3, 384, 1536, 6, 64)
+    assert shape.parameters == pytest.approx(9.0e6, rel=0.05)
+
+
+def test_without_sizes_a_student_is_about_a_tenth_of_its_teacher(family):
+    teacher = base_sized(family)
+    shape = family.shape(teacher, {}, 720, 96)
+    assert 0.08 < shape.parameters / teacher.parameters <= 0.1
+    assert shape.config.num_layers <= 6
+    assert shape.config.d_ff == 4 * shape.config.d_model
+
+
+def test_a_student_keeps_its_teachers_patches_levels_and_time_encoding(family, small):
+    teacher = small.module.config.chronos_config
+    student = family.shape(small, {"num_layers": 1, "d_model": 32}, 32, 16).config.chronos_config
+    assert {k: student[k] for k in teacher} == teacher
+
+
+def test_a_shape_counts_the_weights_that_are_built(family):
+    shape = family.shape(None, {"num_layers": 2, "d_model": 48}, 64, 32)
+    assert shape.parameters == family.build(shape, dropout=0.0).parameters
+
+
+def test_without_a_teacher_lengths_follow_the_data(family):
+    chronos = family.shape(None, {"num_layers": 1, "d_model": 32}, 500, 40).config.chronos_config
+    assert chronos["context_length"] == chronos["time_encoding_scale"] == 500
+    assert chronos["max_output_patches"] == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"d_modle": 64}, "d_modle"),
+        ({"d_model": 0}, "d_model=0"),
+        ({"num_layers": 2.0}, "num_layers=2.0"),
+        ({"num_layers": True}, "num_layers=True"),
+        ({"d_kv": 15, "d_model": 32}, "d_kv=15"),
+        ({"d_model": "wide"}, "'wide'"),
+        ({"num_layers": 1, "initializer_factor": "much"}, "initializer_factor='much'"),
+        ({"num_layers": 1, "quantiles": 0.5}, "quantiles=0.5"),
+        ({"num_layers": 1, "input_patch_size": 8}, "cannot be built"),
+        ({"num_layers": 1, "is_gated_act": True}, "cannot be built"),
+    ],
+)
+def test_bad_settings_are_told_in_one_sentence(family, small, overrides, says):
+    with pytest.raises(UserError) as caught:
+        family.shape(small, overrides, 64, 32)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_too_small_for_a_tenth_asks_for_sizes(family, small):
+    with pytest.raises(UserError, match=r"no Chronos-2 fits a tenth .* num_layers=2,d_model=32"):
+        family.shape(small, {}, 64, 32)
+
+
+def test_starting_from_a_teacher_of_the_same_width_copies_spaced_layers(family):
+    torch.manual_seed(0)
+    wide = {"d_model": 32, "d_ff": 64, "num_heads": 2, "d_kv": 16}
+    teacher = family.build(family.shape(None, {"num_layers": 5, **wide}, 64, 32), 0.0)
+    student = family.build(family.shape(teacher, {"num_layers": 3, **wide}, 64, 32), 0.0)
+    lines = family.start_from(student, teacher)
+    assert len(lines) == 1
+    own, theirs = student.module.state_dict(), teacher.module.state_dict()
+    for mine, source in ((0, 0), (1, 2), (2, 4)):
+        for name in [n for n in own if n.startswith(f"encoder.block.{mine}.")]:
+            assert torch.equal(own[name], theirs[name.replace(f"block.{mine}.", f"block.{source}.")])
+    for name in [n for n in own if "block" not in n or "_patch_embedding" in n]:
+        assert torch.equal(own[name], theirs[name])
+
+
+def test_a_whole_copy_forecasts_what_the_teacher_does(family, small, contexts):
+    student = family.build(family.shape(small, {"num_layers": 2}, 64, 32), 0.0)
+    family.start_from(student, small)
+    assert torch.equal(student.predict(contexts, 32).values, small.predict(contexts, 32).values)
