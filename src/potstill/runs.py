@@ -65,8 +65,9 @@ def open_run(output: str | Path, resume: bool) -> Path:
 def check_run(output: str | Path, resume: bool) -> Path:
     """Whether a run may go there, before anything is made."""
     run = Path(output)
-    if run.is_file():
-        raise UserError(f"{run}: is a file; --output needs a folder that does not exist yet.")
+    standing = next(path for path in (run, *run.absolute().parents) if path.exists())
+    if standing.is_file():
+        raise UserError(f"{run}: {standing} is a file; --output needs a folder that does not exist yet.")
     if resume and not (run / "recipe.yaml").exists():
         raise UserError(f"{run}: holds no run to resume (no recipe.yaml); start it without --resume.")
     if not resume and run.exists() and any(run.iterdir()):

@@ -122,7 +122,7 @@ class Forecaster(ABC):
             warnings.warn(
                 f"{self.source.name} was trained for horizons up to {self.max_horizon}; {prediction_length} steps are"
                 " reached by feeding its own forecasts back",
-                stacklevel=2,
+                stacklevel=1,  # torch's decorator stands between this and the caller
             )
         with evaluating(self.module):
             parts = [self._predict(part, prediction_length) for part in context.split(batch_size)]

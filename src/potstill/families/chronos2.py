@@ -1,10 +1,9 @@
 """Chronos-2 (Amazon, arXiv:2510.15821) through chronos-forecasting's own classes.
 
-Windows without groups take a fast path: with one series per group, group attention is softmax over a single key,
-that is ``x + o(v(norm(x)))``, so the batch × batch × tokens mask is never built and memory is linear in the batch.
-Weights, names and files stay upstream's; only the walk through the modules is ours.
+Windows without groups take the cheaper pass of ``chronos2_walk``, in memory linear in the batch; groups and covariates
+take upstream's own. Weights, names and files stay upstream's.
 
-Shapes: B windows, C context, T tokens, N output patches, P steps per patch, Q levels, D d_model.
+Shapes: B windows, C context, N output patches, P steps per patch, Q levels.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from potstill.errors import UserError
 from potstill.families.base import Family, Forecaster, Shape, Source
+from potstill.families.chronos2_walk import walk
 from potstill.types import Forecast, Output, Windows
 
 SIZE_KEYS = ("num_layers", "d_model", "d_ff", "num_heads", "d_kv")
@@ -50,7 +50,7 @@ class Chronos2Forecaster(Forecaster):
         context = windows.context[:, -self.max_context :]
         if windows.group is None:
             loc, scale = instance_scale(context, self.module.instance_norm.eps)
-            stream, states, maps = self._walk(context, patches, hidden, attention)
+            stream, states, maps = walk(self.module, context, patches, hidden, attention)
         else:
             stream, loc, scale = self._upstream(windows, patches)
             states, maps = {}, {}
@@ -70,37 +70,6 @@ class Chronos2Forecaster(Forecaster):
         )
         return encoded[0], loc.double(), scale.double()
 
-    def _walk(
-        self, context: Tensor, patches: int, hidden: tuple[int, ...], attention: tuple[int, ...]
-    ) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
-        """Upstream's ``encode`` for one series per group. Returns the stream ``[B, T, D]`` and what was asked for."""
-        model = self.module
-        patched, mask, loc_scale = model._prepare_patched_context(context=context)
-        future, _ = model._prepare_patched_future(None, None, loc_scale, patches, len(context))
-        tokens = [model.input_patch_embedding(patched)]
-        if model.chronos_config.use_reg_token:
-            tokens.append(model.shared.weight[model.config.reg_token_id].expand(len(context), 1, -1))
-        tokens.append(model.input_patch_embedding(future))
-        stream = model.encoder.dropout(torch.cat([t.to(tokens[0].dtype) for t in tokens], dim=1))
-        known = stream.shape[1] - mask.shape[1]
-        mask = torch.cat([mask, mask.new_ones(len(context), known)], dim=1)
-        time_mask = model.encoder._expand_and_invert_time_attention_mask(mask, stream.dtype)
-        positions = torch.arange(stream.shape[1], device=stream.device)[None]
-        states, maps = {}, {}
-        for index, block in enumerate(model.encoder.block):
-            time = block.layer[0](
-                stream,
-                attention_mask=time_mask,
-                position_ids=positions,
-                output_attentions=index in attention,
-            )
-            if index in attention:
-                maps[index] = time.attn_weights
-            stream = block.layer[2](attend_alone(block.layer[1], time.hidden_states))
-            if index in hidden:
-                states[index] = stream
-        return model.encoder.dropout(model.encoder.final_layer_norm(stream)), states, maps
-
     def roll_out(self, context: Tensor, prediction_length: int) -> Forecast:
         """Upstream's long-horizon unrolling, which carries several quantile paths so that intervals keep growing."""
         pipeline = Chronos2Pipeline(self.module)
@@ -114,18 +83,6 @@ class Chronos2Forecaster(Forecaster):
     def save(self, folder: Path) -> None:
         """Upstream's layout: config.json and model.safetensors."""
         self.module.save_pretrained(folder)
-
-
-def attend_alone(layer: Any, stream: Tensor) -> Tensor:
-    """Group attention where every window is its own group: softmax over one key is 1, so queries and keys drop out."""
-    attention = layer.self_attention
-    values = attention.v(layer.layer_norm(stream))
-    if attention.training and attention.dropout > 0:
-        # upstream drops whole attention weights: here one per window, token and head
-        heads = values.view(*values.shape[:-1], attention.n_heads, -1)
-        keep = nn.functional.dropout(torch.ones_like(heads[..., :1]), attention.dropout)
-        values = (heads * keep).view_as(values)
-    return stream + layer.dropout(attention.o(values))
 
 
 def instance_scale(context: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -151,15 +108,19 @@ class Chronos2Family(Family):
     def load(self, folder: str, source: Source, **hub_options: Any) -> Chronos2Forecaster:
         """Through ``Chronos2Model.from_pretrained``; safetensors only."""
         loaded: Any = Chronos2Model.from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True, **hub_options
+            folder, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **hub_options
         )
         module, found = loaded
-        missing = sorted(found["missing_keys"])
-        if missing:  # transformers would go on with random numbers in their place
-            raise UserError(
-                f"{folder}: the checkpoint lacks {len(missing)} of the model's weights, for example {missing[0]};"
-                " fetch or make it again."
-            )
+        # transformers would go on with random numbers in the place of either
+        for what, names in (
+            ("lacks", sorted(found["missing_keys"])),
+            ("has other shapes than its config.json says for", sorted(key[0] for key in found["mismatched_keys"])),
+        ):
+            if names:
+                raise UserError(
+                    f"{folder}: the checkpoint {what} {len(names)} of the model's weights, for example {names[0]};"
+                    " fetch or make it again."
+                )
         return Chronos2Forecaster(module, source)
 
     def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:

@@ -126,9 +126,7 @@ def _open_or_start(
     shard_windows: int,
     provenance: Mapping[str, Any] | None,
 ) -> Manifest:
-    entries = _entries(folder)
-    if entries and NAME not in entries:
-        raise UserError(f"{folder}: exists and holds no labels; choose another --output.")
+    entries = check_folder(folder)
     if NAME not in entries:
         # One window through the teacher before anything is written: it tells arcsinh, and what fails, fails now.
         window = dataset.__getitems__(np.zeros(1, np.int64))
@@ -136,7 +134,7 @@ def _open_or_start(
         manifest = Manifest.of(
             forecaster, dataset, arcsinh=probe.arcsinh, shard_windows=shard_windows, provenance=provenance
         )
-        if NAME not in _entries(folder):  # another process may have begun meanwhile
+        if NAME not in check_folder(folder):  # another process may have begun meanwhile
             manifest.write(folder)
     manifest = Manifest.read(folder)
     manifest.check_dataset(folder, dataset)
@@ -149,12 +147,16 @@ def _open_or_start(
     return manifest
 
 
-def _entries(folder: Path) -> set[str]:
+def check_folder(folder: Path) -> set[str]:
+    """Names in a folder that is new, empty or a label store; any other is an error."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+        entries = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another --output.") from None
+    if entries and NAME not in entries:
+        raise UserError(f"{folder}: exists and holds no labels; choose another --output.")
+    return entries
 
 
 def _finished(path: Path, key: str, names: tuple[str, ...], size: int) -> bool:

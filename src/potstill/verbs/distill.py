@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from transformers import set_seed
 
 from potstill.errors import UserError
@@ -24,10 +23,9 @@ from potstill.verbs.calibrate import control_steps
 from potstill.verbs.finish import finish
 from potstill.verbs.frames import saved_frames
 from potstill.verbs.plan import plan_lines
+from potstill.verbs.say import say
 from potstill.verbs.setup import Setup, prepare
 from potstill.verbs.teach import Committee, live, stored
-
-console = Console(stderr=True, highlight=False)
 
 
 def distill(
@@ -73,25 +71,26 @@ def distill(
         recipe = Recipe.read(run / "recipe.yaml") if resume else resolve(recipe, options)
         setup = prepare(recipe)
         recipe = setup.recipe
-        console.print("\n".join(plan_lines(setup)), markup=False)
         if dry_run:
+            say(*plan_lines(setup))
             return run
         validation = Validation(setup.validation, recipe.training.eval_windows)
         teach = _teach(setup)
         open_run(run, resume)  # only now: bad input leaves no folder behind
         if frame is not None:
             recipe.data.paths = [str(shutil.copy(frame, run / frame.name))]
+    say(*plan_lines(setup))
     if recipe.control and recipe.control_steps is None:
         recipe.control_steps = control_steps(setup, teach, _fresh(setup))
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
 
-    console.print(f"Training the student: {setup.steps:,} steps of {recipe.training.batch_size} windows", markup=False)
+    say(f"Training the student: {setup.steps:,} steps of {recipe.training.batch_size} windows")
     _fit(setup, "student", setup.steps, validation, teach).run(run, resume)
     models: dict[str, Forecaster | Committee] = {"student": load(run / "student", device=setup.device)}
     if setup.teachers:
         models = {"teacher": _one_teacher(setup), **models}
     if recipe.control and recipe.control_steps is not None:
-        console.print(f"Training the control, without a teacher: {recipe.control_steps:,} steps", markup=False)
+        say(f"Training the control, without a teacher: {recipe.control_steps:,} steps")
         _fit(setup, "control", recipe.control_steps, validation, None, alpha=0.0).run(run, resume)
         models["control"] = load(run / "control", device=setup.device)
     finish(setup, run, models)
@@ -122,7 +121,7 @@ def _fresh(setup: Setup) -> Forecaster:
     student = setup.family.build(setup.shape, setup.recipe.training.dropout)
     if setup.recipe.student.start == "teacher":
         lines = setup.family.start_from(student, next(iter(setup.teachers.values())))
-        console.print("\n".join(lines), markup=False)
+        say(*lines)
     return student
 
 

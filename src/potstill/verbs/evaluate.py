@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from potstill.data.store import open_store
 from potstill.data.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
@@ -19,8 +17,7 @@ from potstill.recipe import DataConfig, EvaluationConfig, Recipe
 from potstill.runs import open_run, write_atomically, write_json
 from potstill.verbs.lengths import fit_lengths
 from potstill.verbs.provenance import machine
-
-console = Console(stderr=True, highlight=False)
+from potstill.verbs.say import say
 
 
 def evaluate(
@@ -48,7 +45,7 @@ def evaluate(
     stride
         Steps between origins; default 5, wider where windows are many.
     reference
-        The model that retention is relative to (default: the first).
+        The model that retention is relative to, by name or as a further MODEL (default: the first).
     baselines
         Names of baselines; default: those of a run.
 
@@ -60,11 +57,11 @@ def evaluate(
     if not data.paths:
         raise UserError("--data: no data given; name a CSV or Parquet file or a folder.")
     loaded = _load(models)
-    data = fit_lengths(data, list(loaded.values()))
-    names = list(loaded)
-    against = reference or names[0]
+    against = reference or next(iter(loaded))
     if against not in loaded:
-        raise UserError(f"--reference {against}: is none of the models given ({', '.join(names)}).")
+        (against, model), *_ = _load([against]).items()
+        loaded.setdefault(against, model)
+    data = fit_lengths(data, list(loaded.values()))
     options = {"split": split, "stride": stride, **({"baselines": baselines} if baselines is not None else {})}
     config = Recipe.read(None, {f"evaluation.{key}": value for key, value in options.items()}).evaluation
     store = open_store(data)
@@ -86,7 +83,7 @@ def evaluate(
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "forecasts.json", found.examples)
     path = draw_report(folder)
-    console.print("\n".join([*summary_lines(metrics), f"Report   {path}"]), markup=False)
+    say(*summary_lines(metrics), f"Report   {path}")
     return folder
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from potstill.data.windows import SeriesWindows, require_windows
 from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
@@ -16,9 +14,8 @@ from potstill.evaluation.report_summary import summary_lines
 from potstill.runs import write_atomically, write_json
 from potstill.verbs.card import card
 from potstill.verbs.provenance import provenance
+from potstill.verbs.say import say
 from potstill.verbs.setup import Setup
-
-console = Console(stderr=True, highlight=False)
 
 
 def finish(setup: Setup, run: Path, models: Mapping[str, Any]) -> None:
@@ -40,6 +37,4 @@ def finish(setup: Setup, run: Path, models: Mapping[str, Any]) -> None:
     for name in folders:
         write_atomically(run / name / "README.md", card(setup, name, metrics))
     path = draw_report(run)
-    console.print(
-        "\n".join(["", *summary_lines(metrics), f"Student  {run / 'student'}", f"Report   {path}"]), markup=False
-    )
+    say("", *summary_lines(metrics), f"Student  {run / 'student'}", f"Report   {path}")

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from potstill.errors import UserError
-from potstill.labels.make import Progress, make_labels
+from potstill.labels.make import Progress, check_folder, make_labels
 from potstill.options import resolve
 from potstill.recipe import Recipe
 from potstill.verbs.plan import source_lines
+from potstill.verbs.say import console, say
 from potstill.verbs.setup import prepare
 
 ENGINES = ("local",)
-console = Console(stderr=True, highlight=False)
 
 
 def label(
@@ -49,7 +47,8 @@ def label(
     setup = prepare(recipe)
     teacher = next(iter(setup.teachers.values()))
     dataset = setup.training_windows(setup.steps)
-    console.print("\n".join(source_lines(setup)), markup=False)
+    check_folder(Path(output))
+    say(*source_lines(setup))
     with console.status("Labelling") as status:
 
         def show(progress: Progress) -> None:
@@ -62,5 +61,5 @@ def label(
             progress=show,
             provenance={"teacher": recipe.teacher[0].model_dump(), "data": recipe.data.model_dump()},
         )
-    console.print(f"{made.labelled():,} windows labelled in {output}", markup=False)
+    say(f"{made.labelled():,} windows labelled in {output}")
     return Path(output)

@@ -12,6 +12,7 @@ from potstill.data.sources import TrainingWindows
 from potstill.data.store import Store, open_store
 from potstill.data.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
+from potstill.evaluation.baselines import make_baseline
 from potstill.families.base import Family, Forecaster, Shape
 from potstill.families.load import load
 from potstill.families.table import family
@@ -78,6 +79,8 @@ def prepare(recipe: Recipe) -> Setup:
         raise UserError("data.paths: no data given; name a CSV or Parquet file or a folder with --data.")
     recipe = recipe.model_copy(deep=True)
     import_terms(recipe.imports)
+    for baseline in recipe.evaluation.baselines:
+        make_baseline(baseline)  # a misspelt one must not wait for the end of the training
     needs = Objective(recipe.objective).needs
     _check_objective(recipe, needs)
     device = _device(recipe)
