@@ -46,7 +46,8 @@ class Objective(nn.Module):
 
         A window that says nothing to a term (its future is unknown) is left out of that term's mean.
         """
-        silent = ~batch.windows.future.isfinite().any(dim=1)
+        forecast = batch.student.forecast.values.detach()
+        silent = ~batch.windows.future.isfinite().any(dim=1) & forecast.isfinite().flatten(1).all(dim=1)
         values = {name: _mean(term(batch), silent) for name, term in self.terms.items()}
         values.update({f"auxiliary_{name}": loss for name, loss in batch.student.auxiliary.items()})
         total = sum(self.weights.get(name, 1.0) * value for name, value in values.items())
@@ -65,10 +66,11 @@ def _make(name: str, options: dict[str, Any]) -> Term:
     try:
         return term(**options)
     except TypeError as error:
-        raise UserError(f"objective.terms.{name}: {error}; see `help` of that term for its options.") from None
+        given = ", ".join(options) or "none"
+        raise UserError(f"objective.terms.{name}: its options do not fit ({error}); given: {given}.") from None
 
 
 def _mean(per_window: Tensor, silent: Tensor) -> Tensor:
-    # only a window without a known future may be left out: any other NaN is divergence and must reach the trainer
+    # only a window whose future alone is to blame may be left out: any other NaN is divergence, for the trainer to see
     counts = ~(per_window.isnan() & silent)
     return torch.where(counts, per_window, 0.0).sum() / counts.sum().clamp(min=1)

@@ -1,0 +1,48 @@
+"""Passes made by hand: one window, few levels, few steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from potstill.objectives import base
+from potstill.objectives.base import Pass
+from potstill.types import Forecast, Output, Windows
+
+
+@pytest.fixture
+def own_terms() -> Iterator[dict[str, type]]:
+    """The terms of the user's own, put back afterwards."""
+    before = dict(base.OWN)
+    yield base.OWN
+    base.OWN.clear()
+    base.OWN.update(before)
+
+
+@pytest.fixture
+def made() -> Callable[..., Forecast]:
+    """A forecast from its values ``[B, Q, H]`` at levels, with loc and scale for all windows."""
+
+    def forecast(values, levels, loc: float = 0.0, scale: float = 1.0, arcsinh: bool = False) -> Forecast:
+        values = torch.as_tensor(values, dtype=torch.float32)
+        at = torch.full((len(values), 1), 1.0, dtype=torch.float64)
+        return Forecast(torch.tensor(levels), values, loc * at, scale * at, arcsinh)
+
+    return forecast
+
+
+@pytest.fixture
+def passed() -> Callable[..., Pass]:
+    """A pass of a student's forecast, perhaps a teacher's, and the truth ``[B, H]``."""
+
+    def batch(student: Forecast, teacher: Forecast | None = None, truth: Tensor | None = None) -> Pass:
+        rows, steps = student.values.shape[0], student.values.shape[2]
+        future = torch.full((rows, steps), torch.nan) if truth is None else torch.as_tensor(truth).float()
+        ids = torch.arange(rows)
+        windows = Windows(torch.zeros(rows, 4), future, ids, ids, ids)
+        return Pass(windows, Output(student), Output(teacher) if teacher is not None else None)
+
+    return batch
