@@ -133,7 +133,9 @@ class Recipe(_Node):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     imports: list[str] = Field(default_factory=list, description="Python files that define terms of your own")
     labels: str | None = Field(
-        default=None, description="a label store made by `potstill label`; default: the teacher, live"
+        default=None,
+        description="a label store made by `potstill label`; 'auto': the run labels its windows once, into RUN/labels;"
+        " default: the teacher answers live",
     )
     control: bool = Field(default=False, description="also train a twin without the teacher for the same time")
     control_steps: int | None = Field(

@@ -15,18 +15,22 @@ from potstill.verbs.setup import Setup
 ROUNDS = 7
 
 
-def control_steps(setup: Setup, teach: Teach | None, student: Forecaster) -> int:
-    """The student's steps times the ratio of the two steps' times, measured in turns on the same batch."""
+def control_steps(setup: Setup, teach: Teach | None, student: Forecaster, labelling: float) -> int:
+    """The student's steps times the ratio of the two steps' times, measured in turns on the same batch.
+
+    ``labelling`` is the time in seconds that labels took before the training: the control gets that as well.
+    """
     dataset = setup.training_windows(setup.steps)
     windows = dataset.__getitems__(list(range(min(setup.recipe.training.batch_size, len(dataset))))).to(setup.device)
     student.module.to(setup.device).train()
     taught, alone = setup.objective(), setup.objective(alpha=0.0)
     _seconds(student, windows, taught, teach)
     _seconds(student, windows, alone, None)
-    ratios = [
-        _seconds(student, windows, taught, teach) / _seconds(student, windows, alone, None) for _ in range(ROUNDS)
+    pairs = [
+        (_seconds(student, windows, taught, teach), _seconds(student, windows, alone, None)) for _ in range(ROUNDS)
     ]
-    return max(1, round(setup.steps * max(1.0, median(ratios))))
+    ratio = max(1.0, median(with_teacher / without for with_teacher, without in pairs))
+    return round(setup.steps * ratio + labelling / median(without for _, without in pairs))
 
 
 def _seconds(student: Forecaster, windows: Windows, objective: Objective, teach: Teach | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from potstill.types import Windows
 from potstill.verbs.calibrate import control_steps
 from potstill.verbs.finish import finish
 from potstill.verbs.frames import saved_frames
+from potstill.verbs.label import label_windows
 from potstill.verbs.plan import plan_lines
 from potstill.verbs.say import say
-from potstill.verbs.setup import Setup, prepare
+from potstill.verbs.setup import AUTO, Setup, prepare
 from potstill.verbs.teach import Committee, live, stored
 
 
@@ -75,14 +77,20 @@ def distill(
             say(*plan_lines(setup))
             return run
         validation = Validation(setup.validation, recipe.training.eval_windows)
-        teach = _teach(setup)
+        teach = _teach(setup) if recipe.labels != AUTO else None
         open_run(run, resume)  # only now: bad input leaves no folder behind
         if frame is not None:
             recipe.data.paths = [str(shutil.copy(frame, run / frame.name))]
     say(*plan_lines(setup))
-    if recipe.control and recipe.control_steps is None:
-        recipe.control_steps = control_steps(setup, teach, _fresh(setup))
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
+    labelling = 0.0
+    if recipe.labels == AUTO:
+        start = time.perf_counter()
+        teach = stored(label_windows(setup, run / "labels"))
+        labelling = time.perf_counter() - start
+    if recipe.control and recipe.control_steps is None:
+        recipe.control_steps = control_steps(setup, teach, _fresh(setup), labelling)
+        write_atomically(run / "recipe.yaml", recipe.to_yaml())
 
     say(f"Training the student: {setup.steps:,} steps of {recipe.training.batch_size} windows")
     _fit(setup, "student", setup.steps, validation, teach).run(run, resume)

@@ -7,11 +7,12 @@ from typing import Any
 
 from potstill.errors import UserError
 from potstill.labels.make import Progress, check_folder, make_labels
+from potstill.labels.store import LabelStore
 from potstill.options import resolve
 from potstill.recipe import Recipe
 from potstill.verbs.plan import source_lines
 from potstill.verbs.say import console, say
-from potstill.verbs.setup import prepare
+from potstill.verbs.setup import Setup, prepare
 
 ENGINES = ("local",)
 
@@ -45,21 +46,26 @@ def label(
             f"--teacher: a label store holds one teacher's answers, {len(recipe.teacher)} given; label each apart."
         )
     setup = prepare(recipe)
-    teacher = next(iter(setup.teachers.values()))
-    dataset = setup.training_windows(setup.steps)
     check_folder(Path(output))
     say(*source_lines(setup))
+    label_windows(setup, Path(output))
+    return Path(output)
+
+
+def label_windows(setup: Setup, folder: Path) -> LabelStore:
+    """Store the one teacher's answers for the training windows of a run, with rate and time left."""
+    recipe = setup.recipe
     with console.status("Labelling") as status:
 
         def show(progress: Progress) -> None:
             status.update(f"Labelling {progress}")
 
         made = make_labels(
-            teacher,
-            dataset,
-            output,
+            next(iter(setup.teachers.values())),
+            setup.training_windows(setup.steps),
+            folder,
             progress=show,
             provenance={"teacher": recipe.teacher[0].model_dump(), "data": recipe.data.model_dump()},
         )
-    say(f"{made.labelled():,} windows labelled in {output}")
-    return Path(output)
+    say(f"{made.labelled():,} windows labelled in {folder}")
+    return made

@@ -22,6 +22,7 @@ from potstill.recipe import Recipe
 from potstill.verbs.lengths import fit_lengths
 
 DEFAULT_FAMILY = "chronos2"
+AUTO = "auto"  # labels: made by the run itself
 
 
 @dataclass
@@ -124,6 +125,10 @@ def _check_objective(recipe: Recipe, needs: frozenset[str]) -> None:
         raise UserError(
             "teacher: the objective asks for one (objective.alpha > 0);"
             " give --teacher, or --alpha 0 to train on the truth."
+        )
+    if recipe.labels == AUTO and len(recipe.teacher) != 1:
+        raise UserError(
+            f"labels: auto: a store holds one teacher's answers, {len(recipe.teacher)} given; leave it out."
         )
     unmet = needs - {"forecast"}
     if recipe.labels and unmet:
