@@ -217,7 +217,7 @@ def forecast(
 
 @app.command()
 def inspect(model: Model) -> None:
-    """Say what a model is: its family, sizes, and what a start keeps of it."""
+    """Say what a model is: its family, sizes, lengths and levels."""
     from rich.console import Console
     from rich.table import Table
 
