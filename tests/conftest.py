@@ -29,6 +29,38 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Prepared data goes where pytest cleans up."""
+    os.environ["POTSTILL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def quick_trainer() -> None:
+    """Spares every training the seconds that its garbage collections take over all that pytest has loaded."""
+    import gc
+
+    import potstill.verbs  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def small_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``small.csv``: 500 hours of two noisy daily waves, one around 0 and one around 100."""
+    import numpy as np
+    import pandas as pd
+
+    hours = np.arange(500)
+    noise = np.random.default_rng(0).normal(size=(2, 500))
+    wave = np.sin(2 * np.pi * hours / 24)
+    columns = {"low": 3 * wave + 0.3 * noise[0], "high": 100 + 10 * wave + noise[1]}
+    path = tmp_path_factory.mktemp("data") / "small.csv"
+    pd.DataFrame({"date": pd.date_range("2024-01-01", periods=500, freq="h"), **columns}).to_csv(path, index=False)
+    return path
+
+
 @pytest.fixture(scope="session")
 def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an untrained Chronos-2 of two narrow layers: context 64, horizon 32, patches of 16."""

@@ -1,0 +1,349 @@
+"""The trainer: what it logs, how it draws, when it stops, what it keeps."""
+
+from __future__ import annotations
+
+import math
+import signal
+from itertools import chain
+
+import pytest
+import torch
+from torch import nn
+from training_fakes import Recorded, log_lines, small_fit, small_recipe
+from transformers import TrainerCallback
+
+from potstill.families.load import load
+from potstill.labels.make import make_labels
+from potstill.objectives.base import OWN, Term
+from potstill.training import fit as fit_module
+from potstill.training.checkpoints import newest_checkpoint
+from potstill.training.sampler import PermutedSampler
+from potstill.training.trainer import DistillationTrainer, Diverged, Pair, device_precision, training_arguments
+from potstill.verbs.setup import prepare
+
+pytestmark = pytest.mark.usefixtures("quick_trainer")
+
+
+@pytest.fixture
+def recipe(tiny_teacher, small_csv):
+    return small_recipe(tiny_teacher, small_csv)
+
+
+@pytest.fixture
+def term():
+    """Defines a term of the user's own for one test."""
+    before = dict(OWN)
+
+    def define(name, call, *, trained=False):
+        bases = (Term, nn.Module) if trained else (Term,)
+        return type(name.title(), bases, {"name": name, "__call__": call, "__module__": f"test_{name}"})
+
+    yield define
+    OWN.clear()
+    OWN.update(before)
+
+
+def weights(fit):
+    return {name: tensor.clone() for name, tensor in fit.student.module.state_dict().items()}
+
+
+def test_the_log_tells_losses_terms_rates_and_evaluations(recipe, tmp_path):
+    small_fit(recipe).run(tmp_path, resume=False)
+    train, evaluations = log_lines(tmp_path, "train"), log_lines(tmp_path, "eval")
+    assert [line["step"] for line in train] == list(range(1, 13))
+    assert [line["step"] for line in evaluations] == [4, 8, 12]
+    for line in train:
+        assert set(line["terms"]) == {"quantile_match", "pinball"}
+        total = 0.8 * line["terms"]["quantile_match"] + 0.2 * line["terms"]["pinball"]
+        assert line["loss"] == pytest.approx(total, abs=1e-5)
+        assert line["model"] == "student"
+        assert line["windows_per_second"] > 0
+        assert 0 <= line["lr"] <= recipe.training.learning_rate
+        assert 0 < line["epoch"] < 1
+    assert all(line["sql"] > 0 and line["rel_naive"] > 0 for line in evaluations)
+
+
+def test_losses_are_logged_whenever_a_checkpoint_is_written(recipe, tmp_path):
+    recipe.training.max_steps, recipe.training.eval_steps = 230, 7  # a report every 2 steps
+    small_fit(recipe, validate=lambda _: {"sql": 1.0}, steps=30).run(tmp_path, resume=False)
+    logged = {line["step"] for line in log_lines(tmp_path, "train")}
+    assert {7, 14, 21, 28, 30} <= logged
+
+
+def test_training_lowers_the_loss(recipe, tmp_path):
+    recipe.training.max_steps, recipe.training.learning_rate, recipe.training.eval_steps = 60, 3e-3, 60
+    small_fit(recipe).run(tmp_path, resume=False)
+    losses = [line["loss"] for line in log_lines(tmp_path, "train")]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_permuted_sampler_gives_every_id_once_in_an_order_of_its_epoch():
+    sampler = PermutedSampler(20_000, seed=3)
+    orders = []
+    for epoch in (0, 1, 0):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+    assert len(sampler) == 20_000
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(20_000))
+    assert orders[0] == orders[2] != orders[1]
+    assert list(PermutedSampler(20_000, seed=4)) != orders[0]
+
+
+def test_every_epoch_is_another_order_and_a_resumed_run_goes_on_in_it(recipe, tmp_path):
+    recipe.data.train_windows, recipe.training.max_steps = 24, 9  # three batches an epoch
+
+    def run(folder, resume, steps=9):
+        dataset = Recorded(prepare(recipe).training_windows(9))
+        small_fit(recipe, dataset=dataset, validate=lambda _: {"sql": 1.0}, steps=steps).run(folder, resume)
+        return dataset.batches
+
+    whole = run(tmp_path / "whole", False)
+    epochs = [list(chain(*whole[i : i + 3])) for i in (0, 3, 6)]
+    assert all(sorted(epoch) == list(range(24)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert run(tmp_path / "half", False, steps=4)[:4] == whole[:4]
+    assert run(tmp_path / "half", True) == whole[4:]
+
+
+def test_windows_drawn_by_hash_come_in_order(recipe, tmp_path):
+    recipe.data.synthetic = 0.5
+    dataset = Recorded(prepare(recipe).training_windows(12))
+    small_fit(recipe, dataset=dataset, validate=lambda _: {"sql": 1.0}).run(tmp_path, resume=False)
+    assert list(chain(*dataset.batches)) == list(range(12 * 8))
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_series(recipe, tmp_path, term):
+    calls = []
+
+    def diverge(self, batch):
+        calls.append(1)
+        loss = batch.student.forecast.values.square().mean(dim=(1, 2))
+        return loss * math.nan if len(calls) == 7 else loss
+
+    term("diverging", diverge)
+    recipe.objective.terms = {"diverging": {"weight": 0.1}}
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Diverged) as caught:
+        small_fit(recipe).run(tmp_path, resume=False)
+    message = str(caught.value)
+    assert "at step 7" in message
+    assert "small/" in message
+    assert "diverging nan" in message
+    assert "\n" not in message
+    assert newest_checkpoint(tmp_path / "checkpoints" / "student").name == "checkpoint-4"
+    assert load(tmp_path / "student").parameters > 0
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_gradient_that_is_no_number_never_reaches_a_checkpoint(recipe, tmp_path, term):
+    calls = []
+
+    def overflow(self, batch):
+        calls.append(1)
+        values = batch.student.forecast.values
+        if len(calls) == 8:  # the last step before an evaluation
+            values.register_hook(lambda gradient: gradient * math.nan)
+        return values.square().mean(dim=(1, 2))
+
+    term("overflowing", overflow)
+    recipe.objective.terms = {"overflowing": {}}
+    with pytest.raises(Diverged, match="at step 8"):
+        small_fit(recipe).run(tmp_path, resume=False)
+    assert newest_checkpoint(tmp_path / "checkpoints" / "student").name == "checkpoint-4"
+    assert all(p.isfinite().all() for p in load(tmp_path / "student").module.parameters())
+
+
+class Scripted:
+    """Validation whose scores are given beforehand; it notes the weights it judged."""
+
+    def __init__(self, *scores):
+        self.scores, self.seen = list(scores), []
+
+    def __call__(self, student):
+        self.seen.append(student.fingerprint)
+        return {"sql": self.scores[len(self.seen) - 1]}
+
+
+def test_the_best_student_by_validation_is_kept(recipe, tmp_path):
+    recipe.training.eval_steps = 2
+    judge = Scripted(0.9, 0.7, 0.8, 0.75, 0.9, 1.0)
+    small_fit(recipe, validate=judge).run(tmp_path, resume=False)
+    assert len(judge.seen) == len(set(judge.seen)) == 6
+    assert load(tmp_path / "student").fingerprint == judge.seen[1]
+    assert [line["sql"] for line in log_lines(tmp_path, "eval")] == judge.scores
+    kept = sorted(p.name for p in (tmp_path / "checkpoints" / "student").iterdir())
+    assert kept == ["checkpoint-10", "checkpoint-12"]
+
+
+def test_patience_ends_the_run_and_resuming_leaves_it_ended(recipe, tmp_path):
+    recipe.training.eval_steps, recipe.training.patience = 2, 2
+    judge = Scripted(0.9, 0.7, 0.8, 0.75)
+    small_fit(recipe, validate=judge).run(tmp_path, resume=False)
+    assert len(judge.seen) == 4
+    assert log_lines(tmp_path, "eval")[-1]["step"] == 8
+    written = (tmp_path / "log.jsonl").read_bytes()
+    small_fit(recipe, validate=Scripted()).run(tmp_path, resume=True)
+    assert (tmp_path / "log.jsonl").read_bytes() == written
+    assert load(tmp_path / "student").fingerprint == judge.seen[1]
+
+
+def test_a_finished_run_resumed_takes_no_further_step(recipe, tmp_path):
+    judge = Scripted(0.9, 0.8, 0.7)
+    small_fit(recipe, validate=judge).run(tmp_path, resume=False)
+    written = (tmp_path / "log.jsonl").read_bytes()
+    small_fit(recipe, validate=Scripted()).run(tmp_path, resume=True)
+    assert (tmp_path / "log.jsonl").read_bytes() == written
+    assert load(tmp_path / "student").fingerprint == judge.seen[-1]
+
+
+class Watch(TrainerCallback):
+    """Calls back with the model at each optimiser step, after clipping."""
+
+    def __init__(self, look):
+        self.look = look
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        self.look(model)
+
+
+def bare_trainer(fit, folder, *callbacks):
+    return DistillationTrainer(
+        Pair(fit.student, fit.objective),
+        fit.dataset,
+        training_arguments(fit.config, folder, fit.steps, "cpu", progress=False),
+        teach=fit.teach,
+        validate=lambda: fit.validate(fit.student),
+        horizon=fit.horizon,
+        random_horizon=fit.config.random_horizon,
+        describe=fit.describe,
+        callbacks=list(callbacks),
+    )
+
+
+def test_gradients_are_clipped_to_norm_one(recipe, tmp_path):
+    recipe.objective.terms = {"soft_median": {"weight": 1e6}}
+    recipe.training.max_steps, recipe.training.eval_steps = 3, 100
+    norms = []
+
+    def look(model):
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        norms.append(torch.stack([g.norm() for g in gradients]).norm().item())
+
+    bare_trainer(small_fit(recipe), tmp_path, Watch(look)).train()
+    assert norms == pytest.approx([1.0] * 3, rel=1e-3)
+
+
+def test_accumulated_batches_step_as_one_of_their_size(recipe, tmp_path):
+    ends = []
+    for size, accumulate in ((8, 1), (2, 4)):
+        recipe.training.batch_size, recipe.training.accumulate = size, accumulate
+        fit = small_fit(recipe, validate=lambda _: {"sql": 1.0})
+        assert fit.steps == 12
+        fit.run(tmp_path / str(size), resume=False)
+        ends.append((weights(fit), [line["loss"] for line in log_lines(tmp_path / str(size), "train")]))
+    assert ends[0][1] == pytest.approx(ends[1][1], rel=1e-3)
+    for name, tensor in ends[0][0].items():
+        # AdamW turns rounding into steps of the learning rate where a gradient is next to nothing
+        assert (tensor - ends[1][0][name]).abs().mean() < 2e-5, name
+
+
+@pytest.fixture
+def labels(recipe, tmp_path):
+    setup = prepare(recipe)
+    folder = tmp_path / "labels"
+    make_labels(next(iter(setup.teachers.values())), setup.training_windows(setup.steps), folder, shard_windows=128)
+    return folder
+
+
+@pytest.mark.parametrize("random_horizon", [False, True])
+def test_stored_labels_give_the_loss_of_the_live_teacher(recipe, labels, tmp_path, random_horizon):
+    recipe.training.random_horizon = random_horizon
+    losses = []
+    for name, store in (("live", None), ("stored", labels)):
+        small_fit(recipe, labels=store, validate=lambda _: {"sql": 1.0}).run(tmp_path / name, resume=False)
+        losses.append([line["terms"]["quantile_match"] for line in log_lines(tmp_path / name, "train")])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)  # labels are kept in fp16
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=3e-4)
+    assert losses[0] != losses[1]
+
+
+def test_a_random_horizon_is_whole_patches_and_the_same_after_resuming(recipe, tmp_path):
+    recipe.training.random_horizon = True
+
+    def run(folder, resume, steps=12):
+        seen = []
+        fit = small_fit(recipe, validate=lambda _: {"sql": 1.0}, steps=steps)
+        forward = type(fit.student).forward
+
+        def watched(self, windows, horizon, *args, **kwargs):
+            if fit.student is self and self.module.training:
+                assert windows.future.shape[1] == windows.labels.values.shape[2] == horizon
+                seen.append(horizon)
+            return forward(self, windows, horizon, *args, **kwargs)
+
+        fit.student.forward = watched.__get__(fit.student)
+        fit.run(folder, resume)
+        return seen
+
+    whole = run(tmp_path / "whole", resume=False)
+    assert set(whole) == {16, 32}
+    assert run(tmp_path / "half", resume=False, steps=8) + run(tmp_path / "half", resume=True) == whole
+
+
+def test_a_term_of_the_users_own_is_trained_with_the_student(recipe, tmp_path, term):
+    def shifted(self, batch):
+        return (batch.student.forecast.values.mean(dim=(1, 2)) + self.shift).square()
+
+    made = term("shifted", shifted, trained=True)
+    made.__init__ = lambda self: (nn.Module.__init__(self), setattr(self, "shift", nn.Parameter(torch.tensor(2.0))))[0]
+    recipe.objective.terms = {"shifted": {}}
+    fit = small_fit(recipe)
+    fit.run(tmp_path, resume=False)
+    shift = fit.objective.trained["shifted"].shift
+    assert shift.item() < 2.0 - 1e-3
+    assert "shifted" in log_lines(tmp_path, "train")[0]["terms"]
+    assert not any("shift" in name for name in load(tmp_path / "student").module.state_dict())
+    resumed = small_fit(recipe, steps=16)
+    resumed.run(tmp_path, resume=True)
+    assert resumed.objective.trained["shifted"].shift.item() < shift.item()
+
+
+def test_bf16_trains_fp32_weights_against_labels_in_fp32(recipe, tmp_path):
+    recipe.training.precision = "bf16"
+    labels = []
+    fit = small_fit(recipe)
+    live = fit.teach
+
+    def teach(windows, horizon):
+        taught = live(windows, horizon)
+        alone = live(windows, horizon)
+        labels.append(taught.labels.values.dtype)
+        assert not torch.is_autocast_enabled("cpu")
+        assert torch.equal(taught.labels.values, alone.labels.values)
+        return taught
+
+    fit.teach = teach
+    fit.run(tmp_path, resume=False)
+    assert set(labels) == {torch.float32}
+    assert {p.dtype for p in fit.student.module.parameters()} == {torch.float32}
+    assert {p.dtype for p in load(tmp_path / "student").module.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("precision", "bf16", "expected"),
+    [("auto", True, "bf16"), ("auto", False, "fp32"), ("bf16", False, "bf16"), ("fp32", True, "fp32")],
+)
+def test_precision_follows_the_hardware(monkeypatch, precision, bf16, expected):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert device_precision(precision, "cpu") == expected
+
+
+def test_left_overs_of_a_kill_are_swept_up(recipe, tmp_path):
+    for name in (".student.abc123", ".student.old"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoints" / "student" / ".checkpoint-4.xyz").mkdir(parents=True)
+    small_fit(recipe, validate=lambda _: {"sql": 1.0}).run(tmp_path, resume=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoints", "log.jsonl", "student"]
+    assert not list((tmp_path / "checkpoints" / "student").glob(".*"))
+    assert fit_module.newest_checkpoint(tmp_path / "checkpoints" / "student").name == "checkpoint-12"
