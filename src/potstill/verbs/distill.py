@@ -73,15 +73,16 @@ def distill(
         recipe = Recipe.read(run / "recipe.yaml") if resume else resolve(recipe, options)
         setup = prepare(recipe)
         recipe = setup.recipe
+        plan = plan_lines(setup)
         if dry_run:
-            say(*plan_lines(setup))
+            say(*plan)
             return run
         validation = Validation(setup.validation, recipe.training.eval_windows)
         teach = _teach(setup) if recipe.labels != AUTO else None
         open_run(run, resume)  # only now: bad input leaves no folder behind
         if frame is not None:
             recipe.data.paths = [str(shutil.copy(frame, run / frame.name))]
-    say(*plan_lines(setup))
+    say(*plan)
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
     labelling = 0.0
     if recipe.labels == AUTO:
