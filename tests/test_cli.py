@@ -167,7 +167,7 @@ main(["report", "r"])
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     os.kill(process.pid, which)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.startswith(b"potstill: interrupted")
     assert err.count(b"\n") == 1

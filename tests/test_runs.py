@@ -106,5 +106,5 @@ def test_a_folder_that_is_no_run(tmp_path: Path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="is a file"):
         open_run(tmp_path / "file", resume=False)
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="file is a file"):
         open_run(tmp_path / "file" / "run", resume=False)
