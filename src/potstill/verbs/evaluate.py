@@ -7,6 +7,7 @@ from pathlib import Path
 from potstill.data.store import open_store
 from potstill.data.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
+from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
 from potstill.evaluation.report import draw_report
@@ -64,6 +65,8 @@ def evaluate(
     data = fit_lengths(data, list(loaded.values()))
     options = {"split": split, "stride": stride, **({"baselines": baselines} if baselines is not None else {})}
     config = Recipe.read(None, {f"evaluation.{key}": value for key, value in options.items()}).evaluation
+    for baseline in config.baselines:
+        make_baseline(baseline)  # a misspelt one must leave no folder behind
     store = open_store(data)
     windows = SeriesWindows(store, data, config.split, stride=1)
     require_windows(windows)

@@ -1,0 +1,258 @@
+"""``distill`` end to end on a small file: what a run folder holds, what it is told with, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+
+import pandas as pd
+import pytest
+import yaml
+from training_fakes import STUDENT, log_lines
+
+import potstill
+from potstill.errors import UserError
+from potstill.evaluation.cost import measure_costs
+from potstill.families.load import load
+from potstill.recipe import Recipe
+from potstill.verbs.teach import Committee
+
+METRICS = ("mse", "mae", "rmse", "mse_raw", "mae_raw", "rmse_raw", "mape", "smape", "mase", "sql", "wql", "coverage_80")
+COSTS = (
+    "parameters",
+    "bytes",
+    "flops",
+    "latency_ms_b1",
+    "series_per_second_b32",
+    "series_per_second_b256",
+    "peak_mb",
+)
+
+
+def metrics_of(run):
+    return json.loads((run / "metrics.json").read_text())
+
+
+def test_a_run_holds_all_it_should(distilled):
+    found = {p.name for p in distilled.iterdir()}
+    assert {"recipe.yaml", "student", "control", "checkpoints", "metrics.json", "log.jsonl", "report.html"} <= found
+    for model in ("student", "control"):
+        assert {p.name for p in (distilled / model).iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    assert not [name for name in found if name.startswith(".")]
+
+
+def test_the_figures_are_complete_and_consistent(distilled):
+    metrics = metrics_of(distilled)
+    models = metrics["models"]
+    assert set(models) == {"teacher", "student", "control", "seasonal_naive"}
+    for model in models.values():
+        for name in METRICS:
+            assert model["small"][name] is not None
+            if not name.endswith("_raw"):
+                assert f"{name}_rel_naive" in model["small"] or name == "coverage_80"
+    teacher, student = models["teacher"]["small"], models["student"]["small"]
+    retention = metrics["retention"]["small"]
+    assert retention["sql"] == pytest.approx(teacher["sql"] / student["sql"])
+    assert teacher["sql_rel_naive"] > 1
+    assert retention["skill"] is None, "an untrained teacher has no skill to keep"
+    assert metrics["retention"]["overall"]["sql"] == pytest.approx(retention["sql"])
+    for model in ("teacher", "student", "control"):
+        assert all(metrics["cost"][model][name] is not None for name in COSTS)
+        assert metrics["cost"][model]["parameters"] == load_of(distilled, model).parameters
+    assert metrics["cost"]["student"]["bytes"] >= (distilled / "student" / "model.safetensors").stat().st_size
+    assert metrics["account"]
+    provenance = metrics["provenance"]
+    assert provenance["seed"] == 0
+    assert provenance["data"]["fingerprint"]
+    assert provenance["teachers"]["tiny"]["fingerprint"] == load_of(distilled, "teacher").fingerprint
+
+
+def load_of(run, model):
+    return load(Recipe.read(run / "recipe.yaml").teacher[0].source if model == "teacher" else run / model)
+
+
+def test_both_trainings_are_logged(distilled, recipe):
+    for model in ("student", "control"):
+        lines = [line for line in log_lines(distilled, "train") if line["model"] == model]
+        terms = {"student": {"quantile_match", "pinball"}, "control": {"pinball"}}[model]
+        assert all(set(line["terms"]) == terms for line in lines)
+    steps = Recipe.read(distilled / "recipe.yaml").control_steps
+    assert steps >= recipe.training.max_steps == 12
+    assert lines[-1]["step"] == steps
+
+
+def test_the_resolved_recipe_reads_back_and_the_callers_is_untouched(distilled, recipe):
+    resolved = Recipe.read(distilled / "recipe.yaml")
+    assert recipe.control_steps is None
+    assert resolved.model_copy(update={"control_steps": None}) == recipe
+
+
+def test_cards_say_who_learned_from_whom(distilled, tiny_teacher):
+    cards = {m: (distilled / m / "README.md").read_text() for m in ("student", "control")}
+    heads = {m: yaml.safe_load(text.split("---")[1]) for m, text in cards.items()}
+    assert heads["student"]["base_model"] == [str(tiny_teacher)]
+    assert heads["control"]["license"] == "apache-2.0"
+    assert "base_model" not in heads["control"]
+    assert "distilled from tiny" in cards["student"]
+    assert "without a teacher" in cards["control"]
+    assert "teacher tiny" not in cards["control"]
+    for text in cards.values():
+        assert "On the test part" in text
+        assert re.search(r"\| small \| [\d.]+ \|", text)
+
+
+def test_the_report_can_be_drawn_again(distilled):
+    first = (distilled / "report.html").read_text()
+    (distilled / "report.html").unlink()
+    assert potstill.report(distilled) == distilled / "report.html"
+    assert (distilled / "report.html").read_text() == first
+    assert not re.search(r"(src|href)=\"https?://", first)
+    with pytest.raises(UserError, match="no such run"):
+        potstill.report(distilled / "absent")
+
+
+def test_a_finished_run_resumed_measures_again_and_trains_nothing(distilled, tmp_path):
+    run = shutil.copytree(distilled, tmp_path / "run")
+    log, weights = (run / "log.jsonl").read_bytes(), (run / "student" / "model.safetensors").read_bytes()
+    (run / "metrics.json").unlink()
+    potstill.distill(output=run, resume=True)
+    assert (run / "log.jsonl").read_bytes() == log
+    assert (run / "student" / "model.safetensors").read_bytes() == weights
+    assert metrics_of(run)["models"] == metrics_of(distilled)["models"]
+
+
+def test_a_run_is_not_written_over(distilled, recipe):
+    before = (distilled / "metrics.json").stat().st_mtime_ns
+    with pytest.raises(UserError, match=r"exists already; continue it with --resume"):
+        potstill.distill(recipe, distilled)
+    with pytest.raises(UserError, match="holds no run to resume"):
+        potstill.distill(output=distilled / "student", resume=True)
+    with pytest.raises(UserError, match="output: none given"):
+        potstill.distill(recipe)
+    assert (distilled / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(recipe, tmp_path, capsys):
+    potstill.distill(recipe, tmp_path / "run", dry_run=True)
+    assert not (tmp_path / "run").exists()
+    plan = capsys.readouterr().err
+    for word in ("Data", "Teacher", "Student", "Objective", "Training", "Memory", "Time", "12 steps of 8 windows"):
+        assert word in plan
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"labels": "/absent/labels"}, "/absent/labels"),
+        ({"student": "d_modle=32"}, "d_modle"),
+        ({"student": "preset=9x9"}, "9x9"),
+        ({"teacher": []}, "--alpha 0"),
+        ({"prediction_length": 33}, "at most 32"),
+        ({"context_length": 65}, "at most 64"),
+        ({"teecher": "x"}, "Did you mean 'teacher'"),
+    ],
+)
+def test_what_does_not_fit_leaves_no_folder(recipe, tmp_path, change, says):
+    with pytest.raises(UserError) as caught:
+        potstill.distill(recipe, tmp_path / "run", **change)
+    assert says in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def quick(recipe, monkeypatch, quick_trainer):
+    """Options of a run of four steps that measures little at its end."""
+    monkeypatch.setattr("potstill.verbs.finish.measure_costs", lambda models, *a, **k: {m: {} for m in models})
+    short = recipe.model_copy(deep=True)
+    short.control, short.training.max_steps, short.training.eval_steps = False, 4, 2
+    return short
+
+
+def test_a_frame_is_kept_in_the_run_and_gives_what_its_file_gives(quick, small_csv, tmp_path):
+    run = potstill.distill(quick, tmp_path / "frame", data=pd.read_csv(small_csv, parse_dates=["date"]))
+    assert Recipe.read(run / "recipe.yaml").data.paths == [str(run / "frame.parquet")]
+    again = potstill.distill(quick, tmp_path / "file")
+    same = [(folder / "student" / "model.safetensors").read_bytes() for folder in (run, again)]
+    assert same[0] == same[1]
+
+
+def test_labels_made_once_teach_without_a_teacher(quick, tmp_path):
+    folder = potstill.label(quick, tmp_path / "labels")
+    live = potstill.distill(quick, tmp_path / "live")
+    bare = quick.model_copy(deep=True)
+    bare.teacher, bare.student.overrides = [], {**STUDENT}
+    with_teacher = potstill.distill(quick, tmp_path / "stored", labels=folder)
+    losses = [[line["loss"] for line in log_lines(run, "train")] for run in (live, with_teacher)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    alone = potstill.distill(bare, tmp_path / "alone", labels=folder)
+    assert log_lines(alone, "train")[0]["terms"]["quantile_match"] > 0
+    assert "distilled from the labels in" in (alone / "student" / "README.md").read_text()
+    assert set(metrics_of(alone)["models"]) == {"student", "seasonal_naive"}
+
+
+def test_two_teachers_teach_their_average_and_are_judged_as_one(quick, tiny_teacher, tmp_path):
+    teachers = [f"one={tiny_teacher}", f"two={tiny_teacher}:3"]
+    run = potstill.distill(quick, tmp_path / "two", teacher=teachers)
+    single = potstill.distill(quick, tmp_path / "one")
+    losses = [[line["loss"] for line in log_lines(folder, "train")] for folder in (run, single)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)  # both are the same model
+    assert set(metrics_of(run)["models"]) == {"teacher", "student", "seasonal_naive"}
+    assert set(metrics_of(run)["provenance"]["teachers"]) == {"one", "two"}
+
+
+def test_several_teachers_cost_what_they_cost_together(tiny_teacher):
+    one = load(tiny_teacher)
+    both = Committee([one, load(tiny_teacher)], [1.0, 3.0])
+    cost = measure_costs({"teacher": both, "one": one}, 64, 32, seconds=0)
+    assert cost["teacher"]["parameters"] == both.parameters == 2 * one.parameters
+    assert cost["teacher"]["flops"] == 2 * cost["one"]["flops"]
+
+
+def test_a_term_from_a_recipes_file_is_trained_by_name(quick, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from potstill.objectives.base import Term\n\n\n"
+        "class Narrow(Term):\n"
+        '    name = "narrow"\n\n'
+        "    def __call__(self, batch):\n"
+        "        values = batch.student.forecast.values\n"
+        "        return (values[:, -1] - values[:, 0]).abs().mean(dim=1)\n"
+    )
+    quick.imports, quick.objective.terms = [str(tmp_path / "mine.py")], {"narrow": {"weight": 0.5}}
+    run = potstill.distill(quick, tmp_path / "run")
+    assert log_lines(run, "train")[0]["terms"]["narrow"] > 0
+    plain = quick.model_copy(deep=True)
+    plain.imports, plain.objective.terms = [], {}
+    other = potstill.distill(plain, tmp_path / "plain")
+    assert load(run).fingerprint != load(other).fingerprint
+
+
+def test_a_student_may_start_from_its_teacher(quick, tmp_path, capsys):
+    quick.student.start, quick.student.overrides = "teacher", {"num_layers": 1}
+    quick.training.learning_rate = 1e-9
+    run = potstill.distill(quick, tmp_path / "run")
+    assert "start from the teacher (layers 0)" in capsys.readouterr().err
+    own = load(run).module.state_dict()
+    for name, tensor in load_of(run, "teacher").module.state_dict().items():
+        if name in own:
+            assert (own[name] - tensor).abs().max() < 1e-6
+
+
+def test_a_run_that_diverges_says_so_in_one_sentence(quick, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from potstill.objectives.base import Term\n\n\n"
+        "class Broken(Term):\n"
+        '    name = "broken"\n\n'
+        "    def __call__(self, batch):\n"
+        '        return batch.student.forecast.values.mean(dim=(1, 2)) * float("nan")\n'
+    )
+    quick.imports, quick.objective.terms = [str(tmp_path / "mine.py")], {"broken": {}}
+    with pytest.raises(UserError, match=r"at step 1 .*broken nan.* on the series small/"):
+        potstill.distill(quick, tmp_path / "run")
+
+
+def test_nothing_in_a_student_tells_the_time(distilled):
+    stamp = time.strftime("%Y-%m-%d", time.gmtime())
+    assert stamp not in (distilled / "student" / "README.md").read_text()
+    assert stamp in (distilled / "metrics.json").read_text()

@@ -1,0 +1,88 @@
+"""``evaluate`` and ``inspect``: models measured beside one another, and what a model is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import potstill
+from potstill.errors import UserError
+from potstill.recipe import DataConfig, Recipe
+
+
+@pytest.fixture
+def data(small_csv):
+    return DataConfig(paths=[str(small_csv)])
+
+
+@pytest.fixture(scope="module")
+def figures(distilled, tiny_teacher, small_csv, tmp_path_factory):
+    models = [str(tiny_teacher), f"student={distilled}"]
+    data, out = DataConfig(paths=[str(small_csv)]), tmp_path_factory.mktemp("evaluation") / "judged"
+    folder = potstill.evaluate(models, data, out, stride=7, baselines=["seasonal_naive"])
+    return folder, json.loads((folder / "metrics.json").read_text())
+
+
+def test_models_are_judged_as_in_their_run(distilled, figures):
+    folder, metrics = figures
+    assert set(metrics["models"]) == {"tiny", "student", "seasonal_naive"}
+    assert (folder / "report.html").exists()
+    assert metrics["retention"]["overall"]["sql"] == pytest.approx(
+        metrics["models"]["tiny"]["small"]["sql"] / metrics["models"]["student"]["small"]["sql"]
+    )
+    assert set(metrics["cost"]) == {"tiny", "student"}
+    assert set(metrics["provenance"]["models"]) == {"tiny", "student"}
+    run = json.loads((distilled / "metrics.json").read_text())["models"]
+    # other windows (stride 7) of the same part
+    assert run["student"]["small"]["sql"] == pytest.approx(metrics["models"]["student"]["small"]["sql"], rel=0.2)
+
+
+def test_lengths_follow_the_models_and_stand_in_the_recipe(figures):
+    folder, _ = figures
+    recipe = Recipe.read(folder / "recipe.yaml")
+    assert (recipe.data.context_length, recipe.data.prediction_length) == (64, 32)
+    assert recipe.evaluation.stride == 7
+    assert recipe.evaluation.split == "test"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"baselines": ["ridges"]}, "ridge"),
+        ({"split": "train"}, "split"),
+        ({"stride": 0}, "stride"),
+        ({"reference": "./absent"}, "absent"),
+    ],
+)
+def test_options_that_do_not_fit_leave_no_folder(tiny_teacher, data, tmp_path, options, says):
+    with pytest.raises(UserError, match=says):
+        potstill.evaluate([str(tiny_teacher)], data, tmp_path / "judged", **options)
+    assert not (tmp_path / "judged").exists()
+
+
+def test_models_need_names_of_their_own(tiny_teacher, data, tmp_path):
+    with pytest.raises(UserError, match=r"two models are called 'tiny'; name them apart"):
+        potstill.evaluate([str(tiny_teacher)] * 2, data, tmp_path / "judged")
+    with pytest.raises(UserError, match="none given"):
+        potstill.evaluate([], data, tmp_path / "judged")
+    with pytest.raises(UserError, match="no data given"):
+        potstill.evaluate([str(tiny_teacher)], DataConfig(), tmp_path / "judged")
+
+
+def test_a_length_beyond_the_model_is_refused_when_it_was_asked_for(tiny_teacher, data, tmp_path):
+    data.prediction_length = 40
+    with pytest.raises(UserError, match=r"--prediction-length 40: tiny forecasts at most 32 steps"):
+        potstill.evaluate([str(tiny_teacher)], data, tmp_path / "judged")
+
+
+def test_inspect_tells_what_a_model_is(distilled, tiny_teacher):
+    found = potstill.inspect(str(distilled))
+    student = potstill.load(distilled)
+    assert found["family"] == "chronos2"
+    assert found["parameters"] == student.parameters == sum(found["parts"].values())
+    assert found["fingerprint"] == student.fingerprint
+    assert (found["context_length"], found["prediction_length"], found["patch"]) == (64, 32, 16)
+    assert found["levels"][0] == 0.01
+    assert len(found["levels"]) == 13
+    assert potstill.inspect(str(tiny_teacher))["parameters"] > found["parameters"]

@@ -1,0 +1,133 @@
+"""``forecast``: tables of quantiles behind the last row of every series."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from chronos.chronos2 import Chronos2Pipeline
+
+import potstill
+from potstill.errors import UserError
+from potstill.families.chronos2 import Chronos2Forecaster
+
+LEVELS = [round(0.1 * k, 1) for k in range(1, 10)]
+
+
+@pytest.fixture
+def folder(small_csv: Path, tmp_path: Path) -> Path:
+    """Two files with time: one of 500 hours, one of 30 days with a gap."""
+    folder = tmp_path / "timed"
+    folder.mkdir()
+    (folder / "small.csv").write_bytes(small_csv.read_bytes())
+    days = pd.date_range("2024-03-01", periods=30)
+    values = np.where(np.arange(30) == 12, np.nan, 50 + np.arange(30) % 7)
+    pd.DataFrame({"ds": days, "sales": values}).to_parquet(folder / "few.parquet")
+    return folder
+
+
+def by_pipeline(student: Path, series: np.ndarray, horizon: int) -> np.ndarray:
+    """Upstream's own quantiles at the nine levels ``[Q, H]``; an untrained model's cross, so all are sorted first."""
+    pipeline = Chronos2Pipeline.from_pretrained(student)
+    levels = pipeline.quantiles
+    found, _ = pipeline.predict_quantiles(
+        [series.astype(np.float32)],
+        prediction_length=horizon,
+        quantile_levels=levels,
+        limit_prediction_length=False,
+    )
+    in_order = found[0][0].T.sort(dim=0).values.numpy()
+    return in_order[[levels.index(level) for level in LEVELS]]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("horizon", [7, 40])
+@pytest.mark.filterwarnings("ignore:tiny was trained", "ignore:student was trained", "ignore:We recommend")
+def test_forecasts_are_those_of_the_upstream_pipeline(distilled, folder, tmp_path, ending, horizon):
+    path = potstill.forecast(str(distilled), str(folder), horizon, tmp_path / f"out.{ending}")
+    table = pd.read_csv(path, parse_dates=["ds"]) if ending == "csv" else pd.read_parquet(path)
+    assert list(table.columns) == ["unique_id", "ds", *[f"q{level:g}" for level in LEVELS]]
+    assert list(table["unique_id"].unique()) == ["few/sales", "small/low", "small/high"]
+    assert len(table) == 3 * horizon
+    small = pd.read_csv(folder / "small.csv")
+    few = pd.read_parquet(folder / "few.parquet")["sales"].to_numpy()
+    series = {"few/sales": few, "small/low": small["low"].to_numpy(), "small/high": small["high"].to_numpy()}
+    for name, values in series.items():
+        rows = table[table["unique_id"] == name]
+        ours = rows[[f"q{level:g}" for level in LEVELS]].to_numpy().T
+        assert (np.diff(ours, axis=0) >= 0).all()
+        theirs = by_pipeline(distilled / "student", values, horizon)
+        assert np.abs(ours - theirs).max() <= 1e-4 * max(1.0, np.abs(values[np.isfinite(values)]).max() / 10)
+        step = pd.Timedelta("1D" if name.startswith("few") else "1h")
+        last = pd.Timestamp("2024-03-30" if name.startswith("few") else "2024-01-21 19:00")
+        assert list(rows["ds"]) == [last + step * k for k in range(1, horizon + 1)]
+
+
+def test_without_a_time_column_steps_are_whole_numbers(distilled, tmp_path):
+    pd.DataFrame({"y": np.sin(np.arange(100))}).to_csv(tmp_path / "plain.csv", index=False)
+    path = potstill.forecast(str(distilled), str(tmp_path / "plain.csv"), 3, tmp_path / "out.csv")
+    table = pd.read_csv(path)
+    assert table["ds"].tolist() == [100, 101, 102]
+    assert table["unique_id"].tolist() == ["plain/y"] * 3
+
+
+def test_levels_and_targets_as_asked(distilled, folder, tmp_path):
+    levels = [0.9, 0.05, 0.25, 0.5]
+    path = potstill.forecast(
+        str(distilled), [str(folder / "small.csv")], 4, tmp_path / "o.parquet", quantiles=levels, target=["high"]
+    )
+    table = pd.read_parquet(path)
+    assert list(table.columns)[2:] == ["q0.05", "q0.25", "q0.5", "q0.9"]
+    assert set(table["unique_id"]) == {"small/high"}
+    # a level of the model's own is its own; one between two is between them
+    series = torch.tensor(pd.read_csv(folder / "small.csv")["high"].to_numpy())
+    own = potstill.load(distilled).predict(series, 4)
+    at = {level: own.quantiles[0, own.levels.tolist().index(pytest.approx(level))] for level in (0.05, 0.2, 0.3, 0.9)}
+    np.testing.assert_allclose(table["q0.05"], at[0.05], rtol=1e-5)
+    np.testing.assert_allclose(table["q0.9"], at[0.9], rtol=1e-5)
+    assert (table["q0.25"].to_numpy() >= at[0.2].numpy() - 1e-4).all()
+    assert (table["q0.25"].to_numpy() <= at[0.3].numpy() + 1e-4).all()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_many_series_go_through_in_batches(distilled, folder, tmp_path, monkeypatch, ending):
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet}[ending]
+    whole = read(potstill.forecast(str(distilled), str(folder), 5, tmp_path / f"a.{ending}"))
+    monkeypatch.setattr(sys.modules["potstill.verbs.forecast"], "BATCH", 1)
+    apart = read(potstill.forecast(str(distilled), str(folder), 5, tmp_path / f"b.{ending}"))
+    pd.testing.assert_frame_equal(whole, apart, rtol=1e-4)
+
+
+def test_a_failure_leaves_the_old_table_and_nothing_else(distilled, folder, tmp_path, monkeypatch):
+    out = tmp_path / "out.csv"
+    out.write_text("old")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(Chronos2Forecaster, "predict", fail)
+    with pytest.raises(RuntimeError, match="no more"):
+        potstill.forecast(str(distilled), str(folder), 5, out)
+    assert out.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["out.csv"]
+
+
+@pytest.mark.parametrize(
+    ("output", "horizon", "levels", "says"),
+    [
+        ("out.json", 3, LEVELS, "'.json'"),
+        ("absent/out.csv", 3, LEVELS, "does not exist"),
+        ("out.csv", 0, LEVELS, "at least 1 step"),
+        ("out.csv", 3, [0.5, 1.0], "between 0 and 1"),
+        ("out.csv", 3, [], "between 0 and 1"),
+    ],
+)
+def test_what_does_not_fit(distilled, folder, tmp_path, output, horizon, levels, says):
+    with pytest.raises(UserError) as caught:
+        potstill.forecast(str(distilled), str(folder), horizon, tmp_path / output, quantiles=levels)
+    assert says in str(caught.value)
+    assert not (tmp_path / output).exists()
