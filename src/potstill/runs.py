@@ -78,6 +78,7 @@ def check_run(output: str | Path, resume: bool) -> Path:
 def _sync(folder: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file():
+            file.chmod(0o644)  # some writers leave them to their owner alone
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
 
