@@ -129,6 +129,10 @@ def test_dropout_acts_in_training_and_not_in_forecasts(family, contexts):
     windows = bare_windows(contexts[:8], 32)
     draws = [student.forward(windows, 32).forecast.values for _ in range(2)]
     assert (draws[0] - draws[1]).abs().max() > 1e-3
+    embedded = []
+    student.module.input_patch_embedding.register_forward_hook(lambda m, a, out: embedded.append(out))
+    student.forward(windows, 32)
+    assert (embedded[1][0] != embedded[1][1]).any(), "each window's future tokens are dropped on their own"
     assert torch.equal(student.predict(contexts[:8], 32).values, student.predict(contexts[:8], 32).values)
     assert student.module.training
 

@@ -84,6 +84,8 @@ def test_weights_of_other_shapes_than_the_config(model):
         ("[1]", "expected an object"),
         ('{"architectures": ["LlamaForCausalLM"]}', "no family Potstill knows"),
         ("{}", "no architecture named"),
+        ('{"architectures": null, "chronos_config": null}', "no architecture named"),
+        ('{"architectures": ["Chronos2Model"], "chronos_config": [1]}', "cannot be loaded"),
         ('{"architectures": ["Chronos2Model"]}', "cannot be loaded"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -29,6 +30,7 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
 def run(arguments: list[str], moment: str | None, number: int = signal.SIGKILL) -> None:
     """The command line, without the final measurements, getting a signal at the moment named."""
     distilling.finish = lambda *_: None
+    gc.freeze()  # the trainer collects garbage: not over all that was imported
     if moment is not None:
         owner, name, call = MOMENTS[moment]
         _signal_before(owner, name, call, number)

@@ -17,6 +17,7 @@ from potstill.errors import UserError
 from potstill.evaluation.cost import measure_costs
 from potstill.families.load import load
 from potstill.recipe import Recipe
+from potstill.verbs.setup import prepare
 from potstill.verbs.teach import Committee
 
 METRICS = ("mse", "mae", "rmse", "mse_raw", "mae_raw", "rmse_raw", "mape", "smape", "mase", "sql", "wql", "coverage_80")
@@ -250,6 +251,18 @@ def test_a_run_that_diverges_says_so_in_one_sentence(quick, tmp_path):
     quick.imports, quick.objective.terms = [str(tmp_path / "mine.py")], {"broken": {}}
     with pytest.raises(UserError, match=r"at step 1 .*broken nan.* on the series small/"):
         potstill.distill(quick, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("training", "steps"),
+    [({"max_steps": 7}, 7), ({"epochs": 2}, None), ({"epochs": 1, "accumulate": 3}, None), ({"epochs": 1e-6}, 1)],
+)
+def test_steps_are_given_or_follow_the_epochs(recipe, training, steps):
+    recipe = recipe.model_copy(deep=True)
+    recipe.training = recipe.training.model_copy(update={"max_steps": None, **training})
+    setup = prepare(recipe)
+    per_step = 8 * training.get("accumulate", 1)
+    assert setup.steps == (steps or round(len(setup.windows) * training["epochs"] / per_step))
 
 
 def test_nothing_in_a_student_tells_the_time(distilled):

@@ -59,12 +59,13 @@ def walk(
 def _tokens(model: Any, context: Tensor, patches: int) -> tuple[Tensor, Tensor]:
     """Embedded context, register and future tokens ``[B, T, D]`` and which of them are there ``[B, T]``."""
     patched, mask, loc_scale = model._prepare_patched_context(context=context)
-    future, _ = model._prepare_patched_future(None, None, loc_scale, patches, 1)
     rows = len(context)
+    # without future covariates the future tokens are the same for every window, unless dropout tells them apart
+    noisy = model.training and model.config.dropout_rate > 0
+    future, _ = model._prepare_patched_future(None, None, loc_scale, patches, rows if noisy else 1)
     tokens = [model.input_patch_embedding(patched)]
     if model.chronos_config.use_reg_token:
         tokens.append(model.shared.weight[model.config.reg_token_id].to(tokens[0].dtype).expand(rows, 1, -1))
-    # without future covariates the future tokens are the same for every window
     tokens.append(model.input_patch_embedding(future).expand(rows, -1, -1))
     stream = torch.cat(tokens, dim=1)
     return stream, torch.cat([mask, mask.new_ones(rows, stream.shape[1] - mask.shape[1])], dim=1)
