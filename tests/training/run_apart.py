@@ -12,6 +12,7 @@ from typing import Any
 
 import potstill.cli
 from potstill.evaluation.validation import Validation
+from potstill.labels import make
 from potstill.training import trainer
 
 distilling: Any = importlib.import_module("potstill.verbs.distill")  # the package's attribute is the verb
@@ -23,6 +24,7 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
     "in an evaluation": (Validation, "__call__", 2),
     "when the old student is moved and the new one is not": (Path, "rename", 0),
     "in the control's training": (trainer.DistillationTrainer, "compute_loss", 18),
+    "in the labelling": (make, "write_shard", 1),
     "when all is trained": (distilling, "finish", 1),
 }
 

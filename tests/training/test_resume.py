@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_bytes(start, recipe_file, unbroken, tmp_pa
     assert end(tmp_path / "other")["student/model.safetensors"] != end(unbroken)["student/model.safetensors"]
 
 
-@pytest.mark.parametrize("moment", run_apart.MOMENTS)
+@pytest.mark.parametrize("moment", [moment for moment in run_apart.MOMENTS if moment != "in the labelling"])
 def test_killed_and_resumed_a_run_ends_where_the_unbroken_one_does(start, recipe_file, unbroken, tmp_path, moment):
     run = tmp_path / "run"
     assert start("distill", recipe_file, "--output", run, moment=moment) == -signal.SIGKILL
@@ -94,6 +94,15 @@ def test_a_second_kill_and_a_second_resume(start, recipe_file, unbroken, tmp_pat
     assert start("distill", "--output", run, "--resume", moment=moment) == -signal.SIGKILL
     assert start("distill", "--output", run, "--resume") == 0
     assert_same(run, unbroken)
+
+
+def test_a_run_killed_while_it_labels_its_windows_ends_alike(start, recipe_file, tmp_path):
+    label_itself = (recipe_file, "--labels", "auto", "--output")
+    assert start("distill", *label_itself, tmp_path / "whole") == 0
+    moment = "in the labelling"
+    assert start("distill", *label_itself, tmp_path / "run", moment=moment) == -signal.SIGKILL
+    assert start("distill", "--output", tmp_path / "run", "--resume") == 0
+    assert_same(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
