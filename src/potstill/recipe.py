@@ -89,7 +89,9 @@ class TrainingConfig(_Node):
 
     learning_rate: float = Field(default=1e-3, gt=0)
     batch_size: int = Field(default=64, ge=1)
-    epochs: float = Field(default=1.0, gt=0)
+    epochs: float | None = Field(
+        default=None, gt=0, description="passes over the training windows; default: one, and at least 1,000 steps"
+    )
     max_steps: int | None = Field(default=None, ge=1, description="overrides epochs")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
     schedule: Literal["cosine", "linear", "constant_with_warmup", "warmup_stable_decay"] = "cosine"

@@ -9,6 +9,7 @@ from chronos.chronos2 import Chronos2Model
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, Shape, Source
 from potstill.families.chronos2 import Chronos2Forecaster
+from potstill.families.load import load
 
 
 def sizes(shape: Shape) -> tuple[int, ...]:
@@ -112,7 +113,17 @@ def test_without_sizes_a_student_is_about_a_tenth_of_its_teacher(family):
 def test_a_student_keeps_its_teachers_patches_levels_and_time_encoding(family, small):
     teacher = small.module.config.chronos_config
     student = family.shape(small, {"num_layers": 1, "d_model": 32}, 32, 16).config.chronos_config
-    assert {k: student[k] for k in teacher} == teacher
+    # and takes the run's lengths, the only ones it is trained for
+    lengths = {"context_length": 32, "max_output_patches": 1}
+    assert {k: student[k] for k in teacher} == teacher | lengths
+
+
+def test_a_horizon_of_no_whole_patches_ends_where_training_ended(family, small, tmp_path):
+    shape = family.shape(small, {"num_layers": 1, "d_model": 32}, 32, 20)
+    student = family.build(shape, 0.0)
+    assert student.module.chronos_config.max_output_patches == 2
+    student.save(tmp_path / "student")
+    assert load(tmp_path / "student").max_horizon == 20
 
 
 def test_a_shape_counts_the_weights_that_are_built(family):

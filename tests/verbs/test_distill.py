@@ -93,7 +93,7 @@ def test_the_resolved_recipe_reads_back_and_the_callers_is_untouched(distilled, 
 def test_cards_say_who_learned_from_whom(distilled, tiny_teacher):
     cards = {m: (distilled / m / "README.md").read_text() for m in ("student", "control")}
     heads = {m: yaml.safe_load(text.split("---")[1]) for m, text in cards.items()}
-    assert heads["student"]["base_model"] == [str(tiny_teacher)]
+    assert "base_model" not in heads["student"]  # a folder of this machine is no hub id
     assert heads["control"]["license"] == "apache-2.0"
     assert "base_model" not in heads["control"]
     assert "distilled from tiny" in cards["student"]

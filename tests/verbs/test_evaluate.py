@@ -66,7 +66,7 @@ def test_models_need_names_of_their_own(tiny_teacher, data, tmp_path):
         potstill.evaluate([str(tiny_teacher)] * 2, data, tmp_path / "judged")
     with pytest.raises(UserError, match="none given"):
         potstill.evaluate([], data, tmp_path / "judged")
-    with pytest.raises(UserError, match="no data given"):
+    with pytest.raises(UserError, match="No data given"):
         potstill.evaluate([str(tiny_teacher)], DataConfig(), tmp_path / "judged")
 
 

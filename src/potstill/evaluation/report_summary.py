@@ -141,7 +141,7 @@ def claims(figures: Figures) -> list[Claim]:
     """Skill kept, speed and size beside the usual claims (90–95 % kept, 2–5 times faster, 50–80 % smaller)."""
     found = []
     skill, sql = figures.retention("skill"), figures.retention("sql")
-    if skill is not None:
+    if skill is not None and skill > 0:  # a share of skill below nothing says nothing
         note = f"SQL retention {percent(sql, fine=True)}" if sql is not None else ""
         found.append(Claim(percent(skill), "of the skill kept", "90–95 % kept", _place(skill, 0.90, 0.95), note))
     faster = figures.times_faster()

@@ -40,7 +40,8 @@ class Chronos2Forecaster(Forecaster):
         self.levels = torch.tensor(chronos.quantiles, dtype=torch.float32)
         self.patch = chronos.output_patch_size
         self.max_context = chronos.context_length
-        self.max_horizon = chronos.max_output_patches * self.patch
+        longest = chronos.max_output_patches * self.patch
+        self.max_horizon = min(longest, getattr(module.config, "prediction_length", longest))
 
     def forward(
         self, windows: Windows, horizon: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
@@ -145,7 +146,7 @@ class Chronos2Family(Family):
         for key, value in rest.items():
             _check_kind(key, value, settings[key])
             (base["chronos_config"] if key in base["chronos_config"] else base)[key] = value
-        _fit_lengths(base["chronos_config"], context, horizon, bounded=teacher is None)
+        _fit_lengths(base, context, horizon, fresh=teacher is None)
         config = _sized(base, sizes) if sizes or teacher is None else _tenth(base, teacher.parameters // 10)
         return Shape(self.name, config, _count(config))
 
@@ -201,13 +202,18 @@ def _config_of(teacher: Forecaster | None) -> dict[str, Any]:
     return {**Chronos2CoreConfig().to_dict(), "initializer_factor": 1.0, "chronos_config": chronos}
 
 
-def _fit_lengths(chronos: dict[str, Any], context: int, horizon: int, bounded: bool) -> None:
-    """A fresh family takes the run's lengths; one with a Chronos-2 teacher keeps its time encoding and patching."""
-    if bounded:
-        patch = chronos["output_patch_size"]
-        chronos["context_length"] = context
+def _fit_lengths(base: dict[str, Any], context: int, horizon: int, fresh: bool) -> None:
+    """A student is built for the lengths it trains on; of a teacher's it keeps the scale of its time encoding.
+
+    ``prediction_length`` is ours, upstream passes over it: a horizon that is no whole number of patches leaves the end
+    of the last one untrained.
+    """
+    chronos = base["chronos_config"]
+    chronos["context_length"] = context
+    chronos["max_output_patches"] = -(-horizon // chronos["output_patch_size"])
+    if fresh:
         chronos["time_encoding_scale"] = context
-        chronos["max_output_patches"] = -(-horizon // patch)
+    base["prediction_length"] = horizon
 
 
 def _sized(base: dict[str, Any], sizes: dict[str, Any]) -> Chronos2CoreConfig:

@@ -5,6 +5,7 @@ Nothing in it depends on the clock, so that the same seed gives the same folder 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -22,12 +23,14 @@ def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
     # a control that starts from the teacher's weights is a derivative of it as well
     teachers = setup.teachers if learns or recipe.student.start == "teacher" else {}
     licences = sorted({t.source.licence for t in teachers.values() if t.source.licence})
+    unknown = learns and (not teachers or any(t.source.licence is None for t in teachers.values()))
     head = {
-        "license": licences[0] if len(licences) == 1 else "other" if licences else "apache-2.0",
+        # what was distilled from a teacher of unstated licence cannot be given one here
+        "license": "other" if unknown or len(licences) > 1 else licences[0] if licences else "apache-2.0",
         "library_name": "chronos-forecasting",
         "pipeline_tag": "time-series-forecasting",
         "tags": ["time-series", "forecasting", "distillation", "potstill"],
-        "base_model": [t.source.location for t in teachers.values() if "/" in t.source.location] or None,
+        "base_model": [t.source.location for t in teachers.values() if _on_hub(t.source.location)] or None,
     }
     head = {key: value for key, value in head.items() if value is not None}
     taught = ", ".join(f"{n} ({t.family}, {t.parameters:,} parameters)" for n, t in teachers.items())
@@ -58,6 +61,10 @@ def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
     if licences:
         lines.append(f"\nThe teacher's licence ({', '.join(licences)}) applies to what was distilled from it.")
     return "\n\n".join(lines[:6]) + "\n\n" + "\n".join(lines[6:]) + "\n"
+
+
+def _on_hub(location: str) -> bool:
+    return "/" in location and not Path(location).exists()
 
 
 def _usage(setup: Setup) -> str:

@@ -139,7 +139,14 @@ def _teach(setup: Setup) -> Teach | None:
         return None
     if setup.recipe.labels is not None:
         teacher = next(iter(setup.teachers.values())) if len(setup.teachers) == 1 else None
-        return stored(LabelStore.open(setup.recipe.labels, setup.training_windows(setup.steps), teacher))
+        dataset = setup.training_windows(setup.steps)
+        store = LabelStore.open(setup.recipe.labels, dataset, teacher)
+        if store.labelled() < len(dataset):
+            raise UserError(
+                f"{setup.recipe.labels}: holds labels for {store.labelled():,} windows of the {len(dataset):,} this run"
+                " trains on; finish it with `potstill label` and the same options."
+            )
+        return stored(store)
     weights = [config.weight for config in setup.recipe.teacher]
     return live(list(setup.teachers.values()), weights) if setup.teachers else None
 

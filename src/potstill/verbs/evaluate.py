@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from potstill.data.store import open_store
 from potstill.data.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
 from potstill.evaluation.baselines import make_baseline
@@ -16,6 +16,7 @@ from potstill.families.base import Forecaster
 from potstill.families.load import load
 from potstill.recipe import DataConfig, EvaluationConfig, Recipe
 from potstill.runs import open_run, write_atomically, write_json
+from potstill.verbs.given import store_of
 from potstill.verbs.lengths import fit_lengths
 from potstill.verbs.provenance import machine
 from potstill.verbs.say import say
@@ -23,7 +24,7 @@ from potstill.verbs.say import say
 
 def evaluate(
     models: list[str],
-    data: DataConfig,
+    data: Any,
     output: str | Path,
     *,
     split: str = "test",
@@ -38,7 +39,7 @@ def evaluate(
     models
         Folders, hub ids or ``embedded``, each optionally as ``NAME=…``.
     data
-        What to judge on; lengths that are not given follow the models.
+        What to judge on: paths, a pandas frame, or a DataConfig; lengths that are not given follow the models.
     output
         Folder for metrics.json, forecasts.json and report.html; must be new.
     split
@@ -55,19 +56,17 @@ def evaluate(
     UserError
         One sentence on what does not fit.
     """
-    if not data.paths:
-        raise UserError("--data: no data given; name a CSV or Parquet file or a folder.")
     loaded = _load(models)
     against = reference or next(iter(loaded))
     if against not in loaded:
-        (against, model), *_ = _load([against]).items()
-        loaded.setdefault(against, model)
+        loaded = _load([*models, against])
+        against = list(loaded)[-1]
+    store, data = store_of(data)
     data = fit_lengths(data, list(loaded.values()))
     options = {"split": split, "stride": stride, **({"baselines": baselines} if baselines is not None else {})}
     config = Recipe.read(None, {f"evaluation.{key}": value for key, value in options.items()}).evaluation
     for baseline in config.baselines:
         make_baseline(baseline)  # a misspelt one must leave no folder behind
-    store = open_store(data)
     windows = SeriesWindows(store, data, config.split, stride=1)
     require_windows(windows)
     folder = open_run(output, resume=False)
@@ -97,11 +96,17 @@ def _load(models: list[str]) -> dict[str, Forecaster]:
     for text in models:
         name, separator, source = text.partition("=")
         if not separator or "/" in name:
-            name, source = text.rstrip("/").split("/")[-1], text
+            name, source = _name_of(text), text
         if name in loaded:
             raise UserError(f"MODEL: two models are called {name!r}; name them apart, as in first={source}.")
         loaded[name] = load(source).freeze()
     return loaded
+
+
+def _name_of(source: str) -> str:
+    """The last part of a path; a run's student or control goes by the run's name too, or all would be called alike."""
+    parts = source.rstrip("/").split("/")
+    return "/".join(parts[-2:]) if parts[-1] in ("student", "control") else parts[-1]
 
 
 def _recipe(data: DataConfig, config: EvaluationConfig) -> Recipe:

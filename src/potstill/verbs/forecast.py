@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +15,11 @@ import pyarrow.parquet as pa_parquet
 import torch
 from rich.progress import track
 
-from potstill.data.store import Store, open_store
+from potstill.data.store import Store
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
 from potstill.families.load import load
-from potstill.recipe import DataConfig
+from potstill.verbs.given import store_of
 
 LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 WRITERS = {".parquet": pa_parquet.ParquetWriter, ".csv": pa_csv.CSVWriter}
@@ -27,7 +28,7 @@ BATCH = 256
 
 def forecast(
     model: str,
-    data: str | Sequence[str],
+    data: Any,
     prediction_length: int,
     output: str | Path,
     *,
@@ -41,7 +42,7 @@ def forecast(
     model
         Folder, hub id or ``embedded``.
     data
-        CSV or Parquet files, or folders of them.
+        CSV or Parquet files, folders of them, or a pandas frame.
     prediction_length
         Steps ahead; beyond the trained horizon the forecast is rolled out, with a warning.
     output
@@ -64,7 +65,7 @@ def forecast(
     output = Path(output)
     levels = _check(output, prediction_length, quantiles)
     forecaster = load(model)
-    store = open_store(DataConfig(paths=[data] if isinstance(data, str) else list(data), target=target))
+    store, _ = store_of(data, target)
     if len(store) == 0:
         reasons = "; ".join(store.account.reasons()[:3])
         raise UserError(

@@ -10,6 +10,7 @@ from potstill.labels.make import Progress, check_folder, make_labels
 from potstill.labels.store import LabelStore
 from potstill.options import resolve
 from potstill.recipe import Recipe
+from potstill.verbs.frames import saved_frames
 from potstill.verbs.plan import source_lines
 from potstill.verbs.say import console, say
 from potstill.verbs.setup import Setup, prepare
@@ -40,12 +41,13 @@ def label(
     """
     if engine not in ENGINES:
         raise UserError(f"--engine {engine}: not available; known: {', '.join(ENGINES)}.")
-    recipe = resolve(recipe, options)
-    if len(recipe.teacher) != 1:
-        raise UserError(
-            f"--teacher: a label store holds one teacher's answers, {len(recipe.teacher)} given; label each apart."
-        )
-    setup = prepare(recipe)
+    with saved_frames(options) as (options, _):
+        recipe = resolve(recipe, options)
+        if len(recipe.teacher) != 1:
+            raise UserError(
+                f"--teacher: a label store holds one teacher's answers, {len(recipe.teacher)} given; label each apart."
+            )
+        setup = prepare(recipe)
     check_folder(Path(output))
     say(*source_lines(setup))
     label_windows(setup, Path(output))

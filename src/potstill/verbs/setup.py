@@ -22,6 +22,7 @@ from potstill.recipe import Recipe
 from potstill.verbs.lengths import fit_lengths
 
 DEFAULT_FAMILY = "chronos2"
+FEWEST_STEPS = 1000  # a small file has too few windows for one pass to train anything
 AUTO = "auto"  # labels: made by the run itself
 
 
@@ -50,7 +51,10 @@ class Setup:
         training = self.recipe.training
         if training.max_steps is not None:
             return training.max_steps
-        return max(1, round(len(self.windows) * training.epochs / (training.batch_size * training.accumulate)))
+        one_pass = len(self.windows) / (training.batch_size * training.accumulate)
+        if training.epochs is not None:
+            return max(1, round(one_pass * training.epochs))
+        return max(FEWEST_STEPS, round(one_pass))
 
     def training_windows(self, steps: int) -> TrainingWindows:
         """The training data set of a run of that many steps."""
@@ -93,6 +97,7 @@ def prepare(recipe: Recipe) -> Setup:
         require_windows(windows)
     validation = SeriesWindows(store, recipe.data, "validation")
     require_windows(validation)
+    require_windows(SeriesWindows(store, recipe.data, recipe.evaluation.split, stride=1))
     first = next(iter(teachers.values()), None)
     chosen = family(recipe.student.family or (first.family if first else DEFAULT_FAMILY))
     return Setup(recipe, device, store, windows, validation, teachers, chosen)
