@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from potstill.errors import UserError
-from potstill.runs import open_run, write_atomically, write_folder, write_json
+from potstill.runs import clear_up, open_run, write_atomically, write_folder, write_json
 
 
 @pytest.fixture
@@ -98,6 +98,15 @@ def test_a_run_is_opened_once(tmp_path: Path):
     with pytest.raises(UserError, match="exists already"):
         open_run(run, resume=False)
     assert open_run(run, resume=True) == run
+
+
+def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path):
+    (tmp_path / ".student.old").mkdir()
+    (tmp_path / ".student.old" / "weights").write_text("good")
+    (tmp_path / ".student.abc").mkdir()
+    clear_up(tmp_path / "student")
+    assert (tmp_path / "student" / "weights").read_text() == "good"
+    assert [p.name for p in tmp_path.iterdir()] == ["student"]
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path):

@@ -52,6 +52,15 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         raise
 
 
+def clear_up(path: Path) -> None:
+    """Undo what a kill inside ``write_folder(path)`` left: put the last good folder back, remove the half-written."""
+    old = path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():
+        old.rename(path)
+    for left_over in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
 def open_run(output: str | Path, resume: bool) -> Path:
     """Make the run's folder; one that holds a run already is an error unless it is resumed."""
     run = check_run(output, resume)

@@ -131,3 +131,22 @@ def test_what_does_not_fit(distilled, folder, tmp_path, output, horizon, levels,
         potstill.forecast(str(distilled), str(folder), horizon, tmp_path / output, quantiles=levels)
     assert says in str(caught.value)
     assert not (tmp_path / output).exists()
+
+
+def test_levels_beyond_the_models_and_files_without_time_are_warned_of(
+    folder: Path, tiny_teacher: Path, tmp_path: Path
+):
+    pd.DataFrame({"sales": np.sin(np.arange(60.0))}).to_csv(folder / "untimed.csv", index=False)
+    with pytest.warns(UserWarning, match="stay flat|no time column") as said:
+        potstill.forecast(str(tiny_teacher), folder, 4, tmp_path / "out.csv", quantiles=[0.5, 0.9999])
+    texts = [str(one.message) for one in said]
+    assert any("stay flat" in text for text in texts)
+    assert any("untimed has no time column" in text for text in texts)
+
+
+def test_a_frame_is_forecast_like_its_file(small_csv: Path, tiny_teacher: Path, tmp_path: Path):
+    potstill.forecast(str(tiny_teacher), small_csv, 4, tmp_path / "file.csv")
+    frame = pd.read_csv(small_csv, parse_dates=[0])
+    potstill.forecast(str(tiny_teacher), frame, 4, tmp_path / "frame.csv")
+    ours, theirs = pd.read_csv(tmp_path / "frame.csv"), pd.read_csv(tmp_path / "file.csv")
+    np.testing.assert_allclose(ours.filter(regex=r"^q0"), theirs.filter(regex=r"^q0"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from transformers import TrainerState
 from potstill.families.base import Forecaster
 from potstill.objectives.objective import Objective
 from potstill.recipe import TrainingConfig
-from potstill.runs import write_folder
+from potstill.runs import clear_up, write_folder
 from potstill.training.callbacks import BestStudent, Evaluations, RunLog, StopOnSignal
 from potstill.training.checkpoints import STATE, newest_checkpoint
 from potstill.training.trainer import DistillationTrainer, Pair, Teach, evaluation_steps, training_arguments
@@ -66,8 +65,7 @@ class Fit:
         found = newest_checkpoint(checkpoints) if resume else None
         if found is not None and self._over(found, evaluations):
             return
-        for left_over in run.glob(f".{self.name}.*"):  # by a kill while the student was being written
-            shutil.rmtree(left_over, ignore_errors=True)
+        clear_up(run / self.name)
         self.student.module.to(self.device)
         signals = StopOnSignal()
         trainer = DistillationTrainer(

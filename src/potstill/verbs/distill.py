@@ -85,7 +85,7 @@ def distill(
     say(*plan)
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
     labelling = 0.0
-    if recipe.labels == AUTO:
+    if recipe.labels == AUTO and setup.objective().needs:
         start = time.perf_counter()
         teach = stored(label_windows(setup, run / "labels"))
         labelling = time.perf_counter() - start

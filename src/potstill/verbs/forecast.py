@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,12 @@ def forecast(
             f"{data}: no series to forecast{f' ({reasons})' if reasons else ''}; give one with numeric rows."
         )
     timed = _timed(store)
+    outermost = forecaster.levels[[0, -1]].tolist()
+    if levels[0] < outermost[0] - 1e-6 or levels[-1] > outermost[1] + 1e-6:
+        warnings.warn(
+            f"{model} forecasts the levels {outermost[0]:g} to {outermost[1]:g}; beyond them quantiles stay flat",
+            stacklevel=1,
+        )
     handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     os.close(handle)
     try:
@@ -104,8 +111,11 @@ def _check(output: Path, prediction_length: int, quantiles: Sequence[float]) -> 
 
 
 def _timed(store: Store) -> bool:
-    """Whether every data set has a calendar: one without gets whole numbers, and a column has one type."""
-    return all(store.frequency)
+    """Whether every data set has a calendar: where one has none all get row numbers, as a column has one type."""
+    without = [name for name, frequency in zip(store.datasets, store.frequency, strict=True) if not frequency]
+    if without and len(without) < len(store.datasets):
+        warnings.warn(f"{without[0]} has no time column, so ds holds row numbers for every series", stacklevel=1)
+    return not without
 
 
 def _tables(forecaster: Forecaster, store: Store, horizon: int, levels: list[float], timed: bool) -> Iterator[pa.Table]:
