@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from potstill.errors import UserError
 from potstill.types import Forecast, Output, Windows
 
 
@@ -175,7 +176,7 @@ class Family(ABC):
 
     def start_from(self, student: Forecaster, teacher: Forecaster) -> list[str]:
         """Copy what agrees in shape from the teacher; returns a line per group of weights copied."""
-        raise NotImplementedError(f"{self.name} cannot start from a teacher")
+        raise UserError(f"student.start: {self.name} cannot start from a teacher's weights; write start: random.")
 
 
 @contextlib.contextmanager

@@ -88,6 +88,7 @@ class RunLog(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
+        """Losses as a ``train`` line with the rate since the last one, validation figures as an ``eval`` line."""
         logs = logs or {}
         base = {"model": self.model, "step": state.global_step, "epoch": state.epoch}
         if "loss" in logs:
