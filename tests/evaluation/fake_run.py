@@ -154,3 +154,14 @@ def _bands(level: float, season: int, horizon: int, off: float, noise: float) ->
     middle = [level * (1 + off + 0.29 * math.sin(2 * math.pi * t / season + off)) for t in steps]
     width = [level * noise * (0.25 + 0.5 * i / horizon) for i in range(horizon)]
     return [[m + side * w for m, w in zip(middle, width, strict=True)] for side in (-1, 0, 1)]
+
+
+def small(student: float = 0.8, teacher: float = 0.75, **more: Any) -> dict[str, Any]:
+    """Metrics of a student and a teacher on two data sets, and what they cost."""
+    sql = {"student": student, "teacher": teacher, "seasonal_naive": 1.0}
+    models = {
+        name: {"A": {"sql": v, "sql_rel_naive": v}, "B": {"sql": v, "sql_rel_naive": v}} for name, v in sql.items()
+    }
+    cost = {"student": {"parameters": 9, "series_per_second_b32": 120}}
+    cost["teacher"] = {"parameters": 100, "series_per_second_b32": 10}
+    return {"models": models, "cost": cost} | more

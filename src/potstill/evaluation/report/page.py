@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that holds everything it shows and asks for nothing from outside.
+"""The page: one HTML file that holds everything it shows and asks for nothing from outside.
 
 The page is a Jinja template with its style and scripts inlined. Text is escaped by Jinja, the script's data is JSON
 inside a non-executed element, and a content security policy allows only the script and style whose hashes it names.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -16,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import UserError
-from potstill.evaluation import report_summary
-from potstill.evaluation.report_charts import COSTS, chart_data, styles
-from potstill.evaluation.report_figures import OVERALL, Figures, compact, display_name
-from potstill.evaluation.report_summary import Comparison, summary_lines
-from potstill.evaluation.report_tree import present
+from potstill.evaluation.report import summary
+from potstill.evaluation.report.charts import chart_data, styles
+from potstill.evaluation.report.figures import OVERALL, Figures, compact, display_name
+from potstill.evaluation.report.inputs import read_json, read_log, read_text
+from potstill.evaluation.report.scatter import COSTS
+from potstill.evaluation.report.summary import Comparison
+from potstill.evaluation.report.tree import present
 from potstill.runs import write_atomically
-
-__all__ = ["draw_report", "summary_lines"]
 
 SCRIPTS = ("chart.js", "curves.js", "forecasts.js", "scatter.js", "tables.js", "page.js")
 LEADING = ("teachers", "models", "data", "seed", "versions", "hardware", "finished", "command")
@@ -51,12 +50,12 @@ def draw_report(run: Path) -> Path:
         The folder holds neither figures nor a log, or a file in it is not what it should be.
     """
     run = Path(run)
-    metrics, log = _read_json(run / "metrics.json"), _read_log(run / "log.jsonl")
+    metrics, log = read_json(run / "metrics.json"), read_log(run / "log.jsonl")
     if not metrics and not log:
         raise UserError(f"{run}: holds neither metrics.json nor log.jsonl; give the folder of a run.")
-    recipe = _read_text(run / "recipe.yaml") or ""
+    recipe = read_text(run / "recipe.yaml") or ""
     name = run.resolve().name or "run"
-    write_atomically(run / "report.html", render(name, metrics, log, recipe, _read_json(run / "forecasts.json")))
+    write_atomically(run / "report.html", render(name, metrics, log, recipe, read_json(run / "forecasts.json")))
     return run / "report.html"
 
 
@@ -74,22 +73,22 @@ def render(
     figures = Figures(metrics)
     style, script = _part("report.css"), "\n".join(_part(part) for part in SCRIPTS)
     environment = Environment(
-        loader=PackageLoader("potstill.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("potstill.evaluation.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"compact": compact, "label": display_name, "tight": _tight}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     data = chart_data(figures, log, forecasts)
-    comparisons = report_summary.comparisons(figures)
+    comparisons = summary.comparisons(figures)
     return environment.get_template("report.html.j2").render(
         name=name,
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
         figures=figures,
-        headline=report_summary.headline(figures) if metrics else "Still in training: nothing was evaluated yet.",
-        claims=report_summary.claims(figures),
+        headline=summary.headline(figures) if metrics else "Still in training: nothing was evaluated yet.",
+        claims=summary.claims(figures),
         comparisons=[(comparison, _bar(comparison, comparisons)) for comparison in comparisons],
-        cautions=report_summary.cautions(figures),
+        cautions=summary.cautions(figures),
         subtitle=_subtitle(figures),
         data=data,
         costs=_costs(figures),
@@ -153,48 +152,9 @@ def _tight(text: str) -> str:
 
 @cache
 def _part(name: str) -> str:
-    return files("potstill.evaluation").joinpath("templates", name).read_text(encoding="utf-8").strip()
+    return files("potstill.evaluation.report").joinpath("templates", name).read_text(encoding="utf-8").strip()
 
 
 def _hash(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-def _read_text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
-        raise UserError(f"{path.parent}: is a file; give the folder of a run.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); evaluate the run again.") from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
-    if text is None:
-        return {}
-    try:
-        tree = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path} line {error.lineno}: not valid JSON; evaluate the run again to write it anew."
-        ) from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected an object, found a {type(tree).__name__}; evaluate the run again.")
-    return tree
-
-
-def _read_log(path: Path) -> list[dict[str, Any]]:
-    """The log's lines; one that a kill tore is passed over."""
-    lines = []
-    for text in (_read_text(path) or "").split("\n"):
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(line, dict):
-            lines.append(line)
-    return lines

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from potstill.evaluation.report_figures import Figures, Interval, compact, display_name
+from potstill.evaluation.report.figures import Figures, Interval, compact, display_name
 
 Verdict = Literal["better", "worse", "even"]
 AGAINST = {

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from potstill.evaluation.report.values import mapping, number
+
 OVERALL = "overall"
 BASELINES = ("ridge", "auto_theta", "seasonal_naive")
 ORDER = ("student", "control", "teacher", *BASELINES)
@@ -46,12 +48,12 @@ class Figures:
 
     def __init__(self, metrics: Mapping[str, Any]):
         self.metrics = metrics
-        models = _tree(metrics.get("models"))
+        models = mapping(metrics.get("models"))
         ranked = sorted(models, key=lambda name: (_rank(name), name))
-        self.models: list[str] = [name for name in ranked if _tree(models[name])]
+        self.models: list[str] = [name for name in ranked if mapping(models[name])]
         found = {dataset: None for name in self.models for dataset in models[name] if dataset != OVERALL}
         self.datasets: list[str] = list(found)
-        costed = [name for name in _tree(metrics.get("cost")) if name not in self.models]
+        costed = [name for name in mapping(metrics.get("cost")) if name not in self.models]
         self.costed: list[str] = self.models + sorted(costed, key=_rank)
 
     @property
@@ -167,13 +169,6 @@ class Figures:
         return math.exp(sum(map(math.log, values)) / len(values)) if values else None
 
 
-def number(value: Any) -> float | None:
-    """A finite float, or None for anything else (null, text, a flag, an infinity)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
 def display_name(model: str) -> str:
     """How a model is called in the report."""
     return NAMES.get(model, model)
@@ -201,13 +196,9 @@ def _rank(name: str) -> int:
     return ORDER.index(name) if name in ORDER else 1
 
 
-def _tree(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _branch(tree: Mapping[str, Any], *keys: str | None) -> Mapping[str, Any]:
     for key in keys:
-        tree = _tree(tree.get(key)) if key is not None else {}
+        tree = mapping(tree.get(key)) if key is not None else {}
     return tree
 
 
