@@ -10,8 +10,7 @@ from potstill.errors import UserError
 from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
-from potstill.evaluation.report import draw_report
-from potstill.evaluation.report_summary import summary_lines
+from potstill.evaluation.report import draw_report, summary_lines
 from potstill.families.base import Forecaster
 from potstill.families.load import load
 from potstill.recipe import DataConfig, EvaluationConfig, Recipe

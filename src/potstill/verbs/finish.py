@@ -9,8 +9,7 @@ from typing import Any
 from potstill.data.windows import SeriesWindows, require_windows
 from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
-from potstill.evaluation.report import draw_report
-from potstill.evaluation.report_summary import summary_lines
+from potstill.evaluation.report import draw_report, summary_lines
 from potstill.runs import write_atomically, write_json
 from potstill.verbs.card import card
 from potstill.verbs.provenance import provenance
