@@ -21,6 +21,7 @@ TABLE = {
     "hard_median": "potstill.objectives.output",
     "quantile_match": "potstill.objectives.output",
     "pinball": "potstill.objectives.output",
+    "scaled_pinball": "potstill.objectives.scaled",
 }
 ENTRY_POINTS = "potstill.terms"
 OWN: dict[str, type] = {}
