@@ -1,8 +1,11 @@
+import shutil
+
 import pytest
 import torch
 from eval_fakes import Last
 
-from potstill.evaluation.cost import count_flops, folder_bytes, measure_costs, peak_megabytes
+from potstill.evaluation.cost import count_flops, measure_costs, peak_megabytes, weight_bytes
+from potstill.families.load import load
 
 NAMES = {"parameters", "bytes", "flops", "latency_ms_b1", "series_per_second_b32", "series_per_second_b256", "peak_mb"}
 
@@ -21,18 +24,16 @@ class Sleeper(Product):
         return super().predict(context, prediction_length)
 
 
-def test_every_figure_is_there_and_right_where_it_can_be_known(tmp_path):
-    (tmp_path / "model.safetensors").write_bytes(b"x" * 77)
+def test_every_figure_is_there_and_right_where_it_can_be_known():
     models = {"teacher": Sleeper(), "student": Product()}
-    costs = measure_costs(models, 16, 4, folders={"teacher": tmp_path}, repeats=2)
+    costs = measure_costs(models, 16, 4, repeats=2)
     assert set(costs) == {"teacher", "student"}
     for cost in costs.values():
         assert set(cost) >= NAMES
         assert cost["parameters"] == 4 * 3 + 3
         assert cost["latency_ms_b1"] > 0
         assert cost["rounds"] == 2
-    assert costs["student"]["bytes"] == 15 * 4
-    assert costs["teacher"]["bytes"] == 77
+        assert cost["bytes"] == 15 * 4
     assert costs["student"]["flops"] == 2 * 4 * 3
     assert costs["teacher"]["flops"] == 2 * 400**3 + 24
     assert costs["teacher"]["speedup_b32"] == 1
@@ -68,8 +69,21 @@ def test_peak_counts_what_a_pass_holds():
     assert 120 < peak < 300
 
 
-def test_folder_bytes_counts_all_files(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "b").write_bytes(b"12345")
-    (tmp_path / "c").write_bytes(b"1")
-    assert folder_bytes(tmp_path) == 6
+def test_bytes_are_those_of_the_weights_as_saved(tiny_teacher, tmp_path):
+    saved = (tiny_teacher / "model.safetensors").stat().st_size
+    assert weight_bytes(load(tiny_teacher)) == saved
+    run = tmp_path / "run"
+    shutil.copytree(tiny_teacher, run / "student")
+    (run / "recipe.yaml").write_text("task: forecast")
+    (run / "student" / "README.md").write_text("a card counts for nothing")
+    student = load(run)
+    assert weight_bytes(student) == saved
+    shutil.rmtree(run)
+    # as good as the file, but for its header
+    assert saved - 20_000 < weight_bytes(student) < saved
+
+
+def test_a_storage_that_two_weights_share_counts_once():
+    model = Product()
+    model.again = model.map
+    assert weight_bytes(model) == 15 * 4

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from potstill.families.base import Forecaster
+from potstill.families.load import saved_weights
 from potstill.types import Forecast
 
 BATCHES = (32, 256)
@@ -39,7 +41,6 @@ def measure_costs(
     prediction_length: int,
     *,
     reference: str | None = None,
-    folders: Mapping[str, Path] | None = None,
     repeats: int = 7,
     seconds: float = 20.0,
 ) -> dict[str, dict[str, Any]]:
@@ -51,14 +52,12 @@ def measure_costs(
         Forecasters by name.
     reference
         The model that others are compared with (default: ``teacher`` if it is there).
-    folders
-        Saved folders by name; a model without one has its parameters' bytes counted instead.
     repeats, seconds
         Rounds, and the time after which no further round begins (one always runs).
 
     Returns
     -------
-    Per model ``parameters``, ``bytes``, ``flops`` (one series), ``latency_ms_b1``, ``series_per_second_b32``,
+    Per model ``parameters``, ``bytes`` (see ``weight_bytes``), ``flops`` (one series), ``latency_ms_b1``, ``series_per_second_b32``,
     ``series_per_second_b256`` (medians over rounds), ``peak_mb`` (working memory of a b32 pass in MiB, beyond what
     stood before, such as the weights; None where the system does not tell), ``speedup_{b1,b32,b256}`` (the
     reference's time over the model's own, median of paired rounds), ``rounds``, and ``note`` where a pass was cut.
@@ -66,7 +65,7 @@ def measure_costs(
     reference = reference or ("teacher" if "teacher" in models else None)
     context = _contexts(max(BATCHES), context_length)
     passes = {name: _pass_of(model, context, prediction_length) for name, model in models.items()}
-    costs = {name: _static(models[name], passes[name], (folders or {}).get(name)) for name in models}
+    costs = {name: _static(models[name], passes[name]) for name in models}
     sizes = {}
     for name, run in passes.items():
         costs[name]["peak_mb"] = peak_megabytes(lambda run=run: run(32))
@@ -114,9 +113,16 @@ def peak_megabytes(run: Callable[[], Any]) -> float | None:
         return None
 
 
-def folder_bytes(folder: Path) -> int:
-    """Size of all files in a folder."""
-    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+def weight_bytes(model: Measurable) -> int:
+    """Bytes of the weights as saved: the safetensors files that a forecaster was loaded from, nothing beside them.
+
+    A model that lies in no file (ridge, a committee) counts what its tensors hold, each storage once.
+    """
+    files = saved_weights(model.source) if isinstance(model, Forecaster) else []
+    if files:
+        return sum(file.stat().st_size for file in files)
+    held = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in model.module.state_dict().values()}
+    return sum(held.values())
 
 
 def _contexts(count: int, length: int) -> torch.Tensor:
@@ -128,12 +134,10 @@ def _pass_of(model: Measurable, context: torch.Tensor, horizon: int) -> Callable
     return lambda batch: model.predict(context[:batch], horizon).quantiles
 
 
-def _static(model: Measurable, run: Callable[[int], Any], folder: Path | None) -> dict[str, Any]:
-    parameters = list(model.module.parameters())
-    held = sum(p.numel() * p.element_size() for p in parameters)
+def _static(model: Measurable, run: Callable[[int], Any]) -> dict[str, Any]:
     return {
-        "parameters": sum(p.numel() for p in parameters),
-        "bytes": folder_bytes(folder) if folder is not None else held,
+        "parameters": sum(p.numel() for p in model.module.parameters()),
+        "bytes": weight_bytes(model),
         "flops": count_flops(lambda: run(1)),
     }
 

@@ -74,6 +74,20 @@ def load(
     return forecaster
 
 
+def saved_weights(source: Source) -> list[Path]:
+    """The safetensors files that a forecaster was loaded from; none where they are not on this machine (any more)."""
+    try:
+        location = _locate(source.location)
+    except UserError:
+        return []
+    if Path(location).is_dir():
+        return sorted(Path(location).glob("*.safetensors"))
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(location, "model.safetensors", revision=source.revision)
+    return [Path(found)] if isinstance(found, str) else []
+
+
 def embedded_folder() -> Path:
     """Where the embedded teacher lies."""
     return Path(str(files("potstill") / "assets" / "teacher"))

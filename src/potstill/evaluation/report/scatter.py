@@ -12,7 +12,7 @@ COSTS = {
     "series_per_second_b32": "Series per second, batch 32",
     "series_per_second_b256": "Series per second, batch 256",
     "parameters": "Parameters",
-    "bytes": "Bytes",
+    "bytes": "Weights as saved (bytes)",
     "flops": "FLOPs per series",
     "peak_mb": "Peak memory (MB)",
 }
