@@ -57,10 +57,11 @@ def measure_costs(
 
     Returns
     -------
-    Per model ``parameters``, ``bytes`` (see ``weight_bytes``), ``flops`` (one series), ``latency_ms_b1``, ``series_per_second_b32``,
-    ``series_per_second_b256`` (medians over rounds), ``peak_mb`` (working memory of a b32 pass in MiB, beyond what
-    stood before, such as the weights; None where the system does not tell), ``speedup_{b1,b32,b256}`` (the
-    reference's time over the model's own, median of paired rounds), ``rounds``, and ``note`` where a pass was cut.
+    Per model ``parameters``, ``bytes`` (see ``weight_bytes``), ``flops`` (one series), ``latency_ms_b1``,
+    ``series_per_second_b32``, ``series_per_second_b256`` (medians over rounds), ``peak_mb`` (working memory of a b32
+    pass in MiB, beyond what stood before, such as the weights; None where the system does not tell),
+    ``speedup_{b1,b32,b256}`` (the reference's time over the model's own, median of paired rounds), ``rounds``, and
+    ``note`` where a pass was cut.
     """
     reference = reference or ("teacher" if "teacher" in models else None)
     context = _contexts(max(BATCHES), context_length)
