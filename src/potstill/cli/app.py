@@ -1,0 +1,35 @@
+"""The application: every verb by its name, and what stands before a verb."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from potstill import __version__
+from potstill.cli.distill import distill
+from potstill.cli.evaluate import evaluate
+from potstill.cli.forecast import forecast
+from potstill.cli.inspect import inspect
+from potstill.cli.label import label
+from potstill.cli.report import report
+
+app = typer.Typer(
+    help="Distil large pretrained forecasters into small, fast ones.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"potstill {__version__}")
+        raise typer.Exit
+
+
+for verb in (distill, label, evaluate, forecast, inspect, report):
+    app.command()(verb)

@@ -1,0 +1,51 @@
+"""``potstill evaluate``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from potstill.cli import options as given
+from potstill.cli.parse import names, recipe_of
+from potstill.errors import UserError
+
+BASELINES = "seasonal_naive,ridge,auto_theta"
+
+
+def evaluate(
+    models: Annotated[
+        list[str], typer.Argument(help="Folders made here, upstream checkpoints, hub ids, or 'embedded'.")
+    ],
+    output: Annotated[str, typer.Option(metavar="DIR", help="Folder for metrics.json and report.html.")],
+    data: given.DataPaths = None,
+    target: given.Target = None,
+    split: Annotated[
+        Literal["validation", "test"], typer.Option(help="Part of each series; how it is cut: --set data.split=….")
+    ] = "test",
+    max_files: given.MaxFiles = None,
+    context_length: given.ContextLength = None,
+    prediction_length: given.PredictionLength = None,
+    stride: Annotated[int | None, typer.Option(help="Steps between origins; default: 5, wider when large.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Model that the others are held against.")
+    ] = None,
+    baselines: Annotated[str, typer.Option(metavar="NAME,…", help="Simple rivals; empty for none.")] = BASELINES,
+    settings: given.Settings = None,
+) -> None:
+    """Measure models on data: accuracy, cost, baselines, and a report."""
+    for text in settings or []:
+        if not text.startswith("data."):
+            raise UserError(f"--set {text}: evaluating reads the data keys alone; write data.KEY=VALUE.")
+    config = recipe_of(
+        None,
+        settings,
+        data=data,
+        target=names(target),
+        max_files=max_files,
+        context_length=context_length,
+        prediction_length=prediction_length,
+    ).data
+    from potstill import verbs
+
+    verbs.evaluate(models, config, output, split=split, stride=stride, reference=reference, baselines=names(baselines))

@@ -1,0 +1,73 @@
+"""Each verb's command: where its options go."""
+
+from pathlib import Path
+
+import pytest
+
+from potstill.recipe import Recipe
+
+
+def test_distill_lays_options_over_the_recipe(tmp_path: Path, leave, calls: list):
+    path = tmp_path / "r.yaml"
+    path.write_text("teacher: embedded\ndata: {split: 8:1:1, stride: 4}\ntraining: {clip: 2.0}\n")
+    options = "--teacher base=org/model:2 --teacher embedded --data a.csv b.csv --output run --student"
+    more = (
+        "--target OT,HUFL --max-steps 7 --alpha 0.5 --device cpu --set training.clip=1e-1 --seed 3 --control --resume"
+    )
+    assert leave("distill", str(path), *options.split(), "d_model=64,start=teacher", *more.split()) == 0
+    ((verb, (recipe, output), flags),) = calls
+    assert (verb, output, flags) == ("distill", "run", {"resume": True, "dry_run": False})
+    assert [(t.name, t.source, t.weight) for t in recipe.teacher] == [("base", "org/model", 2), (None, "embedded", 1)]
+    assert (recipe.student.start, recipe.student.overrides) == ("teacher", {"d_model": 64})
+    assert (recipe.data.paths, recipe.data.target) == (["a.csv", "b.csv"], ["OT", "HUFL"])
+    assert (recipe.data.split, recipe.data.stride) == ("8:1:1", 4)
+    assert (recipe.training.max_steps, recipe.training.clip, recipe.training.seed) == (7, 0.1, 3)
+    assert (recipe.objective.alpha, recipe.training.device, recipe.control) == (0.5, "cpu", True)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "where"),
+    [
+        ("--split", "ett", "data.split"),
+        ("--max-files", "5", "data.max_files"),
+        ("--context-length", "96", "data.context_length"),
+        ("--prediction-length", "24", "data.prediction_length"),
+        ("--stride", "3", "data.stride"),
+        ("--epochs", "0.5", "training.epochs"),
+        ("--batch-size", "8", "training.batch_size"),
+        ("--learning-rate", "0.01", "training.learning_rate"),
+        ("--labels", "folder", "labels"),
+    ],
+)
+def test_each_option_reaches_its_key(option: str, value: str, where: str, leave, calls: list):
+    assert leave("distill", "--output", "run", option, value) == 0
+    node = calls[0][1][0]
+    for key in where.split("."):
+        node = getattr(node, key)
+    assert str(node) == value
+    assert calls[0][1][0] != Recipe()
+
+
+def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
+    leave, calls: list, capsys: pytest.CaptureFixture
+):
+    assert leave("label", "--teacher", "embedded", "--data", "a.csv", "--output", "labels", "--engine", "local") == 0
+    assert calls[-1][1][1:] == ("labels",)
+    assert calls[-1][2] == {"engine": "local"}
+    assert (
+        leave("evaluate", "m1", "m2", "--data", "a.csv", "--output", "d", "--stride", "7", "--baselines", "ridge") == 0
+    )
+    models, data, output = calls[-1][1]
+    assert (models, data.paths, output) == (["m1", "m2"], ["a.csv"], "d")
+    assert calls[-1][2] == {"split": "test", "stride": 7, "reference": None, "baselines": ["ridge"]}
+    assert (
+        leave("forecast", "m", "a.csv", "--prediction-length", "3", "--output", "f.csv", "--quantiles", "0.9,0.1") == 0
+    )
+    assert calls[-1] == ("forecast", ("m", "a.csv", 3, "f.csv"), {"quantiles": [0.1, 0.9]})
+    assert leave("report", "run") == 0
+    assert calls[-1] == ("report", ("run",), {})
+    capsys.readouterr()
+    assert leave("inspect", "m") == 0
+    shown = capsys.readouterr().out
+    assert "1,234,567" in shown
+    assert "kept.layers" in shown

@@ -1,0 +1,154 @@
+"""The program: what it imports, what it says and how it leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import potstill
+from potstill.cli.program import spread
+from potstill.errors import UserError
+
+HEAVY = "[m for m in ('torch', 'transformers', 'pandas', 'plotly') if m in sys.modules]"
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (0, ["--help"]),
+        (0, ["distill", "--help"]),
+        (0, ["--version"]),
+        (2, ["distill", "--otput", "x"]),
+        (2, ["distill", "--output", "x", "--set", "training.lerning_rate=1"]),
+    ],
+)
+def test_answers_without_importing_torch(code: int, arguments: list[str]):
+    program = (
+        "import sys\nfrom potstill.cli import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit as left: print(left.code, {HEAVY}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == f"{code} []"
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    program = f"import sys, potstill; print({HEAVY}, 'pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] False"
+
+
+def test_every_name_in_all_is_offered():
+    assert set(potstill.__all__) <= set(dir(potstill))
+    with pytest.raises(AttributeError, match="no attribute 'distil'"):
+        _ = potstill.distil
+
+
+def test_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "potstill", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"potstill {potstill.__version__}"
+
+
+def test_no_arguments_print_the_help(leave, capsys: pytest.CaptureFixture):
+    assert leave() == 0
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in ("distill", "label", "evaluate", "forecast", "inspect", "report"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["distill"],
+        ["distill", "--output"],
+        ["distill", "--output", "x", "--epochs", "many"],
+        ["distill", "--output", "x", "--alpha", "1.5"],
+        ["distill", "--output", "x", "--set", "alpha"],
+        ["distill", "--output", "x", "--set", "objective.alpha=[1"],
+        ["distill", "--output", "x", "--set", "objective.alpha.beta=1"],
+        ["distill", "--output", "x", "--student", "mixer:num_layers"],
+        ["distill", "absent.yaml", "--output", "x"],
+        ["label", "--output", "x", "--engine", "ray"],
+        ["evaluate", "--data", "a.csv", "--output", "x"],
+        ["evaluate", "m", "--output", "x", "--set", "training.seed=1"],
+        ["forecast", "m", "d", "--prediction-length", "0", "--output", "f.csv"],
+        ["forecast", "m", "d", "--prediction-length", "3", "--output", "f.csv", "--quantiles", "0.1,1"],
+        ["forecast", "m", "d", "--prediction-length", "3", "--output", "f.csv", "--quantiles", "0.5,0.5"],
+        ["forecast", "m", "d", "--prediction-length", "3", "--output", "f.csv", "--quantiles", ","],
+        ["inspekt", "m"],
+        ["--nope"],
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_code_2(
+    arguments: list[str], leave, calls: list, capsys: pytest.CaptureFixture
+):
+    assert leave(*arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("potstill: ")
+    assert said.err.count("\n") == 1
+    assert calls == []
+
+
+def test_an_error_of_the_verbs_is_told_on_one_line(leave, fail_with, capsys: pytest.CaptureFixture):
+    fail_with(UserError("a.csv row 3:\n two columns, expected three."))
+    assert leave("report", "r") == 2
+    assert capsys.readouterr().err == "potstill: a.csv row 3: two columns, expected three.\n"
+
+
+def test_a_fault_of_ours_shows_its_traceback_only_on_request(
+    leave, fail_with, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    fail_with(ZeroDivisionError("by zero"))
+    monkeypatch.delenv("POTSTILL_TRACEBACK", raising=False)
+    assert leave("report", "r") == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "internal error (ZeroDivisionError: by zero)" in told
+    assert "POTSTILL_TRACEBACK=1" in told
+    monkeypatch.setenv("POTSTILL_TRACEBACK", "1")
+    assert leave("report", "r") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_with_130(leave, fail_with):
+    fail_with(KeyboardInterrupt())
+    assert leave("report", "r") == 130
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_signals_leave_with_130(which: signal.Signals):
+    program = """
+import sys, time, types
+import potstill
+verbs = sys.modules["potstill.verbs"] = potstill.verbs = types.ModuleType("potstill.verbs")
+def report(run):
+    print("ready", flush=True)
+    time.sleep(60)
+verbs.report = report
+from potstill.cli import main
+main(["report", "r"])
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    os.kill(process.pid, which)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert err.startswith(b"potstill: interrupted")
+    assert err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("--data a b --output x", "--data a --data b --output x"),
+        ("--data a --data b", "--data a --data b"),
+        ("--teacher a b=c:2 --data d e f", "--teacher a --teacher b=c:2 --data d --data e --data f"),
+        ("--data a recipe.yaml", "--data a recipe.yaml"),
+        ("m1 m2 --output x y", "m1 m2 --output x y"),
+        ("--data=a b", "--data=a b"),
+    ],
+)
+def test_options_that_take_several_values(given: str, meant: str):
+    assert spread(given.split()) == meant.split()
