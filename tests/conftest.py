@@ -74,3 +74,34 @@ def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("teacher") / "tiny"
     family.build(family.shape(None, sizes, 64, 32), dropout=0.0).save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bolt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an untrained Chronos-Bolt: context 64, horizon 32, patches of 16, nine levels."""
+    import torch
+    from chronos.chronos_bolt import ChronosBoltModelForForecasting
+    from transformers import T5Config
+
+    bolt = {
+        "context_length": 64,
+        "prediction_length": 32,
+        "input_patch_size": 16,
+        "input_patch_stride": 16,
+        "quantiles": [round(0.1 * k, 1) for k in range(1, 10)],
+        "use_reg_token": True,
+    }
+    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_heads": 2, "num_layers": 2, "num_decoder_layers": 1}
+    torch.manual_seed(0)
+    config = T5Config(
+        **sizes,
+        chronos_config=bolt,
+        architectures=["ChronosBoltModelForForecasting"],
+        feed_forward_proj="relu",
+        decoder_start_token_id=0,
+        pad_token_id=0,
+    )
+    model = ChronosBoltModelForForecasting(config)
+    folder = tmp_path_factory.mktemp("teacher") / "bolt"
+    model.save_pretrained(folder)
+    return folder

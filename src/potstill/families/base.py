@@ -178,6 +178,38 @@ class Family(ABC):
         """Copy what agrees in shape from the teacher; returns a line per group of weights copied."""
         raise UserError(f"student.start: {self.name} cannot start from a teacher's weights; write start: random.")
 
+    def locate(self) -> str | None:
+        """The folder or hub id that the family's bare name stands for: ``--teacher NAME`` loads it.
+
+        A family whose weights come with an installed package says where they lie; None where a name alone means none.
+        """
+        return None
+
+
+class TeacherFamily(Family):
+    """A family whose models teach and are evaluated, but are not built anew: see ``Family`` for one that does both."""
+
+    def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:
+        """Refused: there is no such student.
+
+        Raises
+        ------
+        UserError
+            Naming the families that can be students.
+        """
+        raise self._no_student()
+
+    def build(self, shape: Shape, dropout: float) -> Forecaster:
+        """Refused, as ``shape`` is."""
+        raise self._no_student()
+
+    def _no_student(self) -> UserError:
+        from potstill.families.table import students
+
+        return UserError(
+            f"--student: {self.name} models teach, but are no students; choose one of {', '.join(students())}."
+        )
+
 
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:

@@ -103,8 +103,9 @@ class Chronos2Family(Family):
     def recognises(self, config: dict[str, Any]) -> bool:
         """By the architecture name, or by Chronos-2's own part of the config."""
         chronos = config.get("chronos_config")
-        return config.get("architectures") == ["Chronos2Model"] or (
-            isinstance(chronos, dict) and "input_patch_stride" in chronos
+        named = config.get("architectures")
+        return named == ["Chronos2Model"] or (
+            not named and isinstance(chronos, dict) and "input_patch_stride" in chronos
         )
 
     def load(self, folder: str, source: Source, **hub_options: Any) -> Chronos2Forecaster:

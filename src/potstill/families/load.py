@@ -1,4 +1,4 @@
-"""One way in for every model: a Potstill folder, an upstream checkpoint, a hub id, or ``embedded``.
+"""One way in for every model: a Potstill folder, an upstream checkpoint, a hub id, ``embedded``, or a family's name.
 
 Weights are read from safetensors only: a pickle is refused, and no code from a checkpoint is run.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, Source
-from potstill.families.table import family_of
+from potstill.families.table import family, family_of, known
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 EMBEDDED = "embedded"
@@ -28,7 +28,8 @@ def load(
     Parameters
     ----------
     source
-        A folder (a run, its student, an upstream checkpoint), a hub id such as ``amazon/chronos-2``, or ``embedded``.
+        A folder (a run, its student, an upstream checkpoint), a hub id such as ``amazon/chronos-2``, ``embedded``, or
+        the name of a family that brings its own weights (see ``Family.locate``); a folder of that name goes first.
         Offline mode (``HF_HUB_OFFLINE``) and mirrors (``HF_ENDPOINT``) are respected.
     device
         ``cpu`` or ``cuda``.
@@ -53,21 +54,22 @@ def load(
     else:
         config = _hub_config(location, revision)
         options = {"revision": revision} if revision else {}
-    family = family_of(config)
-    if family is None:
+    found = family_of(config)
+    if found is None:
         kind = config.get("architectures") or config.get("model_type") or "no architecture named"
-        raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: chronos2.")
+        raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: {', '.join(known())}.")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    name = EMBEDDED if str(source) == EMBEDDED else folder.name if folder.is_dir() else location
-    where = Source(name, str(source), revision, _licence(folder if folder.is_dir() else _hub_card(location, revision)))
+    given = str(source)
+    name = folder.name if given != EMBEDDED and Path(given).expanduser().is_dir() else given
+    where = Source(name, given, revision, _licence(folder if folder.is_dir() else _hub_card(location, revision)))
     try:
-        forecaster = family.load(location, where, dtype=dtype, **options)
+        forecaster = found.load(location, where, dtype=dtype, **options)
     except UserError:
         raise
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{source}: the checkpoint cannot be loaded as {family.name} ({first});"
+            f"{source}: the checkpoint cannot be loaded as {found.name} ({first});"
             " it may be damaged: fetch or make it again."
         ) from error
     forecaster.module.to(device)
@@ -102,6 +104,11 @@ def _locate(source: str) -> str:
     if folder.is_dir():
         student = folder / "student"
         return str(student if (folder / "recipe.yaml").exists() and student.is_dir() else folder)
+    if source in known():
+        location = family(source).locate()
+        if location is None:
+            raise UserError(f"{source}: is a family of models, not one of them; give a folder or a hub id.")
+        return location
     if source.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         raise UserError(f"{source}: no such folder, and no hub id either (those read like amazon/chronos-2).")
     return source
