@@ -84,6 +84,15 @@ def check_run(output: str | Path, resume: bool) -> Path:
     return run
 
 
+def run_of(model: str | Path) -> Path | None:
+    """The run that a model's folder is, or is the student or control of; None for any other model."""
+    folder = Path(model).expanduser()
+    found = (
+        run for run in (folder, folder.parent) if (run / "recipe.yaml").is_file() and (run / "log.jsonl").is_file()
+    )
+    return next(found, None) if folder.is_dir() else None
+
+
 def _sync(folder: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import shutil
 
 import pytest
 
@@ -86,3 +88,62 @@ def test_inspect_tells_what_a_model_is(distilled, tiny_teacher):
     assert found["levels"][0] == 0.01
     assert len(found["levels"]) == 13
     assert potstill.inspect(str(tiny_teacher))["parameters"] > found["parameters"]
+
+
+@pytest.fixture
+def cut(monkeypatch):
+    """How the windows that an evaluation looks at were cut; it ends there."""
+    seen = []
+
+    def look(windows):
+        seen.append((windows.split, windows.part))
+        raise UserError("seen")
+
+    verb = importlib.import_module("potstill.verbs.evaluate")  # the package's attribute is the function
+    monkeypatch.setattr(verb, "require_windows", look)
+    return seen
+
+
+@pytest.fixture
+def run(distilled, tmp_path):
+    """Makes copies of the run as if it had been cut in some way."""
+
+    def make(name, split):
+        folder = shutil.copytree(distilled, tmp_path / name)
+        recipe = Recipe.read(folder / "recipe.yaml", {"data.split": split})
+        recipe.write(folder / "recipe.yaml")
+        return folder
+
+    return make
+
+
+def test_a_runs_own_split_cuts_the_data_unless_another_is_given(run, tiny_teacher, data, tmp_path, cut):
+    model = run("model", "6:2:2")
+    asked = [
+        ([str(model)], data, {}),
+        ([f"mine={model}/student", str(tiny_teacher)], data, {"split": "validation"}),
+        ([str(tiny_teacher)], data, {"reference": f"{model}/control"}),
+        ([str(model)], data, {"split": "7:1:2"}),
+        ([str(model)], data.model_copy(update={"split": "8:1:1"}), {}),
+        ([str(tiny_teacher)], data, {}),
+    ]
+    for models, given, options in asked:
+        with pytest.raises(UserError, match="seen"):
+            potstill.evaluate(models, given, tmp_path / "judged", **options)
+    assert cut == [
+        ("6:2:2", "test"),
+        ("6:2:2", "validation"),
+        ("6:2:2", "test"),
+        ("7:1:2", "test"),
+        ("8:1:1", "test"),
+        ("8:1:1", "test"),
+    ]
+
+
+def test_runs_that_were_cut_differently_need_a_word(run, data, tmp_path, cut):
+    models = [str(run("one", "6:2:2")), str(run("two", "7:1:2"))]
+    with pytest.raises(UserError, match=r"one was trained on the split '6:2:2', two on '7:1:2'; .*--split 6:2:2"):
+        potstill.evaluate(models, data, tmp_path / "judged")
+    with pytest.raises(UserError, match="seen"):
+        potstill.evaluate(models, data, tmp_path / "judged", split="6:2:2")
+    assert cut == [("6:2:2", "test")]

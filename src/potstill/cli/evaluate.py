@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,10 @@ def evaluate(
     data: given.DataPaths = None,
     target: given.Target = None,
     split: Annotated[
-        Literal["validation", "test"], typer.Option(help="Part of each series; how it is cut: --set data.split=….")
+        str,
+        typer.Option(
+            metavar="NAME", help="test or validation; or how series are cut, as for distill (default: as the run's)."
+        ),
     ] = "test",
     max_files: given.MaxFiles = None,
     context_length: given.ContextLength = None,

@@ -11,14 +11,15 @@ from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
 from potstill.evaluation.report import draw_report, summary_lines
-from potstill.families.base import Forecaster
 from potstill.families.load import load
 from potstill.recipe import DataConfig, EvaluationConfig, Recipe
-from potstill.runs import open_run, write_atomically, write_json
+from potstill.runs import open_run, run_of, write_atomically, write_json
 from potstill.verbs.given import store_of
 from potstill.verbs.lengths import fit_lengths
 from potstill.verbs.provenance import machine
 from potstill.verbs.say import say
+
+PARTS = ("validation", "test")
 
 
 def evaluate(
@@ -42,7 +43,9 @@ def evaluate(
     output
         Folder for metrics.json, forecasts.json and report.html; must be new.
     split
-        ``validation`` or ``test``.
+        The part: ``validation`` or ``test``. Any other name says how the series are cut (``8:1:1``, ``suite``, …), and
+        the part is ``test``. Where neither this nor ``data`` says how, a run among the models does: cut otherwise, the
+        part may hold what that run was trained on.
     stride
         Steps between origins; default 5, wider where windows are many.
     reference
@@ -55,13 +58,16 @@ def evaluate(
     UserError
         One sentence on what does not fit.
     """
-    loaded = _load(models)
-    against = reference or next(iter(loaded))
-    if against not in loaded:
-        loaded = _load([*models, against])
-        against = list(loaded)[-1]
+    sources = _named(models)
+    against = reference or next(iter(sources))
+    if against not in sources:
+        sources = _named([*models, against])
+        against = list(sources)[-1]
+    loaded = {name: load(source).freeze() for name, source in sources.items()}
     store, data = store_of(data)
-    data = fit_lengths(data, list(loaded.values()))
+    if split not in PARTS:
+        data, split = data.model_copy(update={"split": split}), "test"
+    data = fit_lengths(_cut_as_runs_were(data, sources), list(loaded.values()))
     options = {"split": split, "stride": stride, **({"baselines": baselines} if baselines is not None else {})}
     config = Recipe.read(None, {f"evaluation.{key}": value for key, value in options.items()}).evaluation
     for baseline in config.baselines:
@@ -88,24 +94,43 @@ def evaluate(
     return folder
 
 
-def _load(models: list[str]) -> dict[str, Forecaster]:
+def _named(models: list[str]) -> dict[str, str]:
+    """Where each model lies, by its name."""
     if not models:
         raise UserError("MODEL: none given; name a folder, a hub id or 'embedded'.")
-    loaded: dict[str, Forecaster] = {}
+    sources: dict[str, str] = {}
     for text in models:
         name, separator, source = text.partition("=")
         if not separator or "/" in name:
             name, source = _name_of(text), text
-        if name in loaded:
+        if name in sources:
             raise UserError(f"MODEL: two models are called {name!r}; name them apart, as in first={source}.")
-        loaded[name] = load(source).freeze()
-    return loaded
+        sources[name] = source
+    return sources
 
 
 def _name_of(source: str) -> str:
     """The last part of a path; a run's student or control goes by the run's name too, or all would be called alike."""
     parts = source.rstrip("/").split("/")
     return "/".join(parts[-2:]) if parts[-1] in ("student", "control") else parts[-1]
+
+
+def _cut_as_runs_were(data: DataConfig, sources: dict[str, str]) -> DataConfig:
+    """The data with the split of the runs that the models come from, where none was given."""
+    if "split" in data.model_fields_set:
+        return data
+    splits: dict[str, str] = {}
+    for name, source in sources.items():
+        run = run_of(source)
+        if run is not None:
+            splits.setdefault(Recipe.read(run / "recipe.yaml").data.split, name)
+    if len(splits) > 1:
+        (one, first), (other, second), *_ = splits.items()
+        raise UserError(
+            f"MODEL: {first} was trained on the split {one!r}, {second} on {other!r}; say which cuts the data, as in"
+            f" --split {one}."
+        )
+    return data.model_copy(update={"split": next(iter(splits))}) if splits else data
 
 
 def _recipe(data: DataConfig, config: EvaluationConfig) -> Recipe:
