@@ -44,6 +44,40 @@ def test_overrides_win_and_make_missing_branches(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("file", "given", "steps", "epochs"),
+    [("max_steps: 7", "training.epochs", None, 2), ("epochs: 3", "training.max_steps", 2, None)],
+)
+def test_a_length_that_is_given_replaces_the_files_other_one(tmp_path: Path, file, given, steps, epochs):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"training: {{{file}}}\n")
+    training = Recipe.read(path, {given: 2}).training
+    assert (training.max_steps, training.epochs) == (steps, epochs)
+    with pytest.raises(UserError, match="contradict each other"):
+        Recipe.read(path, {"training.max_steps": 2, "training.epochs": 3})
+
+
+def test_absolute_paths_mean_the_same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "here" / "teacher").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    tree = {
+        "teacher": ["teacher", "org/model", "embedded"],
+        "data": {"paths": ["../a.csv", "embedded", str(tmp_path / "b.csv")]},
+        "imports": ["mine.py"],
+        "labels": "labels",
+    }
+    recipe = Recipe.model_validate(tree)
+    whole = recipe.absolute()
+    here = tmp_path / "here"
+    assert [t.source for t in whole.teacher] == [str(here / "teacher"), "org/model", "embedded"]
+    assert whole.data.paths == [f"{here}/../a.csv", "embedded", str(tmp_path / "b.csv")]
+    assert (whole.imports, whole.labels) == ([str(here / "mine.py")], str(here / "labels"))
+    monkeypatch.chdir(tmp_path)
+    assert whole.absolute() == whole
+    assert recipe.labels == "labels"
+    assert Recipe.model_validate({"labels": "auto"}).absolute().labels == "auto"
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("trainig: {}", "trainig: no such key; known: task, teacher"),
@@ -53,6 +87,7 @@ def test_overrides_win_and_make_missing_branches(tmp_path: Path):
         ("data: {context_length: many}", "data.context_length"),
         ("teacher: [{sorce: x}]", "teacher.0"),
         ("data: {synthetic: 0.7, augmented: 0.7}", "must not exceed 1"),
+        ("training: {max_steps: 7, epochs: 2}", "max_steps and epochs contradict each other"),
         ("- a\n- b", "found a list"),
         ("data: {a: [1", "line 1"),
     ],

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from potstill.errors import UserError
 
+RIVALS = {"training.max_steps": "training.epochs", "training.epochs": "training.max_steps"}
+
 
 class _Node(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
@@ -92,7 +94,7 @@ class TrainingConfig(_Node):
     epochs: float | None = Field(
         default=None, gt=0, description="passes over the training windows; default: one, and at least 1,000 steps"
     )
-    max_steps: int | None = Field(default=None, ge=1, description="overrides epochs")
+    max_steps: int | None = Field(default=None, ge=1, description="optimiser steps, in place of epochs")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
     schedule: Literal["cosine", "linear", "constant_with_warmup", "warmup_stable_decay"] = "cosine"
     decay: float = Field(default=0.2, gt=0, le=1, description="share of the steps that warmup_stable_decay decays over")
@@ -110,6 +112,12 @@ class TrainingConfig(_Node):
     patience: int | None = Field(default=None, ge=1, description="evaluations without improvement before stopping")
     report_to: list[str] = Field(default_factory=list, description="tensorboard, wandb, trackio, mlflow …")
     random_horizon: bool = Field(default=False, description="vary the horizon from batch to batch, whole patches")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingConfig:
+        if self.max_steps is not None and self.epochs is not None:
+            raise ValueError("max_steps and epochs contradict each other; give one of them")
+        return self
 
 
 class EvaluationConfig(_Node):
@@ -167,13 +175,36 @@ class Recipe(_Node):
 
     @classmethod
     def lay_over(cls, tree: dict[str, Any], overrides: dict[str, Any], path: str | Path | None = None) -> Recipe:
-        """Validate a tree of plain values with dotted overrides laid over it; ``path`` names its file in messages."""
+        """Validate a tree of plain values with dotted overrides laid over it; ``path`` names its file in messages.
+
+        An override takes its rival out of the tree: ``training.epochs`` replaces the file's ``training.max_steps``.
+        """
         for key, value in overrides.items():
+            rival = RIVALS.get(key)
+            if rival is not None and rival not in overrides and value is not None:
+                _set(tree, rival.split("."), None)
             _set(tree, key.split("."), value)
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
             raise UserError(_sentence(error, path)) from None
+
+    def absolute(self) -> Recipe:
+        """A copy that means the same from any working directory: local paths in it are absolute.
+
+        Hub ids, ``embedded`` and ``auto`` stay as they are; a teacher's source is a path where a folder is there.
+        """
+        recipe = self.model_copy(deep=True)
+        if recipe.data.paths:
+            recipe.data.paths = [path if path == "embedded" else _absolute(path) for path in recipe.data.paths]
+        if recipe.imports:
+            recipe.imports = [_absolute(path) for path in recipe.imports]
+        if recipe.labels not in (None, "auto"):
+            recipe.labels = _absolute(recipe.labels)
+        for teacher in recipe.teacher:
+            if teacher.source != "embedded" and Path(teacher.source).expanduser().exists():
+                teacher.source = _absolute(teacher.source)
+        return recipe
 
     def write(self, path: str | Path) -> None:
         """Write the resolved recipe as YAML; reading it back gives an equal recipe."""
@@ -181,7 +212,7 @@ class Recipe(_Node):
 
     def to_yaml(self) -> str:
         """The recipe as YAML text."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Loader(yaml.SafeLoader):
@@ -199,6 +230,12 @@ _Loader.add_implicit_resolver(
     re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"),
     list("-+.0123456789"),
 )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that the loader would take for numbers."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def parse_yaml(text: str) -> Any:
@@ -263,6 +300,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: expected keys such as teacher, data, training at the top; found a {type(tree).__name__}."
         )
     return tree
+
+
+def _absolute(path: str) -> str:
+    # not resolved: a data set goes by the name of the link that was given
+    return str(Path(path).expanduser().absolute())
 
 
 def _set(tree: dict[str, Any], keys: list[str], value: Any) -> None:
