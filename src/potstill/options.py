@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from potstill.errors import UnknownName
+from pydantic import BaseModel
+
+from potstill.errors import UnknownName, UserError
 from potstill.recipe import Recipe
 
 OPTIONS = {
@@ -51,3 +54,47 @@ def resolve(recipe: Recipe | str | Path | None, options: dict[str, Any]) -> Reci
     if isinstance(recipe, Recipe):
         return Recipe.lay_over(recipe.model_dump(mode="json", exclude_unset=True), overrides) if overrides else recipe
     return Recipe.read(recipe, overrides)
+
+
+def recipe_of_run(run: Path, given: Recipe) -> Recipe:
+    """The recipe of a run that is to go on. What was given beside ``--resume`` must be what stands there.
+
+    So the command that started the run continues it with ``--resume`` behind, and nothing that was asked for is passed
+    over in silence.
+
+    Raises
+    ------
+    UserError
+        Naming the key that differs.
+    """
+    path = run / "recipe.yaml"
+    own = Recipe.read(path)
+    given = given.absolute()
+    for key in _given(given):
+        asked, stands = _value(given, key), _value(own, key)
+        if asked is not None and asked != stands:
+            raise UserError(
+                f"--resume: {path} has {key}: {_plain(stands)}, {_plain(asked)} was given; leave that out, or change"
+                " it in the file first."
+            )
+    return own
+
+
+def _given(node: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of all that was set by hand."""
+    for name in type(node).model_fields:
+        if name in node.model_fields_set:
+            value = getattr(node, name)
+            yield from _given(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else [f"{prefix}{name}"]
+
+
+def _value(node: Any, key: str) -> Any:
+    for name in key.split("."):
+        node = getattr(node, name)
+    return [item.model_dump() for item in node] if key == "teacher" else node
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return ", ".join(str(item["source"] if isinstance(item, dict) else item) for item in value) or "none"

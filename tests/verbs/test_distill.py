@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import re
 import shutil
 import time
@@ -20,6 +22,7 @@ from potstill.recipe import Recipe
 from potstill.verbs.setup import prepare
 from potstill.verbs.teach import Committee
 
+DISTILLING = importlib.import_module("potstill.verbs.distill")  # the package's attribute is the verb
 METRICS = ("mse", "mae", "rmse", "mse_raw", "mae_raw", "rmse_raw", "mape", "smape", "mase", "sql", "wql", "coverage_80")
 COSTS = (
     "parameters",
@@ -122,6 +125,38 @@ def test_a_finished_run_resumed_measures_again_and_trains_nothing(distilled, tmp
     assert (run / "log.jsonl").read_bytes() == log
     assert (run / "student" / "model.safetensors").read_bytes() == weights
     assert metrics_of(run)["models"] == metrics_of(distilled)["models"]
+
+
+def test_a_run_goes_on_from_any_folder(distilled, recipe, small_csv, tiny_teacher, tmp_path, monkeypatch, quick):
+    monkeypatch.chdir(small_csv.parent)
+    quick.data.paths, quick.teacher[0].source = [small_csv.name], os.path.relpath(tiny_teacher)
+    run = potstill.distill(quick, tmp_path / "run")
+    (run / "metrics.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    potstill.distill(output="run", resume=True)
+    assert set(metrics_of(run)["models"]) == {"teacher", "student", "seasonal_naive"}
+    card = (run / "student" / "README.md").read_text()
+    assert "data: small.csv" in card
+    assert str(small_csv.parent) not in card
+
+
+def test_a_resumed_run_takes_its_own_recipe_and_refuses_another(distilled, recipe, tmp_path, monkeypatch):
+    run = shutil.copytree(distilled, tmp_path / "run")
+    measured = []
+    monkeypatch.setattr(DISTILLING, "finish", lambda setup, *_: measured.append(setup.recipe.training.max_steps))
+    potstill.distill(recipe, run, resume=True, max_steps=12)  # the command that started it
+    for options, says in (
+        ({"max_steps": 20}, r"recipe\.yaml has training\.max_steps: 12, 20 was given"),
+        ({"data": "other.csv"}, r"has data\.paths: .*small\.csv, .*other\.csv was given"),
+        ({"teacher": "embedded"}, r"has teacher: .*tiny, embedded was given"),
+        ({"epochs": 3}, r"has training\.epochs: None, 3.* was given"),
+    ):
+        with pytest.raises(UserError, match=says):
+            potstill.distill(output=run, resume=True, **options)
+    Recipe.read(run / "recipe.yaml", {"training.max_steps": 14}).write(run / "recipe.yaml")
+    potstill.distill(output=run, resume=True)
+    assert measured == [12, 14]
+    assert max(line["step"] for line in log_lines(run, "train") if line["model"] == "student") == 14
 
 
 def test_a_run_is_not_written_over(distilled, recipe):

@@ -34,8 +34,9 @@ def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
     }
     head = {key: value for key, value in head.items() if value is not None}
     taught = ", ".join(f"{n} ({t.family}, {t.parameters:,} parameters)" for n, t in teachers.items())
+    files = ", ".join(map(_name, data.paths))
     how = (
-        f"distilled from {taught or f'the labels in {recipe.labels}'}"
+        f"distilled from {taught or f'the labels in {recipe.labels and _name(recipe.labels)}'}"
         if learns
         else f"started from {taught} and trained on the truth alone"
         if taught
@@ -50,10 +51,10 @@ def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
         "## Accuracy",
         _table(metrics, name, recipe.evaluation.split),
         "## Provenance",
-        f"- data: {', '.join(data.paths)} (split {data.split}, fingerprint `{setup.store.fingerprint[:16]}`)",
+        f"- data: {files} (split {data.split}, fingerprint `{setup.store.fingerprint[:16]}`)",
         *(
-            f"- teacher {n}: {t.source.location}{f' @ {t.source.revision}' if t.source.revision else ''}, licence"
-            f" {t.source.licence or 'not stated'}, fingerprint `{t.fingerprint[:16]}`"
+            f"- teacher {n}: {_name(t.source.location)}{f' @ {t.source.revision}' if t.source.revision else ''},"
+            f" licence {t.source.licence or 'not stated'}, fingerprint `{t.fingerprint[:16]}`"
             for n, t in teachers.items()
         ),
         f"- seed {recipe.training.seed}; " + ", ".join(f"{k} {v}" for k, v in versions().items()),
@@ -61,6 +62,11 @@ def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
     if licences:
         lines.append(f"\nThe teacher's licence ({', '.join(licences)}) applies to what was distilled from it.")
     return "\n\n".join(lines[:6]) + "\n\n" + "\n".join(lines[6:]) + "\n"
+
+
+def _name(location: str) -> str:
+    """A path by its last part: where a file lay on this machine is nobody's business; a hub id as it is."""
+    return Path(location).name if Path(location).is_absolute() else location
 
 
 def _on_hub(location: str) -> bool:

@@ -14,7 +14,7 @@ from potstill.evaluation.validation import Validation
 from potstill.families.base import Forecaster
 from potstill.families.load import load
 from potstill.labels.store import LabelStore
-from potstill.options import resolve
+from potstill.options import recipe_of_run, resolve
 from potstill.recipe import Recipe
 from potstill.runs import check_run, open_run, write_atomically
 from potstill.training.fit import Fit
@@ -43,14 +43,15 @@ def distill(
     Parameters
     ----------
     recipe
-        A recipe or the path of one; default: Potstill's defaults. With ``resume`` the run's own recipe counts instead.
+        A recipe or the path of one; default: Potstill's defaults.
     output
         The run's folder; must not hold a run yet, unless it is resumed.
     options
         Laid over the recipe by their short names, as on the command line: ``teacher``, ``data`` (paths, or a pandas
         frame, which is kept in the run), ``student``, ``max_steps``, ``alpha`` …; see ``potstill.options.OPTIONS``.
     resume
-        Go on from the newest whole checkpoint; ends where the unbroken run would have ended.
+        Go on from the newest whole checkpoint; ends where the unbroken run would have ended. The run's own recipe
+        counts, as it stands in the run; a recipe or options given beside it must agree with it.
     dry_run
         Print the plan (windows, sizes, memory, time) and stop; nothing is written.
 
@@ -70,8 +71,8 @@ def distill(
         raise UserError("output: none given; name the folder that the run goes into.")
     run = Path(output) if dry_run else check_run(output, resume)
     with saved_frames(options) as (options, frame):
-        recipe = Recipe.read(run / "recipe.yaml") if resume else resolve(recipe, options)
-        setup = prepare(recipe)
+        recipe = resolve(recipe, _but_for_its_own_frame(run, options, frame) if resume else options)
+        setup = prepare(recipe_of_run(run, recipe) if resume else recipe.absolute())
         recipe = setup.recipe
         plan = plan_lines(setup)
         if dry_run:
@@ -81,7 +82,7 @@ def distill(
         teach = _teach(setup) if recipe.labels != AUTO else None
         open_run(run, resume)  # only now: bad input leaves no folder behind
         if frame is not None:
-            recipe.data.paths = [str(shutil.copy(frame, run / frame.name))]
+            recipe.data.paths = [str(shutil.copy(frame, run / frame.name).absolute())]
     say(*plan)
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
     labelling = 0.0
@@ -104,6 +105,13 @@ def distill(
         models["control"] = load(run / "control", device=setup.device)
     finish(setup, run, models)
     return run
+
+
+def _but_for_its_own_frame(run: Path, options: dict[str, Any], frame: Path | None) -> dict[str, Any]:
+    """The options without the frame that the run keeps a copy of."""
+    if frame is None or not (run / frame.name).exists() or (run / frame.name).read_bytes() != frame.read_bytes():
+        return options
+    return {name: value for name, value in options.items() if name != "data"}
 
 
 def _fit(

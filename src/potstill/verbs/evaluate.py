@@ -134,4 +134,4 @@ def _cut_as_runs_were(data: DataConfig, sources: dict[str, str]) -> DataConfig:
 
 
 def _recipe(data: DataConfig, config: EvaluationConfig) -> Recipe:
-    return Recipe(data=data, evaluation=config)
+    return Recipe(data=data, evaluation=config).absolute()

@@ -42,7 +42,7 @@ def label(
     if engine not in ENGINES:
         raise UserError(f"--engine {engine}: not available; known: {', '.join(ENGINES)}.")
     with saved_frames(options) as (options, _):
-        recipe = resolve(recipe, options)
+        recipe = resolve(recipe, options).absolute()
         if len(recipe.teacher) != 1:
             raise UserError(
                 f"--teacher: a label store holds one teacher's answers, {len(recipe.teacher)} given; label each apart."
