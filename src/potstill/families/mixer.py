@@ -1,0 +1,120 @@
+"""A mixer student: patches of the context, mixed along time and along features by small MLPs in turns.
+
+After TSMixer (Chen et al., TMLR 2023) and Tiny Time Mixers (Ekambaram et al., NeurIPS 2024), whose gates it takes.
+
+Shapes: B windows, C context, N patches, P steps per patch, D d_model, Q levels, H horizon.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from potstill.families.own import OwnConfig, OwnModel
+from potstill.families.own_family import OwnFamily
+from potstill.families.own_layers import Layers, PatchHead, begin_small, carry_on, patched
+
+
+class MixerConfig(OwnConfig):
+    """Sizes of a mixer.
+
+    Parameters
+    ----------
+    d_model
+        Features of a patch.
+    num_layers
+        Pairs of mixing along time and along features.
+    d_ff
+        Hidden width of the feature MLP; default: twice ``d_model``.
+    patch_size
+        Steps of a patch.
+    """
+
+    model_type = "potstill_mixer"
+
+    def __init__(
+        self, d_model: int = 64, num_layers: int = 4, d_ff: int | None = None, patch_size: int = 16, **rest: Any
+    ):
+        self.d_model = d_model
+        self.num_layers = num_layers
+        self.d_ff = d_ff or 2 * d_model
+        self.patch_size = patch_size
+        super().__init__(**rest)
+
+
+class Mixing(nn.Module):
+    """Norm, then along the last axis: widen, GELU, narrow, gate. The result is to be added to the stream."""
+
+    def __init__(self, norm: int, size: int, hidden: int, dropout: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(norm)
+        self.widen = nn.Linear(size, hidden)
+        self.narrow = nn.Linear(hidden, size)
+        self.dropout = nn.Dropout(dropout)
+        begin_small(self.narrow)
+
+    def forward(self, stream: Tensor, along_time: bool) -> Tensor:
+        """``[B, N, D]``."""
+        x = self.norm(stream)
+        x = x.transpose(1, 2) if along_time else x
+        x = self.narrow(self.dropout(nn.functional.gelu(self.widen(x))))
+        return x.transpose(1, 2) if along_time else x
+
+
+class MixerBlock(nn.Module):
+    """Mixing along time, then along features."""
+
+    def __init__(self, config: MixerConfig, patches: int):
+        super().__init__()
+        self.time = Mixing(config.d_model, patches, 2 * patches, config.dropout_rate)
+        self.features = Mixing(config.d_model, config.d_model, config.d_ff, config.dropout_rate)
+        self.gate = nn.Linear(config.d_model, config.d_model)
+
+    def forward(self, stream: Tensor) -> Tensor:
+        """``[B, N, D]``."""
+        stream = stream + self.time(stream, along_time=True)
+        mixed = self.features(stream, along_time=False)
+        return stream + mixed * torch.sigmoid(self.gate(mixed))
+
+
+class MixerModel(OwnModel):
+    """The mixer of :mod:`potstill.families.mixer`."""
+
+    config_class = MixerConfig
+
+    def __init__(self, config: MixerConfig):
+        super().__init__(config)
+        size, width, horizon = config.patch_size, config.d_model, config.prediction_length
+        patches, ahead = -(-config.context_length // size), -(-horizon // size)
+        self.embed = nn.Linear(2 * size, width)
+        self.blocks = nn.ModuleList(MixerBlock(config, patches) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(width)
+        self.future = nn.Linear(patches, ahead)
+        self.head = PatchHead(width, 2 * width, config.context_length, horizon, size, config.levels, self.middle)
+        self.post_init()
+
+    def forward(
+        self, scaled: Tensor, known: Tensor, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
+    ) -> tuple[Tensor, Layers, Layers]:
+        """``values [B, Q, H]`` and the stream ``[B, N, D]`` after the blocks asked for; it has no attention maps."""
+        size = self.config.patch_size
+        x = carry_on(scaled, known).to(self.dtype)
+        stream = self.embed(torch.cat([patched(x, size), patched(known, size).to(x)], dim=2))
+        states = {}
+        for index, block in enumerate(self.blocks):
+            stream = block(stream)
+            if index in hidden:
+                states[index] = stream
+        ahead = self.future(self.norm(stream).transpose(1, 2)).transpose(1, 2)
+        return self.head(ahead, x), states, {}
+
+
+class MixerFamily(OwnFamily):
+    """Mixer students."""
+
+    name = "mixer"
+    config: ClassVar = MixerConfig
+    model: ClassVar = MixerModel
+    sizes = ("d_model", "num_layers", "d_ff", "patch_size")

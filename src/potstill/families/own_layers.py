@@ -1,0 +1,104 @@
+"""Parts that Potstill's own small students are built of.
+
+Shapes: B windows, C context, H horizon, Q levels, N patches, P steps per patch, D d_model.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from statistics import NormalDist
+
+import torch
+from torch import Tensor, nn
+
+Layers = dict[int, Tensor]
+SMALL = 0.02  # spread of a head's first outputs, in units of the context's spread
+
+
+def carry_on(scaled: Tensor, known: Tensor) -> Tensor:
+    """Fill gaps with the last known step, ``[B, C]``; before the first one the mean, 0, stays."""
+    # when the model is traced for export, no step may depend on the data
+    if not torch.compiler.is_compiling() and bool(known.all()):
+        return scaled
+    reach = 1
+    while reach < scaled.shape[1]:
+        before = nn.functional.pad(scaled, (reach, 0))[:, :-reach]
+        scaled = torch.where(known, scaled, before)
+        known = known | nn.functional.pad(known, (reach, 0))[:, :-reach]
+        reach *= 2
+    return scaled
+
+
+def patched(x: Tensor, size: int) -> Tensor:
+    """``[B, N, P]`` from ``[B, C]``, with zeros (for a mask: False) before the first step where C is no multiple."""
+    return nn.functional.pad(x, (-x.shape[1] % size, 0)).unflatten(1, (-1, size))
+
+
+def ascending(median: Tensor, gaps: Tensor, middle: int) -> Tensor:
+    """Quantiles that cannot cross: the middle level, and the gaps between neighbours summed up away from it.
+
+    Parameters
+    ----------
+    median
+        ``[B, H]``, level ``middle`` of Q.
+    gaps
+        ``[B, Q - 1, H]``, any numbers; their softplus is the distance between two neighbouring levels.
+
+    Returns
+    -------
+    Tensor
+        ``[B, Q, H]`` float32.
+    """
+    median, gaps = median.float()[:, None], nn.functional.softplus(gaps.float())
+    below = gaps[:, :middle].flip(1).cumsum(1).flip(1)
+    return torch.cat([median - below, median, median + gaps[:, middle:].cumsum(1)], dim=1)
+
+
+def normal_start(levels: list[float], middle: int) -> tuple[float, Tensor]:
+    """The middle level and the gaps ``[Q - 1]`` (before softplus) of a normal with the context's mean and spread.
+
+    What a student forecasts before it has learned anything.
+    """
+    quantiles = [math.asinh(NormalDist().inv_cdf(level)) for level in levels]
+    gaps = [math.log(math.expm1(b - a)) for a, b in pairwise(quantiles)]
+    return quantiles[middle], torch.tensor(gaps)
+
+
+def begin_small(layer: nn.Linear, bias: Tensor | float = 0.0) -> None:
+    """Weights so small that the layer's first outputs hardly differ from its bias."""
+    nn.init.normal_(layer.weight, std=SMALL / layer.in_features**0.5)
+    with torch.no_grad():
+        layer.bias.copy_(torch.as_tensor(bias))
+
+
+class PatchHead(nn.Module):
+    """From the tokens of the future to quantiles, with a direct linear path from the context to the median.
+
+    Parameters
+    ----------
+    d_model, hidden
+        Width of a token and of the head's hidden layer.
+    context, horizon, patch
+        Lengths in steps.
+    levels, middle
+        Quantile levels and the place of the median among them.
+    """
+
+    def __init__(
+        self, d_model: int, hidden: int, context: int, horizon: int, patch: int, levels: list[float], middle: int
+    ):
+        super().__init__()
+        self.horizon, self.patch, self.middle = horizon, patch, middle
+        self.hidden = nn.Linear(d_model, hidden)
+        self.out = nn.Linear(hidden, len(levels) * patch)
+        start, gaps = normal_start(levels, middle)
+        begin_small(self.out, torch.cat([torch.tensor([start]), gaps]).repeat_interleave(patch))
+        self.direct = nn.Linear(context, horizon, bias=False)
+        nn.init.zeros_(self.direct.weight)
+
+    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
+        """``[B, Q, H]`` from ``tokens [B, N, D]`` of the future and the whole ``context [B, C]``."""
+        out = self.out(nn.functional.gelu(self.hidden(tokens))).unflatten(2, (-1, self.patch))
+        median, gaps = out.transpose(1, 2).flatten(2)[..., : self.horizon].split([1, out.shape[2] - 1], dim=1)
+        return ascending(median[:, 0] + self.direct(context), gaps, self.middle)

@@ -1,0 +1,177 @@
+"""A small encoder over patches: the light student that any teacher can have.
+
+Tokens are patches of the context, then one learned query for each patch of the future; all of them see all that is
+known. Pre-norm blocks, rotary positions, scaled dot-product attention; the future's tokens give the quantiles.
+
+Shapes: B windows, C context, T tokens, P steps per patch, A heads, D d_model, Q levels, H horizon.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from potstill.errors import UserError
+from potstill.families.own import OwnConfig, OwnModel
+from potstill.families.own_family import OwnFamily
+from potstill.families.own_layers import Layers, PatchHead, carry_on, patched
+
+ROTARY_BASE = 10_000.0
+
+
+class PatchTransformerConfig(OwnConfig):
+    """Sizes of a patch transformer.
+
+    Parameters
+    ----------
+    d_model
+        Width of a token.
+    num_layers, num_heads
+        Blocks, and attention heads in each.
+    d_ff
+        Hidden width of the feed-forward layers; default: four times ``d_model``.
+    patch_size
+        Steps of a patch.
+    """
+
+    model_type = "potstill_patch_transformer"
+
+    def __init__(
+        self,
+        d_model: int = 128,
+        num_layers: int = 4,
+        num_heads: int = 8,
+        d_ff: int | None = None,
+        patch_size: int = 16,
+        **rest: Any,
+    ):
+        self.d_model = d_model
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.d_ff = d_ff or 4 * d_model
+        self.patch_size = patch_size
+        super().__init__(**rest)
+
+
+class Attention(nn.Module):
+    """Self-attention with rotary positions."""
+
+    def __init__(self, config: PatchTransformerConfig):
+        super().__init__()
+        self.heads, self.dropout = config.num_heads, config.dropout_rate
+        self.project = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
+        self.out = _quiet(nn.Linear(config.d_model, config.d_model, bias=False), config.num_layers)
+
+    def forward(
+        self, x: Tensor, there: Tensor, turn: tuple[Tensor, Tensor], maps: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """``[B, T, D]``, and the maps ``[B, A, T, T]`` where asked for; ``there [B, 1, 1, T]``: who is looked at."""
+        query, key, value = self.project(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key = rotate(query, *turn), rotate(key, *turn)
+        if maps:
+            scores = (query @ key.transpose(2, 3)) / query.shape[3] ** 0.5
+            weights = scores.masked_fill(~there, -torch.inf).softmax(dim=3)
+            mixed = nn.functional.dropout(weights, self.dropout, self.training) @ value
+        else:
+            weights, dropout = None, self.dropout if self.training else 0.0
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=there, dropout_p=dropout)
+        return self.out(mixed.transpose(1, 2).flatten(2)), weights
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward layer, each normed before and added to the stream."""
+
+    def __init__(self, config: PatchTransformerConfig):
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.d_model, eps=1e-6)
+        self.attention = Attention(config)
+        self.feedforward_norm = nn.RMSNorm(config.d_model, eps=1e-6)
+        self.widen = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.narrow = _quiet(nn.Linear(config.d_ff, config.d_model, bias=False), config.num_layers)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+    def forward(
+        self, x: Tensor, there: Tensor, turn: tuple[Tensor, Tensor], maps: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The stream ``[B, T, D]``, and the attention's maps where asked for."""
+        attended, weights = self.attention(self.attention_norm(x), there, turn, maps)
+        x = x + self.dropout(attended)
+        widened = nn.functional.gelu(self.widen(self.feedforward_norm(x)))
+        return x + self.dropout(self.narrow(widened)), weights
+
+
+class PatchTransformerModel(OwnModel):
+    """The encoder of :mod:`potstill.families.patch_transformer`."""
+
+    config_class = PatchTransformerConfig
+
+    def __init__(self, config: PatchTransformerConfig):
+        super().__init__(config)
+        size, width, horizon = config.patch_size, config.d_model, config.prediction_length
+        self.embed = nn.Sequential(nn.Linear(2 * size, config.d_ff), nn.GELU(), nn.Linear(config.d_ff, width))
+        self.queries = nn.Parameter(torch.empty(-(-horizon // size), width))
+        nn.init.normal_(self.queries, std=0.5)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.head = PatchHead(width, config.d_ff, config.context_length, horizon, size, config.levels, self.middle)
+        self.post_init()
+
+    def forward(
+        self, scaled: Tensor, known: Tensor, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
+    ) -> tuple[Tensor, Layers, Layers]:
+        """``values [B, Q, H]``; streams ``[B, T, D]`` after, and maps ``[B, A, T, T]`` in the blocks asked for."""
+        size, ahead = self.config.patch_size, len(self.queries)
+        x = carry_on(scaled, known).to(self.dtype)
+        seen = patched(known, size)
+        tokens = self.embed(torch.cat([patched(x, size), seen.to(x)], dim=2))
+        stream = torch.cat([tokens, self.queries.to(tokens.dtype).expand(len(x), -1, -1)], dim=1)
+        # a patch of which nothing is known is looked at by nobody; the future's queries always are
+        there = nn.functional.pad(seen.any(dim=2), (0, ahead), value=True)[:, None, None]
+        turn = angles(stream.shape[1], self.config.d_model // self.config.num_heads, stream.device)
+        states, maps = {}, {}
+        for index, block in enumerate(self.blocks):
+            stream, weights = block(stream, there, turn, index in attention)
+            if index in hidden:
+                states[index] = stream
+            if weights is not None:
+                maps[index] = weights
+        return self.head(self.norm(stream[:, -ahead:]), x), states, maps
+
+
+def angles(tokens: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosine and sine ``[T, width / 2]`` of rotary positions."""
+    rates = ROTARY_BASE ** (-torch.arange(0, width, 2, device=device) / width)
+    turns = torch.arange(tokens, device=device)[:, None] * rates
+    return turns.cos(), turns.sin()
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn pairs of ``[B, A, T, width]`` by their position's angles (Su et al., "RoFormer", 2021)."""
+    cosine, sine = cosine.to(x.dtype), sine.to(x.dtype)
+    first, second = x.chunk(2, dim=3)
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=3)
+
+
+def _quiet(layer: nn.Linear, layers: int) -> nn.Linear:
+    """What a block adds at first is small, so that the stream's size does not grow with depth."""
+    nn.init.normal_(layer.weight, std=(2 * layers * layer.in_features) ** -0.5)
+    return layer
+
+
+class PatchTransformerFamily(OwnFamily):
+    """Patch transformer students."""
+
+    name = "patch_transformer"
+    config: ClassVar = PatchTransformerConfig
+    model: ClassVar = PatchTransformerModel
+    sizes = ("d_model", "num_layers", "num_heads", "d_ff", "patch_size")
+
+    def check(self, config: PatchTransformerConfig) -> None:
+        """Heads divide the width into even parts."""
+        if config.d_model % (2 * config.num_heads):
+            raise UserError(
+                f"--student: d_model={config.d_model} and num_heads={config.num_heads} do not fit; d_model must be a"
+                " multiple of twice num_heads."
+            )
