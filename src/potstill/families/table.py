@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TABLE = {
     "chronos2": ("potstill.families.chronos2", "Chronos2Family"),
     "bolt": ("potstill.families.bolt", "BoltFamily"),
+    "patch_transformer": ("potstill.families.patch_transformer", "PatchTransformerFamily"),
+    "linear": ("potstill.families.linear", "LinearFamily"),
+    "mixer": ("potstill.families.mixer", "MixerFamily"),
 }
 ENTRY_POINTS = "potstill.families"
 
