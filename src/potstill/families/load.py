@@ -83,7 +83,8 @@ def saved_weights(source: Source) -> list[Path]:
     except UserError:
         return []
     if Path(location).is_dir():
-        return sorted(Path(location).glob("*.safetensors"))
+        whole = Path(location) / "model.safetensors"  # beside it may lie others, such as a quantised one
+        return [whole] if whole.is_file() else sorted(Path(location).glob("*.safetensors"))
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(location, "model.safetensors", revision=source.revision)

@@ -1,0 +1,251 @@
+"""Families that other packages bring: made-up ones for what goes wrong, the example package for what goes right."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from potstill.errors import UnknownName, UserError
+from potstill.families import table
+from potstill.families.base import bare_windows
+from potstill.families.load import load, saved_weights
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "potstill-fracast"
+GOOD = """
+from potstill.families.base import TeacherFamily
+class Toy(TeacherFamily):
+    name = "toy"
+    def recognises(self, config): return config.get("toy", False)
+    def load(self, folder, source, **options): raise RuntimeError("toys do not load")
+def make(): return Toy()
+"""
+
+Plug = Callable[..., None]
+
+
+@pytest.fixture
+def plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plug:
+    """Installs a package of one module: ``plug(name, code, points)``."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(package: str, code: str, **points: str) -> None:
+        (tmp_path / f"{package}.py").write_text(code)
+        monkeypatch.delitem(sys.modules, package, raising=False)
+        info = tmp_path / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = "".join(f"{name} = {value}\n" for name, value in points.items())
+        (info / "entry_points.txt").write_text(f"[potstill.families]\n{lines}")
+
+    return install
+
+
+def checkpoint(folder: Path, config: dict) -> Path:
+    """A folder that looks like a checkpoint."""
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({"x": torch.zeros(1)}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("point", ["toys:Toy", "toys:make"])
+def test_a_class_or_a_callable(plug: Plug, point: str):
+    plug("toys", GOOD, toy=point)
+    assert table.family("toy").name == "toy"
+    assert table.family_of({"toy": True}).name == "toy"
+    assert "toy" in table.known()
+    assert table.family_of({"architectures": ["Chronos2Model"]}).name == "chronos2"
+
+
+def test_an_unknown_name_lists_plug_ins_too(plug: Plug):
+    plug("toys", GOOD, toy="toys:Toy")
+    with pytest.raises(UnknownName, match=r"'toyy'. Did you mean 'toy'\? Known: bolt, chronos2.*toy"):
+        table.family("toyy")
+
+
+def test_a_plug_in_that_cannot_be_imported_names_itself_and_breaks_no_other(plug: Plug, tmp_path: Path):
+    plug("broken", "import no_such_module_anywhere", odd="broken:Family")
+    plug("toys", GOOD, toy="toys:Toy")
+    with pytest.raises(UserError, match=r"family 'odd': the plug-in broken .*No module named .*uninstall") as caught:
+        table.family("odd")
+    assert "\n" not in str(caught.value)
+    assert table.family("chronos2").name == "chronos2"
+    assert table.family("toy").name == "toy"
+    with pytest.warns(UserWarning, match="the plug-in broken"):
+        assert table.family_of({"toy": True}).name == "toy"
+    with (
+        pytest.raises(UserError, match=r"of no family .*; known: bolt, chronos2.*odd.*toy"),
+        pytest.warns(UserWarning, match="the plug-in broken"),
+    ):
+        load(checkpoint(tmp_path / "strange", {"architectures": ["Strange"]}))
+
+
+def test_a_name_that_is_taken_is_refused(plug: Plug):
+    plug("rival", GOOD.replace('"toy"', '"chronos2"'), chronos2="rival:Toy")
+    with pytest.raises(
+        UserError, match=r"'chronos2': is given by Potstill itself and by rival \(rival:Toy\); uninstall"
+    ):
+        table.family("chronos2")
+    assert table.family("bolt").name == "bolt"
+
+
+def test_two_plug_ins_of_one_name_are_refused(plug: Plug):
+    plug("toys", GOOD, toy="toys:Toy")
+    plug("others", GOOD, toy="others:Toy")
+    with pytest.raises(UserError, match=r"'toy': is given by .* and by .*; uninstall or rename all but one"):
+        table.family("toy")
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [("Toy = dict", "gives a dict"), (GOOD.replace('"toy"', '"other"'), "gives a family named 'other'")],
+)
+def test_a_plug_in_that_gives_something_else(plug: Plug, code: str, says: str):
+    plug("toys", code, toy="toys:Toy")
+    with pytest.raises(UserError, match=says):
+        table.family("toy")
+
+
+def test_a_family_without_weights_of_its_own_is_no_model(plug: Plug):
+    plug("toys", GOOD, toy="toys:Toy")
+    for name in ("toy", "bolt"):
+        with pytest.raises(UserError, match=f"^{name}: is a family of models, not one of them"):
+            load(name)
+
+
+def test_a_family_may_say_where_its_weights_lie(plug: Plug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Then its bare name is a model; a folder of that name goes first."""
+    folder = checkpoint(tmp_path / "weights", {"toy": True})
+    plug("toys", f"{GOOD}\nclass Located(Toy):\n    def locate(self): return {str(folder)!r}\n", toy="toys:Located")
+    with pytest.raises(UserError, match=r"^toy: the checkpoint cannot be loaded as toy \(toys do not load\)"):
+        load("toy")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy").mkdir()
+    with pytest.raises(UserError, match=r"holds no config\.json"):
+        load("toy")
+
+
+# The example package
+
+
+@pytest.fixture
+def fracast(monkeypatch: pytest.MonkeyPatch):
+    """The example's teacher, from its sources."""
+    pytest.importorskip("fracast", reason="pip install --no-deps fracast")
+    monkeypatch.syspath_prepend(str(EXAMPLE / "src"))
+    from potstill_fracast.family import FracastFamily  # pyright: ignore[reportMissingImports]
+
+    from potstill.families.base import Source
+
+    family = FracastFamily()
+    return family.load(family.locate(), Source("fracast", "fracast")).freeze()
+
+
+@pytest.fixture(scope="module")
+def histories() -> np.ndarray:
+    """``[8, 300]``: waves at many levels, gaps, padding and a constant."""
+    rng = np.random.default_rng(0)
+    rows = np.sin(np.arange(300) * 2 * np.pi / 24) * rng.uniform(0.1, 50, (8, 1)) + rng.normal(size=(8, 300))
+    rows += np.array([0, 10, -100, 48_000, 0, 0, 0, 0])[:, None]
+    rows[1:3][rng.random((2, 300)) < 0.3] = np.nan
+    rows[4, :250] = np.nan
+    rows[5] = 7
+    rows[6, :-8] = np.nan
+    return rows.astype(np.float32)
+
+
+def test_fracast_forecasts_as_upstream(fracast, histories: np.ndarray):
+    """The second block's scale, the fed back median included."""
+    from fracast import FracastModel
+
+    theirs = FracastModel.from_pretrained(weights="fp32").forecast_batch(histories, horizon=96).transpose(0, 2, 1)
+    forecast = fracast.forward(bare_windows(torch.from_numpy(histories), 96), 96).forecast
+    ours = forecast.values.double() * forecast.scale[:, :, None] + forecast.loc[:, :, None]
+    np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_fracast_is_what_its_config_says(fracast, tmp_path: Path):
+    assert (fracast.max_context, fracast.max_horizon, fracast.patch) == (2048, 96, 48)
+    assert fracast.parameters == 85_001
+    assert fracast.source.licence == "apache-2.0"
+    torch.testing.assert_close(fracast.levels, torch.arange(1, 10) / 10)
+    fracast.save(tmp_path / "saved")
+    from potstill_fracast.family import FracastFamily  # pyright: ignore[reportMissingImports]
+
+    again = FracastFamily().load(str(tmp_path / "saved"), fracast.source)
+    assert again.fingerprint == fracast.fingerprint
+
+
+def test_fracast_with_fewer_than_eight_known_values(fracast):
+    """Upstream raises; here they are the forecast. Other rows of the batch do not notice."""
+    context = torch.full((4, 40), torch.nan)
+    context[0, -3:] = torch.tensor([1.0, 2.0, 3.0])
+    context[1, -1] = 48_000.0
+    context[3] = torch.arange(40.0)
+    quantiles = fracast.predict(context, 30).quantiles
+    assert quantiles.isfinite().all()
+    torch.testing.assert_close(quantiles[0, :, 0], torch.tensor([1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4, 2.6, 2.8]))
+    assert (quantiles[0] == quantiles[0, :, :1]).all()
+    torch.testing.assert_close(quantiles[1], torch.full((9, 30), 48_000.0))
+    assert (quantiles[2] == 0).all()
+    torch.testing.assert_close(quantiles[3], fracast.predict(context[3:], 30).quantiles[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment variables of a process that has the example package installed, by pip, without a network."""
+    pytest.importorskip("fracast", reason="pip install --no-deps fracast")
+    copy = Path(shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("example") / "package"))
+    site = tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(site), str(copy)], check=True, capture_output=True)
+    return {**os.environ, "PYTHONPATH": str(site), "CUDA_VISIBLE_DEVICES": ""}
+
+
+def potstill(environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "potstill", *arguments], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_installed_example_is_inspected(installed: dict[str, str]):
+    said = potstill(installed, "inspect", "fracast")
+    for word in ("fracast", "85,001", "2,048", "96", "apache-2.0"):
+        assert word in said or word.replace(",", "") in said
+
+
+def test_the_installed_example_teaches(installed: dict[str, str], small_csv: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "training: {max_steps: 2, batch_size: 2, eval_steps: 2, eval_windows: 2, precision: fp32}\n"
+        "evaluation: {max_windows: 2, baselines: [seasonal_naive]}\n"
+    )
+    student = "chronos2:num_layers=1,d_model=32,num_heads=1,d_kv=16,d_ff=32"
+    lengths = ["--context-length", "64", "--prediction-length", "24"]
+    potstill(
+        installed, "distill", str(recipe), "--teacher", "fracast", "--student", student, *lengths,
+        "--data", str(small_csv), "--output", str(run),
+    )  # fmt: skip
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["cost"]["teacher"]["parameters"] == 85_001
+    assert load(run).max_horizon == 24
+
+
+def test_only_the_whole_model_is_counted_among_saved_weights(tiny_teacher: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(tiny_teacher, tmp_path / "model"))
+    shutil.copy(folder / "model.safetensors", folder / "model.int8.safetensors")
+    assert saved_weights(load(folder).source) == [folder / "model.safetensors"]
