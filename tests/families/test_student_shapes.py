@@ -183,3 +183,24 @@ def test_a_whole_copy_forecasts_what_the_teacher_does(family, small, contexts):
     student = family.build(family.shape(small, {"num_layers": 2}, 64, 32), 0.0)
     family.start_from(student, small)
     assert torch.equal(student.predict(contexts, 32).values, small.predict(contexts, 32).values)
+
+
+def test_without_a_teacher_a_student_is_small(family):
+    assert sizes(family.shape(None, {}, 720, 96)) == (2, 128, 512, 2, 64)
+    assert 500_000 < family.shape(None, {}, 720, 96).parameters < 1_000_000
+    assert sizes(family.shape(None, {"num_layers": 3}, 720, 96)) == (3, 128, 512, 2, 64)
+    assert sizes(family.shape(None, {"d_model": 64}, 720, 96))[:2] == (2, 64)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"num_layers": 10**9}, "num_layers=1,000,000,000; a student has at most 128"),
+        ({"d_model": 10**6}, "parameters; a student has at most 10,000,000,000"),
+        ({"d_ff": 10**15}, "parameters; a student has at most"),
+        ({"d_model": 10**30}, "cannot be built"),
+    ],
+)
+def test_gigantic_sizes_are_refused_at_once(family, overrides, says):
+    with pytest.raises(UserError, match=says):
+        family.shape(None, overrides, 64, 32)

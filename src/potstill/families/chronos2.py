@@ -25,6 +25,8 @@ from potstill.types import Forecast, Output, Windows
 
 SIZE_KEYS = ("num_layers", "d_model", "d_ff", "num_heads", "d_kv")
 SMALLEST_HEAD = 16
+ALONE = {"num_layers": 2, "d_model": 128}  # 0.8 M parameters, where there is no teacher to take a tenth of
+MOST_LAYERS, MOST_PARAMETERS = 128, 10**10  # beyond them, the mere counting takes minutes
 
 
 class Chronos2Forecaster(Forecaster):
@@ -129,7 +131,8 @@ class Chronos2Family(Family):
     def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:
         """Sizes as overridden; omitted ones follow (d_kv 64, d_ff 4 · d_model, heads d_model / d_kv).
 
-        With no size at all, the width and depth whose parameter count comes nearest below a tenth of the teacher's.
+        With no size at all, the width and depth whose parameter count comes nearest below a tenth of the teacher's;
+        without a teacher 2 layers of width 128.
 
         Raises
         ------
@@ -148,7 +151,9 @@ class Chronos2Family(Family):
             _check_kind(key, value, settings[key])
             (base["chronos_config"] if key in base["chronos_config"] else base)[key] = value
         _fit_lengths(base, context, horizon, fresh=teacher is None)
-        config = _sized(base, sizes) if sizes or teacher is None else _tenth(base, teacher.parameters // 10)
+        if teacher is None:
+            sizes = {**ALONE, **sizes}
+        config = _sized(base, sizes) if sizes else _tenth(base, teacher.parameters // 10)
         return Shape(self.name, config, _count(config))
 
     def build(self, shape: Shape, dropout: float) -> Chronos2Forecaster:
@@ -259,9 +264,15 @@ def _check_kind(key: str, value: Any, own: Any) -> None:
 
 
 def _count(config: Chronos2CoreConfig) -> int:
+    """Parameters, counted on a model without memory."""
+    if config.num_layers > MOST_LAYERS:
+        raise UserError(f"--student: num_layers={config.num_layers:,}; a student has at most {MOST_LAYERS} layers.")
     try:
         with torch.device("meta"):
             module = Chronos2Model(copy.deepcopy(config))
     except (AssertionError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"--student: Chronos-2 cannot be built with these settings ({error}); change them.") from None
-    return sum(p.numel() for p in module.parameters())
+    count = sum(p.numel() for p in module.parameters())
+    if count > MOST_PARAMETERS:
+        raise UserError(f"--student: {count:,} parameters; a student has at most {MOST_PARAMETERS:,}.")
+    return count
