@@ -184,6 +184,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(recipe, tmp_path, capsys):
         ({"labels": "/absent/labels"}, "/absent/labels"),
         ({"student": "d_modle=32"}, "d_modle"),
         ({"student": "preset=9x9"}, "9x9"),
+        ({"student": "dropout_rate=0.1"}, "--set training.dropout=0.1"),
+        ({"student": "context_length=32"}, "--set data.context_length=32"),
         ({"teacher": []}, "--alpha 0"),
         ({"prediction_length": 33}, "at most 32"),
         ({"context_length": 65}, "at most 64"),

@@ -23,6 +23,7 @@ from potstill.verbs.lengths import fit_lengths
 
 DEFAULT_FAMILY = "chronos2"
 FEWEST_STEPS = 1000  # a small file has too few windows for one pass to train anything
+LENGTHS = ("context_length", "prediction_length")
 AUTO = "auto"  # labels: made by the run itself
 
 
@@ -115,6 +116,10 @@ def load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:
 
 
 def _overrides(recipe: Recipe, chosen: Family) -> dict[str, Any]:
+    for key, value in recipe.student.overrides.items():
+        other = "training.dropout" if "dropout" in key else f"data.{key}" if key in LENGTHS else None
+        if other is not None:
+            raise UserError(f"--student: {key} is decided by {other}; write --set {other}={value} instead.")
     preset = recipe.student.preset
     if preset is None:
         return recipe.student.overrides
