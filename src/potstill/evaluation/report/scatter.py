@@ -14,7 +14,7 @@ COSTS = {
     "parameters": "Parameters",
     "bytes": "Weights as saved (bytes)",
     "flops": "FLOPs per series",
-    "peak_mb": "Peak memory (MB)",
+    "peak_mb": "Working memory (MiB)",
 }
 
 
