@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from potstill.errors import UserError
-from potstill.runs import clear_up, open_run, write_atomically, write_folder, write_json
+from potstill.runs import clear_up, last_good, open_run, write_atomically, write_folder, write_json
 
 
 @pytest.fixture
@@ -107,6 +107,15 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path):
     clear_up(tmp_path / "student")
     assert (tmp_path / "student" / "weights").read_text() == "good"
     assert [p.name for p in tmp_path.iterdir()] == ["student"]
+
+
+def test_readers_find_the_last_good_folder_and_move_nothing(tmp_path: Path):
+    (tmp_path / ".student.old").mkdir()
+    assert last_good(tmp_path / "student") == tmp_path / ".student.old"
+    assert [p.name for p in tmp_path.iterdir()] == [".student.old"]
+    (tmp_path / "student").mkdir()
+    assert last_good(tmp_path / "student") == tmp_path / "student"
+    assert last_good(tmp_path / "absent") == tmp_path / "absent"
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path):

@@ -41,7 +41,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         aside.chmod(0o755)
         fill(aside)
         _sync(aside)
-        old = path.with_name(f".{path.name}.old")
+        old = _aside(path)
         shutil.rmtree(old, ignore_errors=True)
         if path.exists():
             path.rename(old)
@@ -52,11 +52,18 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         raise
 
 
+def last_good(path: Path) -> Path:
+    """The folder, or where a kill inside ``write_folder(path)`` left the last good one.
+
+    For readers: nothing is moved, because the writer may be at work.
+    """
+    return _aside(path) if _aside(path).is_dir() and not path.exists() else path
+
+
 def clear_up(path: Path) -> None:
     """Undo what a kill inside ``write_folder(path)`` left: put the last good folder back, remove the half-written."""
-    old = path.with_name(f".{path.name}.old")
-    if old.exists() and not path.exists():
-        old.rename(path)
+    if last_good(path) != path:
+        _aside(path).rename(path)
     for left_over in path.parent.glob(f".{path.name}.*"):
         shutil.rmtree(left_over, ignore_errors=True)
 
@@ -86,11 +93,16 @@ def check_run(output: str | Path, resume: bool) -> Path:
 
 def run_of(model: str | Path) -> Path | None:
     """The run that a model's folder is, or is the student or control of; None for any other model."""
-    folder = Path(model).expanduser()
+    folder = last_good(Path(model).expanduser())
     found = (
         run for run in (folder, folder.parent) if (run / "recipe.yaml").is_file() and (run / "log.jsonl").is_file()
     )
     return next(found, None) if folder.is_dir() else None
+
+
+def _aside(path: Path) -> Path:
+    """Where the old folder stands between the two renames."""
+    return path.with_name(f".{path.name}.old")
 
 
 def _sync(folder: Path) -> None:

@@ -147,3 +147,15 @@ def test_runs_that_were_cut_differently_need_a_word(run, data, tmp_path, cut):
     with pytest.raises(UserError, match="seen"):
         potstill.evaluate(models, data, tmp_path / "judged", split="6:2:2")
     assert cut == [("6:2:2", "test")]
+
+
+def test_a_run_killed_between_two_renames_is_read_all_the_same(distilled, run, data, tmp_path, cut):
+    killed = run("killed", "6:2:2")
+    (killed / "student").rename(killed / ".student.old")
+    for model in (killed, killed / "student"):
+        assert potstill.load(model).fingerprint == potstill.load(distilled).fingerprint
+        with pytest.raises(UserError, match="seen"):
+            potstill.evaluate([str(model)], data, tmp_path / "judged")
+    assert cut == [("6:2:2", "test")] * 2
+    assert potstill.report(killed).exists()
+    assert not (killed / "student").exists()

@@ -15,6 +15,7 @@ from typing import Any
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, Source
 from potstill.families.table import family, family_of, known
+from potstill.runs import last_good
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 EMBEDDED = "embedded"
@@ -99,11 +100,11 @@ def embedded_folder() -> Path:
 def _locate(source: str) -> str:
     if source == EMBEDDED:
         return str(embedded_folder())
-    folder = Path(source).expanduser()
+    folder = last_good(Path(source).expanduser())
     if folder.is_file():
         raise UserError(f"{source}: is a file; give the folder that holds config.json and model.safetensors.")
     if folder.is_dir():
-        student = folder / "student"
+        student = last_good(folder / "student")
         return str(student if (folder / "recipe.yaml").exists() and student.is_dir() else folder)
     if source in known():
         location = family(source).locate()

@@ -60,12 +60,12 @@ class Fit:
         Diverged
             When the loss is no longer a number.
         """
+        clear_up(run / self.name)
         checkpoints = run / "checkpoints" / self.name
         evaluations = Evaluations(evaluation_steps(self.config, self.steps), self.config.patience)
         found = newest_checkpoint(checkpoints) if resume else None
         if found is not None and self._over(found, evaluations):
             return
-        clear_up(run / self.name)
         self.student.module.to(self.device)
         signals = StopOnSignal()
         trainer = DistillationTrainer(
