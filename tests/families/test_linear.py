@@ -1,0 +1,75 @@
+"""The linear student: its maps by hand, its size, its speed's premise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from potstill.errors import UserError
+from potstill.families.base import bare_windows
+from potstill.families.linear import LinearFamily, LinearModel
+
+
+def model(context: int = 12, horizon: int = 3, **overrides: object) -> LinearModel:
+    family = LinearFamily()
+    torch.manual_seed(0)
+    return family.build(family.shape(None, {"window": 5, "rank": 4, **overrides}, context, horizon), 0.0).module
+
+
+def test_the_folded_map_is_trend_and_season_apart():
+    linear = model()
+    with torch.no_grad():
+        linear.trend.normal_()
+        linear.season.normal_()
+    x = torch.randn(7, 12)
+    trend = torch.stack([x[:, max(0, i - 2) : i + 3].mean(dim=1) for i in range(12)], dim=1)
+    apart = trend @ linear.trend.T + (x - trend) @ linear.season.T
+    torch.testing.assert_close(x @ linear.folded().T, apart)
+
+
+def test_a_window_wider_than_the_context_averages_all_of_it():
+    linear = model(context=6, window=25)
+    with torch.no_grad():
+        linear.trend.normal_()
+    x = torch.randn(4, 6)
+    expected = x.mean(dim=1, keepdim=True).expand(-1, 6) @ linear.trend.T
+    torch.testing.assert_close(x @ linear.folded().T, expected)
+
+
+def test_known_weights_give_a_known_median():
+    family = LinearFamily()
+    student = family.build(family.shape(None, {"levels": [0.5]}, 4, 2), 0.0)
+    with torch.no_grad():
+        # both maps alike: the last step, and the one before it, whatever the average
+        for weight in (student.module.trend, student.module.season):
+            weight.copy_(torch.tensor([[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]]))
+    context = torch.tensor([[1.0, 2.0, 4.0, 3.0], [10.0, 20.0, torch.nan, torch.nan]])
+    quantiles = student.predict(context, 2).quantiles
+    torch.testing.assert_close(quantiles[:, 0], torch.tensor([[3.0, 4.0], [20.0, 20.0]]))
+
+
+def test_the_spread_sees_how_much_the_context_moves():
+    linear = model(context=32, horizon=2, levels=[0.1, 0.5, 0.9])
+    with torch.no_grad():
+        linear.spread_in.weight.zero_()
+        linear.spread_in.bias.zero_()
+        linear.spread_in.weight[:, 32:] = 1.0  # the two blocks of mean absolute moves
+        linear.spread_out.weight.fill_(0.5)
+    calm, restless = torch.linspace(-1, 1, 32), torch.tensor([-1.0, 1.0]).repeat(16)
+    values = linear(torch.stack([calm, restless]), torch.ones(2, 32, dtype=torch.bool))[0]
+    width = values[:, 2] - values[:, 0]
+    assert (width[1] > width[0] + 1).all()
+
+
+def test_it_stays_small_and_has_no_layers():
+    family = LinearFamily()
+    shape = family.shape(None, {}, 512, 96)
+    assert shape.parameters <= 300_000
+    student = family.build(family.shape(None, {}, 64, 20), 0.0)
+    output = student.forward(bare_windows(torch.randn(2, 64), 20), 20, hidden=(0,), attention=(0,))
+    assert output.hidden == output.attention == {}
+
+
+def test_an_even_window_has_no_middle():
+    with pytest.raises(UserError, match="window=24 is even"):
+        LinearFamily().shape(None, {"window": 24}, 64, 20)

@@ -1,0 +1,321 @@
+"""What the three small students share: scale, levels, missing values, files, gradients and the long roll-out."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from statistics import NormalDist
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from potstill.errors import UserError
+from potstill.families.base import Forecaster, bare_windows
+from potstill.families.load import load
+from potstill.families.own import NINE, mix_paths, standardise
+from potstill.families.own_family import OwnFamily
+from potstill.families.own_layers import ascending, carry_on, normal_start, patched
+from potstill.families.table import family as family_named
+from potstill.families.table import family_of
+from potstill.objectives.base import Pass
+from potstill.objectives.output import Pinball
+
+SMALL = {
+    "patch_transformer": {"d_model": 32, "num_layers": 2, "num_heads": 2, "patch_size": 8},
+    "linear": {"window": 5, "rank": 8},
+    "mixer": {"d_model": 16, "num_layers": 2, "patch_size": 8},
+}
+
+
+def build(name: str, context: int = 64, horizon: int = 20, dropout: float = 0.0, **overrides: object) -> Forecaster:
+    chosen = family_named(name)
+    torch.manual_seed(3)
+    student = chosen.build(chosen.shape(None, SMALL[name] | overrides, context, horizon), dropout)
+    student.module.eval()
+    return student
+
+
+def shaken(name: str, **options: object) -> Forecaster:
+    """A student whose weights are far from their start, so that its forecasts follow the context."""
+    student = build(name, **options)
+    with torch.no_grad():
+        for weight in student.module.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    return student
+
+
+@pytest.fixture(params=list(SMALL))
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_the_scale_of_a_context_by_hand():
+    scaled, known, loc, scale = standardise(torch.tensor([[torch.nan, 1.0, 2.0, 3.0]]))
+    assert loc.tolist() == [[2.0]]
+    assert scale.item() == pytest.approx((2 / 3) ** 0.5)
+    assert loc.dtype == scale.dtype == torch.float64
+    assert known.tolist() == [[False, True, True, True]]
+    torch.testing.assert_close(scaled[0].sinh(), torch.tensor([0.0, -(1.5**0.5), 0.0, 1.5**0.5]))
+
+
+def test_constants_and_emptiness_have_a_scale():
+    rows = torch.tensor([[5.0] * 8, [0.0] * 8, [torch.nan] * 8, [0.1] * 8])
+    scaled, _, loc, scale = standardise(rows)
+    assert loc[:, 0].tolist() == pytest.approx([5.0, 0.0, 0.0, 0.1])
+    assert scale[:, 0].tolist() == pytest.approx([5e-6, 1e-5, 1.0, 1e-7])
+    assert scaled.abs().max() < 0.2
+
+
+def test_gaps_carry_the_last_step_on():
+    known = torch.tensor([[False, True, False, False, False, True, False]])
+    x = torch.tensor([[0.0, 3.0, 0.0, 0.0, 0.0, 7.0, 0.0]])
+    assert carry_on(x, known).tolist() == [[0.0, 3.0, 3.0, 3.0, 3.0, 7.0, 7.0]]
+    assert carry_on(x, torch.ones_like(known)) is x
+
+
+def test_patches_end_where_the_context_ends():
+    assert patched(torch.arange(1.0, 6.0)[None], 3).tolist() == [[[0, 1, 2], [3, 4, 5]]]
+
+
+def test_quantiles_are_summed_up_from_the_middle():
+    gaps = torch.tensor([1.0, 2.0, 3.0]).expm1().log()[None, :, None]
+    assert ascending(torch.tensor([[10.0]]), gaps, 1).flatten().tolist() == pytest.approx([9.0, 10.0, 12.0, 15.0])
+    assert ascending(torch.tensor([[10.0]]), gaps[:, :0], 0).flatten().tolist() == [10.0]
+
+
+def test_the_start_is_a_normal():
+    middle, gaps = normal_start([0.1, 0.3, 0.6], 1)
+    values = ascending(torch.tensor([[middle]]), gaps[None, :, None], 1).sinh().flatten()
+    assert values.tolist() == pytest.approx([NormalDist().inv_cdf(p) for p in (0.1, 0.3, 0.6)], rel=1e-5)
+
+
+@pytest.mark.parametrize("levels", [(0.5,), (0.25, 0.75), NINE, (0.01, 0.3, 0.5, 0.95)])
+def test_paths_that_agree_mix_to_what_they_say(levels):
+    values = torch.randn(3, 1, len(levels), 5).sort(dim=2).values
+    mixed = mix_paths(values.expand(-1, len(levels), -1, -1), torch.tensor(levels))
+    torch.testing.assert_close(mixed, values[:, 0])
+
+
+def test_two_paths_apart_mix_to_one_of_each():
+    followed = torch.tensor([0.0, 1.0])[None, :, None, None].expand(1, 2, 2, 3)
+    assert mix_paths(followed, torch.tensor([0.25, 0.75])).tolist() == [[[0.0] * 3, [1.0] * 3]]
+
+
+def test_an_untrained_student_forecasts_the_contexts_own_normal(name):
+    student = build(name, levels=[0.1, 0.5, 0.9])
+    context = 50 + 4 * torch.randn(200, 64)
+    quantiles = student.predict(context, 20).quantiles
+    spread = context.std(dim=1, correction=0)
+    for place, level in enumerate((0.1, 0.5, 0.9)):
+        expected = context.mean(dim=1) + spread * NormalDist().inv_cdf(level)
+        assert ((quantiles[:, place] - expected[:, None]) / spread[:, None]).abs().max() < 0.3
+
+
+@settings(max_examples=15)
+@given(factor=st.floats(1e-3, 1e3), shift=st.floats(-50, 50))
+@pytest.mark.parametrize("kind", list(SMALL))
+def test_other_units_give_the_same_forecast_in_those_units(kind, factor, shift):
+    student = shaken(kind)
+    context = torch.randn(4, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64).cumsum(dim=1)
+    context[0, 10:20] = torch.nan
+    forecast = student.predict(context, 20).quantiles
+    other = student.predict(factor * (context + shift), 20).quantiles
+    torch.testing.assert_close(other / factor - shift, forecast, atol=2e-3, rtol=1e-4)
+
+
+def test_awkward_contexts_give_numbers_in_order(name, contexts):
+    forecast = shaken(name).predict(contexts, 20)
+    assert forecast.values.isfinite().all()
+    assert (forecast.values.diff(dim=1) >= 0).all(), "levels never cross"
+    quantiles = forecast.quantiles
+    assert quantiles.isfinite().all()
+    constants = contexts[40:45, :1, None]
+    assert ((quantiles[40:45] - constants).abs() < 1e-3 * constants.abs() + 1e-3).all()
+
+
+def test_a_window_is_forecast_alike_in_any_company(name, contexts):
+    student = shaken(name)
+    together = student.predict(contexts, 20).values
+    torch.testing.assert_close(student.predict(contexts, 20, batch_size=7).values, together, atol=1e-5, rtol=0)
+    torch.testing.assert_close(student.predict(contexts[21], 20).values, together[21:22], atol=1e-5, rtol=0)
+
+
+def test_contexts_of_other_lengths(name):
+    student = shaken(name)
+    context = torch.randn(5, 64).cumsum(dim=1)
+    forecast = student.predict(context, 20)
+    longer = student.predict(torch.cat([1000 + torch.randn(5, 30), context], dim=1), 20)
+    assert torch.equal(longer.quantiles, forecast.quantiles)
+    short = context[:, -13:]
+    padded = torch.cat([torch.full((5, 51), torch.nan), short], dim=1)
+    assert torch.equal(student.predict(short, 20).quantiles, student.predict(padded, 20).quantiles)
+
+
+def test_the_past_matters_and_so_do_its_gaps(name):
+    student = shaken(name)
+    context = torch.randn(1, 64)
+    forecast = student.forward(bare_windows(context, 20), 20).forecast.values
+    for place in (0, 63):
+        other = context.clone()
+        other[0, place] = torch.nan
+        assert (student.forward(bare_windows(other, 20), 20).forecast.values - forecast).abs().max() > 1e-4
+
+
+def test_a_shorter_horizon_is_the_beginning_of_the_whole(name, contexts):
+    student = shaken(name)
+    whole = student.predict(contexts, 20)
+    assert torch.equal(student.predict(contexts, 7).values, whole.values[..., :7])
+    with pytest.raises(ValueError, match="at most 20 steps"):
+        student.forward(bare_windows(contexts, 21), 21)
+
+
+def test_a_saved_student_comes_back_bit_for_bit(name, contexts, tmp_path):
+    student = shaken(name, levels=[0.1, 0.5, 0.8])
+    student.save(tmp_path / "student")
+    loaded = load(tmp_path / "student")
+    assert loaded.fingerprint == student.fingerprint
+    assert loaded.levels.tolist() == pytest.approx([0.1, 0.5, 0.8])
+    assert (loaded.family, loaded.max_context, loaded.max_horizon) == (name, 64, 20)
+    assert torch.equal(loaded.predict(contexts, 20).values, student.predict(contexts, 20).values)
+    config = json.loads((tmp_path / "student" / "config.json").read_text())
+    for part in ("model_type", "architectures"):
+        found = family_of({part: config[part]})
+        assert found is not None
+        assert found.name == name
+
+
+def test_half_precision_stays_near(name, contexts, tmp_path):
+    student = build(name)
+    student.save(tmp_path / "student")
+    half = load(tmp_path / "student", precision="bf16").predict(contexts, 20)
+    assert half.values.dtype == torch.float32
+    assert (half.values - student.predict(contexts, 20).values).abs().mean() < 0.05
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(name, tmp_path):
+    build(name).save(tmp_path / "student")
+    path = tmp_path / "student" / "model.safetensors"
+    weights = load_file(path)
+    lost = sorted(weights)[0]
+    save_file({key: value for key, value in weights.items() if key != lost}, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"1 of the model's weights are missing .* {lost}"):
+        load(tmp_path / "student")
+
+
+def noisy_sines(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    phase, size = torch.rand(2, count, 1, generator=generator)
+    steps = torch.arange(84)
+    x = 10 * size * torch.sin(2 * torch.pi * (steps / 12 + phase)) + torch.randn(count, 84, generator=generator)
+    return x[:, :64], x[:, 64:]
+
+
+def loss_of(student: Forecaster, seed: int) -> Tensor:
+    context, future = noisy_sines(64, seed)
+    windows = bare_windows(context, 20)
+    windows.future = future
+    return Pinball()(Pass(windows, student.forward(windows, 20), None)).mean()
+
+
+def test_gradients_reach_every_weight(name):
+    student = build(name)
+    loss_of(student, 0).backward()
+    untouched = [n for n, p in student.module.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert untouched == []
+
+
+def test_a_few_steps_of_training_lower_the_loss(name):
+    student = build(name)
+    optimizer = torch.optim.AdamW(student.module.parameters(), lr=5e-3)
+    before = loss_of(student, 1000).item()
+    for step in range(40):
+        optimizer.zero_grad()
+        loss_of(student, step).backward()
+        optimizer.step()
+    assert loss_of(student, 1000).item() < 0.7 * before
+
+
+def test_dropout_acts_in_training_and_not_in_forecasts(name):
+    student = build(name, dropout=0.5)
+    with torch.no_grad():
+        for weight in student.module.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    context = torch.randn(8, 64)
+    student.module.train()
+    draws = [student.forward(bare_windows(context, 20), 20).forecast.values for _ in range(2)]
+    assert (draws[0] - draws[1]).abs().max() > 1e-3
+    assert torch.equal(student.predict(context, 20).values, student.predict(context, 20).values)
+
+
+def test_the_same_seed_builds_the_same_student(name):
+    assert build(name).fingerprint == build(name).fingerprint
+
+
+def test_a_shape_counts_the_weights_that_are_built(name):
+    shape = family_named(name).shape(None, SMALL[name], 50, 9)
+    assert shape.parameters == build(name, 50, 9).parameters
+
+
+@pytest.mark.parametrize("levels", [None, [0.5], [0.2, 0.9]])
+def test_beyond_the_trained_horizon_intervals_do_not_shrink(name, levels):
+    student = shaken(name, **({"levels": levels} if levels else {}))
+    context = torch.randn(6, 64).cumsum(dim=1)
+    context[0] = torch.nan
+    with pytest.warns(UserWarning, match="feeding its own forecasts back"):
+        forecast = student.predict(context, 70)
+    assert forecast.quantiles.shape == (6, len(student.levels), 70)
+    assert torch.equal(forecast.values[..., :20], student.predict(context, 20).values)
+    assert forecast.values.isfinite().all()
+    width = forecast.quantiles[:, -1] - forecast.quantiles[:, 0]
+    blocks = torch.stack([width[:, k : k + 20].mean(dim=1) for k in (0, 20, 40)], dim=1)
+    assert (blocks.diff(dim=1) >= -1e-4 * blocks[:, :1]).all()
+
+
+def test_one_level_rolls_out_along_its_path(name):
+    student = shaken(name, levels=[0.5])
+    context = torch.randn(3, 64).cumsum(dim=1)
+    first = student.predict(context, 20).quantiles[:, 0]
+    second = student.predict(torch.cat([context, first], dim=1), 20).quantiles[:, 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = student.predict(context, 40).quantiles[:, 0]
+    torch.testing.assert_close(whole, torch.cat([first, second], dim=1), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"widht": 3}, "'widht' is no setting of"),
+        ({"levels": 0.5}, "levels=0.5"),
+        ({"levels": []}, "levels=[]"),
+        ({"levels": [0.5, 0.1]}, "levels=[0.5, 0.1]"),
+        ({"levels": [0.5, 1.0]}, "levels=[0.5, 1.0]"),
+        ({"levels": [1, 2]}, "levels=[1, 2]"),
+    ],
+)
+def test_bad_settings_are_told_in_one_sentence(name, overrides, says):
+    with pytest.raises(UserError) as caught:
+        family_named(name).shape(None, overrides, 64, 20)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "wide", None, 10**9])
+def test_sizes_are_whole_numbers_within_reason(name, value):
+    chosen = family_named(name)
+    assert isinstance(chosen, OwnFamily)
+    for key in chosen.sizes:
+        with pytest.raises(UserError, match=rf"{key}={value!r}; expected a whole number from 1 to"):
+            chosen.shape(None, {key: value}, 64, 20)
+
+
+def test_a_teacher_of_any_family_leaves_the_sizes_alone(name, small):
+    chosen = family_named(name)
+    assert chosen.shape(small, {}, 64, 32).config.to_dict() == chosen.shape(None, {}, 64, 32).config.to_dict()
+    student = chosen.build(chosen.shape(small, {}, 64, 32), 0.0)
+    with pytest.raises(UserError, match="cannot start from a teacher's weights"):
+        chosen.start_from(student, small)

@@ -1,0 +1,82 @@
+"""The patch transformer: attention by hand and by torch, masks, positions, sizes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from potstill.errors import UserError
+from potstill.families.base import bare_windows
+from potstill.families.patch_transformer import PatchTransformerFamily, angles, rotate
+
+
+def student(context: int = 64, horizon: int = 20, **overrides: object):
+    family = PatchTransformerFamily()
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "num_layers": 3, "num_heads": 2, "patch_size": 8}
+    built = family.build(family.shape(None, {**sizes, **overrides}, context, horizon), 0.0)
+    built.module.eval()
+    return built
+
+
+def test_maps_and_streams_of_the_layers_asked_for():
+    built = student()
+    context = torch.randn(2, 64)
+    context[0, :20] = torch.nan
+    windows = bare_windows(context, 20)
+    plain = built.forward(windows, 20)
+    output = built.forward(windows, 20, hidden=(0, 2), attention=(1, 2))
+    tokens = 64 // 8 + 3
+    assert {index: tuple(state.shape) for index, state in output.hidden.items()} == dict.fromkeys(
+        (0, 2), (2, tokens, 32)
+    )
+    assert set(output.attention) == {1, 2}
+    for weights in output.attention.values():
+        assert weights.shape == (2, 2, tokens, tokens)
+        torch.testing.assert_close(weights.sum(dim=3), torch.ones(2, 2, tokens))
+        assert (weights[0, :, :, :2] == 0).all(), "nobody looks at a patch of which nothing is known"
+        assert (weights[0, :, :, 2:] > 0).all()
+    # the maps are those that the fused attention applied
+    torch.testing.assert_close(output.forecast.values, plain.forecast.values, atol=1e-5, rtol=0)
+
+
+def test_rotary_scores_depend_on_the_distance_alone():
+    query, key = torch.randn(2, 1, 1, 1, 8)
+    turned = angles(10, 8, torch.device("cpu"))
+
+    def score(i: int, j: int) -> float:
+        at = [(cosine[None], sine[None]) for cosine, sine in zip(*turned, strict=True)]
+        return (rotate(query, *at[i]) * rotate(key, *at[j])).sum().item()
+
+    assert score(3, 1) == pytest.approx(score(9, 7), abs=1e-5)
+    assert score(3, 1) != pytest.approx(score(3, 2), abs=1e-3)
+    assert score(4, 4) == pytest.approx((query * key).sum().item(), abs=1e-5)
+
+
+def test_what_stands_in_unknown_patches_does_not_matter():
+    built = student()
+    scaled = torch.randn(1, 64)
+    known = torch.ones(1, 64, dtype=torch.bool)
+    known[:, :16] = False
+    other = scaled.clone()
+    other[:, :16] = 100.0
+    with torch.no_grad():
+        built.module.head.direct.weight.zero_()
+        stream = built.module(scaled, known, (2,))[1][2]
+        # the values under the mask are read by the first patches alone, at whom nobody looks
+        torch.testing.assert_close(built.module(other, known, (2,))[1][2][:, 2:], stream[:, 2:])
+
+
+@pytest.mark.parametrize(("context", "least", "most"), [(512, 1.0e6, 2.0e6), (720, 1.0e6, 2.0e6)])
+def test_the_light_student_has_one_to_two_million_weights(context, least, most):
+    shape = PatchTransformerFamily().shape(None, {}, context, 96)
+    config = shape.config
+    assert (config.d_model, config.num_layers, config.num_heads, config.d_ff, config.patch_size) == (128, 4, 8, 512, 16)
+    assert least <= shape.parameters <= most
+
+
+def test_heads_must_divide_the_width_evenly():
+    with pytest.raises(UserError, match="d_model=30 and num_heads=4 do not fit"):
+        PatchTransformerFamily().shape(None, {"d_model": 30, "num_heads": 4}, 64, 20)
+    with pytest.raises(UserError, match="multiple of twice num_heads"):
+        PatchTransformerFamily().shape(None, {"d_model": 24, "num_heads": 8}, 64, 20)
