@@ -36,28 +36,21 @@ def plan_lines(setup: Setup) -> list[str]:
         largest = max(teacher.parameters for teacher in setup.teachers.values())
         share = f", {setup.shape.parameters / largest:.1%} of the teacher's"
     precision = device_precision(training.precision, setup.device)
+    seconds, held = _rehearse(setup)
+    weights = 4 * (setup.shape.parameters * ADAM_COPIES + sum(t.parameters for t in setup.teachers.values()))
     return [
         *source_lines(setup),
         f"Student    {setup.shape.family}, {setup.shape.parameters:,} parameters{share}, start: {recipe.student.start}",
         f"Objective  {', '.join(f'{w:g} · {n}' for n, w in setup.objective().weights.items())}",
         f"Training   {setup.steps:,} steps of {training.batch_size * training.accumulate} windows on {setup.device},"
         f" {precision}",
-        f"Memory     about {_megabytes(setup):,.0f} MB for weights, optimiser and one batch",
-        f"Time       about {_clock(_seconds_a_step(setup) * setup.steps)} for the student on this machine",
+        f"Memory     about {(weights + held) / 1e6:,.0f} MB for weights, optimiser and one batch",
+        f"Time       about {_clock(seconds * setup.steps)} for the student on this machine",
     ]
 
 
-def _megabytes(setup: Setup) -> float:
-    data, training = setup.recipe.data, setup.recipe.training
-    weights = setup.shape.parameters * ADAM_COPIES + sum(t.parameters for t in setup.teachers.values())
-    tokens = (data.context_length + data.prediction_length) / 16
-    config = setup.shape.config
-    activations = training.batch_size * tokens * config.num_layers * (10 * config.d_model + 2 * config.d_ff)
-    return (weights + activations) * 4 / 1e6
-
-
-def _seconds_a_step(setup: Setup) -> float:
-    """One timed step on made-up windows: a rough figure, for orientation."""
+def _rehearse(setup: Setup) -> tuple[float, int]:
+    """Seconds of a step on made-up windows, and bytes that a batch holds for its gradients: rough, for orientation."""
     from potstill.families.base import bare_windows
 
     data, batch = setup.recipe.data, setup.recipe.training.batch_size
@@ -67,7 +60,18 @@ def _seconds_a_step(setup: Setup) -> float:
         windows = bare_windows(torch.randn(batch, data.context_length).cumsum(1), data.prediction_length)
     student.module.to(setup.device)
     windows = windows.to(setup.device)
-    best = float("inf")
+    best, held = float("inf"), {}
+    own = {weight.data_ptr() for weight in student.module.parameters()}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = student.forward(windows, data.prediction_length).forecast.values.square().mean()
+    loss.backward()  # both also warm up
     for _ in range(3):
         start = time.perf_counter()
         if setup.recipe.labels is None and setup.objective().needs:
@@ -76,7 +80,7 @@ def _seconds_a_step(setup: Setup) -> float:
                     teacher.forward(windows, data.prediction_length)
         student.forward(windows, data.prediction_length).forecast.values.square().mean().backward()
         best = min(best, time.perf_counter() - start)
-    return best * setup.recipe.training.accumulate
+    return best * setup.recipe.training.accumulate, sum(held.values())
 
 
 def _clock(seconds: float) -> str:
