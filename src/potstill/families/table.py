@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TABLE = {
     "chronos2": ("potstill.families.chronos2", "Chronos2Family"),
     "bolt": ("potstill.families.bolt", "BoltFamily"),
+    "moirai": ("potstill.families.moirai", "MoiraiFamily"),
     "patch_transformer": ("potstill.families.patch_transformer", "PatchTransformerFamily"),
     "linear": ("potstill.families.linear", "LinearFamily"),
     "mixer": ("potstill.families.mixer", "MixerFamily"),

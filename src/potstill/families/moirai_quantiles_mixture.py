@@ -1,0 +1,231 @@
+"""Moirai's mixtures: weights and components, each with its distribution function, density and bounds of its quantiles.
+
+Shapes: N steps (batch times horizon), K components. Everything is in the mixture's own scale, before upstream's affine
+transform, in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, LogNormal, Normal, StudentT
+
+from potstill.families.moirai_quantiles_mixture_t import cdf_curve, student_t_cdf
+
+FAINT = 1e-9  # a component of less weight widens no bracket
+FARTHEST = 2.0**52  # whole numbers are exact up to here
+TABLE = 32  # counts whose probability is tabulated
+
+
+@dataclass
+class _Part:
+    """One component; each field is ``[N]`` (or ``[…, N]``) float64."""
+
+    loc: Tensor
+    scale: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Any:
+        """The same component with ``function`` applied to each field: rows taken, or an axis added."""
+        return type(self)(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
+
+
+class _Normal(_Part):
+    def cdf(self, x: Tensor) -> Tensor:
+        return _phi((x - self.loc) / self.scale)
+
+    def pdf(self, x: Tensor) -> Tensor:
+        return _density((x - self.loc) / self.scale) / self.scale
+
+    def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Lower bound, upper bound and guess of the quantile at ``level``."""
+        x = self.loc + self.scale * torch.special.ndtri(level)
+        return x, x, x
+
+
+class _LogNormal(_Part):
+    def _logs(self, x: Tensor) -> Tensor:
+        return (x.clamp_min(1e-300).log() - self.loc) / self.scale
+
+    def cdf(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, _phi(self._logs(x)), 0.0)
+
+    def pdf(self, x: Tensor) -> Tensor:
+        safe = x.clamp_min(1e-300)
+        return torch.where(x > 0, _density(self._logs(x)) / (safe * self.scale), 0.0)
+
+    def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = (self.loc + self.scale * torch.special.ndtri(level)).clamp(-600, 600).exp()
+        return x, x, x
+
+
+@dataclass
+class _StudentT(_Part):
+    df: Tensor
+    norm: Tensor  # logarithm of the density's constant
+    curve: Tensor  # [D, N], see student_t_cdf
+
+    def cdf(self, x: Tensor) -> Tensor:
+        return student_t_cdf((x - self.loc) / self.scale, self.df, self.curve)
+
+    def pdf(self, x: Tensor) -> Tensor:
+        squared = ((x - self.loc) / self.scale).square()
+        return torch.exp(self.norm - (self.df + 1) / 2 * torch.log1p(squared / self.df)) / self.scale
+
+    def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        normal = torch.special.ndtri(level)
+        widest = (2 * level - 1) / (2 * level * (1 - level)).sqrt()  # two degrees of freedom, upstream's fewest
+        guess = normal + (normal**3 + normal) / (4 * self.df)  # first term of Cornish and Fisher's expansion
+        low, high = torch.minimum(normal, widest), torch.maximum(normal, widest)
+        scaled = (low, high, torch.minimum(torch.maximum(guess, low), high))
+        return tuple(self.loc + self.scale * x for x in scaled)  # type: ignore[return-value]
+
+
+@dataclass
+class _Counts(_Part):
+    """Negative binomial: steps at 0, 1, 2, …; ``loc`` and ``scale`` are its mean and standard deviation."""
+
+    size: Tensor
+    failure: Tensor
+    row: Tensor  # [N] into table
+    table: Tensor  # [K, rows], probability of at most k: shared by all rows, so never mapped
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> _Counts:
+        own = {f.name: function(getattr(self, f.name)) for f in fields(self) if f.name != "table"}
+        return _Counts(**own, table=self.table)
+
+    def cdf(self, x: Tensor) -> Tensor:
+        count = x.floor()
+        row, count = torch.broadcast_tensors(self.row, count)
+        inside = self.table[count.nan_to_num().clamp(0, TABLE - 1).long(), row]
+        found = torch.where(count < 0, 0.0, inside)
+        beyond = count >= TABLE
+        return self._far(found, beyond, count) if beyond.any() else found
+
+    def _far(self, found: Tensor, beyond: Tensor, count: Tensor) -> Tensor:
+        """Large counts through SciPy's incomplete beta function, without a gradient."""
+        from scipy.special import betainc
+
+        size, failure = (t.detach().expand_as(count)[beyond].cpu().numpy() for t in (self.size, self.failure))
+        far = betainc(size.clip(1e-12), count[beyond].cpu().numpy() + 1, failure)
+        return found.masked_scatter(beyond, torch.as_tensor(far, dtype=found.dtype).to(found.device))
+
+    def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        odds = (level / (1 - level)).sqrt()  # Cantelli's inequality, on either side
+        high = (self.loc + self.scale * odds).ceil().clamp(max=FARTHEST)
+        low = (self.loc - self.scale / odds).floor().clamp(0, FARTHEST) - 0.5
+        return low, high, self.loc.clamp(max=FARTHEST).expand_as(high)
+
+
+@dataclass
+class Mixture:
+    """Components and their weights ``[K, N]``."""
+
+    weights: Tensor
+    parts: Sequence[Any]
+
+    @property
+    def counts(self) -> int | None:
+        """Which part has steps, if any."""
+        return next((i for i, part in enumerate(self.parts) if isinstance(part, _Counts)), None)
+
+    @property
+    def learns(self) -> bool:
+        """Whether any parameter asks for a gradient."""
+        tensors = [self.weights, *(getattr(part, field.name) for part in self.parts for field in fields(part))]
+        return any(tensor.requires_grad for tensor in tensors)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Mixture:
+        """The same mixture with ``function`` applied to every parameter."""
+        return Mixture(function(self.weights), [part.map(function) for part in self.parts])
+
+    def cdf(self, x: Tensor) -> Tensor:
+        """Probability of at most ``x``."""
+        return sum((w * part.cdf(x) for w, part in zip(self.weights, self.parts, strict=True)), torch.zeros_like(x))
+
+    def pdf(self, x: Tensor) -> Tensor:
+        """Density of the smooth parts."""
+        smooth = [(w, p) for w, p in zip(self.weights, self.parts, strict=True) if not isinstance(p, _Counts)]
+        return sum((w * part.pdf(x) for w, part in smooth), torch.zeros_like(x))
+
+    def step(self, x: Tensor) -> Tensor:
+        """Probability of ``x`` itself, a whole number."""
+        index = self.counts
+        if index is None:
+            return torch.zeros_like(x)
+        part = self.parts[index]
+        return self.weights[index] * (part.cdf(x) - part.cdf(x - 1))
+
+    def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Bounds and a guess: the quantile lies between the least and the greatest of the components' own."""
+        lows, highs, guesses = zip(*(part.bracket(level) for part in self.parts), strict=True)
+        there = [w > FAINT for w in self.weights]
+        low = torch.stack([torch.where(t, x, torch.inf) for t, x in zip(there, lows, strict=True)]).amin(0)
+        high = torch.stack([torch.where(t, x, -torch.inf) for t, x in zip(there, highs, strict=True)]).amax(0)
+        margin = 1e-9 * (1 + low.abs() + high.abs())
+        guess = sum(w * g.clamp(-1e9, 1e9) for w, g in zip(self.weights, guesses, strict=True))
+        return low - margin, high + margin, guess  # type: ignore[return-value]
+
+
+def mixture_of(distribution: Any, pick: Callable[[Tensor], Tensor] = lambda x: x) -> Mixture:
+    """Read a distribution of uni2ts, without its affine transform.
+
+    Parameters
+    ----------
+    distribution
+        A uni2ts ``Mixture`` of Student-t, normal, log-normal and negative binomial distributions, or one of these.
+    pick
+        Applied to each parameter; what it returns is flattened to ``[N]``.
+
+    Raises
+    ------
+    TypeError
+        For a distribution that released Moirai models do not have.
+    """
+
+    def flat(x: Tensor) -> Tensor:
+        return pick(x).reshape(-1).double()
+
+    weights = getattr(distribution, "weights", None)
+    if not isinstance(weights, Categorical):
+        part = _part(distribution, flat)
+        return Mixture(torch.ones_like(part.loc)[None], [part])
+    logits = torch.stack([flat(x) for x in weights.logits.unbind(-1)])
+    return Mixture(logits.softmax(0), [_part(c, flat) for c in distribution.components])
+
+
+def _part(component: Any, flat: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(component, StudentT):
+        df, loc, scale = (flat(t) for t in (component.df, component.loc, component.scale))
+        norm = torch.lgamma((df + 1) / 2) - torch.lgamma(df / 2) - (df * math.pi).log() / 2
+        return _StudentT(loc, scale, df, norm, cdf_curve(df))
+    if isinstance(component, LogNormal):
+        return _LogNormal(flat(component.loc), flat(component.scale))
+    if isinstance(component, Normal):
+        return _Normal(flat(component.loc), flat(component.scale))
+    if type(component).__name__ == "NegativeBinomial":
+        return _counts(flat(component.total_count), flat(component.logits))
+    raise TypeError(f"quantiles of {type(component).__name__} are not known here")
+
+
+def _counts(size: Tensor, logits: Tensor) -> _Counts:
+    success, failure = logits.sigmoid(), (-logits).sigmoid()
+    k = torch.arange(TABLE - 1, dtype=size.dtype, device=size.device)[:, None]
+    ratios = success * (k + size) / (k + 1)
+    none = torch.exp(size * torch.nn.functional.logsigmoid(-logits))
+    table = (none * torch.cat([torch.ones_like(ratios[:1]), ratios.cumprod(0)])).cumsum(0)
+    mean = (size * logits.clamp(max=80).exp()).detach()
+    spread = (mean / failure.detach().clamp_min(1e-30)).sqrt()
+    return _Counts(mean, spread, size, failure, torch.arange(len(size), device=size.device), table)
+
+
+def _phi(z: Tensor) -> Tensor:
+    return 0.5 * torch.erf(z * math.sqrt(0.5)) + 0.5
+
+
+def _density(z: Tensor) -> Tensor:
+    return torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)

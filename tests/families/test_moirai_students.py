@@ -1,0 +1,192 @@
+"""Moirai students: shapes, files that upstream loads, training and the roll-out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("uni2ts", reason="uni2ts is installed by the Makefile")
+
+from uni2ts.model.moirai import MoiraiForecast, MoiraiModule
+
+from potstill.errors import UserError
+from potstill.families.base import Source, bare_windows
+from potstill.families.chronos2 import Chronos2Family
+from potstill.families.load import load
+from potstill.families.moirai import MoiraiFamily, MoiraiForecaster
+
+SIZES = {"d_model": 64, "num_layers": 2, "patch_sizes": 16}
+
+
+def student(overrides: dict[str, Any] | None = None, context: int = 64, horizon: int = 32, dropout: float = 0.0):
+    torch.manual_seed(0)
+    family = MoiraiFamily()
+    return family.build(family.shape(None, {**SIZES, **(overrides or {})}, context, horizon), dropout)
+
+
+def test_shape_counts_what_is_built():
+    family = MoiraiFamily()
+    shape = family.shape(None, SIZES, 64, 32)
+    assert family.build(shape, 0.0).parameters == shape.parameters
+    layers = [m for m in family.build(shape, 0.0).module.modules() if hasattr(m, "fc_gate")]
+    assert layers[0].hidden_dim == shape.config.d_ff
+
+
+def test_without_sizes_a_tenth_of_the_teacher():
+    module = MoiraiFamily().shape(None, {"d_model": 384, "num_layers": 6}, 720, 96).config.module(0.0)
+    teacher = MoiraiForecaster(module, Source("t", "t"), {})
+    shape = MoiraiFamily().shape(teacher, {}, 720, 96)
+    assert 0.08 < shape.parameters / teacher.parameters <= 0.1
+    assert shape.config.patch == 32
+    only_depth = MoiraiFamily().shape(teacher, {"num_layers": 1}, 720, 96).config
+    assert (only_depth.num_layers, only_depth.d_model) == (1, 384)
+
+
+def test_another_familys_teacher_gives_the_small_default():
+    chronos = Chronos2Family()
+    sizes = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
+    other = chronos.build(chronos.shape(None, sizes, 64, 32), 0.0)
+    config = MoiraiFamily().shape(other, {}, 720, 96).config
+    assert (config.d_model, config.num_layers, config.patch) == (128, 4, 32)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"d_model": 32}, "d_model=32 does not divide"),
+        ({"d_model": 200}, "d_model=200 does not divide"),
+        ({"d_model": "wide"}, "d_model='wide'; expected a whole number"),
+        ({"num_layers": 0}, "num_layers=0; expected a whole number"),
+        ({"num_layers": True}, "num_layers=True; expected a whole number"),
+        ({"patch_sizes": [8, 16]}, "a student learns one patch size"),
+        ({"patch_sizes": 0}, "expected one whole number"),
+        ({"patch_size": 16}, "write patch_sizes=16"),
+        ({"d_ff": 128}, "d_ff follows d_model"),
+        ({"num_heads": 2}, "heads follow d_model"),
+        ({"negative_binomial": 1}, "expected true or false"),
+        ({"max_seq_len": 4}, "tokens of 32"),
+        ({"depth": 3}, "'depth' is no setting of Moirai; known: d_model, num_layers"),
+    ],
+)
+def test_sizes_that_do_not_go_are_refused(overrides: dict[str, Any], words: str):
+    with pytest.raises(UserError, match=words):
+        MoiraiFamily().shape(None, overrides, 720, 96)
+
+
+def test_upstream_and_potstill_load_what_is_saved(tmp_path: Path):
+    own = student()
+    own.save(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    again, theirs = load(tmp_path), MoiraiModule.from_pretrained(tmp_path)
+    assert isinstance(again, MoiraiForecaster)
+    assert (again.max_context, again.max_horizon, again.patch_size) == (64, 32, 16)
+    context = torch.randn(5, 64).cumsum(1)
+    assert torch.equal(again.predict(context, 32).values, own.predict(context, 32).values)
+    assert all(
+        torch.equal(a, b) for a, b in zip(theirs.state_dict().values(), again.module.state_dict().values(), strict=True)
+    )
+    again.save(tmp_path / "second")
+    assert (tmp_path / "second" / "config.json").read_text() == (tmp_path / "config.json").read_text()
+
+
+def test_a_card_that_stands_is_kept(tmp_path: Path):
+    (tmp_path / "README.md").write_text("ours")
+    student().save(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "ours"
+
+
+def test_gluonts_predicts_with_a_student(tmp_path: Path):
+    from gluonts.dataset.common import ListDataset
+
+    student().save(tmp_path)
+    module = MoiraiModule.from_pretrained(tmp_path)
+    predictor = MoiraiForecast(
+        prediction_length=32,
+        context_length=64,
+        target_dim=1,
+        feat_dynamic_real_dim=0,
+        past_feat_dynamic_real_dim=0,
+        module=module,
+        patch_size=16,
+        num_samples=400,
+    ).create_predictor(batch_size=4, device="cpu")
+    series = np.random.default_rng(0).normal(size=(3, 100)).cumsum(1)
+    series[1, 80:83] = np.nan
+    torch.manual_seed(0)
+    forecasts = list(predictor.predict(ListDataset([{"start": "2024-01-01", "target": s} for s in series], freq="h")))
+    assert [f.samples.shape for f in forecasts] == [(400, 32)] * 3
+    own = load(tmp_path).predict(torch.from_numpy(series), 32)
+    width = own.scale.numpy()
+    for row, forecast in enumerate(forecasts):
+        share = (forecast.samples[:, None] <= own.quantiles[row].numpy() + 1e-5 * width[row]).mean(0)
+        assert np.abs(share - own.levels.numpy()[:, None]).max() < 0.12, "upstream's samples follow our quantiles"
+
+
+def test_roll_out_goes_on_from_every_quantile():
+    own = student()
+    context = torch.randn(4, 64).cumsum(1)
+    with pytest.warns(UserWarning, match="feeding its own forecasts back"):
+        long = own.predict(context, 80)
+    short = own.predict(context, 32)
+    assert long.quantiles.shape == (4, 9, 80)
+    assert torch.allclose(long.quantiles[..., :32], short.quantiles, atol=1e-4)
+    assert (long.quantiles.diff(dim=1) >= -1e-5).all()
+
+
+def test_start_from_copies_layers_of_a_moirai_only():
+    family, own = MoiraiFamily(), student({"num_layers": 1})
+    deep = student({"num_layers": 3})
+    lines = family.start_from(own, deep)
+    assert "layers 0" in lines[0]
+    name = "encoder.layers.0.ffn.fc1.weight"
+    assert torch.equal(own.module.state_dict()[name], deep.module.state_dict()[name])
+    chronos = Chronos2Family()
+    sizes = {"num_layers": 1, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
+    with pytest.raises(UserError, match="starts only from a Moirai"):
+        family.start_from(own, chronos.build(chronos.shape(None, sizes, 64, 32), 0.0))
+
+
+def test_pinball_loss_falls_in_training():
+    own = student(dropout=0.1)
+    assert own.module.training
+    losses = trained(own, 20)
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_student_with_counts_trains_on_numbers():
+    own = student({"negative_binomial": True})
+    assert all(torch.tensor(trained(own, 3)).isfinite())
+
+
+def trained(own: MoiraiForecaster, steps: int) -> list[float]:
+    """Pinball losses of some steps on one batch of noisy waves; every gradient is a number."""
+    generator = torch.Generator().manual_seed(1)
+    phase = torch.rand(8, 1, generator=generator) * 24
+    wave = torch.sin((torch.arange(96) + phase) * 2 * torch.pi / 24)
+    series = 5 + 2 * wave + 0.2 * torch.randn(8, 96, generator=generator)
+    optimiser = torch.optim.AdamW(own.module.parameters(), lr=3e-3)
+    levels, losses = own.levels[None, :, None], []
+    for _ in range(steps):
+        forecast = own.forward(bare_windows(series[:, :64], 32), 32).forecast
+        gap = forecast.scaled(series[:, 64:])[:, None] - forecast.values
+        loss = torch.maximum(levels * gap, (levels - 1) * gap).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in own.module.parameters())
+        torch.nn.utils.clip_grad_norm_(own.module.parameters(), 1.0)
+        optimiser.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_every_weight_but_the_attention_bias_learns():
+    own = student()
+    forecast = own.forward(bare_windows(torch.randn(8, 64).cumsum(1), 32), 32).forecast
+    forecast.values.square().mean().backward()
+    still = {n for n, p in own.module.named_parameters() if p.grad is None or not p.grad.abs().sum()}
+    # one series a window: the bias between variates adds the same to every score
+    assert all("var_attn_bias" in name for name in still), still
