@@ -61,9 +61,7 @@ def test_reads_agree_over_threads_and_after_pickling(store):
 
 def test_missing_ids_are_named_with_the_remedy(tmp_path):
     store = make_labels(TEACHER, WINDOWS, tmp_path / "part", shard_windows=16, count=32)
-    assert store.covers([0, 31])
-    assert not store.covers([0, 32])
-    assert not store.covers([-1])
+    assert len(store.forecast([0, 31]).values) == 2
     assert store.labelled() == 32
     with pytest.raises(
         UserError, match=r"2 of 3 windows asked for have no labels \(the first is window 40\).*label the"
@@ -73,9 +71,10 @@ def test_missing_ids_are_named_with_the_remedy(tmp_path):
 
 def test_a_reader_sees_shards_that_arrive_later(tmp_path):
     store = make_labels(TEACHER, WINDOWS, tmp_path / "part", shard_windows=16, count=16)
-    assert not store.covers([20])
+    with pytest.raises(UserError, match="have no labels"):
+        store.forecast([20])
     make_labels(TEACHER, WINDOWS, tmp_path / "part", shard_windows=16, first=16, count=16)
-    assert store.covers([20])
+    assert len(store.forecast([20]).values) == 1
 
 
 @pytest.mark.parametrize(
@@ -134,26 +133,38 @@ def test_a_damaged_shard_is_reported_with_its_file_and_made_anew(tmp_path, damag
     make_labels(TEACHER, WINDOWS, store.folder, shard_windows=16)
     assert TEACHER.windows_seen - seen == 16
     assert path.read_bytes() == whole
-    assert fresh.covers([32])
+    assert len(fresh.forecast([32]).values) == 1
 
 
-def test_a_store_with_inputs_is_a_data_set_of_its_own(tmp_path):
+def test_windows_come_from_a_store_that_holds_inputs_as_they_were_labelled(tmp_path):
     source = FakeWindows(50, stores_inputs=True)
     store = make_labels(TEACHER, source, tmp_path / "labels", shard_windows=16)
-    data = LabelledWindows(LabelStore.open(store.folder))
-    assert len(data) == 50
-    assert (data.context_length, data.prediction_length, data.fingerprint) == (16, 4, source.fingerprint)
-    ids = [49, 0, 17]
+    data = LabelledWindows(LabelStore.open(store.folder), length=40)
+    assert len(data) == 40
+    ids = [39, 0, 17]
     windows, expected = data.__getitems__(ids), source.__getitems__(ids)
     for name in ("context", "future", "ids", "series", "origin"):
         torch.testing.assert_close(getattr(windows, name), getattr(expected, name), rtol=0, atol=0, equal_nan=True)
     assert torch.equal(windows.labels.values, store.forecast(ids).values)
-    assert len(data[3]) == 1
 
 
-def test_a_store_without_inputs_is_no_data_set(store):
+def test_a_store_without_inputs_gives_no_windows(store):
     with pytest.raises(UserError, match="labels without inputs"):
-        LabelledWindows(store)
+        store.windows([0])
+
+
+def test_what_differs_in_the_data_is_named(tmp_path):
+    made = {"data": {"split": "suite", "stride": 1, "paths": ["a.csv"]}, "training": {"seed": 0}, "teacher": {"x": 1}}
+    store = make_labels(TEACHER, WINDOWS, tmp_path / "labels", provenance=made)
+    other = FakeWindows(100, salt="2")
+    asked = {"data": {**made["data"], "split": "8:1:1"}, "training": {"seed": 3}, "teacher": {"x": 2}}
+    says = r"were made with data\.split suite, this run has 8:1:1; training\.seed 0, this run has 3\."
+    with pytest.raises(UserError, match=says):
+        LabelStore.open(store.folder, other, settings=asked)
+    with pytest.raises(UserError, match=says):
+        make_labels(TEACHER, other, store.folder, provenance=asked)
+    with pytest.raises(UserError, match="belong to other data"):
+        LabelStore.open(store.folder, other, settings=made)
 
 
 def test_gigantic_levels_survive(tmp_path):

@@ -166,9 +166,46 @@ def test_a_teacher_that_answers_nan_stops_before_it_is_stored(tmp_path):
     assert not contents(tmp_path / "labels")
 
 
-def test_values_beyond_half_precision_are_clipped_not_infinite(tmp_path):
-    store = make_labels(FakeTeacher(gain=1e6), FakeWindows(4), tmp_path / "labels")
-    assert store.forecast([0]).values.max() == 65504
+def test_a_shard_with_values_beyond_half_precision_is_kept_in_single(tmp_path):
+    class Rising(FakeTeacher):
+        """Window i is forecast about 5000 · i scales away."""
+
+        def forward(self, windows, horizon, *layers):
+            output = super().forward(windows, horizon, *layers)
+            output.forecast.values = output.forecast.values + 5 * output.forecast.loc[:, :, None].float()
+            return output
+
+    teacher, windows = Rising(arcsinh=False), FakeWindows(20)
+    store = make_labels(teacher, windows, tmp_path / "labels", shard_windows=8)
+    kinds = [str(load_file(path)["values"].dtype) for path in sorted((tmp_path / "labels").glob("shard-*"))]
+    assert kinds == ["float16", "float32", "float32"]
+    ids = [19, 0, 8]
+    live = teacher.predict(windows.__getitems__(ids).context, 4).values
+    torch.testing.assert_close(store.forecast(ids).values, live, rtol=2**-10, atol=0)
+
+
+def test_groups_are_refused_not_forgotten(tmp_path):
+    class Grouped(FakeWindows):
+        def __getitems__(self, ids):
+            windows = super().__getitems__(ids)
+            windows.group = torch.zeros_like(windows.ids)
+            return windows
+
+    with pytest.raises(UserError, match="hold no groups"):
+        make_labels(FakeTeacher(), Grouped(), tmp_path / "labels")
+    assert not list((tmp_path / "labels").iterdir())
+
+
+def test_the_time_of_every_shard_is_kept_once_whoever_was_killed(tmp_path):
+    folder = tmp_path / "labels"
+    store = make_labels(FakeTeacher(), FakeWindows(40), folder, shard_windows=16)
+    assert store.seconds_per_window() > 0
+    lines = [json.dumps({"shard": k, "windows": n, "seconds": s}) for k, n, s in ((0, 16, 9), (1, 16, 4), (2, 8, 2))]
+    again = json.dumps({"shard": 0, "windows": 16, "seconds": 4})
+    (folder / "times.jsonl").write_text("\n".join([*lines, '{"shard": 1, "win', again]) + "\n")
+    assert store.seconds_per_window() == (4 + 4 + 2) / 40
+    (folder / "times.jsonl").unlink()
+    assert store.seconds_per_window() == 0
 
 
 @pytest.mark.parametrize("stores_inputs", [False, True])

@@ -15,6 +15,7 @@ from potstill.errors import UserError
 from potstill.labels.manifest import NAME, Manifest, WindowSource, stores_inputs
 from potstill.labels.shards import INPUTS, LABELS, TornShard, read_shard, shard_path, write_shard
 from potstill.labels.store import LabelStore
+from potstill.labels.times import Took
 from potstill.types import Forecast, Windows
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def make_labels(
     ------
     UserError
         Where ``folder`` holds labels of another teacher, other data or other lengths (it says which), cannot be
-        written, or the teacher's forecast of a window is not finite (it names the window).
+        written, where windows come in groups or with covariates, or the teacher's forecast of a window is not finite
+        (it names the window).
     """
     total = len(dataset)
     stop = total if count is None else min(first + count, total)
@@ -108,14 +110,15 @@ def make_labels(
     kept = sum(sizes.values()) - sum(sizes[k] for k in todo)
     done, began = 0, time.perf_counter()
     for k in todo:
-        parts = []
+        parts, start = [], time.perf_counter()
         for ids in _batches(k * shard_windows, sizes[k], batch_size):
             parts.append(_label(forecaster, dataset, ids))
             done += len(ids)
             if progress is not None:
                 progress(Progress(done, kept, kept + sum(sizes[k] for k in todo), time.perf_counter() - began))
         tensors = {name: torch.cat([part[name] for part in parts]) for name in names}
-        _write(shard_path(folder, k), manifest.key, tensors)
+        tensors["values"] = _halved(tensors["values"])
+        _write(shard_path(folder, k), manifest.key, tensors, Took(k, sizes[k], time.perf_counter() - start))
     return LabelStore(folder, manifest)
 
 
@@ -130,6 +133,10 @@ def _open_or_start(
     if NAME not in entries:
         # One window through the teacher before anything is written: it tells arcsinh, and what fails, fails now.
         window = dataset.__getitems__(np.zeros(1, np.int64))
+        if any(x is not None for x in (window.group, window.past_covariates, window.future_covariates)):
+            raise UserError(
+                f"{folder}: labels hold no groups or covariates; leave labels out: the teacher answers live."
+            )
         probe = forecaster.predict(window.context, window.future.shape[1])
         manifest = Manifest.of(
             forecaster, dataset, arcsinh=probe.arcsinh, shard_windows=shard_windows, provenance=provenance
@@ -137,7 +144,7 @@ def _open_or_start(
         if NAME not in check_folder(folder):  # another process may have begun meanwhile
             manifest.write(folder)
     manifest = Manifest.read(folder)
-    manifest.check_dataset(folder, dataset)
+    manifest.check_dataset(folder, dataset, provenance)
     manifest.check_teacher(folder, forecaster)
     if manifest.shard_windows != shard_windows:
         raise UserError(
@@ -175,16 +182,17 @@ def _label(forecaster: Forecaster, dataset: WindowSource, ids: np.ndarray) -> di
     windows = dataset.__getitems__(ids)
     forecast = forecaster.predict(windows.context, windows.future.shape[1], batch_size=len(ids))
     _check_finite(forecast, windows)
-    tensors = {
-        "values": forecast.values.clamp(-LARGEST_HALF, LARGEST_HALF),
-        "loc": forecast.loc,
-        "scale": forecast.scale,
-    }
-    types = dict(LABELS)
+    tensors = {name: getattr(forecast, name) for name in LABELS}
+    types = LABELS | {"values": torch.float32}
     if stores_inputs(dataset):
         types |= INPUTS
         tensors |= {name: getattr(windows, name) for name in INPUTS}
     return {name: tensor.to("cpu", types[name]) for name, tensor in tensors.items()}
+
+
+def _halved(values: torch.Tensor) -> torch.Tensor:
+    """Half precision, unless the shard holds what that cannot: values far out of a context's scale, without arcsinh."""
+    return values if values.abs().max() > LARGEST_HALF else values.half()
 
 
 def _check_finite(forecast: Forecast, windows: Windows) -> None:
@@ -197,11 +205,12 @@ def _check_finite(forecast: Forecast, windows: Windows) -> None:
         )
 
 
-def _write(path: Path, key: str, tensors: dict[str, torch.Tensor]) -> None:
+def _write(path: Path, key: str, tensors: dict[str, torch.Tensor], took: Took) -> None:
     for left_over in path.parent.glob(f".{path.name}.*"):  # by a kill; a younger one may be another process's
         if time.time() - left_over.stat().st_mtime > STALE_SECONDS:
             left_over.unlink(missing_ok=True)
     try:
+        took.note(path.parent)  # first: what a kill then leaves is a line on a shard that will be made again
         write_shard(path, key, tensors)
     except OSError as error:
         raise UserError(

@@ -134,8 +134,11 @@ class Manifest:
             raise UserError(f"{path}: was changed since it was written (its key disagrees); label into a new folder.")
         return manifest
 
-    def check_dataset(self, folder: Path, dataset: WindowSource) -> None:
-        """Raise a UserError that says what differs where the labels answer other windows than ``dataset``'s."""
+    def check_dataset(self, folder: Path, dataset: WindowSource, settings: Mapping[str, Any] | None = None) -> None:
+        """Raise a UserError that says what differs where the labels answer other windows than ``dataset``'s.
+
+        ``settings`` is what ``dataset`` was made with, laid out as in ``provenance``: what differs is named by its key.
+        """
         for name, theirs in zip(("context_length", "prediction_length"), lengths(dataset), strict=True):
             mine = getattr(self, name)
             if mine != theirs:
@@ -144,15 +147,26 @@ class Manifest:
                     " use the same lengths or label into a new folder."
                 )
         if self.data != dataset.fingerprint:
-            raise UserError(
-                f"{folder}: the labels belong to other data (theirs {self.data[:12]}, yours"
-                f" {dataset.fingerprint[:12]}); use the data, split, stride and seed they were made with, or label into"
-                " a new folder."
+            differs = self._differs(settings or {})
+            what = (
+                f"were made with {'; '.join(differs)}"
+                if differs
+                else f"belong to other data (theirs {self.data[:12]}, yours {dataset.fingerprint[:12]})"
             )
+            raise UserError(f"{folder}: the labels {what}. Use what they were made with, or label into a new folder.")
         if self.stores_inputs != stores_inputs(dataset):
             raise UserError(
                 f"{folder}: the labels belong to other data (one stores its inputs); label into a new folder."
             )
+
+    def _differs(self, settings: Mapping[str, Any]) -> list[str]:
+        """``data.split suite, this run has 8:1:1`` for every setting of this run that the labels were not made with."""
+        mine, theirs = _flat(settings), _flat(self.provenance)
+        return [
+            f"{key} {theirs[key]}, this run has {value}"
+            for key, value in mine.items()
+            if key in theirs and theirs[key] != value and key.split(".")[0] in ("data", "training")
+        ]
 
     def check_teacher(self, folder: Path, forecaster: Forecaster) -> None:
         """Raise a UserError that says what differs where the labels come from another teacher than ``forecaster``."""
@@ -187,3 +201,13 @@ def _levels(forecaster: Forecaster) -> tuple[float, ...]:
 
 def _precision(forecaster: Forecaster) -> str:
     return str(next(forecaster.module.parameters()).dtype).removeprefix("torch.")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves |= _flat(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import torch
 from potstill.errors import UserError
 from potstill.labels.manifest import Manifest, WindowSource
 from potstill.labels.shards import INPUTS, LABELS, Shard, count_rows, read_shard, shard_path
+from potstill.labels.times import seconds_per_window
 from potstill.types import Forecast, Windows
 
 if TYPE_CHECKING:
@@ -40,9 +41,15 @@ class LabelStore:
 
     @classmethod
     def open(
-        cls, folder: str | Path, dataset: WindowSource | None = None, forecaster: Forecaster | None = None
+        cls,
+        folder: str | Path,
+        dataset: WindowSource | None = None,
+        forecaster: Forecaster | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> LabelStore:
         """Open a store and check that it belongs to ``dataset`` and ``forecaster``, where they are given.
+
+        ``settings`` is what ``dataset`` was made with, as ``make_labels`` was given it: the message names what differs.
 
         Raises
         ------
@@ -52,7 +59,7 @@ class LabelStore:
         folder = Path(folder)
         manifest = Manifest.read(folder)
         if dataset is not None:
-            manifest.check_dataset(folder, dataset)
+            manifest.check_dataset(folder, dataset, settings)
         if forecaster is not None:
             manifest.check_teacher(folder, forecaster)
         return cls(folder, manifest)
@@ -61,14 +68,6 @@ class LabelStore:
     def stores_inputs(self) -> bool:
         """Whether contexts and futures stand beside the labels, so that windows can be read from the store alone."""
         return self.manifest.stores_inputs
-
-    def covers(self, ids: Any) -> bool:
-        """Whether every window of ``ids`` has a label."""
-        try:
-            self._rows(_as_ids(ids))
-        except _Missing:
-            return False
-        return True
 
     def labelled(self) -> int:
         """How many windows have labels from id 0 on without a gap."""
@@ -79,6 +78,10 @@ class LabelStore:
                 break
             index += 1
         return total
+
+    def seconds_per_window(self) -> float:
+        """What a label cost when it was made; 0 where that was not noted."""
+        return seconds_per_window(self.folder)
 
     def forecast(self, ids: Any) -> Forecast:
         """The teacher's forecasts of the windows ``ids [B]``: values ``[B, Q, H]`` float32, in the order of ``ids``.
@@ -149,27 +152,18 @@ class LabelStore:
 
 
 class LabelledWindows:
-    """A training data set that lives in a label store: inputs, truth and labels, without the data they came from."""
+    """The first ``length`` windows of a store that holds inputs: context, truth and labels in one read.
+
+    They are those of the data set that was labelled, and nothing is generated or mixed a second time.
+    """
 
     stores_inputs = True
 
-    def __init__(self, store: LabelStore):
-        self.store = store
-        self.context_length = store.manifest.context_length
-        self.prediction_length = store.manifest.prediction_length
-        self.fingerprint = store.manifest.data
-        self._length = store.labelled() if store.stores_inputs else 0
-        if self._length == 0:
-            raise UserError(
-                f"{store.folder}: holds no windows to train on"
-                f" ({'no finished shard from window 0 on' if store.stores_inputs else 'labels without inputs'})."
-            )
+    def __init__(self, store: LabelStore, length: int):
+        self.store, self._length = store, length
 
     def __len__(self) -> int:
         return self._length
-
-    def __getitem__(self, i: int) -> Windows:
-        return self.__getitems__([i])
 
     def __getitems__(self, ids: Sequence[int] | np.ndarray) -> Windows:
         """Windows ``ids`` in one gather, labels included."""
@@ -190,7 +184,8 @@ def _gather(rows: list[tuple[Shard, int]], name: str) -> torch.Tensor:
     if not rows:
         raise ValueError("no window ids given")
     first = rows[0][0].arrays[name]
-    gathered = np.empty((len(rows), *first.shape[1:]), first.dtype)
+    # shards may differ in the precision of their values
+    gathered = np.empty((len(rows), *first.shape[1:]), max(shard.arrays[name].dtype for shard, _ in rows))
     for i, (shard, row) in enumerate(rows):
         gathered[i] = shard.arrays[name][row]
     return torch.from_numpy(gathered)
@@ -198,6 +193,8 @@ def _gather(rows: list[tuple[Shard, int]], name: str) -> torch.Tensor:
 
 def _widen(half: torch.Tensor) -> torch.Tensor:
     """``half`` as float32, in pieces too small for torch to share out: waking threads takes longer than the work."""
+    if half.dtype == torch.float32:
+        return half
     wide = torch.empty(half.shape)
     rows = max(1, SERIAL_ELEMENTS // max(1, half[0].numel()))
     for target, part in zip(wide.split(rows), half.split(rows), strict=True):
