@@ -15,14 +15,18 @@ import yaml
 from training_fakes import STUDENT, log_lines
 
 import potstill
+from potstill.cli import main
+from potstill.data.sources import TrainingWindows
 from potstill.errors import UserError
 from potstill.evaluation.cost import measure_costs
 from potstill.families.load import load
+from potstill.labels.store import LabelStore
 from potstill.recipe import Recipe
 from potstill.verbs.setup import prepare
 from potstill.verbs.teach import Committee
 
 DISTILLING = importlib.import_module("potstill.verbs.distill")  # the package's attribute is the verb
+DRAW = TrainingWindows.__getitems__
 METRICS = ("mse", "mae", "rmse", "mse_raw", "mae_raw", "rmse_raw", "mape", "smape", "mase", "sql", "wql", "coverage_80")
 COSTS = (
     "parameters",
@@ -228,6 +232,70 @@ def test_labels_made_once_teach_without_a_teacher(quick, tmp_path):
     assert log_lines(alone, "train")[0]["terms"]["quantile_match"] > 0
     assert "distilled from the labels in" in (alone / "student" / "README.md").read_text()
     assert set(metrics_of(alone)["models"]) == {"student", "seasonal_naive"}
+
+
+@pytest.fixture
+def generated(quick):
+    """A recipe of which half the windows are made up."""
+    quick.data.synthetic = 0.5
+    return quick
+
+
+def test_generated_windows_are_labelled_by_one_command_and_learned_from_by_the_next(generated, tmp_path, monkeypatch):
+    path = tmp_path / "recipe.yaml"
+    generated.write(path)
+    options = ["--max-steps", "3", "--batch-size", "4", "--seed", "7"]
+    say("label", path, "--output", tmp_path / "labels", *options)
+    assert LabelStore.open(tmp_path / "labels").labelled() == 12
+    say("distill", path, "--output", tmp_path / "live", *options)
+    monkeypatch.setattr("potstill.data.sources.TrainingWindows.__getitems__", only_first)
+    say("distill", path, "--output", tmp_path / "stored", "--labels", tmp_path / "labels", *options)
+    losses = [[line["loss"] for line in log_lines(tmp_path / run, "train")] for run in ("live", "stored")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def only_first(windows, ids):
+    """The one window whose lengths are looked at: all others come from the store."""
+    assert list(ids) == [0]
+    return DRAW(windows, ids)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--seed", "1"], "training.seed 0, this run has 1"),
+        (["--set", "data.synthetic=0.4"], "data.synthetic 0.5, this run has 0.4"),
+        (["--split", "7:1:2"], "data.split 8:1:1, this run has 7:1:2"),
+        (["--batch-size", "16"], "32 windows of the 64 this run trains on"),
+        (["--prediction-length", "16"], "prediction_length 32, this run has 16"),
+    ],
+)
+def test_labels_of_another_recipe_are_refused_by_what_differs(labelled, tmp_path, capsys, options, says):
+    path, labels = labelled
+    with pytest.raises(SystemExit) as left:
+        main(["distill", str(path), "--output", str(tmp_path / "run"), "--labels", str(labels), *options])
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def labelled(recipe, tmp_path_factory):
+    """A recipe of four steps with generated windows, and their labels."""
+    folder = tmp_path_factory.mktemp("labelled")
+    short = recipe.model_copy(deep=True)
+    short.data.synthetic, short.training.max_steps = 0.5, 4
+    short.write(folder / "recipe.yaml")
+    return folder / "recipe.yaml", potstill.label(short, folder / "labels")
+
+
+def say(*arguments: object) -> None:
+    """A command that must do its work."""
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    assert left.value.code == 0
 
 
 def test_two_teachers_teach_their_average_and_are_judged_as_one(quick, tiny_teacher, tmp_path):

@@ -50,8 +50,13 @@ class Fit:
     device: str
     describe: Callable[[Windows], str]
 
-    def run(self, run: Path, resume: bool) -> None:
+    def run(self, run: Path, resume: bool) -> int:
         """Train, writing checkpoints, ``log.jsonl`` and the best student so far into ``run``.
+
+        Returns
+        -------
+        int
+            The steps taken, resumed ones included: fewer than planned where patience came to its end.
 
         Raises
         ------
@@ -64,8 +69,9 @@ class Fit:
         checkpoints = run / "checkpoints" / self.name
         evaluations = Evaluations(evaluation_steps(self.config, self.steps), self.config.patience)
         found = newest_checkpoint(checkpoints) if resume else None
-        if found is not None and self._over(found, evaluations):
-            return
+        done = TrainerState.load_from_json(str(found / STATE)) if found else TrainerState()
+        if done.global_step >= self.steps or evaluations.exhausted(done):
+            return done.global_step  # the trainer would take one step more from it
         self.student.module.to(self.device)
         signals = StopOnSignal()
         trainer = DistillationTrainer(
@@ -80,7 +86,7 @@ class Fit:
             callbacks=[
                 evaluations,
                 BestStudent(lambda step, score: self._keep(run / self.name)),
-                RunLog(run / "log.jsonl", self.config.batch_size * self.config.accumulate, self.name),
+                RunLog(run / "log.jsonl", self.name),
                 signals,
             ],
         )
@@ -89,11 +95,7 @@ class Fit:
             trainer.train(resume_from_checkpoint=str(found) if found else None)
         if signals.received is not None:
             raise Interrupted
-
-    def _over(self, checkpoint: Path, evaluations: Evaluations) -> bool:
-        """Whether a checkpoint is a finished training's: the trainer would take one step more from it."""
-        state = TrainerState.load_from_json(str(checkpoint / STATE))
-        return state.global_step >= self.steps or evaluations.exhausted(state)
+        return trainer.state.global_step
 
     def _keep(self, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)

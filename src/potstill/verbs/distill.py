@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,15 @@ from potstill.options import recipe_of_run, resolve
 from potstill.recipe import Recipe
 from potstill.runs import check_run, open_run, write_atomically
 from potstill.training.fit import Fit
-from potstill.training.trainer import Teach
 from potstill.types import Windows
 from potstill.verbs.calibrate import control_steps
 from potstill.verbs.finish import finish
 from potstill.verbs.frames import saved_frames
-from potstill.verbs.label import label_windows
+from potstill.verbs.label import label_windows, settings
 from potstill.verbs.plan import plan_lines
 from potstill.verbs.say import say
 from potstill.verbs.setup import AUTO, Setup, prepare
-from potstill.verbs.teach import Committee, live, stored
+from potstill.verbs.teach import Committee, Lessons
 
 
 def distill(
@@ -79,29 +77,27 @@ def distill(
             say(*plan)
             return run
         validation = Validation(setup.validation, recipe.training.eval_windows)
-        teach = _teach(setup) if recipe.labels != AUTO else None
+        store = _ready_labels(setup)
         open_run(run, resume)  # only now: bad input leaves no folder behind
         if frame is not None:
             recipe.data.paths = [str(shutil.copy(frame, run / frame.name).absolute())]
     say(*plan)
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
-    labelling = 0.0
     if recipe.labels == AUTO and setup.objective().needs:
-        start = time.perf_counter()
-        teach = stored(label_windows(setup, run / "labels"))
-        labelling = time.perf_counter() - start
-    if recipe.control and recipe.control_steps is None:
-        recipe.control_steps = control_steps(setup, teach, _fresh(setup), labelling)
-        write_atomically(run / "recipe.yaml", recipe.to_yaml())
+        store = label_windows(setup, run / "labels")
+    lessons = Lessons.of(setup, store)
 
     say(f"Training the student: {setup.steps:,} steps of {recipe.training.batch_size} windows")
-    _fit(setup, "student", setup.steps, validation, teach).run(run, resume)
+    taken = _fit(setup, "student", setup.steps, validation, lessons).run(run, resume)
+    if recipe.control and recipe.control_steps is None:
+        recipe.control_steps = control_steps(setup, lessons, _fresh(setup), taken)
+        write_atomically(run / "recipe.yaml", recipe.to_yaml())
     models: dict[str, Forecaster | Committee] = {"student": load(run / "student", device=setup.device)}
     if setup.teachers:
         models = {"teacher": _one_teacher(setup), **models}
     if recipe.control and recipe.control_steps is not None:
         say(f"Training the control, without a teacher: {recipe.control_steps:,} steps")
-        _fit(setup, "control", recipe.control_steps, validation, None, alpha=0.0).run(run, resume)
+        _fit(setup, "control", recipe.control_steps, validation, None).run(run, resume)
         models["control"] = load(run / "control", device=setup.device)
     finish(setup, run, models)
     return run
@@ -114,15 +110,14 @@ def _but_for_its_own_frame(run: Path, options: dict[str, Any], frame: Path | Non
     return {name: value for name, value in options.items() if name != "data"}
 
 
-def _fit(
-    setup: Setup, name: str, steps: int, validation: Validation, teach: Teach | None, alpha: float | None = None
-) -> Fit:
+def _fit(setup: Setup, name: str, steps: int, validation: Validation, lessons: Lessons | None) -> Fit:
+    """The training of a model of the run; one without lessons learns from the truth alone."""
     return Fit(
         name=name,
         student=_fresh(setup),
-        objective=setup.objective(alpha),
-        dataset=setup.training_windows(steps),
-        teach=teach,
+        objective=setup.objective(None if lessons else 0.0),
+        dataset=lessons.windows if lessons else setup.training_windows(steps),
+        teach=lessons.teach if lessons else None,
         validate=validation,
         config=setup.recipe.training,
         steps=steps,
@@ -142,21 +137,20 @@ def _fresh(setup: Setup) -> Forecaster:
     return student
 
 
-def _teach(setup: Setup) -> Teach | None:
-    if not setup.objective().needs:
+def _ready_labels(setup: Setup) -> LabelStore | None:
+    """The store that the recipe names, checked against the run; None where the teacher answers in another way."""
+    labels = setup.recipe.labels
+    if labels in (None, AUTO) or not setup.objective().needs:
         return None
-    if setup.recipe.labels is not None:
-        teacher = next(iter(setup.teachers.values())) if len(setup.teachers) == 1 else None
-        dataset = setup.training_windows(setup.steps)
-        store = LabelStore.open(setup.recipe.labels, dataset, teacher)
-        if store.labelled() < len(dataset):
-            raise UserError(
-                f"{setup.recipe.labels}: holds labels for {store.labelled():,} windows of the {len(dataset):,} this run"
-                " trains on; finish it with `potstill label` and the same options."
-            )
-        return stored(store)
-    weights = [config.weight for config in setup.recipe.teacher]
-    return live(list(setup.teachers.values()), weights) if setup.teachers else None
+    teacher = next(iter(setup.teachers.values())) if len(setup.teachers) == 1 else None
+    dataset = setup.training_windows(setup.steps)
+    store = LabelStore.open(labels, dataset, teacher, settings(setup.recipe))
+    if store.labelled() < len(dataset):
+        raise UserError(
+            f"{labels}: holds labels for {store.labelled():,} windows of the {len(dataset):,} this run trains on; give"
+            " `potstill label` the same recipe, steps and batch size: it goes on where it stopped."
+        )
+    return store
 
 
 def _one_teacher(setup: Setup) -> Forecaster | Committee:

@@ -67,7 +67,12 @@ def label_windows(setup: Setup, folder: Path) -> LabelStore:
             setup.training_windows(setup.steps),
             folder,
             progress=show,
-            provenance={"teacher": recipe.teacher[0].model_dump(), "data": recipe.data.model_dump()},
+            provenance={"teacher": recipe.teacher[0].model_dump(), **settings(recipe)},
         )
     say(f"{made.labelled():,} windows labelled in {folder}")
     return made
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """What decides which windows a recipe trains on, by the recipe's keys: kept with labels, to say what differs."""
+    return {"data": recipe.data.model_dump(), "training": {"seed": recipe.training.seed}}

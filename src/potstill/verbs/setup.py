@@ -57,6 +57,11 @@ class Setup:
             return max(1, round(one_pass * training.epochs))
         return max(FEWEST_STEPS, round(one_pass))
 
+    @property
+    def windows_seen(self) -> int:
+        """Windows that the student's training looks at, one seen twice counted twice."""
+        return self.steps * self.recipe.training.batch_size * self.recipe.training.accumulate
+
     def training_windows(self, steps: int) -> TrainingWindows:
         """The training data set of a run of that many steps."""
         training = self.recipe.training

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,9 +10,10 @@ from torch import nn
 
 from potstill.families.base import Forecaster
 from potstill.labels.average import average_forecasts
-from potstill.labels.store import LabelStore
+from potstill.labels.store import LabelledWindows, LabelStore
 from potstill.training.trainer import Teach
 from potstill.types import Forecast, Windows
+from potstill.verbs.setup import AUTO, Setup
 
 
 def live(teachers: list[Forecaster], weights: list[float]) -> Teach:
@@ -28,8 +29,43 @@ def live(teachers: list[Forecaster], weights: list[float]) -> Teach:
 
 
 def stored(store: LabelStore) -> Teach:
-    """Read the answers that ``potstill label`` wrote."""
-    return lambda windows, horizon: store.attach(windows, horizon)
+    """Read the answers that ``potstill label`` wrote; windows read from the store bring theirs along."""
+    return lambda windows, horizon: windows if windows.labels is not None else store.attach(windows, horizon)
+
+
+@dataclass
+class Lessons:
+    """What the student of a run learns from: the windows, who answers them, and what the answers cost in advance.
+
+    Attributes
+    ----------
+    windows
+        The training data set: read from a label store that holds its inputs, else drawn from the data.
+    teach
+        Fills in the labels; None where no term asks for them.
+    labelling
+        Seconds that a label store took to make, as far as this run reads it.
+    """
+
+    windows: Any
+    teach: Teach | None
+    labelling: float = 0.0
+
+    @classmethod
+    def of(cls, setup: Setup, store: LabelStore | None) -> Lessons:
+        """The lessons of a run: from a store, from the live teachers, or from the truth alone."""
+        windows = setup.training_windows(setup.steps)
+        if store is not None:
+            whole = (
+                setup.recipe.labels == AUTO
+            )  # the run labelled every window, whether or not it comes to see them all
+            read = len(windows) if whole else min(len(windows), setup.windows_seen)
+            if store.stores_inputs:
+                windows = LabelledWindows(store, len(windows))
+            return cls(windows, stored(store), read * store.seconds_per_window())
+        if not setup.objective().needs:
+            return cls(windows, None)
+        return cls(windows, live(list(setup.teachers.values()), [config.weight for config in setup.recipe.teacher]))
 
 
 class Committee:

@@ -1,0 +1,66 @@
+"""The control costs what the student cost: its steps, the teacher's answers, labels made in advance."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+import potstill
+from potstill.labels.store import LabelStore
+from potstill.verbs import calibrate
+from potstill.verbs.calibrate import control_steps
+from potstill.verbs.setup import prepare
+from potstill.verbs.teach import Lessons
+
+DISTILLING = importlib.import_module("potstill.verbs.distill")  # the package's attribute is the verb
+
+
+@pytest.fixture
+def slow_teacher(monkeypatch):
+    """A step with a teacher takes three seconds, one without takes two."""
+    monkeypatch.setattr(calibrate._Step, "seconds", lambda _, dataset, objective, teach: 3.0 if teach else 2.0)
+
+
+@pytest.fixture
+def setup(recipe):
+    return prepare(recipe)
+
+
+def fresh(setup):
+    return setup.family.build(setup.shape, 0.0)
+
+
+def test_steps_follow_the_ratio_and_the_labels(setup, slow_teacher):
+    lessons = Lessons.of(setup, None)
+    assert control_steps(setup, lessons, fresh(setup), taken=12) == 18
+    assert control_steps(setup, lessons, fresh(setup), taken=8) == 12
+    lessons.labelling = 20.0
+    assert control_steps(setup, lessons, fresh(setup), taken=12) == 28
+
+
+def test_real_steps_are_timed(setup):
+    assert control_steps(setup, Lessons.of(setup, None), fresh(setup), taken=100) >= 100
+
+
+def test_labels_are_charged_for_what_a_run_reads_of_them(recipe, tmp_path):
+    short = recipe.model_copy(deep=True)
+    short.training.max_steps = 2
+    store = LabelStore.open(potstill.label(short, tmp_path / "labels"))
+    setup = prepare(short)
+    windows = len(setup.windows)
+    (store.folder / "times.jsonl").write_text(f'{{"shard": 0, "windows": {windows}, "seconds": {windows * 0.5}}}\n')
+    setup.recipe.labels = str(store.folder)
+    assert Lessons.of(setup, store).labelling == pytest.approx(2 * 8 * 0.5)
+    setup.recipe.labels = "auto"
+    assert Lessons.of(setup, store).labelling == pytest.approx(windows * 0.5)
+
+
+def test_a_student_that_patience_ended_is_charged_for_the_steps_it_took(recipe, tmp_path, monkeypatch, quick_trainer):
+    recipe = recipe.model_copy(deep=True)
+    recipe.training.patience, recipe.training.learning_rate = 1, 1e-30  # nothing improves
+    seen = []
+    monkeypatch.setattr(DISTILLING, "finish", lambda *_: None)
+    monkeypatch.setattr(DISTILLING, "control_steps", lambda setup, lessons, student, taken: seen.append(taken) or 1)
+    potstill.distill(recipe, tmp_path / "run")
+    assert seen == [8]
