@@ -18,6 +18,10 @@ def label(
     target: given.Target = None,
     split: given.Split = None,
     max_files: given.MaxFiles = None,
+    max_steps: given.MaxSteps = None,
+    epochs: given.Epochs = None,
+    batch_size: given.BatchSize = None,
+    device: given.Device = None,
     context_length: given.ContextLength = None,
     prediction_length: given.PredictionLength = None,
     stride: given.Stride = None,
@@ -27,7 +31,10 @@ def label(
         Literal["local"], typer.Option(help="Where to compute; 'local' is the only one so far.")
     ] = "local",
 ) -> None:
-    """Let a teacher label every training window once; give the same recipe to `distill --labels`."""
+    """Let a teacher label every training window once; give the same recipe and options to `distill --labels`.
+
+    Steps and batch size count where windows are generated or mixed: they say how many a run will see.
+    """
     resolved = recipe_of(
         recipe,
         settings,
@@ -36,6 +43,10 @@ def label(
         target=names(target),
         split=split,
         max_files=max_files,
+        max_steps=max_steps,
+        epochs=epochs,
+        batch_size=batch_size,
+        device=device,
         context_length=context_length,
         prediction_length=prediction_length,
         stride=stride,
