@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 
@@ -72,8 +73,11 @@ def test_the_best_student_by_validation_is_kept(recipe, tmp_path):
     assert len(judge.seen) == len(set(judge.seen)) == 6
     assert load(tmp_path / "student").fingerprint == judge.seen[1]
     assert [line["sql"] for line in log_lines(tmp_path, "eval")] == judge.scores
-    kept = sorted(p.name for p in (tmp_path / "checkpoints" / "student").iterdir())
-    assert kept == ["checkpoint-10", "checkpoint-12"]
+    checkpoints = tmp_path / "checkpoints" / "student"
+    assert {p.name for p in checkpoints.iterdir()} == {"checkpoint-4", "checkpoint-10", "checkpoint-12"}
+    history = json.loads((checkpoints / "checkpoint-4" / "trainer_state.json").read_text())["log_history"]
+    assert history[-1]["eval_sql"] == 0.7
+    assert (checkpoints / "checkpoint-4" / "optimizer.pt").exists()
 
 
 def test_patience_ends_the_run_and_resuming_leaves_it_ended(recipe, tmp_path):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, count, repeat
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from transformers import TrainerCallback
 
 from potstill.families.load import load
 from potstill.labels.make import make_labels
+from potstill.training import callbacks
 from potstill.training.sampler import PermutedSampler
 from potstill.training.trainer import DistillationTrainer, Pair, device_precision, training_arguments
 from potstill.verbs.setup import prepare
@@ -35,6 +37,15 @@ def test_the_log_tells_losses_terms_rates_and_evaluations(recipe, tmp_path):
         assert 0 <= line["lr"] <= recipe.training.learning_rate
         assert 0 < line["epoch"] < 1
     assert all(line["sql"] > 0 and line["rel_naive"] > 0 for line in evaluations)
+
+
+def test_rates_count_the_windows_of_short_batches(recipe, tmp_path, monkeypatch):
+    recipe.data.train_windows, recipe.training.eval_steps = 20, 12  # batches of 8, 8 and 4
+    clock = chain.from_iterable(repeat(2.0 * second, 2) for second in count())  # two looks at it for every report
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=clock.__next__))
+    small_fit(recipe, validate=lambda _: {"sql": 1.0}).run(tmp_path, resume=False)
+    rates = [line["windows_per_second"] for line in log_lines(tmp_path, "train")]
+    assert rates == [4, 4, 2] * 4
 
 
 def test_losses_are_logged_whenever_a_checkpoint_is_written(recipe, tmp_path):

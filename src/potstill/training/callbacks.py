@@ -66,9 +66,9 @@ class BestStudent(TrainerCallback):
 class RunLog(TrainerCallback):
     """Appends to ``log.jsonl``: one line per report of losses and per evaluation."""
 
-    def __init__(self, path: Path, batch_size: int, model: str):
-        self.path, self.batch_size, self.model = path, batch_size, model
-        self.last = (0, time.perf_counter())
+    def __init__(self, path: Path, model: str):
+        self.path, self.model = path, model
+        self.last = time.perf_counter()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -78,7 +78,7 @@ class RunLog(TrainerCallback):
         kept = [line for line in lines if not self._stale(line, state.global_step)]
         if len(kept) != len(lines):
             write_atomically(self.path, "".join(line + "\n" for line in kept))
-        self.last = (state.global_step, time.perf_counter())
+        self.last = time.perf_counter()
 
     def on_log(
         self,
@@ -92,15 +92,14 @@ class RunLog(TrainerCallback):
         logs = logs or {}
         base = {"model": self.model, "step": state.global_step, "epoch": state.epoch}
         if "loss" in logs:
-            step, now = self.last[0], time.perf_counter()
-            rate = (state.global_step - step) * self.batch_size / max(now - self.last[1], 1e-9)
-            self.last = (state.global_step, now)
+            rate = logs.get("windows", 0) / max(time.perf_counter() - self.last, 1e-9)
+            self.last = time.perf_counter()
             terms = {k.removeprefix("term_"): v for k, v in logs.items() if k.startswith("term_")}
             line = {"loss": logs["loss"], "terms": terms, "lr": logs.get("learning_rate"), "windows_per_second": rate}
             self._write({"event": "train", **base, **line})
         elif METRIC in logs:
             self._write({"event": "eval", **base, **{k.removeprefix("eval_"): v for k, v in logs.items()}})
-            self.last = (state.global_step, time.perf_counter())
+            self.last = time.perf_counter()
 
     def _write(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
@@ -142,6 +141,12 @@ class StopOnSignal(TrainerCallback):
 
     def _note(self, number: int, frame: Any) -> None:
         self.received = number
+
+
+def best_step(state: TrainerState) -> int | None:
+    """The step of the best evaluation, the last one among equals; None before the first."""
+    scored = [(-entry[METRIC], entry["step"]) for entry in state.log_history if METRIC in entry]
+    return max(scored)[1] if scored else None
 
 
 def _scores(state: TrainerState) -> list[float]:

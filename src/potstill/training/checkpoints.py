@@ -23,10 +23,11 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return next((c for c in reversed(_numbered(folder)) if _whole(c)), None)
 
 
-def keep_newest(folder: Path, count: int) -> None:
-    """Remove all but the ``count`` newest checkpoints and whatever an interrupted write left behind."""
+def keep_newest(folder: Path, count: int, best: int | None) -> None:
+    """Remove all but the ``count`` newest checkpoints, that of step ``best``, and what an interrupted write left."""
     for old in _numbered(folder)[:-count]:
-        shutil.rmtree(old, ignore_errors=True)
+        if old.name != f"checkpoint-{best}":
+            shutil.rmtree(old, ignore_errors=True)
     for torn in folder.glob(".checkpoint-*"):
         shutil.rmtree(torn, ignore_errors=True)
 

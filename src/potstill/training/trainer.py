@@ -23,7 +23,7 @@ from potstill.objectives.base import Pass
 from potstill.objectives.objective import Objective
 from potstill.recipe import TrainingConfig
 from potstill.runs import write_folder
-from potstill.training.callbacks import METRIC
+from potstill.training.callbacks import METRIC, best_step
 from potstill.training.checkpoints import keep_newest, seal
 from potstill.training.sampler import PermutedSampler
 from potstill.types import Output, Windows
@@ -91,7 +91,7 @@ class DistillationTrainer(Trainer):
         self.pair, self.teach, self.validate = pair, teach, validate
         self.horizon, self.random_horizon, self.describe = horizon, random_horizon, describe
         self.term_sums: dict[str, Tensor] = {}
-        self.term_steps = 0
+        self.term_steps = self.windows = 0
         super().__init__(
             model=pair,
             args=arguments,
@@ -125,13 +125,15 @@ class DistillationTrainer(Trainer):
         for name, value in terms.items():
             self.term_sums[name] = self.term_sums.get(name, torch.zeros_like(value)) + value
         self.term_steps += 1
+        self.windows += len(windows)
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the mean of every term since the last line."""
+        """Adds the mean of every term since the last line, and how many windows it was over."""
         if "loss" in logs and self.term_steps:
             logs.update({f"term_{k}": v.item() / self.term_steps for k, v in self.term_sums.items()})
-            self.term_sums, self.term_steps = {}, 0
+            logs["windows"] = self.windows
+            self.term_sums, self.term_steps, self.windows = {}, 0, 0
         super().log(logs, start_time)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -172,7 +174,7 @@ class DistillationTrainer(Trainer):
             seal(aside)
 
         write_folder(folder, fill)
-        keep_newest(folder.parent, 2)
+        keep_newest(folder.parent, 2, best_step(self.state))  # the best student's optimiser and figures, too
 
 
 def first_steps(windows: Windows, horizon: int) -> Windows:
