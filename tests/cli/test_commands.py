@@ -59,11 +59,15 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
     )
     models, data, output = calls[-1][1]
     assert (models, data.paths, output) == (["m1", "m2"], ["a.csv"], "d")
-    assert calls[-1][2] == {"split": "test", "stride": 7, "reference": None, "baselines": ["ridge"]}
+    assert calls[-1][2] == {"split": "test", "stride": 7, "reference": None, "baselines": ["ridge"], "device": None}
     assert (
         leave("forecast", "m", "a.csv", "--prediction-length", "3", "--output", "f.csv", "--quantiles", "0.9,0.1") == 0
     )
-    assert calls[-1] == ("forecast", ("m", "a.csv", 3, "f.csv"), {"quantiles": [0.1, 0.9]})
+    assert calls[-1] == (
+        "forecast",
+        ("m", "a.csv", 3, "f.csv"),
+        {"quantiles": [0.1, 0.9], "target": None, "device": None},
+    )
     assert leave("report", "run") == 0
     assert calls[-1] == ("report", ("run",), {})
     capsys.readouterr()
@@ -71,3 +75,26 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
     shown = capsys.readouterr().out
     assert "1,234,567" in shown
     assert "kept.layers" in shown
+
+
+def test_where_and_what_to_forecast_reach_the_verbs(leave, calls: list):
+    shared = ["--target", "a,b", "--device", "cpu", "--output"]
+    assert leave("forecast", "m", "a.csv", "--prediction-length", "3", *shared, "f.csv") == 0
+    assert {k: calls[-1][2][k] for k in ("target", "device")} == {"target": ["a", "b"], "device": "cpu"}
+    assert leave("evaluate", "m", "--data", "a.csv", *shared, "d") == 0
+    assert (calls[-1][1][1].target, calls[-1][2]["device"]) == (["a", "b"], "cpu")
+
+
+def test_label_says_which_windows_a_run_will_see(leave, calls: list):
+    steps = ["--max-steps", "7", "--batch-size", "8", "--seed", "3", "--device", "cpu"]
+    assert leave("label", "--output", "labels", *steps) == 0
+    training = calls[-1][1][0].training
+    assert (training.max_steps, training.batch_size, training.seed, training.device) == (7, 8, 3, "cpu")
+    assert leave("label", "--output", "labels", "--epochs", "2") == 0
+    assert calls[-1][1][0].training.epochs == 2
+
+
+@pytest.mark.parametrize("split", ["validation", "suite", "8:1:1"])
+def test_evaluate_takes_a_part_or_a_way_to_cut(leave, calls: list, split: str):
+    assert leave("evaluate", "m", "--data", "a.csv", "--output", "d", "--split", split) == 0
+    assert calls[-1][2]["split"] == split

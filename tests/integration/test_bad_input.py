@@ -183,6 +183,7 @@ CASES = [
         "recipe that is no YAML", "distill {tmp}/r.yaml --output {tmp}/run", ("r.yaml", "line"), {"r.yaml": "a: [1\nb"}
     ),
     Case("absent recipe", "distill {tmp}/r.yaml --output {tmp}/run", ("r.yaml",)),
+    Case("steps and epochs", DISTILL + " --epochs 2", ("max_steps", "epochs")),
     Case("no such device", DISTILL + " --device cuda", ("cuda", "cpu")),
     # runs, labels
     Case("existing run", DISTILL, ("run", "--resume"), prepare=old_run),
@@ -207,6 +208,11 @@ CASES = [
         ("a.csv",),
     ),
     Case("quantiles beyond one", FORECAST + "f.csv --quantiles 0.1,1.5", ("--quantiles", "1.5")),
+    Case("forecast on an absent device", FORECAST + "f.csv --device cuda", ("--device", "cpu")),
+    Case("forecast an absent column", FORECAST + "f.csv --target OT", ("OT", "y")),
+    Case(
+        "evaluate on an absent device", "evaluate {teacher} --data {good} --output {tmp}/out --device cuda", ("cuda",)
+    ),
     Case("inspect an absent model", "inspect {tmp}/absent", ("absent",)),
     Case("report on an absent run", "report {tmp}/absent", ("absent",)),
     Case("report on a folder that is no run", "report {tmp}", ("metrics.json",)),

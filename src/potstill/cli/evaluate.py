@@ -34,6 +34,7 @@ def evaluate(
         str | None, typer.Option(metavar="MODEL", help="Model that the others are held against.")
     ] = None,
     baselines: Annotated[str, typer.Option(metavar="NAME,…", help="Simple rivals; empty for none.")] = BASELINES,
+    device: given.Device = None,
     settings: given.Settings = None,
 ) -> None:
     """Measure models on data: accuracy, cost, baselines, and a report."""
@@ -51,4 +52,13 @@ def evaluate(
     ).data
     from potstill import verbs
 
-    verbs.evaluate(models, config, output, split=split, stride=stride, reference=reference, baselines=names(baselines))
+    verbs.evaluate(
+        models,
+        config,
+        output,
+        split=split,
+        stride=stride,
+        reference=reference,
+        baselines=names(baselines),
+        device=device,
+    )

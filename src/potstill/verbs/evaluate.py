@@ -18,6 +18,7 @@ from potstill.verbs.given import store_of
 from potstill.verbs.lengths import fit_lengths
 from potstill.verbs.provenance import machine
 from potstill.verbs.say import say
+from potstill.verbs.setup import available
 
 PARTS = ("validation", "test")
 
@@ -31,6 +32,7 @@ def evaluate(
     stride: int | None = None,
     reference: str | None = None,
     baselines: list[str] | None = None,
+    device: str | None = None,
 ) -> Path:
     """Measure models on a part of the data.
 
@@ -52,6 +54,8 @@ def evaluate(
         The model that retention is relative to, by name or as a further MODEL (default: the first).
     baselines
         Names of baselines; default: those of a run.
+    device
+        ``cpu`` or ``cuda``, for the models; default: cuda where there is one.
 
     Raises
     ------
@@ -63,7 +67,8 @@ def evaluate(
     if against not in sources:
         sources = _named([*models, against])
         against = list(sources)[-1]
-    loaded = {name: load(source).freeze() for name, source in sources.items()}
+    where = available(device)
+    loaded = {name: load(source, device=where).freeze() for name, source in sources.items()}
     store, data = store_of(data)
     if split not in PARTS:
         data, split = data.model_copy(update={"split": split}), "test"

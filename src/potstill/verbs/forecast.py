@@ -21,6 +21,7 @@ from potstill.errors import UserError
 from potstill.families.base import Forecaster
 from potstill.families.load import load
 from potstill.verbs.given import store_of
+from potstill.verbs.setup import available
 
 LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 WRITERS = {".parquet": pa_parquet.ParquetWriter, ".csv": pa_csv.CSVWriter}
@@ -35,6 +36,7 @@ def forecast(
     *,
     quantiles: Sequence[float] = LEVELS,
     target: list[str] | None = None,
+    device: str | None = None,
 ) -> Path:
     """Forecast what follows the last row of every series.
 
@@ -52,6 +54,8 @@ def forecast(
         Levels in (0, 1).
     target
         Columns to forecast; default: all numeric ones.
+    device
+        ``cpu`` or ``cuda``; default: cuda where there is one.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def forecast(
     """
     output = Path(output)
     levels = _check(output, prediction_length, quantiles)
-    forecaster = load(model)
+    forecaster = load(model, device=available(device))
     store, _ = store_of(data, target)
     if len(store) == 0:
         reasons = "; ".join(store.account.reasons()[:3])

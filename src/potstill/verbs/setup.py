@@ -94,7 +94,7 @@ def prepare(recipe: Recipe) -> Setup:
         make_baseline(baseline)  # a misspelt one must not wait for the end of the training
     needs = Objective(recipe.objective).needs
     _check_objective(recipe, needs)
-    device = _device(recipe)
+    device = available(recipe.training.device)
     teachers = {name: t.freeze() for name, t in load_teachers(recipe, device).items()}
     recipe.data = fit_lengths(recipe.data, list(teachers.values()))
     store = open_store(recipe.data)
@@ -152,8 +152,8 @@ def _check_objective(recipe: Recipe, needs: frozenset[str]) -> None:
         raise UserError("student.start: teacher: there is no teacher to start from; give --teacher.")
 
 
-def _device(recipe: Recipe) -> str:
-    device = recipe.training.device
+def available(device: str | None) -> str:
+    """The device asked for; without a wish cuda where there is one. Raises UserError where it is not there."""
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no GPU on this machine; use --device cpu.")
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
