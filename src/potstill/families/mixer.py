@@ -1,6 +1,7 @@
 """A mixer student: patches of the context, mixed along time and along features by small MLPs in turns.
 
-After TSMixer (Chen et al., TMLR 2023) and Tiny Time Mixers (Ekambaram et al., NeurIPS 2024), whose gates it takes.
+After TSMixer (Chen et al., TMLR 2023) and Tiny Time Mixers (Ekambaram et al., NeurIPS 2024), without the latter's
+gates.
 
 Shapes: B windows, C context, N patches, P steps per patch, D d_model, Q levels, H horizon.
 """
@@ -35,7 +36,7 @@ class MixerConfig(OwnConfig):
     model_type = "potstill_mixer"
 
     def __init__(
-        self, d_model: int = 64, num_layers: int = 4, d_ff: int | None = None, patch_size: int = 16, **rest: Any
+        self, d_model: int = 64, num_layers: int = 4, d_ff: int | None = None, patch_size: int = 32, **rest: Any
     ):
         self.d_model = d_model
         self.num_layers = num_layers
@@ -45,11 +46,11 @@ class MixerConfig(OwnConfig):
 
 
 class Mixing(nn.Module):
-    """Norm, then along the last axis: widen, GELU, narrow, gate. The result is to be added to the stream."""
+    """Norm, then along one axis: widen, GELU, narrow. The result is to be added to the stream."""
 
-    def __init__(self, norm: int, size: int, hidden: int, dropout: float):
+    def __init__(self, width: int, size: int, hidden: int, dropout: float):
         super().__init__()
-        self.norm = nn.LayerNorm(norm)
+        self.norm = nn.LayerNorm(width)
         self.widen = nn.Linear(size, hidden)
         self.narrow = nn.Linear(hidden, size)
         self.dropout = nn.Dropout(dropout)
@@ -68,15 +69,14 @@ class MixerBlock(nn.Module):
 
     def __init__(self, config: MixerConfig, patches: int):
         super().__init__()
-        self.time = Mixing(config.d_model, patches, 2 * patches, config.dropout_rate)
-        self.features = Mixing(config.d_model, config.d_model, config.d_ff, config.dropout_rate)
-        self.gate = nn.Linear(config.d_model, config.d_model)
+        width, dropout = config.d_model, config.dropout_rate
+        self.time = Mixing(width, patches, 2 * patches, dropout)
+        self.features = Mixing(width, width, config.d_ff, dropout)
 
     def forward(self, stream: Tensor) -> Tensor:
         """``[B, N, D]``."""
         stream = stream + self.time(stream, along_time=True)
-        mixed = self.features(stream, along_time=False)
-        return stream + mixed * torch.sigmoid(self.gate(mixed))
+        return stream + self.features(stream, along_time=False)
 
 
 class MixerModel(OwnModel):
