@@ -99,10 +99,15 @@ def test_any_teacher_to_any_student(
     check(potstill.distill(recipe, tmp_path / "run"), student, 64, 32)
 
 
-def test_lengths_that_were_not_given_follow_the_teacher(teachers: dict[str, Path], small_csv: Path, tmp_path: Path):
+def test_lengths_that_were_not_given_follow_the_teacher(
+    teachers: dict[str, Path], small_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     """Bolt reads and forecasts less than a recipe's defaults; its nine levels are bridged to Chronos-2's 13."""
     run = potstill.distill(recipe_for(teachers["bolt"], "chronos2", small_csv), tmp_path / "run")
     check(run, "chronos2", 64, 32)
+    said = capsys.readouterr().err
+    assert "context_length is 64: bolt reads no more" in said
+    assert "prediction_length is 32: bolt forecasts no more" in said
     resolved = Recipe.read(run / "recipe.yaml")
     assert (resolved.data.context_length, resolved.data.prediction_length) == (64, 32)
     assert len(load(run).levels) == 13

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
 from potstill.recipe import DataConfig
+from potstill.verbs.say import say
 
 
 def fit_lengths(data: DataConfig, models: Sequence[Forecaster]) -> DataConfig:
-    """The data part with lengths no model is asked to exceed.
+    """The data part with lengths no model is asked to exceed; what is shortened is said.
 
     Raises
     ------
@@ -22,7 +23,7 @@ def fit_lengths(data: DataConfig, models: Sequence[Forecaster]) -> DataConfig:
         ("context_length", "max_context", "reads"),
         ("prediction_length", "max_horizon", "forecasts"),
     ):
-        length = getattr(data, key)
+        length, shortest = getattr(data, key), None
         for model in models:
             longest = getattr(model, limit)
             if length <= longest:
@@ -33,5 +34,8 @@ def fit_lengths(data: DataConfig, models: Sequence[Forecaster]) -> DataConfig:
                     f"--{option} {length}: {model.source.name} {what} at most {longest} steps;"
                     f" choose {longest} or fewer."
                 )
-            length = chosen[key] = longest
+            length, shortest = longest, model
+        if shortest is not None:
+            chosen[key] = length
+            say(f"Lengths    {key} is {length}: {shortest.source.name} {what} no more")
     return data.model_copy(update=chosen)
