@@ -1,10 +1,11 @@
 """Windows equal naive slices, stay inside their part, and cost nothing however many they are."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from store_files import hourly, opened, store_of, write
 
@@ -195,24 +196,36 @@ def test_the_fingerprint_tells_what_a_window_id_means():
     assert SeriesWindows(store, config(), "train").fingerprint == prints[0].fingerprint
 
 
-@pytest.mark.parametrize(
-    ("length", "context", "horizon", "part", "says"),
-    [
-        (40, 8, 96, "train", "prediction_length up to 24"),
-        (40, 100, 30, "train", "prediction_length up to 16"),
-        (40, 8, 30, "test", "prediction_length up to 4"),
-    ],
+@given(
+    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=3),
+    context=st.integers(1, 60),
+    horizon=st.integers(1, 60),
+    split=st.sampled_from(["8:1:1", "6:2:2", "1:1:1", "9:1:0"]),
+    part=st.sampled_from(["train", "validation", "test"]),
 )
-def test_no_window_at_all_is_one_sentence_that_says_what_would_fit(length, context, horizon, part, says):
-    store = store_of([ramp(length)], datasets=["good"])
-    windows = SeriesWindows(store, config(context, horizon), part)
-    with pytest.raises(UserError, match=says) as error:
+@example(lengths=[40], context=8, horizon=96, split="8:1:1", part="train")  # its training part alone would hold 24
+def test_no_window_at_all_is_one_sentence_with_the_longest_horizon_that_every_part_holds(
+    lengths, context, horizon, split, part
+):
+    store = store_of([ramp(n) for n in lengths], datasets=[f"good{i}" for i in range(len(lengths))])
+    windows = SeriesWindows(store, config(context, horizon, split=split), part)
+
+    def whole(horizon: int) -> bool:
+        parts = ("train", "validation", "test")
+        return all(len(SeriesWindows(store, config(context, horizon, split=split), part)) for part in parts)
+
+    if len(windows):
         require_windows(windows)
-    assert "good" in str(error.value)
-    fitting = config(context, int(says.split()[-1]))
-    require_windows(SeriesWindows(store, fitting, part))
-    if says.endswith(("24", "16")):
-        assert not len(SeriesWindows(store, config(context, fitting.prediction_length + 1), part))
+        return
+    with pytest.raises(UserError, match="good") as error:
+        require_windows(windows)
+    found = re.search(r"all parts would hold data\.prediction_length up to (\d+)", str(error.value))
+    if found:
+        assert whole(int(found[1]))
+        assert not whole(int(found[1]) + 1)
+    else:
+        assert "choose another data.split" in str(error.value)
+        assert not whole(1)
 
 
 def test_a_billion_windows_take_no_memory(tmp_path):

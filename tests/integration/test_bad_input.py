@@ -113,7 +113,7 @@ CASES = [
     Case("header only", ON + "a.csv", ("a.csv", "no rows"), {"a.csv": "date,y\n"}),
     Case("every row ragged", ON + "a.csv", ("a.csv", "line 2", "3", "2"), {"a.csv": "date,y\n" + "1,2,3\n" * 99}),
     Case("text columns only", ON + "a.csv", ("a.csv", "numeric"), {"a.csv": csv(lambda i: "abc"[i % 3])}),
-    Case("all NaN", ON + "a.csv", ("a.csv", "numeric"), {"a.csv": csv(lambda i: "NaN")}),
+    Case("all NaN", ON + "a.csv", ("a.csv", "every value is missing in 'y'"), {"a.csv": csv(lambda i: "NaN")}),
     Case("all infinite", ON + "a.csv", ("a.csv", "no values"), {"a.csv": csv(lambda i: "inf")}),
     Case("constant", ON + "a.csv", ("a.csv", "constant"), {"a.csv": csv(lambda i: 5)}),
     Case("too short", ON + "a.csv", ("a", "short"), {"a.csv": csv(wave, rows=12)}),

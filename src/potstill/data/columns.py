@@ -53,9 +53,11 @@ def pick_columns(sheet: Sheet, name: str, target: list[str] | None, account: Acc
     taken, times = _find_time(sheet, lower, identity, set(target or ()), name, account)
     rest = [c for c in sheet.table.column_names if c not in {*taken, identity}]
     numbers = [c for c in rest if _is_numeric(sheet, c)]
+    empty = [c for c in rest if sheet.table[c].null_count == len(sheet.table)]
     for column in rest:
-        if column not in numbers and sheet.table[column].null_count < len(sheet.table):
-            account.add_dropped(f"{name}/{column}", "no numbers", kind="columns")
+        if column not in numbers:
+            why = "no values" if column in empty else "no numbers"
+            account.add_dropped(f"{name}/{column or '(unnamed)'}", why, kind="columns")
     if target:
         values = [c for c in target if c in numbers]
         if not values:
@@ -66,9 +68,15 @@ def pick_columns(sheet: Sheet, name: str, target: list[str] | None, account: Acc
     for column in numbers if identity is not None else ():
         if column not in values:
             account.add_dropped(f"{name}/{column}", "not the target", kind="columns")
+    if not values and empty and len(empty) == len(rest):
+        raise UserError(f"{sheet.label}: every value is missing in {_listed(empty)}; give a column with numbers in it.")
     if not values:
         raise UserError(f"{sheet.label}: no numeric column to forecast; give at least one column of numbers.")
     return Columns(times, sheet.table[identity] if identity is not None else None, values)
+
+
+def _listed(columns: list[str]) -> str:
+    return ", ".join(map(repr, columns[:3])) + (" …" if len(columns) > 3 else "")
 
 
 def numeric(sheet: Sheet, column: str) -> tuple[np.ndarray, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from potstill.data.permutation import mix
-from potstill.data.splits import part_bounds
+from potstill.data.splits import PARTS, part_bounds
 from potstill.data.store import Store
 from potstill.errors import UnknownName, UserError
 from potstill.recipe import DataConfig
@@ -143,9 +143,10 @@ class SeriesWindows:
         """Series, first origin and count of windows of each stretch of evenly strided origins."""
         C, H = self.context_length, self.prediction_length
         self.bounds = start, end = part_bounds(self.store, data.split, self.part)
-        need = np.full(len(self.store), min(C, max(_LEAST_HISTORY, H)))
+        least = _least_history(C, H)
+        need = np.full(len(self.store), least)
         need[end - start >= C + H] = C
-        first = np.where(start > 0, np.maximum(start, min(C, max(_LEAST_HISTORY, H))), need)
+        first = np.where(start > 0, np.maximum(start, least), need)
         count = np.maximum((end - H - first) // self.stride + 1, 0)
         for i in np.flatnonzero((count == 0) & (end > start)):
             why = f"its {self.part} part is too short for {H} steps after {need[i]}"
@@ -192,7 +193,7 @@ class SeriesWindows:
 
 
 def require_windows(windows: SeriesWindows) -> None:
-    """Raise where a part holds no window, saying why and which horizon would fit.
+    """Raise where a part holds no window, saying why and which horizon would fit every part.
 
     Raises
     ------
@@ -204,8 +205,8 @@ def require_windows(windows: SeriesWindows) -> None:
     store, start, end = windows.store, *windows.bounds
     why = "; ".join(windows.account.reasons()[:3])
     label = ", ".join(store.datasets[:3]) + (" …" if len(store.datasets) > 3 else "")
-    fits = max((_longest_horizon(int(e - s), windows.context_length, s > 0) for s, e in zip(start, end, strict=True)))
-    remedy = f"it would hold data.prediction_length up to {fits}" if 0 < fits < windows.prediction_length else ""
+    fits = _longest_horizon(windows)
+    remedy = f"all parts would hold data.prediction_length up to {fits}" if 0 < fits < windows.prediction_length else ""
     lengths = f"{windows.context_length} + {windows.prediction_length}"
     raise UserError(
         f"{label}: no usable window of {lengths} steps in the {windows.part} part of split {windows.split!r} "
@@ -214,12 +215,21 @@ def require_windows(windows: SeriesWindows) -> None:
     )
 
 
-def _longest_horizon(rows: int, context: int, preceded: bool) -> int:
-    """The largest H with ``min(C, max(16, H)) + H <= rows``, or ``H <= rows`` where history precedes the part."""
-    if preceded:
-        return rows
-    least = min(context, _LEAST_HISTORY)
-    return max(rows - context, min(rows // 2, context), min(rows - least, least))
+def _longest_horizon(windows: SeriesWindows) -> int:
+    """The largest H of which every part holds a window; 0 where there is none."""
+    parts = [part_bounds(windows.store, windows.split, part) for part in PARTS]
+
+    def fits(horizon: int) -> bool:
+        history = _least_history(windows.context_length, horizon)
+        return all((np.maximum(start, history) + horizon <= end).any() for start, end in parts)
+
+    most = max(int((end - start).max()) for start, end in parts)
+    return bisect_left(range(1, most + 1), True, key=lambda horizon: not fits(horizon))
+
+
+def _least_history(context: int, horizon: int) -> int:
+    """Rows that must precede a window where its series is short: less than a whole context, padded."""
+    return min(context, max(_LEAST_HISTORY, horizon))
 
 
 def fill(context: np.ndarray) -> np.ndarray:
