@@ -27,7 +27,8 @@ class Fracast(nn.Module):
 
     def __init__(self, model: FracastModel):
         super().__init__()
-        self.core, self.head = model.core, model.head
+        self.core: Any = model.core
+        self.head: Any = model.head
 
     def forward(self, values: Tensor, known: Tensor) -> Tensor:
         """One block of quantiles ``[B, Q, H]`` from a normalised context ``[B, W]`` and what of it is known."""
