@@ -50,20 +50,24 @@ def main() -> None:
     plan = read_plan(given.arms, [suite / f"{name}.csv" for name in sets], QUICK if given.quick else {})
     left_out: dict[str, str] = {}
     done: list[Arm] = []
+    models: dict[str, Forecaster] = {}
     for arm in plan.arms:
         if given.only and arm.name not in given.only and not arm.finished(given.runs):
             continue
         if given.quick and len(done) == QUICK_ARMS:
             break
         try:
+            models[arm.teacher] = models.get(arm.teacher) or load(plan.teachers[arm.teacher]).freeze()
             train(arm, given.runs)
+            arm.check_teacher(given.runs, models[arm.teacher])
             done.append(arm)
         except UserError as error:
             left_out[arm.name] = str(error)
             print(f"{arm.name} is left out: {error}")
     if not done:
         raise SystemExit("No arm could be trained.")
-    models = load_all(done, given.runs, plan.teachers, plan.rivals, left_out)
+    models = {name: models[name] for name in dict.fromkeys(arm.teacher for arm in done)}
+    models |= load_others(done, given.runs, plan.rivals, left_out)
     judged = [judge_set(name, suite, models, QUICK_WINDOWS if given.quick else PER_SET) for name in sets]
     timed = {name: model for name, model in models.items() if not name.endswith(f"/{CONTROL}")}
     costs = measure_costs(
@@ -74,7 +78,8 @@ def main() -> None:
         repeats=2 if given.quick else 15,
         seconds=10 if given.quick else 240,
     )
-    figures = {"quick": given.quick, **collect(done, given.runs, judged, costs, [*plan.rivals]), "left_out": left_out}
+    figures = {"quick": given.quick, "speedups_against": done[0].teacher}
+    figures |= collect(done, given.runs, judged, costs, [*plan.rivals]) | {"left_out": left_out}
     write(figures, given.output)
 
 
@@ -102,11 +107,9 @@ def suite_folder() -> Path:
     return folder
 
 
-def load_all(
-    arms: list[Arm], runs: Path, teachers: dict[str, str], rivals: dict[str, str], left_out: dict[str, str]
-) -> dict[str, Forecaster]:
-    """Teachers, students, controls and the rivals that can be loaded, by name."""
-    models = {name: load(teachers[name]).freeze() for name in dict.fromkeys(arm.teacher for arm in arms)}
+def load_others(arms: list[Arm], runs: Path, rivals: dict[str, str], left_out: dict[str, str]) -> dict[str, Forecaster]:
+    """Students, controls and the rivals that can be loaded, by name."""
+    models: dict[str, Forecaster] = {}
     for arm in arms:
         for part in (STUDENT, CONTROL):
             models[f"{arm.name}/{part}"] = load(arm.run(runs) / part).freeze()

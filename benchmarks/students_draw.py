@@ -16,7 +16,7 @@ from potstill.evaluation.report.figures import compact
 
 WIDTH, HEIGHT = 960, 600
 LEFT, RIGHT, TOP, BOTTOM = 64, 936, 96, 536
-CHARACTER = 7.3  # mean width of a letter, in pixels
+CHARACTER = 7.8  # mean width of a letter, in pixels
 SHAPES = {
     "student": "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0Z",
     "control": "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0Z",
@@ -143,7 +143,7 @@ def legend(points: list[Point], figures: dict[str, Any]) -> list[str]:
     at = RIGHT
     for point in reversed([p for p in points if p.role == "teacher"]):
         name = f"from {point.label.partition(' · ')[0]}"
-        parts.append(label(at, 32, name, "end") + mark("student", point.look, at - CHARACTER * len(name) - 12, 28.0))
+        parts.append(label(at, 32, name, "end") + mark("student", point.look, at - CHARACTER * len(name) - 14, 28.0))
         at -= 40 + CHARACTER * len(name)
     return parts
 

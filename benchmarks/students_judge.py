@@ -127,11 +127,17 @@ class Scores:
         return {**whole.to_dict(), "lower_on": sum(s.value < 1 for s in sets.values()), "of": len(sets)}
 
     def retention(self, model: str, teacher: str) -> dict[str, Any]:
-        """``sql``: teacher's over the model's. ``skill``: the model's distance below seasonal naive over teacher's."""
+        """``sql``: teacher's over the model's. ``skill``: the model's distance below seasonal naive over teacher's.
+
+        Skill is None for a teacher without any; samples in which it has none say nothing of what was kept.
+        """
         kept, _, _ = self._against(teacher, model)
         own, _, own_drawn = self._against(model, NAIVE)
         taught, _, taught_drawn = self._against(teacher, NAIVE)
-        drawn = (1 - np.exp(own_drawn)) / (1 - np.exp(taught_drawn))
+        if taught.value >= 1:
+            return {"sql": kept.to_dict(), "skill": None}
+        skilled = taught_drawn < 0
+        drawn = (1 - np.exp(own_drawn[skilled])) / (1 - np.exp(taught_drawn[skilled]))
         low, high = np.quantile(drawn, [0.025, 0.975])
         skill = Interval(skill_retention(own.value, taught.value), float(low), float(high))
         return {"sql": kept.to_dict(), "skill": skill.to_dict()}

@@ -98,8 +98,10 @@ def cost(figures: dict[str, Any]) -> str:
     return grid(["model", *COSTS.values(), "times its teacher, batch 256"], rows)
 
 
-def span(found: dict[str, float]) -> str:
-    """A figure with its interval."""
+def span(found: dict[str, float] | None) -> str:
+    """A figure with its interval; a dash where there is none."""
+    if found is None:
+        return "–"
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 

@@ -1,26 +1,24 @@
 """The arms of ``students.py``: what is trained, from whom, for how long; each in a run folder that is made once.
 
 Students of one teacher read one label store, which the first of them makes. Each control still gets the whole time that
-labelling its student's windows takes, as if that student had come alone.
+the labels its student reads took, as if that student had come alone.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from potstill.errors import UserError
-from potstill.labels.store import LabelStore
+from potstill.families.base import Forecaster
 from potstill.recipe import Recipe, parse_yaml
-from potstill.runs import write_json
 from potstill.verbs import distill, label
 from potstill.verbs.calibrate import control_steps
-from potstill.verbs.setup import Setup, prepare
-from potstill.verbs.teach import live, stored
+from potstill.verbs.setup import prepare
+from potstill.verbs.teach import Lessons
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,6 +40,14 @@ class Arm:
     def finished(self, folder: Path) -> bool:
         """Whether it was trained to its end."""
         return (self.run(folder) / "metrics.json").exists()
+
+    def check_teacher(self, folder: Path, teacher: Forecaster) -> None:
+        """Refuse a finished run whose teacher has other weights by now."""
+        run = self.run(folder)
+        provenance = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["provenance"]
+        if provenance["teachers"][self.teacher]["fingerprint"] != teacher.fingerprint:
+            labels = folder / f"labels-{self.teacher}"
+            raise UserError(f"{run}: its teacher has other weights by now; remove it and {labels} to train it again.")
 
 
 @dataclass
@@ -89,43 +95,20 @@ def train(arm: Arm, folder: Path) -> None:
         return
     recipe = arm.recipe.model_copy(deep=True)
     recipe.training.max_steps = arm.steps or _steps_in(arm)
-    labels = folder / f"labels-{arm.teacher}"
-    rate = _label(recipe, labels)
-    recipe.labels = str(labels)
-    recipe.control = True
-    setup = prepare(recipe)
-    windows = setup.training_windows(setup.steps)
-    recipe.control_steps = control_steps(
-        setup, stored(LabelStore.open(labels, windows)), _fresh(setup), len(windows) / rate
-    )
+    labels = label(recipe, folder / f"labels-{arm.teacher}")
+    recipe.labels, recipe.control = str(labels), True
     distill(recipe, run)
 
 
 def _steps_in(arm: Arm) -> int:
-    """How many steps the student alone takes in the arm's minutes: what a control of one step gets for that time."""
+    """How many steps the student takes in the arm's minutes: what a control gets that has this time and no other."""
     recipe = arm.recipe.model_copy(deep=True)
     recipe.training.max_steps = 1
     setup = prepare(recipe)
-    teach = live(list(setup.teachers.values()), [1.0])
-    return control_steps(setup, teach, _fresh(setup), 60 * (arm.minutes or 0.0))
-
-
-def _label(recipe: Recipe, folder: Path) -> float:
-    """Make the teacher's labels as far as they are not there; returns windows labelled a second, over all calls."""
-    kept = folder.with_suffix(".json")
-    spent = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {"windows": 0, "seconds": 0.0}
-    before = LabelStore.open(folder).labelled() if (folder.exists() and any(folder.iterdir())) else 0
-    began = time.perf_counter()
-    label(recipe, folder)
-    made = LabelStore.open(folder).labelled() - before
-    if made:
-        spent = {"windows": spent["windows"] + made, "seconds": spent["seconds"] + time.perf_counter() - began}
-        write_json(kept, spent)
-    return spent["windows"] / spent["seconds"]
-
-
-def _fresh(setup: Setup) -> Any:
-    return setup.family.build(setup.shape, setup.recipe.training.dropout)
+    lessons = Lessons.of(setup, None)
+    lessons.labelling = 60 * (arm.minutes or 0.0)
+    student = setup.family.build(setup.shape, recipe.training.dropout)
+    return max(1, control_steps(setup, lessons, student, taken=0))
 
 
 def _located(source: str) -> str:
