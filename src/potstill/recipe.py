@@ -46,7 +46,10 @@ class DataConfig(_Node):
     """Which series, cut how. Lengths are in steps of the series."""
 
     paths: list[str] = Field(default_factory=list)
-    target: list[str] | None = Field(default=None, description="columns to forecast; default: every numeric column")
+    target: list[str] | None = Field(default=None, description="columns to forecast; default: as columns says")
+    columns: Literal["all", "first"] = Field(
+        default="all", description="without a target: every numeric column of a file, or its first"
+    )
     exclude: list[str] = Field(default_factory=list, description="file names (without ending) to leave out")
     max_files: int | None = Field(default=None, ge=1)
     split: str = Field(default="8:1:1", description="fractions a:b:c, 'ett', 'suite', 'by-file' or two dates 'D1,D2'")
@@ -72,6 +75,8 @@ class DataConfig(_Node):
     def _shares(self) -> DataConfig:
         if self.synthetic + self.augmented > 1:
             raise ValueError("data.synthetic + data.augmented must not exceed 1")
+        if self.target and self.columns == "first":
+            raise ValueError("data.target names the columns; leave data.columns out")
         return self
 
 

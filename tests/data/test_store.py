@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,67 @@ def test_a_column_without_any_value_stands_in_the_account(tmp_path):
     store = one(tmp_path, f"date,y,gone,\n{rows}")
     assert store.names == ["a/y"]
     assert (dropped(store)["a/gone"], dropped(store)["a/(unnamed)"]) == ("no values", "no values")
+
+
+def test_the_first_column_of_numbers_may_be_enough(tmp_path):
+    rows = "".join(f"{d},2024-01-{d + 1:02d},t{d},{d % 3},{d * d}\n" for d in range(10))
+    write(tmp_path, "a.csv", f"id,date,label,x,y\n{rows}")
+    write(tmp_path, "b.csv", hourly(WAVE))
+    store = opened(tmp_path, columns="first")
+    assert store.names == ["a/x", "b/y"]
+    assert dropped(store)["a/y"] == "not the first column of numbers"
+    assert opened(tmp_path).names == ["a/x", "a/y", "b/y"]
+    assert opened(tmp_path).fingerprint != store.fingerprint
+
+
+def test_a_tree_with_odd_files_is_used_as_far_as_it_goes(tmp_path):
+    good = {f"deep/{k}/good{k}.csv": hourly(np.sin(np.arange(80) * (k + 1)).round(3)) for k in range(6)}
+    odd = {
+        "deep/0/empty.csv": "",
+        "deep/1/header.csv": "date,y\n",
+        "deep/2/nothing.csv": hourly([""] * 30),
+        "deep/3/text.csv": hourly(["a"] * 30),
+        "deep/4/flat.csv": hourly([7] * 30),
+        "deep/5/bytes.csv": bytes(range(256)),
+        "deep/zone.csv": hourly(WAVE).replace("2024-01-02 02:00:00", "2024-01-02 02:00:00+05:00"),
+        "deep/gone.parquet": "PAR1",
+    }
+    for name, content in {**good, **odd}.items():
+        write(tmp_path, name, content)
+    store = opened(tmp_path)
+    assert store.datasets == [f"good{k}" for k in range(6)]
+    left_out = {e: entry["why"] for entry in store.account.to_dict()["dropped"] for e in entry["examples"]}
+    assert {"empty", "header", "nothing", "text", "bytes", "zone", "gone"} <= set(left_out)
+    assert left_out["flat/y"] == "constant"
+    assert len(opened(tmp_path, max_files=5).datasets) < 6
+    for name in good:
+        (tmp_path / "files" / name).unlink()
+    with pytest.raises(UserError, match=r"empty\.csv: is empty.*7 more file\(s\) cannot be used"):
+        opened(tmp_path)
+
+
+def test_a_file_that_may_not_be_read_is_left_out(tmp_path, monkeypatch):
+    write(tmp_path, "a.csv", hourly(WAVE))
+    locked = write(tmp_path, "locked.csv", hourly(WAVE))
+    whole = {name: getattr(Path, name) for name in ("open", "read_bytes")}
+
+    def refuse(name):
+        def call(path, *arguments, **options):
+            if path.name == locked.name:
+                raise PermissionError(13, "Permission denied")
+            return whole[name](path, *arguments, **options)
+
+        return call
+
+    for name in whole:
+        monkeypatch.setattr(Path, name, refuse(name))
+    store = opened(tmp_path)
+    assert store.names == ["a/y"]
+    assert "cannot be read (Permission denied)" in dropped(store)["locked"]
+    with pytest.raises(UserError, match=r"locked\.csv: cannot be read \(Permission denied\)"):
+        opened(tmp_path, exclude=["a"])
+    monkeypatch.undo()
+    assert opened(tmp_path).names == ["a/y", "locked/y"]
 
 
 def test_files_are_data_sets_and_targets_are_picked(tmp_path):

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from potstill.data.account import Account
-from potstill.data.frames import LacksTarget, Series, block_of
+from potstill.data.frames import LacksTarget, Series, Wanted, block_of
 from potstill.data.readers import Sheet
 from potstill.data.seasons import SAMPLE_SERIES, season
 from potstill.errors import UserError
@@ -29,8 +29,8 @@ class Input(NamedTuple):
 class Builder:
     """Writes the files of a store into an empty folder: ``build`` does it all."""
 
-    def __init__(self, folder: Path, target: list[str] | None):
-        self.folder, self.target = folder, target
+    def __init__(self, folder: Path, wanted: Wanted):
+        self.folder, self.wanted = folder, wanted
         self.account = Account()
         self.datasets: list[str] = []
         self.frequency: list[str] = []
@@ -59,7 +59,7 @@ class Builder:
                     self.account.add_dropped(item.name, str(trouble), kind="files")
         if not self.names:
             raise _nothing(troubles)
-        for column in self.target or ():
+        for column in self.wanted.target or ():
             if column not in self.used_columns:
                 known = ", ".join(sorted(self.used_columns))
                 raise UserError(f"data.target: no usable file has a numeric column {column!r}; found: {known}.")
@@ -70,7 +70,7 @@ class Builder:
         samples: list[np.ndarray] = []
         dataset = len(self.datasets)
         try:
-            block = block_of(item.read(account), item.name, self.target, account)
+            block = block_of(item.read(account), item.name, self.wanted, account)
             for series in block.series:
                 if len(samples) < SAMPLE_SERIES:
                     samples.append(series.values[: int(_TRAINING_SHARE * len(series.values))].copy())

@@ -32,6 +32,13 @@ class LacksTarget(UserError):
         super().__init__(f"{label}: {what}; numeric columns: {', '.join(known) or 'none'}.")
 
 
+class Wanted(NamedTuple):
+    """Which columns of numbers are asked for: those named, else a file's first one, else all."""
+
+    target: list[str] | None = None
+    first: bool = False
+
+
 class Columns(NamedTuple):
     """What was found: times (None without), the column of ids (None in a wide table), names of the value columns."""
 
@@ -40,7 +47,7 @@ class Columns(NamedTuple):
     values: list[str]
 
 
-def pick_columns(sheet: Sheet, name: str, target: list[str] | None, account: Account) -> Columns:
+def pick_columns(sheet: Sheet, name: str, wanted: Wanted, account: Account) -> Columns:
     """Sort a table's columns into time, ids and values; what is left out stands in the account.
 
     Raises
@@ -48,6 +55,7 @@ def pick_columns(sheet: Sheet, name: str, target: list[str] | None, account: Acc
     LacksTarget, UserError
         See ``frames.block_of``.
     """
+    target = wanted.target
     lower = {column.strip().lower(): column for column in reversed(sheet.table.column_names)}
     identity = next((lower[n] for n in ID_NAMES if n in lower), None)
     taken, times = _find_time(sheet, lower, identity, set(target or ()), name, account)
@@ -65,6 +73,9 @@ def pick_columns(sheet: Sheet, name: str, target: list[str] | None, account: Acc
     else:
         named = [lower[n] for n in VALUE_NAMES if identity is not None and lower.get(n) in numbers][:1]
         values = named or _drop_counters(sheet, numbers, name, account)
+        for column in values[1:] if wanted.first else ():
+            account.add_dropped(f"{name}/{column}", "not the first column of numbers", kind="columns")
+        values = values[:1] if wanted.first else values
     for column in numbers if identity is not None else ():
         if column not in values:
             account.add_dropped(f"{name}/{column}", "not the target", kind="columns")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from potstill.data.readers import Source
-from potstill.errors import UserError
 from potstill.runs import write_atomically
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ def of_files(sources: Sequence[Source], options: dict[str, Any], cache: Path) ->
     for source in sources:
         try:
             digest = _digest(source.path, known, fresh)
-        except OSError as error:
-            raise UserError(f"{source.path}: cannot be read ({error.strerror}); check its permissions.") from None
+        except OSError:
+            digest = "unreadable"  # reading it says why, and leaves it out where others can be read
         parts.append([source.name, digest])
     if fresh != known:
         _remember(memory, fresh)

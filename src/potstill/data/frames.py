@@ -11,7 +11,7 @@ import numpy as np
 from potstill.data.account import Account
 from potstill.data.arrow import arrow_functions
 from potstill.data.calendar import Step
-from potstill.data.columns import LacksTarget, numeric, pick_columns
+from potstill.data.columns import LacksTarget, Wanted, numeric, pick_columns
 from potstill.data.grid import Grid, lay_out
 from potstill.data.readers import Sheet
 from potstill.errors import UserError
@@ -19,7 +19,7 @@ from potstill.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Block", "LacksTarget", "Series", "block_of"]
+__all__ = ["Block", "LacksTarget", "Series", "Wanted", "block_of"]
 
 _LEAST_VALUES = 3
 _LARGEST = float(np.finfo(np.float32).max)
@@ -45,7 +45,7 @@ class Block:
     series: Iterator[Series]
 
 
-def block_of(sheet: Sheet, name: str, target: list[str] | None, account: Account) -> Block:
+def block_of(sheet: Sheet, name: str, wanted: Wanted, account: Account) -> Block:
     """Find time, ids and values in a table, sort and lay the rows out on the grid of its step.
 
     Wide tables give one series per numeric column, long ones (``unique_id, ds, y`` or ``item_id, timestamp, target``)
@@ -58,7 +58,7 @@ def block_of(sheet: Sheet, name: str, target: list[str] | None, account: Account
     UserError
         Time that cannot be read, or no numeric column; the sentence names file and row.
     """
-    columns = pick_columns(sheet, name, target, account)
+    columns = pick_columns(sheet, name, wanted, account)
     codes, ids = _ids(columns.ids) if columns.ids is not None else (np.zeros(len(sheet.table), np.int64), [None])
     grid = lay_out(columns.times, codes, len(ids), name, account)
     return Block(columns.values, grid.step, grid.regular, _series(sheet, columns.values, ids, grid, name, account))

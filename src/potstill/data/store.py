@@ -17,6 +17,7 @@ from potstill.data import fingerprints
 from potstill.data.account import Account
 from potstill.data.build import ARRAYS, Builder, Input
 from potstill.data.calendar import Step
+from potstill.data.columns import Wanted
 from potstill.data.readers import Sheet, Source, distinct, find_sources, plain, read_sheet
 from potstill.errors import UserError
 from potstill.recipe import DataConfig
@@ -137,7 +138,7 @@ def open_store(data: DataConfig, cache: Path | None = None) -> Store:
     Parameters
     ----------
     data
-        ``paths``, ``exclude``, ``max_files`` and ``target`` decide the content; lengths and splits do not.
+        ``paths``, ``exclude``, ``max_files``, ``target`` and ``columns`` decide the content; lengths and splits do not.
     cache
         Default: ``$POTSTILL_CACHE`` or ``~/.cache/potstill/stores``. Its folders may be deleted at any time.
 
@@ -149,9 +150,9 @@ def open_store(data: DataConfig, cache: Path | None = None) -> Store:
     found = Account()
     sources = find_sources(data.paths, data.exclude, data.max_files, found)
     folder = _cache_folder(cache)
-    fingerprint = fingerprints.of_files(sources, {"target": data.target}, folder)
+    fingerprint = fingerprints.of_files(sources, _options(data), folder)
     inputs = [Input(source.name, partial(_read, source)) for source in sources]
-    store = _open_or_build(folder, fingerprint, inputs, data.target)
+    store = _open_or_build(folder, fingerprint, inputs, _wanted(data))
     store.account.add(found)
     return store
 
@@ -159,13 +160,23 @@ def open_store(data: DataConfig, cache: Path | None = None) -> Store:
 def store_from_frame(frame: pd.DataFrame, data: DataConfig, cache: Path | None = None, name: str = "frame") -> Store:
     """The store of a pandas frame: wide (a column or index of time, numeric columns) or long (``unique_id, ds, y``).
 
-    ``data.target`` is heeded; the data set is called ``name``. Raises UserError like ``open_store``.
+    ``data.target`` and ``data.columns`` are heeded; the data set is called ``name``. Raises UserError like
+    ``open_store``.
     """
     table = _table_of(frame, name)
-    fingerprint = fingerprints.of_table(table, {"target": data.target, "name": name})
+    fingerprint = fingerprints.of_table(table, {**_options(data), "name": name})
     return _open_or_build(
-        _cache_folder(cache), fingerprint, [Input(name, lambda account: Sheet(name, table))], data.target
+        _cache_folder(cache), fingerprint, [Input(name, lambda account: Sheet(name, table))], _wanted(data)
     )
+
+
+def _wanted(data: DataConfig) -> Wanted:
+    return Wanted(data.target, first=data.columns == "first")
+
+
+def _options(data: DataConfig) -> dict[str, object]:
+    """What is asked of the files' content, as it goes into the fingerprint."""
+    return {"target": data.target, **({"columns": data.columns} if data.columns != "all" else {})}
 
 
 def _read(source: Source, account: Account) -> Sheet:
@@ -197,7 +208,7 @@ def _cache_folder(cache: Path | None) -> Path:
         raise UserError("There is no home directory for prepared data; set POTSTILL_CACHE to a folder.") from None
 
 
-def _open_or_build(cache: Path, fingerprint: str, inputs: list[Input], target: list[str] | None) -> Store:
+def _open_or_build(cache: Path, fingerprint: str, inputs: list[Input], wanted: Wanted) -> Store:
     folder = cache / fingerprint[:32]
     reason: object = "it vanishes as soon as it is made"
     for _ in range(_TRIES):
@@ -206,7 +217,7 @@ def _open_or_build(cache: Path, fingerprint: str, inputs: list[Input], target: l
             return store
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            write_folder(folder, lambda aside: Builder(aside, target).build(inputs, fingerprint))
+            write_folder(folder, lambda aside: Builder(aside, wanted).build(inputs, fingerprint))
         except OSError as error:
             reason = error.strerror or error
     store = _finished(folder)
