@@ -29,6 +29,7 @@ from potstill.families.base import Source, bare_windows
 from potstill.families.load import load
 from potstill.families.moirai import MoiraiFamily, MoiraiForecaster
 from potstill.families.moirai_pack import pack
+from potstill.families.moirai_walk import walk
 
 SIZES = {"d_model": 64, "num_layers": 2, "patch_sizes": 16}
 CONTEXT, HORIZON = 90, 40  # neither is a multiple of any patch
@@ -97,9 +98,9 @@ def parameters_of(distribution: Any) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("patch", [8, 16, 32])
-def test_distribution_is_upstreams(upstream: MoiraiModule, contexts: Tensor, patch: int):
-    from potstill.families.moirai_pack import walk
-
+@pytest.mark.parametrize("rows", [slice(None), slice(80, 100)], ids=["all", "without padding"])
+def test_distribution_is_upstreams(upstream: MoiraiModule, contexts: Tensor, patch: int, rows: slice):
+    contexts = contexts[rows]
     forecast = upstream_forecast(upstream, patch)
     with torch.no_grad():
         wanted = forecast._get_distr(patch, **as_upstream_reads(contexts))

@@ -44,10 +44,10 @@ def mixture_quantiles(mixture: Mixture, levels: Tensor) -> Tensor:
         quantiles, steps = (torch.cat(pieces, dim=1) for pieces in zip(*found, strict=True))
     if not (torch.is_grad_enabled() and mixture.learns):
         return quantiles
-    moved = mixture.cdf(quantiles)
+    moved, density = mixture.at(quantiles)
     with torch.no_grad():
         spread = (quantiles.amax(0) - quantiles.amin(0)).clamp_min(1e-6)
-        density = torch.maximum(mixture.pdf(quantiles), FLATTEST / spread)
+        density = torch.maximum(density, FLATTEST / spread)
     correction = torch.where(steps, 0.0, (moved - moved.detach()) / density)
     return quantiles - correction
 
@@ -99,8 +99,8 @@ def _search(mixture: Mixture, levels: Tensor) -> tuple[Tensor, Tensor]:
 def _round(mixture: Mixture, state: _State) -> tuple[_State, Tensor, Tensor, Tensor]:
     """One evaluation: the narrower bracket, the quantile as far as found, who is on a step, and who has ended."""
     x, stepped = _to_whole(mixture, state)
-    upper = mixture.cdf(x)
-    lower = upper if stepped is None else torch.where(stepped, upper - mixture.step(x), upper)
+    upper, density = mixture.at(x)
+    lower = upper if stepped is None or not stepped.any() else torch.where(stepped, upper - mixture.step(x), upper)
     right = upper < state.level
     low = torch.where(right, x, state.low)
     met, on, cut = (upper - state.level).abs() <= CLOSE, torch.zeros_like(right), x
@@ -110,7 +110,7 @@ def _round(mixture: Mixture, state: _State) -> tuple[_State, Tensor, Tensor, Ten
         cut = torch.where(stepped, torch.nextafter(x, low), x)
     high = torch.where(right, state.high, cut)
     wide = high - low > 4e-16 * torch.maximum(low.abs(), high.abs())  # false for numbers that are none
-    move = (torch.where(right, upper, lower) - state.level) / mixture.pdf(x).clamp_min(1e-300)
+    move = (torch.where(right, upper, lower) - state.level) / density.clamp_min(1e-300)
     newton, half = x - move, (high - low) / 2
     use = (newton > low) & (newton < high) & (move.abs() < state.move / 2)
     after = _State(low, high, torch.where(use, newton, low + half), torch.where(use, move.abs(), half), state.level)

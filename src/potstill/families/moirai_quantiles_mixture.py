@@ -35,11 +35,10 @@ class _Part:
 
 
 class _Normal(_Part):
-    def cdf(self, x: Tensor) -> Tensor:
-        return _phi((x - self.loc) / self.scale)
-
-    def pdf(self, x: Tensor) -> Tensor:
-        return _density((x - self.loc) / self.scale) / self.scale
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Distribution function and density."""
+        z = (x - self.loc) / self.scale
+        return _phi(z), _density(z) / self.scale
 
     def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Lower bound, upper bound and guess of the quantile at ``level``."""
@@ -48,15 +47,10 @@ class _Normal(_Part):
 
 
 class _LogNormal(_Part):
-    def _logs(self, x: Tensor) -> Tensor:
-        return (x.clamp_min(1e-300).log() - self.loc) / self.scale
-
-    def cdf(self, x: Tensor) -> Tensor:
-        return torch.where(x > 0, _phi(self._logs(x)), 0.0)
-
-    def pdf(self, x: Tensor) -> Tensor:
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
         safe = x.clamp_min(1e-300)
-        return torch.where(x > 0, _density(self._logs(x)) / (safe * self.scale), 0.0)
+        z = (safe.log() - self.loc) / self.scale
+        return torch.where(x > 0, _phi(z), 0.0), torch.where(x > 0, _density(z) / (safe * self.scale), 0.0)
 
     def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = (self.loc + self.scale * torch.special.ndtri(level)).clamp(-600, 600).exp()
@@ -69,12 +63,9 @@ class _StudentT(_Part):
     norm: Tensor  # logarithm of the density's constant
     curve: Tensor  # [D, N], see student_t_cdf
 
-    def cdf(self, x: Tensor) -> Tensor:
-        return student_t_cdf((x - self.loc) / self.scale, self.df, self.curve)
-
-    def pdf(self, x: Tensor) -> Tensor:
-        squared = ((x - self.loc) / self.scale).square()
-        return torch.exp(self.norm - (self.df + 1) / 2 * torch.log1p(squared / self.df)) / self.scale
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        cdf, logs = student_t_cdf((x - self.loc) / self.scale, self.df, self.curve)
+        return cdf, torch.exp(self.norm - (self.df + 1) / 2 * logs) / self.scale
 
     def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         normal = torch.special.ndtri(level)
@@ -98,7 +89,11 @@ class _Counts(_Part):
         own = {f.name: function(getattr(self, f.name)) for f in fields(self) if f.name != "table"}
         return _Counts(**own, table=self.table)
 
+    def at(self, x: Tensor) -> tuple[Tensor, float]:
+        return self.cdf(x), 0.0  # its steps are no density
+
     def cdf(self, x: Tensor) -> Tensor:
+        """Probability of at most ``x``."""
         count = x.floor()
         row, count = torch.broadcast_tensors(self.row, count)
         inside = self.table[count.nan_to_num().clamp(0, TABLE - 1).long(), row]
@@ -143,14 +138,17 @@ class Mixture:
         """The same mixture with ``function`` applied to every parameter."""
         return Mixture(function(self.weights), [part.map(function) for part in self.parts])
 
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability of at most ``x``, and the density of the smooth parts."""
+        cdf, pdf = torch.zeros_like(x), torch.zeros_like(x)
+        for weight, part in zip(self.weights, self.parts, strict=True):
+            below, density = part.at(x)
+            cdf, pdf = cdf + weight * below, pdf + weight * density
+        return cdf, pdf
+
     def cdf(self, x: Tensor) -> Tensor:
         """Probability of at most ``x``."""
-        return sum((w * part.cdf(x) for w, part in zip(self.weights, self.parts, strict=True)), torch.zeros_like(x))
-
-    def pdf(self, x: Tensor) -> Tensor:
-        """Density of the smooth parts."""
-        smooth = [(w, p) for w, p in zip(self.weights, self.parts, strict=True) if not isinstance(p, _Counts)]
-        return sum((w * part.pdf(x) for w, part in smooth), torch.zeros_like(x))
+        return self.at(x)[0]
 
     def step(self, x: Tensor) -> Tensor:
         """Probability of ``x`` itself, a whole number."""

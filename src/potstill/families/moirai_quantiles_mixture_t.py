@@ -29,8 +29,8 @@ def cdf_curve(df: Tensor) -> Tensor:
     return table @ torch.stack(chebyshev)
 
 
-def student_t_cdf(t: Tensor, df: Tensor, curve: Tensor) -> Tensor:
-    """F(t) with ν degrees of freedom.
+def student_t_cdf(t: Tensor, df: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]:
+    """F(t) with ν degrees of freedom, and log(1 + t²/ν), of which the density is made.
 
     Parameters
     ----------
@@ -40,13 +40,13 @@ def student_t_cdf(t: Tensor, df: Tensor, curve: Tensor) -> Tensor:
         ν and what :func:`cdf_curve` gives for it; broadcast against ``t``.
     """
     share = (t.square() / df).clamp_min(1e-10)  # at 0 the ratio below is 1, but 0/0 to the machine
-    w = t * (torch.log1p(share) / share).sqrt()
-    w = w.clamp(-WIDEST, WIDEST)
+    logs = torch.log1p(share)
+    w = (t * (logs / share).sqrt()).clamp(-WIDEST, WIDEST)
     place = w.square() * (2 / WIDEST**2) - 1
     ratio = curve[DEGREE_W]
     for power in range(DEGREE_W - 1, -1, -1):
         ratio = torch.addcmul(curve[power], ratio, place)
-    return 0.5 * torch.erf(w * ratio * math.sqrt(0.5)) + 0.5
+    return 0.5 * torch.erf(w * ratio * math.sqrt(0.5)) + 0.5, logs
 
 
 @functools.cache
