@@ -83,6 +83,7 @@ def test_inspect_tells_what_a_model_is(distilled, tiny_teacher):
     student = potstill.load(distilled)
     assert found["family"] == "chronos2"
     assert found["parameters"] == student.parameters == sum(found["parts"].values())
+    assert found["bytes"] == 4 * found["parameters"]
     assert found["fingerprint"] == student.fingerprint
     assert (found["context_length"], found["prediction_length"], found["patch"]) == (64, 32, 16)
     assert found["levels"][0] == 0.01

@@ -146,7 +146,7 @@ class StopOnSignal(TrainerCallback):
 def best_step(state: TrainerState) -> int | None:
     """The step of the best evaluation, the last one among equals; None before the first."""
     scored = [(-entry[METRIC], entry["step"]) for entry in state.log_history if METRIC in entry]
-    return max(scored)[1] if scored else None
+    return int(max(scored)[1]) if scored else None
 
 
 def _scores(state: TrainerState) -> list[float]:

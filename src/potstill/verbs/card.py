@@ -13,6 +13,7 @@ import yaml
 from potstill.verbs.provenance import versions
 from potstill.verbs.setup import Setup
 
+LIBRARIES = {"chronos2": "chronos-forecasting", "moirai": "uni2ts"}  # what else loads a student as it is
 SHOWN = ("sql_rel_naive", "mase_rel_naive", "mse", "coverage_80")
 
 
@@ -27,7 +28,7 @@ def card(setup: Setup, name: str, metrics: dict[str, Any]) -> str:
     head = {
         # what was distilled from a teacher of unstated licence cannot be given one here
         "license": "other" if unknown or len(licences) > 1 else licences[0] if licences else "apache-2.0",
-        "library_name": "chronos-forecasting",
+        "library_name": LIBRARIES.get(setup.shape.family, "potstill"),
         "pipeline_tag": "time-series-forecasting",
         "tags": ["time-series", "forecasting", "distillation", "potstill"],
         "base_model": [t.source.location for t in teachers.values() if _on_hub(t.source.location)] or None,

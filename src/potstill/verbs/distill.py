@@ -80,7 +80,7 @@ def distill(
         store = _ready_labels(setup)
         open_run(run, resume)  # only now: bad input leaves no folder behind
         if frame is not None:
-            recipe.data.paths = [str(shutil.copy(frame, run / frame.name).absolute())]
+            recipe.data.paths = [str(Path(shutil.copy(frame, run / frame.name)).absolute())]
     say(*plan)
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
     if recipe.labels == AUTO and setup.objective().needs:

@@ -8,7 +8,7 @@ from potstill.families.load import load
 
 
 def inspect(model: str) -> dict[str, Any]:
-    """Family, sizes, lengths and levels of a model, and its parameters by part."""
+    """Family, sizes, lengths and levels of a model, and its parameters by part; bytes as it lies in memory."""
     forecaster = load(model)
     parts: dict[str, int] = {}
     for name, weight in forecaster.module.named_parameters():
@@ -18,6 +18,7 @@ def inspect(model: str) -> dict[str, Any]:
         "source": forecaster.source.location,
         "family": forecaster.family,
         "parameters": forecaster.parameters,
+        "bytes": sum(weight.numel() * weight.element_size() for weight in forecaster.module.parameters()),
         "parts": parts,
         "context_length": forecaster.max_context,
         "prediction_length": forecaster.max_horizon,
