@@ -8,7 +8,7 @@ import pytest
 import potstill
 
 ROOT = Path(potstill.__file__).parent
-GROUND = {"recipe", "options", "runs", "types", "errors", "__init__"}
+GROUND = {"recipe", "notation", "options", "runs", "types", "errors", "__init__"}
 # Each room may import the rooms named here, itself, and the ground.
 ARROWS: dict[str, set[str]] = {
     "__init__": {"verbs", "families"},  # in functions and for type checkers only: see the test below
@@ -23,6 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "families": {"transfer"},
     "data": set(),
     "recipe": set(),
+    "notation": set(),
     "options": set(),
     "runs": set(),
     "types": set(),

@@ -5,7 +5,6 @@ Reading a recipe imports no torch, so that ``--help`` and a misspelt key answer 
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from potstill.errors import UserError
+from potstill.notation import Dumper, parse_student, parse_teachers, parse_yaml
 
 RIVALS = {"training.max_steps": "training.epochs", "training.epochs": "training.max_steps"}
 
@@ -217,74 +217,7 @@ class Recipe(_Node):
 
     def to_yaml(self) -> str:
         """The recipe as YAML text."""
-        return yaml.dump(self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML with the scalars of version 1.2: 8:1:1 and 2020-01-31 stay text, 1e-3 is a number."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 (the class attribute is how PyYAML is configured)
-        first: [(tag, shape) for tag, shape in pairs if tag.rpartition(":")[2] not in ("int", "float", "timestamp")]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9]\d*)$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"),
-    list("-+.0123456789"),
-)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes the texts that the loader would take for numbers."""
-
-    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
-
-
-def parse_yaml(text: str) -> Any:
-    """A YAML document or scalar as a value; raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_Loader)
-
-
-def parse_teachers(value: Any) -> list[Any]:
-    """``[NAME=]ID_OR_FOLDER[:WEIGHT]`` strings, mappings, or a list of either, as a list of mappings."""
-    if value is None:
-        return []
-    items = value if isinstance(value, (list, tuple)) else [value]
-    return [_parse_teacher(item) if isinstance(item, str) else item for item in items]
-
-
-def _parse_teacher(text: str) -> dict[str, Any]:
-    name, separator, rest = text.partition("=")
-    name, rest = (name, rest) if separator and "/" not in name else (None, text)
-    source, separator, weight = rest.rpartition(":")
-    try:
-        parsed = {"source": source, "weight": float(weight)} if separator else {"source": rest}
-    except ValueError:
-        parsed = {"source": rest}
-    return {**parsed, "name": name} if name else parsed
-
-
-def parse_student(text: str) -> dict[str, Any]:
-    """``FAMILY[:key=value,…]`` or ``key=value,…`` (the teacher's own family) as a mapping."""
-    head, separator, tail = text.partition(":")
-    if not separator and "=" in text:
-        head, tail = "", text
-    overrides: dict[str, Any] = {}
-    for pair in filter(None, tail.split(",")):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(f"--student: {pair!r} is no key=value pair; write for example num_layers=3,d_model=384.")
-        overrides[key.strip()] = parse_yaml(value)
-    parsed: dict[str, Any] = {"overrides": overrides}
-    for key in ("start", "preset"):
-        if key in overrides:
-            parsed[key] = overrides.pop(key)
-    if head.strip():
-        parsed["family"] = head.strip()
-    return parsed
+        return yaml.dump(self.model_dump(mode="json"), Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

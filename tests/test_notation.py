@@ -1,0 +1,47 @@
+"""Values as they are written: teachers and students in short, scalars that mean what they look like."""
+
+import pytest
+
+from potstill.notation import parse_student, parse_teachers, parse_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "source", "weight"),
+    [
+        ("embedded", None, "embedded", None),
+        ("big=amazon/chronos-2", "big", "amazon/chronos-2", None),
+        ("big=amazon/chronos-2:0.5", "big", "amazon/chronos-2", 0.5),
+        ("folder/a=b", None, "folder/a=b", None),
+        ("folder/with:colon", None, "folder/with:colon", None),
+    ],
+)
+def test_teachers_in_short(text: str, name: str | None, source: str, weight: float | None):
+    (teacher,) = parse_teachers(text)
+    assert (teacher.get("name"), teacher["source"], teacher.get("weight")) == (name, source, weight)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("num_layers=3,d_model=384", {"overrides": {"num_layers": 3, "d_model": 384}}),
+        ("mixer", {"overrides": {}, "family": "mixer"}),
+        ("chronos2:d_ff=64,start=teacher", {"overrides": {"d_ff": 64}, "start": "teacher", "family": "chronos2"}),
+        ("chronos2:preset=3x384", {"overrides": {}, "preset": "3x384", "family": "chronos2"}),
+    ],
+)
+def test_students_in_short(text: str, parsed: dict):
+    assert parse_student(text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("8:1:1", "8:1:1"), ("2020-01-31", "2020-01-31"), ("1e-3", 0.001), ("5", 5), ("-2.5", -2.5), ("true", True)],
+)
+def test_scalars_mean_what_they_look_like(text: str, value: object):
+    assert parse_yaml(text) == value
+    assert type(parse_yaml(text)) is type(value)
+
+
+def test_yaml_makes_no_python_objects():
+    with pytest.raises(Exception, match="could not determine a constructor"):
+        parse_yaml("!!python/object/apply:os.system ['true']")
