@@ -33,11 +33,6 @@ class MoiraiShape:
     context_length: int
     prediction_length: int
 
-    @property
-    def d_ff(self) -> int:
-        """Width of the gated feed-forward layers by upstream's rule."""
-        return (int(self.d_model * 8 / 3) + 7) // 8 * 8
-
     def module(self, dropout: float) -> Any:
         """A ``MoiraiModule`` with fresh weights by upstream's rule.
 
