@@ -202,7 +202,15 @@ def test_a_checkpoint_that_lacks_weights_is_refused(name, tmp_path):
     weights = load_file(path)
     lost = sorted(weights)[0]
     save_file({key: value for key, value in weights.items() if key != lost}, path, metadata={"format": "pt"})
-    with pytest.raises(UserError, match=rf"1 of the model's weights are missing .* {lost}"):
+    with pytest.raises(UserError, match=rf"1 of the weights are missing, .* {lost}"):
+        load(tmp_path / "student")
+
+
+def test_a_checkpoint_with_weights_of_another_build_is_refused(name, tmp_path):
+    build(name).save(tmp_path / "student")
+    path = tmp_path / "student" / "model.safetensors"
+    save_file(load_file(path) | {"gate.weight": torch.zeros(2)}, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="unknown .* gate.weight"):
         load(tmp_path / "student")
 
 

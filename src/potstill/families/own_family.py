@@ -42,11 +42,13 @@ class OwnFamily(Family):
             **hub_options,
         )
         module, found = loaded
-        # transformers would go on with random numbers in the place of either
-        wrong = sorted([*found["missing_keys"], *(key[0] for key in found["mismatched_keys"])])
+        # transformers would go on with random numbers in the place of the first two, and without the last
+        wrong = sorted(
+            [*found["missing_keys"], *(key[0] for key in found["mismatched_keys"]), *found["unexpected_keys"]]
+        )
         if wrong:
             raise UserError(
-                f"{folder}: {len(wrong)} of the model's weights are missing or of another shape than config.json says,"
+                f"{folder}: {len(wrong)} of the weights are missing, unknown or of another shape than config.json says,"
                 f" for example {wrong[0]}; fetch or make the checkpoint again."
             )
         return OwnForecaster(self.name, module.eval(), source)
