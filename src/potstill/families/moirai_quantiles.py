@@ -18,7 +18,7 @@ from potstill.families.moirai_quantiles_mixture import FAINT, Mixture
 CLOSE = 1e-9  # of probability: a search ends here
 TOGETHER = 5  # rounds made on all searches, finished or not
 MOST = 400  # further rounds: far more than bisection alone needs
-CHUNK = 1 << 16  # searches at a time, so that they stay in the cache
+CHUNK = 1 << 17  # searches at a time: fewer leave the threads idle, more take memory
 FLATTEST = 0.02  # density times spread below which the gradient is damped: a normal has 0.45 at its outer deciles
 
 
