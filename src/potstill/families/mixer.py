@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from potstill.families.own import OwnConfig, OwnModel
 from potstill.families.own_family import OwnFamily
-from potstill.families.own_layers import Layers, PatchHead, begin_small, carry_on, patched
+from potstill.families.own_layers import FlatHead, Layers, begin_small, carry_on, patched
 
 
 class MixerConfig(OwnConfig):
@@ -36,7 +36,7 @@ class MixerConfig(OwnConfig):
     model_type = "potstill_mixer"
 
     def __init__(
-        self, d_model: int = 64, num_layers: int = 4, d_ff: int | None = None, patch_size: int = 32, **rest: Any
+        self, d_model: int = 64, num_layers: int = 2, d_ff: int | None = None, patch_size: int = 32, **rest: Any
     ):
         self.d_model = d_model
         self.num_layers = num_layers
@@ -86,13 +86,12 @@ class MixerModel(OwnModel):
 
     def __init__(self, config: MixerConfig):
         super().__init__(config)
-        size, width, horizon = config.patch_size, config.d_model, config.prediction_length
-        patches, ahead = -(-config.context_length // size), -(-horizon // size)
+        size, width, context = config.patch_size, config.d_model, config.context_length
+        patches = -(-context // size)
         self.embed = nn.Linear(2 * size, width)
         self.blocks = nn.ModuleList(MixerBlock(config, patches) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(width)
-        self.future = nn.Linear(patches, ahead)
-        self.head = PatchHead(width, 2 * width, config.context_length, horizon, size, config.levels, self.middle)
+        self.head = FlatHead(patches * width, width, context, config.prediction_length, config.levels, self.middle)
         self.post_init()
 
     def forward(
@@ -107,8 +106,7 @@ class MixerModel(OwnModel):
             stream = block(stream)
             if index in hidden:
                 states[index] = stream
-        ahead = self.future(self.norm(stream).transpose(1, 2)).transpose(1, 2)
-        return self.head(ahead, x), states, {}
+        return self.head(self.norm(stream), x), states, {}
 
 
 class MixerFamily(OwnFamily):

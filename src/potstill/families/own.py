@@ -151,7 +151,9 @@ def standardise(context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     scale = torch.maximum(spread, FLAT * loc.abs().double())
     scale = torch.where(scale < SMALLEST, SCALE_OF_ZEROS, scale)
     scale = torch.where(seen == 0, 1.0, scale)
-    return (centred / scale.float()).asinh(), known, loc.double(), scale
+    x = centred / scale.float()  # at most sqrt(C) in size, so that its square is harmless
+    arcsinh = (x.abs() + (x.square() + 1).sqrt()).log().copysign(x)  # torch's own takes three times as long on a CPU
+    return arcsinh, known, loc.double(), scale
 
 
 def mix_paths(followed: Tensor, levels: Tensor) -> Tensor:

@@ -72,33 +72,31 @@ def begin_small(layer: nn.Linear, bias: Tensor | float = 0.0) -> None:
         layer.bias.copy_(torch.as_tensor(bias))
 
 
-class PatchHead(nn.Module):
-    """From the tokens of the future to quantiles, with a direct linear path from the context to the median.
+class FlatHead(nn.Module):
+    """From all tokens at once to the quantiles, with a direct linear path from the context to the median.
 
     Parameters
     ----------
-    d_model, hidden
-        Width of a token and of the head's hidden layer.
-    context, horizon, patch
+    features, hidden
+        Numbers of a window's tokens, N · D, and the width that they are brought down to.
+    context, horizon
         Lengths in steps.
     levels, middle
         Quantile levels and the place of the median among them.
     """
 
-    def __init__(
-        self, d_model: int, hidden: int, context: int, horizon: int, patch: int, levels: list[float], middle: int
-    ):
+    def __init__(self, features: int, hidden: int, context: int, horizon: int, levels: list[float], middle: int):
         super().__init__()
-        self.horizon, self.patch, self.middle = horizon, patch, middle
-        self.hidden = nn.Linear(d_model, hidden)
-        self.out = nn.Linear(hidden, len(levels) * patch)
+        self.middle = middle
+        self.hidden = nn.Linear(features, hidden)
+        self.out = nn.Linear(hidden, len(levels) * horizon)
         start, gaps = normal_start(levels, middle)
-        begin_small(self.out, torch.cat([torch.tensor([start]), gaps]).repeat_interleave(patch))
+        begin_small(self.out, torch.cat([torch.tensor([start]), gaps]).repeat_interleave(horizon))
         self.direct = nn.Linear(context, horizon, bias=False)
         nn.init.zeros_(self.direct.weight)
 
     def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
-        """``[B, Q, H]`` from ``tokens [B, N, D]`` of the future and the whole ``context [B, C]``."""
-        out = self.out(nn.functional.gelu(self.hidden(tokens))).unflatten(2, (-1, self.patch))
-        median, gaps = out.transpose(1, 2).flatten(2)[..., : self.horizon].split([1, out.shape[2] - 1], dim=1)
-        return ascending(median[:, 0] + self.direct(context), gaps, self.middle)
+        """``[B, Q, H]`` from ``tokens [B, N, D]`` and the whole ``context [B, C]``."""
+        out = self.out(nn.functional.gelu(self.hidden(tokens.flatten(1))))
+        out = out.unflatten(1, (-1, self.direct.out_features))
+        return ascending(out[:, 0] + self.direct(context), out[:, 1:], self.middle)

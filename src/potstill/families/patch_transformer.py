@@ -1,7 +1,7 @@
 """A small encoder over patches: the light student that any teacher can have.
 
-Tokens are patches of the context, then one learned query for each patch of the future; all of them see all that is
-known. Pre-norm blocks, rotary positions, scaled dot-product attention; the future's tokens give the quantiles.
+Tokens are patches of the context; all of them see all that is known. Pre-norm blocks, rotary positions, scaled
+dot-product attention; all tokens together give the quantiles, through a narrow layer.
 
 Shapes: B windows, C context, T tokens, P steps per patch, A heads, D d_model, Q levels, H horizon.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from potstill.errors import UserError
 from potstill.families.own import OwnConfig, OwnModel
 from potstill.families.own_family import OwnFamily
-from potstill.families.own_layers import Layers, PatchHead, carry_on, patched
+from potstill.families.own_layers import FlatHead, Layers, carry_on, patched
 
 ROTARY_BASE = 10_000.0
 
@@ -109,26 +109,25 @@ class PatchTransformerModel(OwnModel):
 
     def __init__(self, config: PatchTransformerConfig):
         super().__init__(config)
-        size, width, horizon = config.patch_size, config.d_model, config.prediction_length
+        size, width, context = config.patch_size, config.d_model, config.context_length
         self.embed = nn.Sequential(nn.Linear(2 * size, config.d_ff), nn.GELU(), nn.Linear(config.d_ff, width))
-        self.queries = nn.Parameter(torch.empty(-(-horizon // size), width))
-        nn.init.normal_(self.queries, std=0.5)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = nn.RMSNorm(width, eps=1e-6)
-        self.head = PatchHead(width, config.d_ff, config.context_length, horizon, size, config.levels, self.middle)
+        features = -(-context // size) * width
+        self.head = FlatHead(features, width, context, config.prediction_length, config.levels, self.middle)
         self.post_init()
 
     def forward(
         self, scaled: Tensor, known: Tensor, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
     ) -> tuple[Tensor, Layers, Layers]:
         """``values [B, Q, H]``; streams ``[B, T, D]`` after, and maps ``[B, A, T, T]`` in the blocks asked for."""
-        size, ahead = self.config.patch_size, len(self.queries)
+        size = self.config.patch_size
         x = carry_on(scaled, known).to(self.dtype)
         seen = patched(known, size)
-        tokens = self.embed(torch.cat([patched(x, size), seen.to(x)], dim=2))
-        stream = torch.cat([tokens, self.queries.to(tokens.dtype).expand(len(x), -1, -1)], dim=1)
-        # a patch of which nothing is known is looked at by nobody; the future's queries always are
-        there = nn.functional.pad(seen.any(dim=2), (0, ahead), value=True)[:, None, None]
+        stream = self.embed(torch.cat([patched(x, size), seen.to(x)], dim=2))
+        # a patch of which nothing is known is looked at by nobody; where nothing at all is, by everybody
+        there = seen.any(dim=2)
+        there = (there | ~there.any(dim=1, keepdim=True))[:, None, None]
         turn = angles(stream.shape[1], self.config.d_model // self.config.num_heads, stream.device)
         states, maps = {}, {}
         for index, block in enumerate(self.blocks):
@@ -137,7 +136,7 @@ class PatchTransformerModel(OwnModel):
                 states[index] = stream
             if weights is not None:
                 maps[index] = weights
-        return self.head(self.norm(stream[:, -ahead:]), x), states, maps
+        return self.head(self.norm(stream), x), states, maps
 
 
 def angles(tokens: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
