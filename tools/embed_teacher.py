@@ -1,6 +1,8 @@
 """Put a run's student into the package as the embedded teacher: bf16 weights, config and a card.
 
-    python tools/embed_teacher.py runs/teacher [--suite suite.json --kept kept.json]
+    python tools/embed_teacher.py runs/teacher [--mean FOLDER…] [--suite suite.json --kept kept.json]
+
+``--mean`` names students saved earlier in the decay of the same run: the weights that ship are the mean of all of them.
 
 The two JSON files hold the last line that the judge of forecasters printed for each group of data sets; their figures
 go into the card.
@@ -34,7 +36,8 @@ tried offline. It reads up to {context} steps and forecasts {horizon}. It is no 
 
 ## What it was trained on
 
-By `potstill distill recipes/teacher-embedded.yaml` (α = 0: no teacher of its own), {steps:,} steps of {batch} windows:
+By `potstill distill recipes/teacher-embedded.yaml` (α = 0: no teacher of its own), {steps:,} steps of
+{batch} windows{averaged}:
 
 - {synthetic:.0%} series from Potstill's generators (`potstill.data.synthetic`), {augmented:.0%} mixed or warped real
   series (`potstill.data.augment`), the rest real windows;
@@ -61,11 +64,13 @@ def main() -> None:
     """Copy, convert and describe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
+    parser.add_argument("--mean", type=Path, nargs="+", default=[])
     parser.add_argument("--suite", type=Path)
     parser.add_argument("--kept", type=Path)
     options = parser.parse_args()
     recipe = Recipe.read(options.run / "recipe.yaml")
     teacher = load(options.run / "student")
+    average(teacher.module, [load(folder).module for folder in options.mean])
     teacher.module.to(torch.bfloat16)
     folder = embedded_folder()
     write_folder(folder, teacher.save)
@@ -73,12 +78,20 @@ def main() -> None:
     if size > LARGEST:
         raise SystemExit(f"{size:,} bytes: the package takes at most {LARGEST:,.0f}")
     write_atomically(
-        folder / "README.md", _card(recipe, teacher, size, {"suite": options.suite, "kept out": options.kept})
+        folder / "README.md",
+        _card(recipe, teacher, size, len(options.mean) + 1, {"suite": options.suite, "kept out": options.kept}),
     )
     print(f"{folder}: {teacher.parameters:,} parameters, {size:,} bytes")
 
 
-def _card(recipe: Recipe, teacher, size: int, judged: dict[str, Path | None]) -> str:
+def average(module: torch.nn.Module, others: list[torch.nn.Module]) -> None:
+    """Give a model the mean of its weights and other models'."""
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            weight.copy_(torch.stack([weight, *(other.get_parameter(name) for other in others)]).mean(dim=0))
+
+
+def _card(recipe: Recipe, teacher, size: int, averaged: int, judged: dict[str, Path | None]) -> str:
     store = open_store(recipe.data)
     rows = []
     for group, path in judged.items():
@@ -92,6 +105,7 @@ def _card(recipe: Recipe, teacher, size: int, judged: dict[str, Path | None]) ->
         context=teacher.max_context,
         horizon=teacher.max_horizon,
         steps=recipe.training.max_steps,
+        averaged=f" (the mean of the weights at {averaged} late steps)" if averaged > 1 else "",
         batch=recipe.training.batch_size,
         synthetic=recipe.data.synthetic,
         augmented=recipe.data.augmented,
