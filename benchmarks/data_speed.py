@@ -27,7 +27,7 @@ from potstill.data.account import Account
 from potstill.data.sources import TrainingWindows
 from potstill.data.store import Store
 from potstill.data.windows import SeriesWindows
-from potstill.families.chronos2 import Chronos2Family
+from potstill.families.chronos2.family import Chronos2Family
 from potstill.labels.make import make_labels
 from potstill.objectives.objective import Objective
 from potstill.recipe import DataConfig, ObjectiveConfig, TrainingConfig

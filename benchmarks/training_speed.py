@@ -28,7 +28,7 @@ from transformers import TrainerCallback
 from potstill.data.sources import TrainingWindows
 from potstill.data.store import open_store
 from potstill.data.windows import SeriesWindows
-from potstill.families.chronos2 import Chronos2Family
+from potstill.families.chronos2.family import Chronos2Family
 from potstill.labels.make import make_labels
 from potstill.labels.store import LabelStore
 from potstill.objectives.objective import Objective

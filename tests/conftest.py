@@ -66,7 +66,7 @@ def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an untrained Chronos-2 of two narrow layers: context 64, horizon 32, patches of 16."""
     import torch
 
-    from potstill.families.chronos2 import Chronos2Family
+    from potstill.families.chronos2.family import Chronos2Family
 
     family = Chronos2Family()
     torch.manual_seed(0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from potstill.families.chronos2 import Chronos2Family, Chronos2Forecaster
+from potstill.families.chronos2.family import Chronos2Family, Chronos2Forecaster
 
 SIZES = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
 

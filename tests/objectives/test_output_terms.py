@@ -45,10 +45,21 @@ def test_quantile_match_sorts_interpolates_and_rescales_the_teacher(made, passed
     torch.testing.assert_close(QuantileMatch()(passed(student, teacher)), torch.tensor([expected]))
 
 
-def test_quantile_match_is_flat_beyond_the_teachers_levels(made, passed):
+def test_quantile_match_leaves_tails_to_the_truth_where_the_teacher_says_nothing(made, passed):
     teacher = made([[[1.0], [2.0]]], [0.4, 0.6])
-    student = made([[[1.0], [2.0]]], [0.1, 0.9])
-    torch.testing.assert_close(QuantileMatch()(passed(student, teacher)), torch.tensor([0.0]))
+    values = torch.tensor([[[-9.0], [1.5], [7.0], [9.0]]], requires_grad=True)
+    student = made(values, [0.1, 0.4, 0.6, 0.9])
+    # levels .4 and .6 weigh alike: errors 0.5 and 5
+    loss = QuantileMatch()(passed(student, teacher))
+    torch.testing.assert_close(loss, torch.tensor([2.75]))
+    (gradient,) = torch.autograd.grad(loss.sum(), values)
+    assert gradient[0, 0] == gradient[0, 3] == 0
+
+
+def test_quantile_match_of_a_teacher_of_the_median_alone_teaches_the_median(made, passed):
+    teacher = made([[[3.0]]], [0.5])
+    student = made([[[0.0], [1.0], [2.0]]], [0.1, 0.5, 0.9])
+    torch.testing.assert_close(QuantileMatch()(passed(student, teacher)), torch.tensor([2.0]))
 
 
 def test_arcsinh_is_undone_between_teacher_and_student(made, passed):

@@ -13,7 +13,7 @@ from chronos.chronos2 import Chronos2Pipeline
 
 import potstill
 from potstill.errors import UserError
-from potstill.families.chronos2 import Chronos2Forecaster
+from potstill.families.chronos2.family import Chronos2Forecaster
 
 LEVELS = [round(0.1 * k, 1) for k in range(1, 10)]
 

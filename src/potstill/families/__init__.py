@@ -1,1 +1,1 @@
-"""Families: what Potstill must know about one kind of model, one file each."""
+"""Families: what Potstill must know about one kind of model; a file or a folder each."""

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from potstill.families.base import Family
 
 TABLE = {
-    "chronos2": ("potstill.families.chronos2", "Chronos2Family"),
+    "chronos2": ("potstill.families.chronos2.family", "Chronos2Family"),
     "bolt": ("potstill.families.bolt", "BoltFamily"),
-    "moirai": ("potstill.families.moirai", "MoiraiFamily"),
-    "patch_transformer": ("potstill.families.patch_transformer", "PatchTransformerFamily"),
-    "linear": ("potstill.families.linear", "LinearFamily"),
-    "mixer": ("potstill.families.mixer", "MixerFamily"),
+    "moirai": ("potstill.families.moirai.family", "MoiraiFamily"),
+    "patch_transformer": ("potstill.families.small.patch_transformer", "PatchTransformerFamily"),
+    "linear": ("potstill.families.small.linear", "LinearFamily"),
+    "mixer": ("potstill.families.small.mixer", "MixerFamily"),
 }
 ENTRY_POINTS = "potstill.families"
 

@@ -23,6 +23,15 @@ def level_weights(levels: Tensor) -> Tensor:
     return weights / weights.sum()
 
 
+def _answered(levels: Tensor, known: Tensor) -> Tensor:
+    """Weights ``[Q]`` of the levels within what a teacher's levels span; of the nearest one where none is."""
+    inside = (levels > known[0] - 1e-6) & (levels < known[-1] + 1e-6)
+    if not inside.any():
+        inside = levels == levels[(levels - known.mean()).abs().argmin()]
+    weights = level_weights(levels) * inside
+    return weights / weights.sum()
+
+
 def taught(batch: Pass) -> Forecast:
     """The teacher's forecast at the student's levels and in the student's scale."""
     assert batch.teacher is not None, "a soft term needs a teacher or its labels"
@@ -43,7 +52,8 @@ class QuantileMatch(Term):
 
     ``Σ_q w_q · |student_q − teacher_q|`` with spacing weights: an approximation of the 1-Wasserstein distance between
     the two forecasts of each step, averaged over steps. The teacher's levels are sorted and interpolated to the
-    student's.
+    student's. Of the student's levels beyond the teacher's outermost ones the teacher says nothing, so they do not
+    count: the truth alone teaches those tails.
     """
 
     name = "quantile_match"
@@ -51,9 +61,10 @@ class QuantileMatch(Term):
 
     def __call__(self, batch: Pass) -> Tensor:
         """``[B]``."""
-        student = batch.student.forecast
+        assert batch.teacher is not None, "a soft term needs a teacher or its labels"
+        student, known = batch.student.forecast, batch.teacher.forecast.levels
         distance = (student.values - taught(batch).values.to(student.values)).abs().mean(dim=2)
-        return distance @ level_weights(student.levels)
+        return distance @ _answered(student.levels, known.to(student.levels))
 
 
 class SoftMedian(Term):

@@ -27,9 +27,9 @@ from uni2ts.model.moirai import MoiraiForecast, MoiraiModule
 from potstill.errors import UserError
 from potstill.families.base import Source, bare_windows
 from potstill.families.load import load
-from potstill.families.moirai import MoiraiFamily, MoiraiForecaster
-from potstill.families.moirai_pack import pack
-from potstill.families.moirai_walk import walk
+from potstill.families.moirai.family import MoiraiFamily, MoiraiForecaster
+from potstill.families.moirai.pack import pack
+from potstill.families.moirai.walk import walk
 
 SIZES = {"d_model": 64, "num_layers": 2, "patch_sizes": 16}
 CONTEXT, HORIZON = 90, 40  # neither is a multiple of any patch

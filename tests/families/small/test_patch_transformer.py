@@ -7,7 +7,7 @@ import torch
 
 from potstill.errors import UserError
 from potstill.families.base import bare_windows
-from potstill.families.patch_transformer import PatchTransformerFamily, angles, rotate
+from potstill.families.small.patch_transformer import PatchTransformerFamily, angles, rotate
 
 
 def student(context: int = 64, horizon: int = 20, **overrides: object):

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import UserError
-from potstill.families.own import OwnConfig, OwnModel
-from potstill.families.own_family import OwnFamily
-from potstill.families.own_layers import Layers, ascending, begin_small, carry_on, normal_start, patched
+from potstill.families.small.base import OwnConfig, OwnModel
+from potstill.families.small.family import OwnFamily
+from potstill.families.small.layers import Layers, ascending, begin_small, carry_on, normal_start, patched
 
 BLOCK = 16  # steps over which the context's movement is averaged
 
@@ -42,7 +42,7 @@ class LinearConfig(OwnConfig):
 
 
 class LinearModel(OwnModel):
-    """The maps of :mod:`potstill.families.linear`."""
+    """The maps of :mod:`potstill.families.small.linear`."""
 
     config_class = LinearConfig
 

@@ -7,7 +7,7 @@ import torch
 
 from potstill.errors import UserError
 from potstill.families.base import bare_windows
-from potstill.families.linear import LinearFamily, LinearModel
+from potstill.families.small.linear import LinearFamily, LinearModel
 
 
 def model(context: int = 12, horizon: int = 3, **overrides: object) -> LinearModel:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import UserError
-from potstill.families.own import OwnConfig, OwnModel
-from potstill.families.own_family import OwnFamily
-from potstill.families.own_layers import FlatHead, Layers, carry_on, patched
+from potstill.families.small.base import OwnConfig, OwnModel
+from potstill.families.small.family import OwnFamily
+from potstill.families.small.layers import FlatHead, Layers, carry_on, patched
 
 ROTARY_BASE = 10_000.0
 
@@ -103,7 +103,7 @@ class Block(nn.Module):
 
 
 class PatchTransformerModel(OwnModel):
-    """The encoder of :mod:`potstill.families.patch_transformer`."""
+    """The encoder of :mod:`potstill.families.small.patch_transformer`."""
 
     config_class = PatchTransformerConfig
 

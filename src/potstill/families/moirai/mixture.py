@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, LogNormal, Normal, StudentT
 
-from potstill.families.moirai_quantiles_mixture_t import cdf_curve, student_t_cdf
+from potstill.families.moirai.student_t import cdf_curve, student_t_cdf
 
 FAINT = 1e-9  # a component of less weight widens no bracket
 FARTHEST = 2.0**52  # whole numbers are exact up to here

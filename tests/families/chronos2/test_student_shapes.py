@@ -8,7 +8,7 @@ from chronos.chronos2 import Chronos2Model
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, Shape, Source
-from potstill.families.chronos2 import Chronos2Forecaster
+from potstill.families.chronos2.family import Chronos2Forecaster
 from potstill.families.load import load
 
 

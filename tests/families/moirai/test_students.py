@@ -15,9 +15,9 @@ from uni2ts.model.moirai import MoiraiForecast, MoiraiModule
 
 from potstill.errors import UserError
 from potstill.families.base import Source, bare_windows
-from potstill.families.chronos2 import Chronos2Family
+from potstill.families.chronos2.family import Chronos2Family
 from potstill.families.load import load
-from potstill.families.moirai import MoiraiFamily, MoiraiForecaster
+from potstill.families.moirai.family import MoiraiFamily, MoiraiForecaster
 
 SIZES = {"d_model": 64, "num_layers": 2, "patch_sizes": 16}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from potstill.families.base import bare_windows
-from potstill.families.mixer import MixerFamily, Mixing
+from potstill.families.small.mixer import MixerFamily, Mixing
 
 
 def student(context: int = 60, horizon: int = 20, **overrides: object):

@@ -9,7 +9,7 @@ import torch
 from chronos.chronos2 import Chronos2Pipeline
 
 from potstill.families.base import bare_windows
-from potstill.families.chronos2_walk import attend_alone
+from potstill.families.chronos2.walk import attend_alone
 from potstill.families.load import load
 
 

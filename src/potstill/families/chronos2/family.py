@@ -1,6 +1,6 @@
 """Chronos-2 (Amazon, arXiv:2510.15821) through chronos-forecasting's own classes.
 
-Windows without groups take the cheaper pass of ``chronos2_walk``, in memory linear in the batch; groups and covariates
+Windows without groups take the cheaper pass of ``walk``, in memory linear in the batch; groups and covariates
 take upstream's own. Weights, names and files stay upstream's.
 
 Shapes: B windows, C context, N output patches, P steps per patch, Q levels.
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from potstill.errors import UserError
 from potstill.families.base import Family, Forecaster, Shape, Source
-from potstill.families.chronos2_walk import walk
+from potstill.families.chronos2.walk import walk
 from potstill.types import Forecast, Output, Windows
 
 SIZE_KEYS = ("num_layers", "d_model", "d_ff", "num_heads", "d_kv")
@@ -153,7 +153,7 @@ class Chronos2Family(Family):
         _fit_lengths(base, context, horizon, fresh=teacher is None)
         if teacher is None:
             sizes = {**ALONE, **sizes}
-        config = _sized(base, sizes) if sizes else _tenth(base, teacher.parameters // 10)
+        config = _sized(base, sizes) if teacher is None or sizes else _tenth(base, teacher.parameters // 10)
         return Shape(self.name, config, _count(config))
 
     def build(self, shape: Shape, dropout: float) -> Chronos2Forecaster:

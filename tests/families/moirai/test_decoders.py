@@ -22,8 +22,8 @@ from uni2ts.model.moirai_moe import MoiraiMoEForecast, MoiraiMoEModule
 from potstill.errors import UserError
 from potstill.families.base import bare_windows
 from potstill.families.load import load
-from potstill.families.moirai import MoiraiDecoderForecaster, MoiraiFamily
-from potstill.families.moirai_pack import filled_by_mean
+from potstill.families.moirai.family import MoiraiDecoderForecaster, MoiraiFamily
+from potstill.families.moirai.pack import filled_by_mean
 
 CONTEXT, HORIZON = 70, 40  # with patches of 16: a padded first token, three tokens of which the last is cut
 

@@ -10,7 +10,7 @@ import torch
 
 from potstill.errors import UserError
 from potstill.families.base import Family, Forecaster, Shape, Source
-from potstill.families.own import OwnConfig, OwnForecaster, OwnModel
+from potstill.families.small.base import OwnConfig, OwnForecaster, OwnModel
 
 WIDEST = 16_384
 LARGEST = {"num_layers": 128}

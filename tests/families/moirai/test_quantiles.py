@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.distributions import Categorical, LogNormal, Normal, StudentT
 from torch.nn.functional import softplus
 
-from potstill.families.moirai_quantiles import mixture_quantiles
-from potstill.families.moirai_quantiles_mixture import Mixture, mixture_of
-from potstill.families.moirai_quantiles_mixture_t import cdf_curve, student_t_cdf
+from potstill.families.moirai.mixture import Mixture, mixture_of
+from potstill.families.moirai.quantiles import mixture_quantiles
+from potstill.families.moirai.student_t import cdf_curve, student_t_cdf
 
 LEVELS = torch.arange(1, 10, dtype=torch.float64) / 10
 

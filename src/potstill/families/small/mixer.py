@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from potstill.families.own import OwnConfig, OwnModel
-from potstill.families.own_family import OwnFamily
-from potstill.families.own_layers import FlatHead, Layers, begin_small, carry_on, patched
+from potstill.families.small.base import OwnConfig, OwnModel
+from potstill.families.small.family import OwnFamily
+from potstill.families.small.layers import FlatHead, Layers, begin_small, carry_on, patched
 
 
 class MixerConfig(OwnConfig):
@@ -80,7 +80,7 @@ class MixerBlock(nn.Module):
 
 
 class MixerModel(OwnModel):
-    """The mixer of :mod:`potstill.families.mixer`."""
+    """The mixer of :mod:`potstill.families.small.mixer`."""
 
     config_class = MixerConfig
 

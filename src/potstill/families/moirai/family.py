@@ -16,13 +16,13 @@ from torch import Tensor
 
 from potstill.errors import UserError
 from potstill.families.base import Family, Forecaster, Shape, Source, bare_windows
-from potstill.families.moirai_checkpoint import fetched, kind_of, open_module, uni2ts_module, with_licence
-from potstill.families.moirai_decoders import moe_quantiles, moirai2_quantiles
-from potstill.families.moirai_pack import filled_by_mean, pack
-from potstill.families.moirai_quantiles import mixture_quantiles
-from potstill.families.moirai_quantiles_mixture import mixture_of
-from potstill.families.moirai_shape import MoiraiShape, count, student_shape
-from potstill.families.moirai_walk import walk
+from potstill.families.moirai.checkpoint import fetched, kind_of, open_module, uni2ts_module, with_licence
+from potstill.families.moirai.decoders import moe_quantiles, moirai2_quantiles
+from potstill.families.moirai.mixture import mixture_of
+from potstill.families.moirai.pack import filled_by_mean, pack
+from potstill.families.moirai.quantiles import mixture_quantiles
+from potstill.families.moirai.shape import MoiraiShape, count, student_shape
+from potstill.families.moirai.walk import walk
 from potstill.types import Forecast, Output, Windows
 
 CONTEXT, HORIZON, PATCH = 720, 96, 32

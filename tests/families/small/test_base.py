@@ -16,9 +16,9 @@ from torch import Tensor
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, bare_windows
 from potstill.families.load import load
-from potstill.families.own import NINE, mix_paths, standardise
-from potstill.families.own_family import OwnFamily
-from potstill.families.own_layers import ascending, carry_on, normal_start, patched
+from potstill.families.small.base import NINE, mix_paths, standardise
+from potstill.families.small.family import OwnFamily
+from potstill.families.small.layers import ascending, carry_on, normal_start, patched
 from potstill.families.table import family as family_named
 from potstill.families.table import family_of
 from potstill.objectives.base import Pass

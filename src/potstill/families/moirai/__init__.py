@@ -1,0 +1,1 @@
+"""Moirai through uni2ts: checkpoints, packed tokens, the pass, and the quantiles of its mixture."""

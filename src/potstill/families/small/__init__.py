@@ -1,0 +1,1 @@
+"""Potstill's own small students for any teacher: linear, mixer, patch transformer, and what they share."""
