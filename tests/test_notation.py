@@ -2,6 +2,7 @@
 
 import pytest
 
+from potstill.errors import UserError
 from potstill.notation import parse_student, parse_teachers, parse_yaml
 
 
@@ -26,11 +27,21 @@ def test_teachers_in_short(text: str, name: str | None, source: str, weight: flo
         ("num_layers=3,d_model=384", {"overrides": {"num_layers": 3, "d_model": 384}}),
         ("mixer", {"overrides": {}, "family": "mixer"}),
         ("chronos2:d_ff=64,start=teacher", {"overrides": {"d_ff": 64}, "start": "teacher", "family": "chronos2"}),
+        (
+            "linear:levels=[0.1,0.5,0.9],rank=8",
+            {"overrides": {"levels": [0.1, 0.5, 0.9], "rank": 8}, "family": "linear"},
+        ),
         ("chronos2:preset=3x384", {"overrides": {}, "preset": "3x384", "family": "chronos2"}),
     ],
 )
 def test_students_in_short(text: str, parsed: dict):
     assert parse_student(text) == parsed
+
+
+@pytest.mark.parametrize("text", ["linear:rank={a", "mixer:d_model=[64"])
+def test_a_student_with_open_brackets_gets_one_sentence(text: str):
+    with pytest.raises(UserError, match="brackets"):
+        parse_student(text)
 
 
 @pytest.mark.parametrize(

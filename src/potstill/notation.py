@@ -9,6 +9,8 @@ import yaml
 
 from potstill.errors import UserError
 
+_OUTSIDE_BRACKETS = re.compile(r",(?![^\[{]*[\]}])")
+
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML with the scalars of version 1.2: 8:1:1 and 2020-01-31 stay text, 1e-3 is a number."""
@@ -63,11 +65,14 @@ def parse_student(text: str) -> dict[str, Any]:
     if not separator and "=" in text:
         head, tail = "", text
     overrides: dict[str, Any] = {}
-    for pair in filter(None, tail.split(",")):
+    for pair in filter(None, _OUTSIDE_BRACKETS.split(tail)):
         key, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"--student: {pair!r} is no key=value pair; write for example num_layers=3,d_model=384.")
-        overrides[key.strip()] = parse_yaml(value)
+        try:
+            overrides[key.strip()] = parse_yaml(value)
+        except yaml.YAMLError:
+            raise UserError(f"--student: {pair!r}: {value!r} cannot be read as a value; check its brackets.") from None
     parsed: dict[str, Any] = {"overrides": overrides}
     for key in ("start", "preset"):
         if key in overrides:

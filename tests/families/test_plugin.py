@@ -74,6 +74,17 @@ def test_an_unknown_name_lists_plug_ins_too(plug: Plug):
         table.family("toyy")
 
 
+def test_a_plug_in_that_stumbles_over_a_config_breaks_no_other(plug: Plug):
+    plug(
+        "clumsy",
+        GOOD.replace("toy", "clumsy").replace("Toy", "Clumsy").replace('config.get("clumsy", False)', 'config["no"]'),
+        clumsy="clumsy:Clumsy",
+    )
+    plug("toys", GOOD, toy="toys:Toy")
+    with pytest.warns(UserWarning, match="'clumsy'.*fails on a config"):
+        assert table.family_of({"toy": True}).name == "toy"
+
+
 def test_a_plug_in_that_cannot_be_imported_names_itself_and_breaks_no_other(plug: Plug, tmp_path: Path):
     plug("broken", "import no_such_module_anywhere", odd="broken:Family")
     plug("toys", GOOD, toy="toys:Toy")

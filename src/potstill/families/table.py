@@ -56,11 +56,14 @@ def family_of(config: dict[str, Any]) -> Family | None:
     for point in _plug_ins():
         try:
             found = family(point.name)
+            recognised = found.recognises(config)
         except UserError as error:
             warnings.warn(str(error), stacklevel=2)
-            continue
-        if found.recognises(config):
-            return found
+        except Exception as error:
+            warnings.warn(f"family {point.name!r}: {_package(point)} fails on a config.json: {error!r}", stacklevel=2)
+        else:
+            if recognised:
+                return found
     return None
 
 
