@@ -119,7 +119,8 @@ def test_ctrl_c_leaves_with_130(leave, fail_with):
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_signals_leave_with_130(which: signal.Signals):
     program = """
-import sys, time, types
+import signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits it ignored
 import potstill
 verbs = sys.modules["potstill.verbs"] = potstill.verbs = types.ModuleType("potstill.verbs")
 def report(run):
