@@ -21,6 +21,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file, empty where there is no file; anything else in it is the user's to mend."""
     text = read_text(path)
     if text is None:
         return {}

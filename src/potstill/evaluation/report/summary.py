@@ -14,7 +14,7 @@ from potstill.evaluation.report.figures import Figures, Interval, compact, displ
 Verdict = Literal["better", "worse", "even"]
 AGAINST = {
     "teacher": "its teacher",
-    "control": "its control (same student, no teacher, same time)",
+    "control": "its control (same student, no teacher)",
     "ridge": "ridge (a linear map fitted to these data)",
     "seasonal_naive": "seasonal naive (the last season repeated)",
 }
