@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from potstill.families.attention import attend
+
 
 def walk(
     model: Any, context: Tensor, patches: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
@@ -80,9 +82,7 @@ def attend_in_time(layer: Any, stream: Tensor, mask: Tensor, cosine: Tensor, sin
     )
     query, key = mha.rope_embed.apply_rotary_pos_emb(query, key, cosine.to(query.dtype), sine.to(query.dtype))
     dropout = mha.dropout if mha.training else 0.0
-    output = nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask.to(query.dtype), dropout_p=dropout, scale=1.0
-    )
+    output = attend(query, key, value, mask, dropout_p=dropout, scale=1.0)
     return stream + layer.dropout(mha.o(output.transpose(1, 2).flatten(2)))
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from potstill.families.attention import attend
+
 
 def walk(
     module: Any, tokens: Any, patch: int, hidden: Iterable[int] = ()
@@ -70,11 +72,11 @@ def _layer(layer: Any, stream: Tensor, mask: Tensor | None, turn: tuple[Tensor, 
     key = _norm(attention.k_norm, heads(attention.k_proj, normed))
     cosine, sine = turn
     query = _rotate(query, cosine[:, :, -kept:], sine[:, :, -kept:])
-    attended = nn.functional.scaled_dot_product_attention(
+    attended = attend(
         query,
         _rotate(key, cosine, sine),
         heads(attention.v_proj, normed),
-        attn_mask=None if mask is None else mask[:, :, -kept:],
+        None if mask is None else mask[:, :, -kept:],
         scale=attention.softmax_scale,
     )
     stream = stream[:, -kept:] + layer.dropout(attention.out_proj(attended.transpose(1, 2).flatten(2)))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import UserError
+from potstill.families.attention import attend
 from potstill.families.small.base import OwnConfig, OwnModel
 from potstill.families.small.family import OwnFamily
 from potstill.families.small.layers import FlatHead, Layers, carry_on, patched
@@ -76,7 +77,7 @@ class Attention(nn.Module):
             mixed = nn.functional.dropout(weights, self.dropout, self.training) @ value
         else:
             weights, dropout = None, self.dropout if self.training else 0.0
-            mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=there, dropout_p=dropout)
+            mixed = attend(query, key, value, there, dropout_p=dropout)
         return self.out(mixed.transpose(1, 2).flatten(2)), weights
 
 

@@ -1,0 +1,42 @@
+"""Attention as the families call it: torch's own numbers, and in training on a CPU never in bf16."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from potstill.families.attention import attend
+
+
+@pytest.fixture
+def qkv():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(2, 3, 5, 8, generator=generator, requires_grad=True) for _ in range(3)]
+
+
+@pytest.mark.parametrize("mask", [None, torch.arange(5) > 1, torch.tensor([0.0, 0.0, -torch.inf, 0.0, 0.0])])
+def test_it_is_torchs_attention(qkv, mask):
+    ours = attend(*qkv, mask, scale=1.0)
+    assert torch.equal(ours, functional.scaled_dot_product_attention(*qkv, attn_mask=mask, scale=1.0))
+
+
+def test_training_in_bf16_attends_in_fp32(qkv):
+    """The scores of bf16 numbers are multiplied and summed in fp32, and the gradients come back in bf16."""
+    half = [part.detach().bfloat16().requires_grad_() for part in qkv]
+    exact = functional.scaled_dot_product_attention(*(part.float() for part in half))
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = attend(*half)
+    assert ours.dtype == torch.float32
+    assert torch.equal(ours, exact)
+    ours.sum().backward()
+    assert all(part.grad is not None and part.grad.dtype == torch.bfloat16 for part in half)
+
+
+def test_without_gradients_it_follows_autocast(qkv):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert attend(*qkv).dtype == torch.bfloat16
+
+
+def test_double_precision_stays(qkv):
+    assert attend(*(part.double() for part in qkv)).dtype == torch.float64
