@@ -59,7 +59,7 @@ def main() -> None:
         try:
             models[arm.teacher] = models.get(arm.teacher) or load(plan.teachers[arm.teacher]).freeze()
             train(arm, given.runs)
-            arm.check_teacher(given.runs, models[arm.teacher])
+            arm.check(given.runs, models[arm.teacher])
             done.append(arm)
         except UserError as error:
             left_out[arm.name] = str(error)

@@ -41,9 +41,13 @@ class Arm:
         """Whether it was trained to its end."""
         return (self.run(folder) / "metrics.json").exists()
 
-    def check_teacher(self, folder: Path, teacher: Forecaster) -> None:
-        """Refuse a finished run whose teacher has other weights by now."""
+    def check(self, folder: Path, teacher: Forecaster) -> None:
+        """Refuse a finished run that was trained by another recipe, or whose teacher has other weights by now."""
         run = self.run(folder)
+        done = Recipe.read(run / "recipe.yaml")
+        for part in ("student", "data", "objective"):
+            if getattr(done, part) != getattr(self.recipe.absolute(), part):
+                raise UserError(f"{run}: was trained with another {part}; remove it to train it again.")
         provenance = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["provenance"]
         if provenance["teachers"][self.teacher]["fingerprint"] != teacher.fingerprint:
             labels = folder / f"labels-{self.teacher}"

@@ -3,7 +3,7 @@
 import pytest
 
 from potstill.errors import UserError
-from potstill.notation import parse_student, parse_teachers, parse_yaml
+from potstill.notation import parse_source, parse_student, parse_teachers, parse_yaml
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,8 @@ from potstill.notation import parse_student, parse_teachers, parse_yaml
         ("big=amazon/chronos-2:0.5", "big", "amazon/chronos-2", 0.5),
         ("folder/a=b", None, "folder/a=b", None),
         ("folder/with:colon", None, "folder/with:colon", None),
+        ("folder:patch_size=64", None, "folder:patch_size=64", None),
+        ("big=hub/moirai:patch_size=64:0.5", "big", "hub/moirai:patch_size=64", 0.5),
     ],
 )
 def test_teachers_in_short(text: str, name: str | None, source: str, weight: float | None):
@@ -32,10 +34,24 @@ def test_teachers_in_short(text: str, name: str | None, source: str, weight: flo
             {"overrides": {"levels": [0.1, 0.5, 0.9], "rank": 8}, "family": "linear"},
         ),
         ("chronos2:preset=3x384", {"overrides": {}, "preset": "3x384", "family": "chronos2"}),
+        ("mixer:preset=3", {"overrides": {}, "preset": "3", "family": "mixer"}),
     ],
 )
 def test_students_in_short(text: str, parsed: dict):
     assert parse_student(text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("embedded", ("embedded", {})),
+        ("C:/models/moirai", ("C:/models/moirai", {})),
+        ("a/b:patch_size=auto,context_length=1680", ("a/b", {"patch_size": "auto", "context_length": 1680})),
+        ("folder/a:b=c/d", ("folder/a:b=c/d", {})),
+    ],
+)
+def test_a_model_with_settings(text: str, parsed: tuple):
+    assert parse_source(text) == parsed
 
 
 @pytest.mark.parametrize("text", ["linear:rank={a", "mixer:d_model=[64"])

@@ -9,6 +9,7 @@ import yaml
 
 from potstill.errors import UserError
 
+_SETTINGS = re.compile(r"(?P<source>.+?):(?P<settings>\w+=[^:/]+)$")
 _OUTSIDE_BRACKETS = re.compile(r",(?![^\[{]*[\]}])")
 
 
@@ -49,8 +50,7 @@ def parse_teachers(value: Any) -> list[Any]:
 
 
 def _parse_teacher(text: str) -> dict[str, Any]:
-    name, separator, rest = text.partition("=")
-    name, rest = (name, rest) if separator and "/" not in name else (None, text)
+    name, rest = parse_named(text)
     source, separator, weight = rest.rpartition(":")
     try:
         parsed = {"source": source, "weight": float(weight)} if separator else {"source": rest}
@@ -59,24 +59,44 @@ def _parse_teacher(text: str) -> dict[str, Any]:
     return {**parsed, "name": name} if name else parsed
 
 
+def parse_named(text: str) -> tuple[str | None, str]:
+    """``[NAME=]MODEL`` as the name, where there is one, and the rest."""
+    name, separator, rest = text.partition("=")
+    return (name, rest) if separator and not {"/", ":"} & set(name) else (None, text)
+
+
+def parse_source(text: str) -> tuple[str, dict[str, Any]]:
+    """``MODEL[:key=value,…]`` as the model's place and the settings that it is to be loaded with."""
+    found = _SETTINGS.fullmatch(text)
+    if found is None:
+        return text, {}
+    return found["source"], _pairs(found["settings"], text)
+
+
 def parse_student(text: str) -> dict[str, Any]:
     """``FAMILY[:key=value,…]`` or ``key=value,…`` (the teacher's own family) as a mapping."""
     head, separator, tail = text.partition(":")
     if not separator and "=" in text:
         head, tail = "", text
-    overrides: dict[str, Any] = {}
-    for pair in filter(None, _OUTSIDE_BRACKETS.split(tail)):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(f"--student: {pair!r} is no key=value pair; write for example num_layers=3,d_model=384.")
-        try:
-            overrides[key.strip()] = parse_yaml(value)
-        except yaml.YAMLError:
-            raise UserError(f"--student: {pair!r}: {value!r} cannot be read as a value; check its brackets.") from None
+    overrides = _pairs(tail, "--student")
     parsed: dict[str, Any] = {"overrides": overrides}
     for key in ("start", "preset"):
         if key in overrides:
-            parsed[key] = overrides.pop(key)
+            parsed[key] = str(overrides.pop(key))
     if head.strip():
         parsed["family"] = head.strip()
     return parsed
+
+
+def _pairs(text: str, where: str) -> dict[str, Any]:
+    """``key=value,…`` as a mapping; ``where`` begins the message that says what cannot be read."""
+    found: dict[str, Any] = {}
+    for pair in filter(None, _OUTSIDE_BRACKETS.split(text)):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"{where}: {pair!r} is no key=value pair; write for example num_layers=3,d_model=384.")
+        try:
+            found[key.strip()] = parse_yaml(value)
+        except yaml.YAMLError:
+            raise UserError(f"{where}: {pair!r}: {value!r} cannot be read as a value; check its brackets.") from None
+    return found

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from potstill.errors import UserError
-from potstill.notation import Dumper, parse_student, parse_teachers, parse_yaml
+from potstill.notation import Dumper, parse_source, parse_student, parse_teachers, parse_yaml
 
 RIVALS = {"training.max_steps": "training.epochs", "training.epochs": "training.max_steps"}
 
@@ -24,9 +24,9 @@ class _Node(BaseModel):
 class TeacherConfig(_Node):
     """One teacher: where it comes from and how much it counts."""
 
-    source: str = Field(description="hub id, folder, or 'embedded'")
+    source: str = Field(description="hub id, folder, or 'embedded'; settings may follow, as in ID:patch_size=64")
     name: str | None = Field(default=None, description="name in reports; default: the last part of the source")
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     revision: str | None = Field(default=None, description="branch, tag or commit of a hub id")
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="precision of the teacher's weights")
 
@@ -207,8 +207,9 @@ class Recipe(_Node):
         if recipe.labels not in (None, "auto"):
             recipe.labels = _absolute(recipe.labels)
         for teacher in recipe.teacher:
-            if teacher.source != "embedded" and Path(teacher.source).expanduser().exists():
-                teacher.source = _absolute(teacher.source)
+            place, _ = parse_source(teacher.source)
+            if place != "embedded" and Path(place).expanduser().exists():
+                teacher.source = _absolute(place) + teacher.source.removeprefix(place)
         return recipe
 
     def write(self, path: str | Path) -> None:

@@ -66,7 +66,7 @@ def test_the_latest_windows_lie_a_horizon_apart(tmp_path: Path) -> None:
     assert len(windows.of_dataset("set")) == 7
 
 
-def test_a_run_of_another_teacher_is_left_out(tmp_path: Path) -> None:
+def test_a_run_of_another_teacher_or_recipe_is_left_out(tmp_path: Path) -> None:
     from students_train import Arm
 
     from potstill.errors import UserError
@@ -74,12 +74,16 @@ def test_a_run_of_another_teacher_is_left_out(tmp_path: Path) -> None:
 
     arm = Arm("arm", "large", Recipe(), 1, None)
     arm.run(tmp_path).mkdir()
+    Recipe().write(arm.run(tmp_path) / "recipe.yaml")
     provenance = {"teachers": {"large": {"fingerprint": "old"}}}
     (arm.run(tmp_path) / "metrics.json").write_text(json.dumps({"provenance": provenance}))
     assert arm.finished(tmp_path)
-    arm.check_teacher(tmp_path, SimpleNamespace(fingerprint="old"))  # type: ignore[arg-type]
+    arm.check(tmp_path, SimpleNamespace(fingerprint="old"))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="other weights by now"):
-        arm.check_teacher(tmp_path, SimpleNamespace(fingerprint="new"))  # type: ignore[arg-type]
+        arm.check(tmp_path, SimpleNamespace(fingerprint="new"))  # type: ignore[arg-type]
+    Recipe.read(None, {"data.stride": 3}).write(arm.run(tmp_path) / "recipe.yaml")
+    with pytest.raises(UserError, match="another data"):
+        arm.check(tmp_path, SimpleNamespace(fingerprint="old"))  # type: ignore[arg-type]
 
 
 def test_the_plan_gives_every_arm_a_length(tmp_path: Path) -> None:

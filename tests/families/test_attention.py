@@ -15,7 +15,7 @@ def qkv():
     return [torch.randn(2, 3, 5, 8, generator=generator, requires_grad=True) for _ in range(3)]
 
 
-@pytest.mark.parametrize("mask", [None, torch.arange(5) > 1, torch.tensor([0.0, 0.0, -torch.inf, 0.0, 0.0])])
+@pytest.mark.parametrize("mask", [None, torch.arange(5)[None] > 1, torch.tensor([[0.0, 0.0, -torch.inf, 0.0, 0.0]])])
 def test_it_is_torchs_attention(qkv, mask):
     ours = attend(*qkv, mask, scale=1.0)
     assert torch.equal(ours, functional.scaled_dot_product_attention(*qkv, attn_mask=mask, scale=1.0))

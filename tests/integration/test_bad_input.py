@@ -171,6 +171,14 @@ CASES = [
     # options and recipes
     Case("alpha of 1.5", DISTILL + " --alpha 1.5", ("objective.alpha", "1.5")),
     Case("shares beyond one", DISTILL + " --set data.synthetic=0.8 --set data.augmented=0.8", ("data.synthetic",)),
+    Case(
+        "teacher's weight without end", "distill --data {good} --output {tmp}/run --teacher {teacher}:inf", ("weight",)
+    ),
+    Case(
+        "a setting that the model lacks",
+        "distill --data {good} --output {tmp}/run --teacher {teacher}:patch_size=8",
+        ("patch_size", "none"),
+    ),
     Case("teacher's weight of zero", "distill --data {good} --output {tmp}/run --teacher {teacher}:0", ("weight",)),
     Case("misspelt key", DISTILL + " --set training.lerning_rate=1", ("lerning_rate", "learning_rate")),
     Case("unknown term", DISTILL + " --set objective.soft=quantile_macth", ("quantile_macth", "quantile_match")),

@@ -46,6 +46,8 @@ class Forecaster(ABC):
         Longest context it reads and longest horizon it forecasts in one pass, in steps.
     patch
         Steps per output patch: horizons are computed in multiples of it.
+    settings
+        Attributes that its user may set (``MODEL:key=value``), and that decide what it forecasts.
     """
 
     family: str
@@ -55,6 +57,7 @@ class Forecaster(ABC):
     max_horizon: int
     patch: int = 1
     source: Source
+    settings: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(
@@ -82,12 +85,21 @@ class Forecaster(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over names, shapes and bytes of all weights: two teachers with the same labels share it."""
+        """sha256 over the settings and all weights' names, shapes and bytes: teachers with the same labels share it."""
         digest = hashlib.sha256(self.family.encode())
+        digest.update("".join(f"{name}={getattr(self, name)};" for name in self.settings).encode())
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+    def set(self, values: dict[str, Any]) -> None:
+        """Set some of its settings; raises UserError for one that it does not have."""
+        for name, value in values.items():
+            if name not in self.settings:
+                known = f"known: {', '.join(self.settings)}" if self.settings else "it has none"
+                raise UserError(f"{self.source.location}: {name!r} is no setting of a {self.family} model; {known}.")
+            setattr(self, name, value)
 
     def freeze(self) -> Forecaster:
         """Evaluation mode, gradients off: what a teacher must be."""

@@ -15,6 +15,7 @@ from typing import Any
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, Source
 from potstill.families.table import family, family_of, known
+from potstill.notation import parse_source
 from potstill.runs import last_good
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
@@ -31,6 +32,7 @@ def load(
     source
         A folder (a run, its student, an upstream checkpoint), a hub id such as ``amazon/chronos-2``, ``embedded``, or
         the name of a family that brings its own weights (see ``Family.locate``); a folder of that name goes first.
+        Settings may stand behind it (``Forecaster.settings``), as in ``Salesforce/moirai-1.1-R-base:patch_size=64``.
         Offline mode (``HF_HUB_OFFLINE``) and mirrors (``HF_ENDPOINT``) are respected.
     device
         ``cpu`` or ``cuda``.
@@ -46,7 +48,8 @@ def load(
     """
     import torch
 
-    location = _locate(str(source))
+    given, settings = parse_source(str(source))
+    location = _locate(given)
     folder = Path(location)
     if folder.is_dir():
         config = _read_config(folder)
@@ -60,9 +63,8 @@ def load(
         kind = config.get("architectures") or config.get("model_type") or "no architecture named"
         raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: {', '.join(known())}.")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    given = str(source)
     name = folder.name if given != EMBEDDED and Path(given).expanduser().is_dir() else given
-    where = Source(name, given, revision, _licence(folder if folder.is_dir() else _hub_card(location, revision)))
+    where = Source(name, str(source), revision, _licence(folder if folder.is_dir() else _hub_card(location, revision)))
     try:
         forecaster = found.load(location, where, dtype=dtype, **options)
     except UserError:
@@ -73,6 +75,7 @@ def load(
             f"{source}: the checkpoint cannot be loaded as {found.name} ({first});"
             " it may be damaged: fetch or make it again."
         ) from error
+    forecaster.set(settings)
     forecaster.module.to(device)
     return forecaster
 
@@ -80,7 +83,7 @@ def load(
 def saved_weights(source: Source) -> list[Path]:
     """The safetensors files that a forecaster was loaded from; none where they are not on this machine (any more)."""
     try:
-        location = _locate(source.location)
+        location = _locate(parse_source(source.location)[0])
     except UserError:
         return []
     if Path(location).is_dir():

@@ -12,6 +12,7 @@ from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
 from potstill.evaluation.report import draw_report, summary_lines
 from potstill.families.load import load
+from potstill.notation import parse_named, parse_source
 from potstill.recipe import DataConfig, EvaluationConfig, Recipe
 from potstill.runs import open_run, run_of, write_atomically, write_json
 from potstill.verbs.given import store_of
@@ -105,9 +106,8 @@ def _named(models: list[str]) -> dict[str, str]:
         raise UserError("MODEL: none given; name a folder, a hub id or 'embedded'.")
     sources: dict[str, str] = {}
     for text in models:
-        name, separator, source = text.partition("=")
-        if not separator or "/" in name:
-            name, source = _name_of(text), text
+        name, source = parse_named(text)
+        name = name or _name_of(source)
         if name in sources:
             raise UserError(f"MODEL: two models are called {name!r}; name them apart, as in first={source}.")
         sources[name] = source
@@ -126,7 +126,7 @@ def _cut_as_runs_were(data: DataConfig, sources: dict[str, str]) -> DataConfig:
         return data
     splits: dict[str, str] = {}
     for name, source in sources.items():
-        run = run_of(source)
+        run = run_of(parse_source(source)[0])
         if run is not None:
             splits.setdefault(Recipe.read(run / "recipe.yaml").data.split, name)
     if len(splits) > 1:

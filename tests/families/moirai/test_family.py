@@ -243,6 +243,29 @@ def test_lengths_and_patch_size_may_stand_in_the_config(upstream: MoiraiModule, 
             with_own(**wrong)
 
 
+def test_settings_stand_behind_the_name(upstream: MoiraiModule, tmp_path: Path):
+    upstream.save_pretrained(tmp_path)
+    usual, other = load(tmp_path), load(f"{tmp_path}:patch_size=16,context_length=256")
+    assert isinstance(other, MoiraiForecaster)
+    assert (other.patch_size, other.max_context) == (16, 256)
+    assert load(f"{tmp_path}:patch_size=auto,context_length=256").max_context == 256 + 96
+    assert usual.fingerprint != other.fingerprint  # or labels of one would pass for the other's
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("patch_size=7", "choose auto or one of"),
+        ("context_length=0", "whole number"),
+        ("levels=3", "known: patch_size, context_length"),
+    ],
+)
+def test_a_wrong_setting_is_named(upstream: MoiraiModule, tmp_path: Path, settings: str, said: str):
+    upstream.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=said):
+        load(f"{tmp_path}:{settings}")
+
+
 @pytest.mark.parametrize(
     "target",
     [

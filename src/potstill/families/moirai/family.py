@@ -67,9 +67,13 @@ class MoiraiForecaster(_Moirai):
     patch_size
         One of the module's, or ``auto``: the one with the least loss on each window's own last ``H`` steps, for which
         ``H`` more steps of history are read.
+    context_length
+        Steps of history that it reads.
     levels
         Any levels: the quantiles are computed from the distribution.
     """
+
+    settings = ("patch_size", "context_length")
 
     def __init__(self, module: Any, source: Source, config: dict[str, Any]):
         super().__init__(module, source, config)
@@ -90,7 +94,26 @@ class MoiraiForecaster(_Moirai):
             )
         self._patch_size = value
         self.patch = 1 if isinstance(value, str) else value
-        self.max_context = self.context_length + (self.max_horizon if value == AUTO else 0)
+        self._measure()
+
+    @property
+    def context_length(self) -> int:
+        """Steps of history that it reads; ``max_context`` is longer where the patch size is to be found."""
+        return self._context_length
+
+    @context_length.setter
+    def context_length(self, value: int) -> None:
+        longest = self.module.max_seq_len * max(self.module.patch_sizes)
+        if type(value) is not int or not 1 <= value <= longest:
+            raise UserError(
+                f"{self.source.name}: context_length={value!r}; expected a whole number from 1 to {longest:,}."
+            )
+        self._context_length = value
+        self._measure()
+
+    def _measure(self) -> None:
+        searching = getattr(self, "_patch_size", None) == AUTO
+        self.max_context = self._context_length + (self.max_horizon if searching else 0)
 
     def forward(
         self, windows: Windows, horizon: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
