@@ -15,7 +15,7 @@ env: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt $(TORCH)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,moirai]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,moirai,lm]'
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps uni2ts  # it pins versions that clash with the rest
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps fracast  # the example plug-in's teacher
 	touch $@

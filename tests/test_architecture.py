@@ -89,6 +89,7 @@ def test_a_family_imports_no_other_family():
     shared = {
         "attention",
         "base",
+        "checkpoint",
         "load",
         "table",
         "__init__",

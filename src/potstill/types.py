@@ -1,10 +1,14 @@
-"""The nouns every part of the house shares: Windows, Forecast, Output. Imports nothing of Potstill's.
+"""The nouns every part of the house shares: Windows and Forecast, Tokens and Logits, Output.
 
-Shapes: B windows, C context steps, H horizon steps, Q quantile levels, L layers.
+Imports nothing of Potstill's.
+
+Shapes: B windows, C context steps, H horizon steps, Q quantile levels, L layers. Of text:
+B examples, T tokens, N answer tokens of the whole batch (row by row), D width, V vocabulary, K logits kept of a token.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -114,28 +118,121 @@ class Windows:
 
     def to(self, device: Any) -> Windows:
         """Move every tensor to ``device``."""
-        moved = {f.name: _to(getattr(self, f.name), device) for f in fields(self)}
-        return Windows(**moved)
+        return _moved(self, device)
+
+
+@dataclass
+class Logits:
+    """Logits of the next token at N places, not yet projected: they are made a few rows at a time.
+
+    Attributes
+    ----------
+    states
+        ``[N, D]``: what the output layer reads.
+    head
+        From states ``[n, D]`` to logits ``[n, V]``; an ``nn.Module`` where its weights are trained.
+    precision
+        Data type that the projection is to be made in, by autocast; None: the weights' own.
+    """
+
+    states: Tensor
+    head: Callable[[Tensor], Tensor]
+    precision: Any = None
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+
+@dataclass
+class TopLogits:
+    """The K largest logits of each of N places, as a label store keeps them.
+
+    Attributes
+    ----------
+    indices
+        ``[N, K]`` int64, tokens of the vocabulary.
+    logits
+        ``[N, K]`` float32.
+    log_sum_exp
+        ``[N]`` float32, of all V logits divided by ``temperature``: what the other V − K tokens share is then exact.
+    temperature
+        The one that ``log_sum_exp`` was taken at.
+    """
+
+    indices: Tensor
+    logits: Tensor
+    log_sum_exp: Tensor
+    temperature: float
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+@dataclass
+class Tokens:
+    """A batch of prompts and answers, tokenised; padded on the right.
+
+    Attributes
+    ----------
+    input_ids
+        ``[B, T]`` int64.
+    attention
+        ``[B, T]`` bool: False where padded.
+    answer
+        ``[B, T]`` bool: the tokens that the loss is about. Token ``t`` is predicted from the tokens before it.
+    ids
+        ``[B]`` int64 ids of the examples; the same id is the same example in every run.
+    labels
+        The teacher's logits at the N answer tokens, where there is a teacher.
+    """
+
+    input_ids: Tensor
+    attention: Tensor
+    answer: Tensor
+    ids: Tensor
+    labels: Logits | TopLogits | None = None
+
+    def __len__(self) -> int:
+        return self.input_ids.shape[0]
+
+    @property
+    def targets(self) -> Tensor:
+        """``[N]``: the answer tokens, row by row."""
+        return self.input_ids[self.answer]
+
+    def to(self, device: Any) -> Tokens:
+        """Move every tensor to ``device``."""
+        return _moved(self, device)
 
 
 @dataclass
 class Output:
-    """What a model's pass returns to the objective.
+    """What a model's pass returns to the objective: a Forecast, or the Logits of the answer tokens.
 
     ``hidden`` and ``attention`` map a layer index to ``[B, tokens, d_model]`` and ``[B, heads, tokens, tokens]``;
     ``auxiliary`` holds losses of the model's own (a mixture's balance), by name.
     """
 
-    forecast: Forecast
+    answer: Forecast | Logits | TopLogits
     hidden: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def forecast(self) -> Forecast:
+        """A forecaster's answer."""
+        assert isinstance(self.answer, Forecast)
+        return self.answer
 
-def _to(value: Any, device: Any) -> Any:
-    if value is None:
-        return None
-    if isinstance(value, Forecast):
-        tensors = {f.name: getattr(value, f.name) for f in fields(value)}
-        return Forecast(**{k: v.to(device) if hasattr(v, "to") else v for k, v in tensors.items()})
-    return value.to(device)
+    @property
+    def logits(self) -> Logits | TopLogits:
+        """A language model's answer."""
+        assert not isinstance(self.answer, Forecast)
+        return self.answer
+
+
+def _moved(value: Any, device: Any) -> Any:
+    """A dataclass with all tensors in it on ``device``."""
+    if hasattr(value, "__dataclass_fields__"):
+        return replace(value, **{f.name: _moved(getattr(value, f.name), device) for f in fields(value)})
+    return value.to(device) if hasattr(value, "to") else value

@@ -1,6 +1,6 @@
-"""What every family gives: a Forecaster, and how one is loaded, shaped and started.
+"""What every family gives: a Model, and how one is loaded, shaped and started.
 
-A family lives in one file: a ``Family`` that loads and builds, and the ``Forecaster`` it returns.
+A family lives in one file or folder: a ``Family`` that loads and builds, and the ``Forecaster`` it returns.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,8 @@ class Source:
     licence: str | None = None
 
 
-class Forecaster(ABC):
-    """A loaded model that forecasts.
+class Model(ABC):
+    """A loaded model of any kind: what is trained, named, counted and saved.
 
     Attributes
     ----------
@@ -40,38 +40,22 @@ class Forecaster(ABC):
         The upstream ``nn.Module``; what is trained and saved.
     family
         Name of the family in the table of families.
-    levels
-        ``[Q]`` float32 quantile levels of its forecasts.
-    max_context, max_horizon
-        Longest context it reads and longest horizon it forecasts in one pass, in steps.
-    patch
-        Steps per output patch: horizons are computed in multiples of it.
     settings
-        Attributes that its user may set (``MODEL:key=value``), and that decide what it forecasts.
+        Attributes that its user may set (``MODEL:key=value``), and that decide what it answers.
     """
 
     family: str
     module: nn.Module
-    levels: Tensor
-    max_context: int
-    max_horizon: int
-    patch: int = 1
     source: Source
     settings: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def forward(
-        self, windows: Windows, horizon: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
-    ) -> Output:
-        """One differentiable pass over a batch: a Forecast of ``horizon`` steps and what layers were asked for."""
+    def forward(self, batch: Any, horizon: Any = None) -> Output:
+        """One differentiable pass over a batch of Windows or Tokens."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the model in its upstream layout, so that upstream tools load it."""
-
-    @abstractmethod
-    def roll_out(self, context: Tensor, prediction_length: int) -> Forecast:
-        """Forecast further than ``max_horizon`` by feeding forecasts back."""
 
     @property
     def device(self) -> torch.device:
@@ -101,10 +85,39 @@ class Forecaster(ABC):
                 raise UserError(f"{self.source.location}: {name!r} is no setting of a {self.family} model; {known}.")
             setattr(self, name, value)
 
-    def freeze(self) -> Forecaster:
+    def freeze(self) -> Self:
         """Evaluation mode, gradients off: what a teacher must be."""
         self.module.eval().requires_grad_(False)
         return self
+
+
+class Forecaster(Model):
+    """A loaded model that forecasts.
+
+    Attributes
+    ----------
+    levels
+        ``[Q]`` float32 quantile levels of its forecasts.
+    max_context, max_horizon
+        Longest context it reads and longest horizon it forecasts in one pass, in steps.
+    patch
+        Steps per output patch: horizons are computed in multiples of it.
+    """
+
+    levels: Tensor
+    max_context: int
+    max_horizon: int
+    patch: int = 1
+
+    @abstractmethod
+    def forward(
+        self, windows: Windows, horizon: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
+    ) -> Output:
+        """One differentiable pass over a batch: a Forecast of ``horizon`` steps and what layers were asked for."""
+
+    @abstractmethod
+    def roll_out(self, context: Tensor, prediction_length: int) -> Forecast:
+        """Forecast further than ``max_horizon`` by feeding forecasts back."""
 
     @torch.inference_mode()
     def predict(self, context: Any, prediction_length: int, batch_size: int = 256) -> Forecast:

@@ -5,8 +5,6 @@ Weights are read from safetensors only: a pickle is refused, and no code from a 
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -14,11 +12,11 @@ from typing import Any
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, Source
+from potstill.families.checkpoint import check_weights, hub_card, hub_config, licence, read_config
 from potstill.families.table import family, family_of, known
 from potstill.notation import parse_source
 from potstill.runs import last_good
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 EMBEDDED = "embedded"
 
 
@@ -52,11 +50,11 @@ def load(
     location = _locate(given)
     folder = Path(location)
     if folder.is_dir():
-        config = _read_config(folder)
-        _check_weights(folder)
+        config = read_config(folder)
+        check_weights(folder)
         options: dict[str, Any] = {}
     else:
-        config = _hub_config(location, revision)
+        config = hub_config(location, revision)
         options = {"revision": revision} if revision else {}
     found = family_of(config)
     if found is None:
@@ -64,7 +62,7 @@ def load(
         raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: {', '.join(known())}.")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     name = folder.name if given != EMBEDDED and Path(given).expanduser().is_dir() else given
-    where = Source(name, str(source), revision, _licence(folder if folder.is_dir() else _hub_card(location, revision)))
+    where = Source(name, str(source), revision, licence(folder if folder.is_dir() else hub_card(location, revision)))
     try:
         forecaster = found.load(location, where, dtype=dtype, **options)
     except UserError:
@@ -117,69 +115,3 @@ def _locate(source: str) -> str:
     if source.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         raise UserError(f"{source}: no such folder, and no hub id either (those read like amazon/chronos-2).")
     return source
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.exists():
-        raise UserError(f"{folder}: holds no config.json; give a checkpoint's folder, a run, a hub id or 'embedded'.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: is no readable JSON ({error}); fetch or make the checkpoint again.") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: expected an object with the model's settings; fetch or make the checkpoint again.")
-    return config
-
-
-def _check_weights(folder: Path) -> None:
-    """Refuse pickles, and safetensors files that are cut off, before any library touches them."""
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
-        pickled = [p.name for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
-        if pickled:
-            raise UserError(
-                f"{folder / pickled[0]}: is a pickle, which can run code when read;"
-                " convert the weights to model.safetensors."
-            )
-        raise UserError(f"{folder}: holds no model.safetensors; fetch or make the checkpoint again.")
-    from safetensors import SafetensorError, safe_open
-
-    for path in found:
-        try:
-            with safe_open(path, framework="pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path}: is damaged or cut off ({error}); fetch or make the checkpoint again.") from None
-
-
-def _hub_config(source: str, revision: str | None) -> dict[str, Any]:
-    from huggingface_hub import hf_hub_download
-
-    try:
-        path = hf_hub_download(source, "config.json", revision=revision)
-    except Exception as error:
-        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-        raise UserError(
-            f"{source}: no such folder, and the hub did not give it{offline} ({type(error).__name__});"
-            " check the id and the network, or give a local folder."
-        ) from None
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def _hub_card(source: str, revision: str | None) -> Path:
-    """The folder of a hub id's card; a card that cannot be had is no reason to fail."""
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(source, "README.md", revision=revision)).parent
-    except Exception:
-        return Path(source)
-
-
-def _licence(folder: Path) -> str | None:
-    card = folder / "README.md"
-    if not card.is_file():
-        return None
-    found = re.search(r"^license:\s*(\S+)", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-    return found.group(1).strip("\"'") if found else None

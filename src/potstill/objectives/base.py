@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from potstill.errors import UnknownName, UserError
+from potstill.types import Output, Tokens, Windows
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from potstill.types import Output, Windows
 
 TABLE = {
     "soft_median": "potstill.objectives.output",
@@ -22,6 +21,11 @@ TABLE = {
     "quantile_match": "potstill.objectives.output",
     "pinball": "potstill.objectives.output",
     "scaled_pinball": "potstill.objectives.scaled",
+    "cross_entropy": "potstill.objectives.tokens",
+    "kl": "potstill.objectives.tokens",
+    "reverse_kl": "potstill.objectives.tokens",
+    "jsd": "potstill.objectives.tokens",
+    "skew_kl": "potstill.objectives.tokens",
 }
 ENTRY_POINTS = "potstill.terms"
 OWN: dict[str, type] = {}
@@ -29,11 +33,17 @@ OWN: dict[str, type] = {}
 
 @dataclass
 class Pass:
-    """One batch as the terms see it: the windows, the student's output, and the teacher's where there is one."""
+    """One batch as the terms see it: what was asked, the student's output, and the teacher's where there is one."""
 
-    windows: Windows
+    batch: Windows | Tokens
     student: Output
     teacher: Output | None
+
+    @property
+    def windows(self) -> Windows:
+        """The batch of a forecaster."""
+        assert not isinstance(self.batch, Tokens)
+        return self.batch
 
 
 class Term:
@@ -53,8 +63,10 @@ class Term:
     """
 
     name: ClassVar[str]
-    #: what the teacher must give: any of "forecast", "hidden", "attention", "rollout"; empty for the truth alone
+    #: what the teacher must give: any of "forecast", "logits", "hidden", "attention"; empty for the truth alone
     needs: ClassVar[frozenset[str]] = frozenset()
+    #: whether it takes an option ``temperature``, which is then the objective's unless it is given its own
+    tempered: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)

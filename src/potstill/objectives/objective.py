@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from potstill.errors import UserError
 from potstill.objectives.base import Pass, Term, find_term
+from potstill.objectives.chunks import token_losses
+from potstill.objectives.tokens import TokenTerm
 from potstill.recipe import ObjectiveConfig
+from potstill.types import Logits, Tokens
 
 
 class Objective(nn.Module):
@@ -32,7 +35,15 @@ class Objective(nn.Module):
             weighted[name] = weighted.get(name, 0.0) + _weight(name, rest.pop("weight", 1.0))
             options[name] = rest
         self.weights = {name: weight for name, weight in weighted.items() if weight > 0}
-        self.terms = {name: _make(name, options.get(name, {})) for name in self.weights}
+        self.terms = {name: _make(name, options.get(name, {}), config.temperature) for name in self.weights}
+        of_tokens = [name for name, term in self.terms.items() if isinstance(term, TokenTerm)]
+        if 0 < len(of_tokens) < len(self.terms):
+            other = next(name for name in self.terms if name not in of_tokens)
+            raise UserError(
+                f"objective: {of_tokens[0]} is for language models and {other} for forecasters; choose one."
+            )
+        #: what kind of model the terms are about
+        self.task = "language" if of_tokens else "forecast"
         # a term that owns weights is a Module: registered here, it is trained and checkpointed with the student
         self.trained = nn.ModuleDict({n: t for n, t in self.terms.items() if isinstance(t, nn.Module)})
 
@@ -46,6 +57,8 @@ class Objective(nn.Module):
 
         A window that says nothing to a term (its future is unknown) is left out of that term's mean.
         """
+        if self.task == "language":
+            return self._of_tokens(batch)
         forecast = batch.student.forecast.values.detach()
         silent = ~batch.windows.future.isfinite().any(dim=1) & forecast.isfinite().flatten(1).all(dim=1)
         values = {name: _mean(term(batch), silent) for name, term in self.terms.items()}
@@ -54,6 +67,13 @@ class Objective(nn.Module):
         assert isinstance(total, Tensor)
         return total, {name: value.detach() for name, value in values.items()}
 
+    def _of_tokens(self, batch: Pass) -> tuple[Tensor, dict[str, Tensor]]:
+        student, teacher = batch.student.logits, batch.teacher.logits if batch.teacher else None
+        assert isinstance(batch.batch, Tokens)
+        assert isinstance(student, Logits)
+        terms: Any = self.terms
+        return token_losses(terms, self.weights, student, teacher, batch.batch.targets)
+
 
 def _weight(name: str, given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < float("inf"):
@@ -61,8 +81,10 @@ def _weight(name: str, given: Any) -> float:
     return float(given)
 
 
-def _make(name: str, options: dict[str, Any]) -> Term:
+def _make(name: str, options: dict[str, Any], temperature: float) -> Term:
     term = find_term(name)
+    if term.tempered:
+        options = {"temperature": temperature, **options}
     try:
         return term(**options)
     except TypeError as error:

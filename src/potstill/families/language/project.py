@@ -1,0 +1,44 @@
+"""Answer tokens' logits as log-probabilities, some rows at a time: all of them together would fill the memory.
+
+Shapes: N answer tokens of a batch, n of a chunk, D width of the states, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from potstill.types import Logits
+
+ELEMENTS = 2**24  # logits of a chunk: 64 MB in fp32
+
+
+def chunks(count: int, vocabulary: int) -> Iterator[slice]:
+    """Slices of ``count`` rows such that none has many more than ``ELEMENTS`` logits."""
+    rows = max(16, ELEMENTS // vocabulary)
+    return (slice(first, first + rows) for first in range(0, count, rows))
+
+
+def log_probabilities(logits: Logits, rows: slice, width: int | None = None) -> Tensor:
+    """Of the next token at some of the N places.
+
+    Parameters
+    ----------
+    logits
+        ``states [N, D]`` and the output layer.
+    rows
+        Which of the N.
+    width
+        Only the first so many of the V tokens count (an output layer may be padded beyond its tokenizer); default: all.
+
+    Returns
+    -------
+    Tensor
+        ``[n, width]`` fp32.
+    """
+    device = logits.states.device.type
+    with torch.autocast(device, logits.precision, enabled=logits.precision is not None):
+        projected = logits.head(logits.states[rows])
+    return projected[:, :width].float().log_softmax(dim=1)

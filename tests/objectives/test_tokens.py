@@ -1,0 +1,172 @@
+"""Terms on next-token distributions against values by hand, and chunks against the whole at once."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from trl.experimental.gkd import GKDTrainer
+
+from potstill.errors import UserError
+from potstill.objectives import chunks
+from potstill.objectives.base import Pass, find_term
+from potstill.objectives.objective import Objective
+from potstill.objectives.tokens import Places
+from potstill.recipe import ObjectiveConfig
+from potstill.types import Logits, Output, Tokens, TopLogits
+
+TERMS = ("cross_entropy", "kl", "reverse_kl", "jsd", "skew_kl")
+
+
+def logits_of(*rows):
+    return torch.tensor(rows, dtype=torch.float32).log()
+
+
+P, Q = (0.5, 0.25, 0.25), (0.25, 0.25, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "value"),
+    [
+        ("cross_entropy", {}, math.log(2)),
+        ("kl", {"temperature": 1.0}, 0.25 * math.log(2)),
+        ("reverse_kl", {"temperature": 1.0}, 0.25 * math.log(2)),
+        # m = (0.375, 0.25, 0.375): half of 0.5·ln(4/3) + 0.25·ln(2/3), twice by symmetry
+        ("jsd", {"temperature": 1.0}, 0.5 * math.log(4 / 3) + 0.25 * math.log(2 / 3)),
+        # λp + (1−λ)q with λ = 0.2 is (0.3, 0.25, 0.45)
+        ("skew_kl", {"temperature": 1.0, "skew": 0.2}, 0.5 * math.log(5 / 3) + 0.25 * math.log(5 / 9)),
+    ],
+)
+def test_terms_by_hand(name: str, options: dict, value: float):
+    places = Places(logits_of(Q), logits_of(P), torch.tensor([2]))
+    assert find_term(name)(**options).per_token(places).item() == pytest.approx(value, abs=1e-6)
+
+
+def test_the_temperature_flattens_and_is_paid_back():
+    """At T = 2 the odds 1 : 4 become 1 : 2; the divergence is multiplied by 4."""
+    places = Places(logits_of((0.5, 0.5)), logits_of((0.2, 0.8)), torch.tensor([0]))
+    by_hand = 4 * (1 / 3 * math.log(2 / 3) + 2 / 3 * math.log(4 / 3))
+    assert find_term("kl")(temperature=2.0).per_token(places).item() == pytest.approx(by_hand, abs=1e-6)
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.5, 0.9])
+def test_jsd_is_trls(beta: float):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(5, 11, generator=generator), torch.randn(5, 11, generator=generator)
+    theirs = GKDTrainer.generalized_jsd_loss(student[None], teacher[None], beta=beta, temperature=1.0, reduction="sum")
+    ours = find_term("jsd")(beta=beta, temperature=1.0).per_token(Places(student, teacher, torch.zeros(5).long()))
+    assert ours.sum().item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+def kept(logits: torch.Tensor, count: int, temperature: float) -> TopLogits:
+    top = logits.topk(count, dim=1)
+    return TopLogits(top.indices, top.values, (logits / temperature).logsumexp(dim=1), temperature)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("name", TERMS[1:])
+def test_kept_logits_are_the_whole_ones_with_the_rest_as_one(name: str, temperature: float):
+    """Merging outcomes by hand, in both distributions, and comparing those."""
+    generator = torch.Generator().manual_seed(1)
+    student, teacher = 3 * torch.randn(7, 50, generator=generator), 3 * torch.randn(7, 50, generator=generator)
+    labels, term = kept(teacher, 8, temperature), find_term(name)(temperature=temperature)
+
+    def merged(logits: torch.Tensor) -> torch.Tensor:
+        shares = (logits / temperature).softmax(dim=1)
+        top = shares.gather(1, labels.indices)
+        return torch.cat([top, 1 - top.sum(dim=1, keepdim=True)], dim=1).log() * temperature
+
+    ours = term.per_token(Places(student, labels, torch.zeros(7).long()))
+    theirs = term.per_token(Places(merged(student), merged(teacher), torch.zeros(7).long()))
+    assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_labels_that_hold_all_the_mass_give_finite_gradients():
+    teacher = torch.tensor([[30.0, -30.0, -30.0, -30.0]])
+    student = torch.zeros(1, 4, requires_grad=True)
+    find_term("kl")(temperature=1.0).per_token(Places(student, kept(teacher, 2, 1.0), torch.zeros(1).long())).backward()
+    assert student.grad is not None
+    assert student.grad.isfinite().all()
+
+
+def test_labels_of_another_temperature_are_refused():
+    places = Places(torch.zeros(1, 4), kept(torch.zeros(1, 4), 2, 1.0), torch.zeros(1).long())
+    with pytest.raises(UserError, match=r"objective\.temperature: 1"):
+        find_term("kl")(temperature=2.0).per_token(places)
+
+
+class Whole(nn.Module):
+    """A student and a teacher head over states that are parameters, so that every gradient can be compared."""
+
+    def __init__(self, places: int = 40, width: int = 6, vocabulary: int = 30):
+        super().__init__()
+        torch.manual_seed(2)
+        self.states = nn.Parameter(torch.randn(places, width))
+        self.head = nn.Linear(width, vocabulary)
+        self.taught, self.teacher = torch.randn(places, width), nn.Linear(width, vocabulary).requires_grad_(False)
+        self.targets = torch.randint(0, vocabulary, (places,))
+
+    def batch(self) -> Pass:
+        ids = torch.cat([torch.zeros(1, dtype=torch.long), self.targets])[None]
+        answer = torch.ones_like(ids, dtype=torch.bool)
+        answer[0, 0] = False
+        tokens = Tokens(ids, torch.ones_like(answer), answer, torch.zeros(1).long())
+        taught = Output(Logits(self.taught, self.teacher))
+        return Pass(tokens, Output(Logits(self.states, self.head)), taught)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_chunks_give_the_loss_and_the_gradients_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(chunks, "ELEMENTS", 1)  # 16 rows a chunk: three chunks, the last one short
+    config = ObjectiveConfig(alpha=0.7, soft="kl" if name == "cross_entropy" else name, hard="cross_entropy")
+    model, objective = Whole(), Objective(config)
+    loss, values = objective(model.batch())
+    (3 * loss).backward()
+    ours = [p.grad.clone() for p in (model.states, model.head.weight, model.head.bias)]  # type: ignore[union-attr]
+    model.zero_grad()
+    places = Places(model.head(model.states), model.teacher(model.taught), model.targets)
+    means = {n: term.per_token(places).mean() for n, term in objective.terms.items()}  # type: ignore[attr-defined]
+    (3 * sum(objective.weights[n] * mean for n, mean in means.items())).backward()
+    theirs = [p.grad for p in (model.states, model.head.weight, model.head.bias)]
+    assert {n: v.item() for n, v in values.items()} == pytest.approx({n: m.item() for n, m in means.items()}, rel=1e-5)
+    assert loss.item() == pytest.approx(sum(objective.weights[n] * m.item() for n, m in means.items()), rel=1e-5)
+    for own, whole in zip(ours, theirs, strict=True):
+        assert whole is not None
+        assert own.abs().max() > 0
+        assert torch.allclose(own, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_nothing_as_large_as_the_answer_times_the_vocabulary_is_made():
+    """The largest tensor that is born while a loss of 2,000 places and 5,000 words is computed and walked back."""
+    model = Whole(2000, 8, 5000)
+    largest = 0
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            out = func(*args, **(kwargs or {}))
+            made = [t.numel() for t in (out if isinstance(out, tuple) else (out,)) if torch.is_tensor(t)]
+            largest = max([largest, *made])
+            return out
+
+    chunks_before, chunks.ELEMENTS = chunks.ELEMENTS, 2**20
+    try:
+        with Watch():
+            Objective(ObjectiveConfig(soft="kl", hard="cross_entropy"))(model.batch())[0].backward()
+    finally:
+        chunks.ELEMENTS = chunks_before
+    assert largest <= 2**20 < 2000 * 5000 / 8
+
+
+def test_without_gradients_none_are_formed():
+    model = Whole()
+    with torch.no_grad():
+        loss, _ = Objective(ObjectiveConfig(soft="kl", hard="cross_entropy"))(model.batch())
+    assert not loss.requires_grad
+
+
+def test_terms_of_two_tasks_do_not_mix():
+    with pytest.raises(UserError, match="language models"):
+        Objective(ObjectiveConfig(soft="kl", hard="pinball"))
