@@ -1,0 +1,12 @@
+"""Files of instructions in, tokenised examples out: files → records → dialogues → a tokenizer's form → tokens.
+
+A file's records are found (``sources``, ``records``, ``tables``) and understood as dialogues (``formats``); a dialogue
+is written the way the tokenizer's model reads it (``forms``), tokenised once (``encode``, ``build``) and memory-mapped
+from then on (``corpus``). ``open_examples`` is the way in.
+"""
+
+from potstill.data.instructions.dialogue import Turn
+from potstill.data.instructions.examples import Examples, open_examples
+from potstill.data.instructions.forms import prompt_of
+
+__all__ = ["Examples", "Turn", "open_examples", "prompt_of"]
