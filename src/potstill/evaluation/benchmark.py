@@ -167,8 +167,8 @@ class _Bench:
 
 
 @contextmanager
-def progress_bar(title: str = "evaluate") -> Iterator[Progress]:
-    """A bar on stderr with rate and time left, to be given to ``evaluate_models`` as ``progress``."""
+def progress_bar(title: str = "evaluate", unit: str = "windows") -> Iterator[Progress]:
+    """A bar on stderr with rate (``unit`` a second) and time left, to be given to an evaluation as ``progress``."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -179,7 +179,7 @@ def progress_bar(title: str = "evaluate") -> Iterator[Progress]:
 
         def advance(done: int, total: int, dataset: str) -> None:
             speed = bar.tasks[task].speed
-            rate = f"{speed:.0f} windows/s" if speed else ""
+            rate = f"{speed:.0f} {unit}/s" if speed else ""
             bar.update(task, completed=done, total=total, description=f"{title} {dataset}", rate=rate)
 
         yield advance

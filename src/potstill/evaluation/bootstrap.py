@@ -74,6 +74,22 @@ def geometric_mean_ratio(values: list[float], logs: list[np.ndarray]) -> Interva
         return _interval(float(np.exp(np.mean(np.log(values)))), np.mean(logs, axis=0))
 
 
+def samples_of_ratio(above: np.ndarray, below: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """sum(above) / sum(below) over units ``[N]``, and of each bootstrap sample ``[repeats]``; above may be 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = (weights @ above.astype(np.float64)) / (weights @ below.astype(np.float64))
+        return float(np.float64(above.sum()) / np.float64(below.sum())), drawn
+
+
+def interval_of(value: float, samples: np.ndarray) -> Interval:
+    """The value with the middle 95 % of its samples."""
+    samples = samples[np.isfinite(samples)]
+    if len(samples) == 0:
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return Interval(value, float(low), float(high))
+
+
 def _interval(value: float, logs: np.ndarray) -> Interval:
     logs = logs[np.isfinite(logs)]
     if len(logs) == 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from potstill.families.base import Forecaster
+from potstill.families.base import Model
 from potstill.families.load import saved_weights
 from potstill.types import Forecast
 
@@ -73,9 +73,9 @@ def measure_costs(
         sizes[name] = _affordable(run)
         if sizes[name] < 256:
             costs[name]["note"] = f"series_per_second_b256 was measured on {sizes[name]} series: a pass of 256 is slow"
-    rounds = _rounds(passes, sizes, repeats, seconds)
+    rounds = in_turns(_timed(passes, sizes), repeats, seconds)
     for name, cost in costs.items():
-        one, mid, large = ([r[name][i] for r in rounds] for i in range(3))
+        one, mid, large = ([r[i][name] for r in rounds] for i in range(3))
         cost["latency_ms_b1"] = 1e3 * median(one)
         cost["series_per_second_b32"] = 1 / median(mid)
         cost["series_per_second_b256"] = 1 / median(large)
@@ -83,8 +83,34 @@ def measure_costs(
         if reference is None:
             continue
         for i, label in enumerate(("b1", "b32", "b256")):
-            cost[f"speedup_{label}"] = median(r[reference][i] / r[name][i] for r in rounds)
+            cost[f"speedup_{label}"] = speedup(rounds, i, reference, name)
     return costs
+
+
+Timed = Mapping[str, Callable[[], float]]
+"""By model: what runs a pass and returns the seconds it took (or seconds per piece of work)."""
+
+
+def in_turns(kinds: Sequence[Timed], repeats: int, seconds: float) -> list[list[dict[str, float]]]:
+    """Time several kinds of passes, a round of all models after the other; per round, kind and model what they took.
+
+    No further round begins once ``seconds`` would be passed; one always runs.
+    """
+    rounds: list[list[dict[str, float]]] = []
+    start, last = time.perf_counter(), 0.0
+    while len(rounds) < max(repeats, 1):
+        begun = time.perf_counter()
+        if rounds and begun - start + last > seconds:
+            break
+        # every kind in turns, so that the paired passes of a round lie close together
+        rounds.append([{name: measure() for name, measure in timed.items()} for timed in kinds])
+        last = time.perf_counter() - begun
+    return rounds
+
+
+def speedup(rounds: Sequence[Sequence[Mapping[str, float]]], kind: int, reference: str, name: str) -> float:
+    """The reference's time over the model's own: the median of the rounds, each of them paired."""
+    return median(r[kind][reference] / r[kind][name] for r in rounds)
 
 
 def count_flops(run: Callable[[], Any]) -> int | None:
@@ -114,12 +140,12 @@ def peak_megabytes(run: Callable[[], Any]) -> float | None:
         return None
 
 
-def weight_bytes(model: Measurable) -> int:
-    """Bytes of the weights as saved: the safetensors files that a forecaster was loaded from, nothing beside them.
+def weight_bytes(model: Any) -> int:
+    """Bytes of the weights as saved: the safetensors files that a model was loaded from, nothing beside them.
 
     A model that lies in no file (ridge, a committee) counts what its tensors hold, each storage once.
     """
-    files = saved_weights(model.source) if isinstance(model, Forecaster) else []
+    files = saved_weights(model.source) if isinstance(model, Model) else []
     if files:
         return sum(file.stat().st_size for file in files)
     held = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in model.module.state_dict().values()}
@@ -152,22 +178,13 @@ def _affordable(run: Callable[[int], Any]) -> int:
     return 32
 
 
-def _rounds(
-    passes: Mapping[str, Callable[[int], Any]], sizes: Mapping[str, int], repeats: int, seconds: float
-) -> list[dict[str, tuple[float, float, float]]]:
-    """Per round and model: seconds of a pass of one, and seconds per series at b32 and at the large batch."""
-    rounds, start, last = [], time.perf_counter(), 0.0
-    while len(rounds) < max(repeats, 1):
-        begun = time.perf_counter()
-        if rounds and begun - start + last > seconds:
-            break
-        # every size in turns, so that the paired passes of a round lie close together
-        one = {name: median(_seconds(run, 1) for _ in range(LATENCY_CALLS)) for name, run in passes.items()}
-        mid = {name: _seconds(run, 32) / 32 for name, run in passes.items()}
-        large = {name: _seconds(run, sizes[name]) / sizes[name] for name, run in passes.items()}
-        rounds.append({name: (one[name], mid[name], large[name]) for name in passes})
-        last = time.perf_counter() - begun
-    return rounds
+def _timed(passes: Mapping[str, Callable[[int], Any]], sizes: Mapping[str, int]) -> list[Timed]:
+    """Seconds of a pass of one, and seconds per series at b32 and at the large batch."""
+    return [
+        {name: lambda run=run: median(_seconds(run, 1) for _ in range(LATENCY_CALLS)) for name, run in passes.items()},
+        {name: lambda run=run: _seconds(run, 32) / 32 for name, run in passes.items()},
+        {name: lambda run=run, size=sizes[name]: _seconds(run, size) / size for name, run in passes.items()},
+    ]
 
 
 def _seconds(run: Callable[[int], Any], batch: int) -> float:

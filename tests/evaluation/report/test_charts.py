@@ -21,7 +21,7 @@ def test_curves_keep_the_last_word_of_a_resumed_run_and_stay_short() -> None:
     assert values[0] == 5.5  # mean of the first ten steps
     assert values[-1] == pytest.approx((sum(range(2991, 3000)) + 0.0) / 10)
     assert curves["student"]["terms"]["pinball"][1][0] == 11
-    assert validation_curves(log) == {"control": [[3000], [0.5]]}
+    assert validation_curves(log, "sql") == {"control": [[3000], [0.5]]}
     assert set(loss_curves(fake_log())) == {"student", "control"}
 
 

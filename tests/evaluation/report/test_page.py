@@ -6,67 +6,15 @@ import base64
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_run import DATASETS, HOSTILE, fake_metrics, write_fake_run
+from page_reader import draw
 
 from potstill.errors import UserError
 from potstill.evaluation.report import draw_report, summary_lines
-
-VOID = {"meta", "link", "br", "rect", "path"}
-
-
-class Page(HTMLParser):
-    """Checks that tags nest, and collects text, scripts and every reference to something outside."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.stack: list[str] = []
-        self.texts: list[str] = []
-        self.tables: list[str] = []
-        self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self.references: list[str] = []
-        self.handlers: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.stack == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.references += [v or "" for k, v in attrs if k in ("src", "href", "action", "data", "poster", "srcset")]
-        self.handlers += [k for k, _ in attrs if k.startswith("on") or k == "style"]
-        if tag == "script":
-            self.scripts.append((dict(attrs), ""))
-        if tag not in VOID:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """A void element."""
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.stack, f"</{tag}> closes nothing"
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.stack and self.stack[-1] == "script":
-            self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
-        elif not self.stack or self.stack[-1] != "style":
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.texts))
-
-    @property
-    def data(self) -> dict[str, Any]:
-        return json.loads(next(body for attrs, body in self.scripts if attrs.get("id") == "data"))
-
-
-def draw(folder: Path) -> tuple[str, Page]:
-    text = draw_report(folder).read_text(encoding="utf-8")
-    return text, Page(text)
 
 
 def test_the_whole_page_says_what_was_measured(tmp_path: Path) -> None:
@@ -158,7 +106,7 @@ def test_a_run_in_training_shows_its_curves(tmp_path: Path) -> None:
     (folder / "metrics.json").unlink()
     _, page = draw(folder)
     assert "Still in training" in page.text
-    assert page.data["validation"]["student"][0][-1] == 6000
+    assert page.data["validation"]["SQL"]["student"][0][-1] == 6000
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """The report of a run: what was measured, in plain words, charts and tables, in one HTML file.
 
-``page`` lays it out from ``summary`` (sentences), ``charts`` (``curves``, ``forecasts``, ``scatter``, ``tables``) and
-``tree`` (account, provenance); ``figures`` reads metrics.json and ``inputs`` the run's files.
+``draw`` reads the run's files (``inputs``) and picks the page: ``page`` of forecasters, or ``language``. Both fill the
+frame of ``shell`` with sentences (``summary``, ``phrases``), charts (``curves``, ``forecasts``, ``scatter``,
+``tables``) and ``tree`` (account, provenance); ``figures`` reads metrics.json.
 """
 
-from potstill.evaluation.report.page import draw_report
-from potstill.evaluation.report.summary import summary_lines
+from potstill.evaluation.report.draw import draw_report, summary_lines
 
 __all__ = ["draw_report", "summary_lines"]

@@ -14,18 +14,29 @@ from potstill.evaluation.report.tables import tables
 
 def chart_data(figures: Figures, log: Sequence[Mapping[str, Any]], forecasts: Mapping[str, Any]) -> dict[str, Any]:
     """Gather everything the page's script draws; what is absent is an empty tree and its section is left out."""
-    data = {
-        "models": {},
-        "loss": loss_curves(log),
-        "validation": validation_curves(log),
-        "examples": list(examples(forecasts)),
+    found = list(examples(forecasts))
+    shown = [*figures.costed, *(model for example in found for model in example["forecasts"])]
+    return {
+        **training_data(log, {"SQL": "sql"}, shown),
+        "examples": found,
         "scatter": scatter(figures),
         "tables": tables(figures),
     }
-    shown = [*data["loss"], *data["validation"], *figures.costed]
-    shown += [model for example in data["examples"] for model in example["forecasts"]]
-    data["models"] = {name: {"label": display_name(name), "style": style} for name, style in styles(shown).items()}
-    return data
+
+
+def training_data(log: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], shown: Iterable[str]) -> dict[str, Any]:
+    """The part that every page has: curves of the training, and how each model of them and of ``shown`` looks.
+
+    ``metrics`` says which figures of validation are drawn, by their name on the page.
+    """
+    loss = loss_curves(log)
+    drawn = {name: validation_curves(log, metric) for name, metric in metrics.items()}
+    models = [*loss, *(model for curves in drawn.values() for model in curves), *shown]
+    return {
+        "models": {name: {"label": display_name(name), "style": style} for name, style in styles(models).items()},
+        "loss": loss,
+        "validation": {name: curves for name, curves in drawn.items() if curves},
+    }
 
 
 def styles(models: Iterable[str]) -> dict[str, str]:

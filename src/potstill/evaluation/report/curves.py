@@ -1,4 +1,4 @@
-"""Curves of the training: loss by term and SQL on validation, from the lines of log.jsonl."""
+"""Curves of the training: loss by term and figures on validation, from the lines of log.jsonl."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def loss_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return curves
 
 
-def validation_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float]]]:
-    """Validation SQL over the steps: ``{model: [steps, values]}``."""
+def validation_curves(log: Sequence[Mapping[str, Any]], metric: str) -> dict[str, list[list[float]]]:
+    """A figure on validation over the steps: ``{model: [steps, values]}``."""
     curves = {
-        model: _curve(((line["step"], line.get("sql")) for line in lines), thin=False)
+        model: _curve(((line["step"], line.get(metric)) for line in lines), thin=False)
         for model, lines in _events(log, "eval").items()
     }
     return {model: curve for model, curve in curves.items() if curve[0]}

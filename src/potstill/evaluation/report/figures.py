@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from potstill.evaluation.report.values import mapping, number
 
@@ -45,6 +45,8 @@ class Figures:
     metrics
         The parsed file. It is read, never changed.
     """
+
+    rates: ClassVar[tuple[str, ...]] = ("series_per_second_b32", "series_per_second_b256")
 
     def __init__(self, metrics: Mapping[str, Any]):
         self.metrics = metrics
@@ -134,8 +136,8 @@ class Figures:
         return number(_branch(self.metrics, "cost", model).get(what))
 
     def times_faster(self) -> float | None:
-        """Subject's throughput over the teacher's at batch 32, else from the latency at batch 1."""
-        for what in ("series_per_second_b32", "series_per_second_b256"):
+        """Subject's throughput over the teacher's (the first rate that both know), else from the latency at batch 1."""
+        for what in self.rates:
             faster = _quotient(self.cost(self.subject, what), self.cost(self.teacher, what))
             if faster is not None:
                 return faster

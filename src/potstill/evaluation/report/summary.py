@@ -5,25 +5,29 @@ The command line prints ``summary_lines`` and the report shows the same sentence
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from potstill.evaluation.report.figures import Figures, Interval, compact, display_name
+from potstill.evaluation.report.phrases import EVEN, Verdict, joined, percent, place, signed, times, verdict
 
-Verdict = Literal["better", "worse", "even"]
 AGAINST = {
     "teacher": "its teacher",
     "control": "its control (same student, no teacher)",
     "ridge": "ridge (a linear map fitted to these data)",
     "seasonal_naive": "seasonal naive (the last season repeated)",
 }
-EVEN = 0.005  # without an interval, a difference below half a percent is called none
+HELPED: dict[Verdict, str] = {
+    "better": "the teacher helped",
+    "worse": "the teacher did not help here, it cost accuracy",
+    "even": "no difference that these data can tell",
+}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The student's SQL beside one other model's; ``change`` is the relative difference (−0.1: 10 % less)."""
+    """The student's error beside one other model's; ``change`` is the relative difference (−0.1: 10 % less)."""
 
     model: str
     change: float
@@ -31,6 +35,7 @@ class Comparison:
     wins: int
     shared: int
     interval: Interval | None = None
+    what: str = "SQL"
 
     @property
     def against(self) -> str:
@@ -41,8 +46,8 @@ class Comparison:
     def difference(self) -> str:
         """'SQL 4.2 % lower' and the like."""
         if abs(self.change) < 0.0005:
-            return "SQL the same"
-        return f"SQL {percent(abs(self.change), fine=True)} {'lower' if self.change < 0 else 'higher'}"
+            return f"{self.what} the same"
+        return f"{self.what} {percent(abs(self.change), fine=True)} {'lower' if self.change < 0 else 'higher'}"
 
     @property
     def span(self) -> str:
@@ -55,9 +60,7 @@ class Comparison:
     def meaning(self) -> str:
         """What follows, in a few words."""
         if self.model == "control":
-            return {"better": "the teacher helped", "worse": "the teacher did not help here, it cost accuracy"}.get(
-                self.verdict, "no difference that these data can tell"
-            )
+            return HELPED[self.verdict]
         if self.verdict == "even":
             return "level"
         if self.model == "seasonal_naive":
@@ -76,7 +79,8 @@ class Comparison:
 class Claim:
     """One measured figure beside what is usually claimed of distilled models; ``place`` is above, within or below.
 
-    It is placed as it is shown: 95.3 % reads 95 % and lies within 90–95 %.
+    It is placed as it is shown: 95.3 % reads 95 % and lies within 90–95 %. Where nothing is usually claimed, ``usual``
+    is empty.
     """
 
     measured: str
@@ -101,12 +105,17 @@ def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
     """
     figures = Figures(metrics)
     lines = [headline(figures), *(comparison.sentence for comparison in comparisons(figures))]
-    measured = claims(figures)
-    if measured:
-        usual = ", ".join(claim.usual for claim in measured)
-        here = ", ".join(f"{claim.measured} {claim.what}" for claim in measured)
-        lines.append(f"Usual claims: {usual}; measured here: {here}.")
-    return lines + cautions(figures)
+    return lines + beside_the_usual(claims(figures)) + cautions(figures)
+
+
+def beside_the_usual(measured: Sequence[Claim]) -> list[str]:
+    """A line on what is usually claimed and what was measured; none where there is nothing to set side by side."""
+    measured = [claim for claim in measured if claim.usual]
+    if not measured:
+        return []
+    usual = ", ".join(claim.usual for claim in measured)
+    here = ", ".join(f"{claim.measured} {claim.what}" for claim in measured)
+    return [f"Usual claims: {usual}; measured here: {here}."]
 
 
 def headline(figures: Figures) -> str:
@@ -115,13 +124,7 @@ def headline(figures: Figures) -> str:
         return "Nothing was measured: this run holds no figures yet."
     if figures.teacher is None:
         return _without_teacher(figures)
-    kept = _kept(figures)
-    speed, size = _speed(figures.times_faster()), _size(figures.size_share())
-    if speed and size:
-        joint = ", but is " if "slower" in speed else ", is "
-        return f"{kept}{joint}{speed} and {size}."
-    rest = speed or size
-    return f"{kept} and is {rest}." if rest else f"{kept}."
+    return joined(_kept(figures), figures.times_faster(), figures.size_share())
 
 
 def comparisons(figures: Figures) -> list[Comparison]:
@@ -136,7 +139,7 @@ def comparisons(figures: Figures) -> list[Comparison]:
             continue
         interval = figures.interval(figures.subject, other)
         wins, shared = figures.wins(figures.subject, other)
-        found.append(Comparison(other, ratio - 1, _verdict(ratio, interval), wins, shared, interval))
+        found.append(Comparison(other, ratio - 1, verdict(ratio, interval), wins, shared, interval))
     return found
 
 
@@ -147,19 +150,25 @@ def claims(figures: Figures) -> list[Claim]:
     if skill is not None and skill > 0:  # a share of skill below nothing says nothing
         note = f"SQL retention {percent(sql, fine=True)}" if sql is not None else ""
         found.append(
-            Claim(percent(skill), "of the skill kept", "90–95 % kept", _place(round(skill, 2), 0.90, 0.95), note)
+            Claim(percent(skill), "of the skill kept", "90–95 % kept", place(round(skill, 2), 0.90, 0.95), note)
         )
+    return found + cost_claims(figures, "series_per_second_b32", "series a second")
+
+
+def cost_claims(figures: Figures, rate: str, unit: str) -> list[Claim]:
+    """Speed and size beside the usual claims."""
+    found = []
     faster = figures.times_faster()
     if faster is not None:
         what = "faster" if faster >= 1 else "the speed"
-        note = _pair(figures, "series_per_second_b32", "against", "series a second")
-        found.append(Claim(f"{times(faster)} times", what, "2–5 times faster", _place(round(faster, 1), 2, 5), note))
+        note = pair(figures, rate, "against", unit)
+        found.append(Claim(f"{times(faster)} times", what, "2–5 times faster", place(round(faster, 1), 2, 5), note))
     share = figures.size_share()
     if share is not None:
         what = "smaller" if share <= 1 else "larger"
-        note = _pair(figures, "parameters", "of", "parameters")
+        note = pair(figures, "parameters", "of", "parameters")
         found.append(
-            Claim(percent(abs(1 - share)), what, "50–80 % smaller", _place(round(1 - share, 2), 0.5, 0.8), note)
+            Claim(percent(abs(1 - share)), what, "50–80 % smaller", place(round(1 - share, 2), 0.5, 0.8), note)
         )
     return found
 
@@ -183,23 +192,6 @@ def cautions(figures: Figures) -> list[str]:
     return found
 
 
-def percent(share: float, fine: bool = False) -> str:
-    """A share as a percentage: whole, but with a decimal near 100 % and, if ``fine``, below 10 %."""
-    value = share * 100
-    decimals = int(abs(value - 100) < 1.5 or (fine and abs(value) < 10))
-    return f"{value:.{decimals}f} %"
-
-
-def signed(change: float) -> str:
-    """A relative change with its sign: '+1.2 %', '−3.4 %'."""
-    return f"{'+' if change >= 0 else '−'}{abs(change) * 100:.1f} %"
-
-
-def times(ratio: float) -> str:
-    """A factor for people: '12', '3.4', '1.27', '0.46'."""
-    return f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}" if ratio >= 1.95 else f"{ratio:.2f}"
-
-
 def _kept(figures: Figures) -> str:
     owner = "the teacher's" if figures.teacher == "teacher" else f"{display_name(str(figures.teacher))}'s"
     skill = figures.retention("skill")
@@ -213,22 +205,6 @@ def _kept(figures: Figures) -> str:
     if skill <= 0:
         return f"Loses {owner} skill (it forecasts no better than seasonal naive)"
     return f"Keeps {'only ' if skill < 0.795 else ''}{percent(skill)} of {owner} skill"
-
-
-def _speed(faster: float | None) -> str:
-    if faster is None:
-        return ""
-    if faster > 1.1:
-        return f"{times(faster)} times faster"
-    return "about as fast" if faster >= 1 / 1.1 else f"{times(1 / faster)} times slower"
-
-
-def _size(share: float | None) -> str:
-    if share is None:
-        return ""
-    if share > 1.05:
-        return f"{times(share)} times its size"
-    return f"{percent(share, fine=True) if share < 0.02 else percent(share)} of its size"
 
 
 def _without_teacher(figures: Figures) -> str:
@@ -248,15 +224,7 @@ def _without_teacher(figures: Figures) -> str:
     return f"{name}'s error (SQL) is {percent(abs(naive - 1))} {side} than seasonal naive's{with_costs}."
 
 
-def _verdict(ratio: float, interval: Interval | None) -> Verdict:
-    low, high = (interval.low, interval.high) if interval else (ratio - EVEN, ratio + EVEN)
-    return "better" if high < 1 else "worse" if low > 1 else "even"
-
-
-def _place(value: float, low: float, high: float) -> str:
-    return "above" if value > high else "within" if value >= low else "below"
-
-
-def _pair(figures: Figures, cost: str, between: str, unit: str) -> str:
+def pair(figures: Figures, cost: str, between: str, unit: str) -> str:
+    """The subject's cost beside the teacher's; nothing where one of them is not known."""
     own, other = figures.cost(figures.subject, cost), figures.cost(figures.teacher, cost)
     return "" if own is None or other is None else f"{compact(own)} {between} {compact(other)} {unit}"

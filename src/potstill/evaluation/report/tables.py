@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from potstill.evaluation.report.figures import Figures
@@ -57,6 +58,13 @@ def tables(figures: Figures) -> dict[str, Any]:
         "models": figures.models,
         "values": values,
     }
+
+
+def cost_table(figures: Figures, titles: Mapping[str, str]) -> dict[str, Any]:
+    """The costs that any model knows (``keys``: their titles), and the models that know any."""
+    known_keys = [key for key in titles if any(figures.cost(model, key) is not None for model in figures.costed)]
+    models = [m for m in figures.costed if any(figures.cost(m, key) is not None for key in known_keys)]
+    return {"keys": {key: titles[key] for key in known_keys}, "models": models}
 
 
 def _place(metric: str) -> tuple[int, str]:

@@ -1,6 +1,7 @@
 "use strict";
 /* Charts as inline SVG, drawn at the width they are shown at, so that text keeps its size on a phone. */
 const DATA = JSON.parse(document.getElementById("data").textContent);
+const DRAW = {}; // by the id of a part of the page: what draws it
 
 function html(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);

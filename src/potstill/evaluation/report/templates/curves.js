@@ -1,5 +1,5 @@
-/* Training: the loss by term, and SQL on validation. */
-function drawLoss(host) {
+/* Training: the loss by term, and figures on validation. */
+DRAW.loss = (host) => {
   const models = Object.keys(DATA.loss), body = html("div");
   const show = (model) => {
     const { total, terms } = DATA.loss[model], names = Object.keys(terms);
@@ -20,7 +20,7 @@ function drawLoss(host) {
   if (models.length > 1) host.querySelector(".controls").append(picker("", models.map((m) => [m, nameOf(m)]), show));
   host.append(body);
   show(models[0]);
-}
+};
 
 function curvesAreSteep(curves) {
   const all = curves.flatMap((c) => c[2][1]);
@@ -35,20 +35,25 @@ function hoverCurves(at, curves, tell) {
   return step;
 }
 
-function drawValidation(host) {
-  const entries = Object.entries(DATA.validation);
-  const slot = html("div"), keys = html("div");
-  host.append(slot, keys);
-  const tell = legend(keys, entries.map(([model]) => [model, nameOf(model), lookOf(model)]));
-  chart(slot, {
-    height: 290, label: "SQL on validation by step",
-    x: { domain: extent(entries.map(([, c]) => c[0])), label: "step (the dot is the best)" },
-    y: { domain: extent(entries.map(([, c]) => c[1]), 0.08), label: "SQL" },
-    draw: (plot) => entries.forEach(([model, [steps, values]]) => {
-      line(plot, steps, values, lookOf(model));
-      const best = values.indexOf(Math.min(...values));
-      plot.root.append(svg("circle", { class: `dot ${lookOf(model)}`, cx: plot.x.at(steps[best]), cy: plot.y.at(values[best]), r: 5 }));
-    }),
-    hover: (at) => hoverCurves(at, entries, tell),
-  });
-}
+DRAW.validation = (host) => {
+  const names = Object.keys(DATA.validation), body = html("div");
+  const show = (name) => {
+    const entries = Object.entries(DATA.validation[name]), slot = html("div"), keys = html("div");
+    body.replaceChildren(slot, keys);
+    const tell = legend(keys, entries.map(([model]) => [model, nameOf(model), lookOf(model)]));
+    chart(slot, {
+      height: 290, label: `${name} on validation by step`,
+      x: { domain: extent(entries.map(([, c]) => c[0])), label: "step (the dot is the best)" },
+      y: { domain: extent(entries.map(([, c]) => c[1]), 0.08), label: name },
+      draw: (plot) => entries.forEach(([model, [steps, values]]) => {
+        line(plot, steps, values, lookOf(model));
+        const best = values.indexOf(Math.min(...values));
+        plot.root.append(svg("circle", { class: `dot ${lookOf(model)}`, cx: plot.x.at(steps[best]), cy: plot.y.at(values[best]), r: 5 }));
+      }),
+      hover: (at) => hoverCurves(at, entries, tell),
+    });
+  };
+  if (names.length > 1) host.querySelector(".controls").append(picker("", names.map((n) => [n, n]), show));
+  host.append(body);
+  show(names[0]);
+};

@@ -1,5 +1,5 @@
 /* Best, median and worst windows of one data set, with the models that the reader switches on. */
-function drawForecasts(host) {
+DRAW.forecasts = (host) => {
   const models = [...new Set(DATA.examples.flatMap((e) => Object.keys(e.forecasts)))].sort((a, b) => rankOf(a) - rankOf(b));
   const datasets = [...new Set(DATA.examples.map((e) => e.dataset))];
   const on = new Set(models.filter((m) => ["teacher", "student"].includes(m)));
@@ -24,7 +24,7 @@ function drawForecasts(host) {
   controls.append(choices);
   host.append(body);
   show(dataset);
-}
+};
 
 function rankOf(model) {
   const place = ["teacher", "student", "control", "ridge", "auto_theta", "seasonal_naive"].indexOf(model);

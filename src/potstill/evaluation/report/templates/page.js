@@ -15,7 +15,7 @@ function theme() {
 }
 
 theme();
-for (const [id, draw] of [["loss", drawLoss], ["validation", drawValidation], ["forecasts", drawForecasts], ["scatter", drawScatter], ["tables", drawTables]]) {
+for (const [id, draw] of Object.entries(DRAW)) {
   const host = document.getElementById(id);
   if (host) draw(host);
 }

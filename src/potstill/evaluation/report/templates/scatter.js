@@ -4,7 +4,7 @@ const SHAPES = {
   auto_theta: "M-7.5-6H7.5L0 8Z", seasonal_naive: "M-7-2.3H-2.3V-7H2.3V-2.3H7V2.3H2.3V7H-2.3V2.3H-7Z",
 };
 
-function drawScatter(host) {
+DRAW.scatter = (host) => {
   const { axes, datasets, points } = DATA.scatter, figure = html("div"), missing = html("p", { class: "note" });
   let axis = axes[0], dataset = datasets.length > 1 ? "overall" : datasets[0];
   const spec = { height: 380, label: "SQL relative to seasonal naive against cost", x: {}, y: {} };
@@ -27,7 +27,7 @@ function drawScatter(host) {
   host.querySelector("figure").append(figure, missing);
   fit();
   const drawn = chart(figure, spec);
-}
+};
 
 function drawPoints(plot, placed, cost, dataset) {
   const level = plot.y.at(1);

@@ -1,5 +1,5 @@
 /* Sortable tables: one metric over all data sets, or every metric of one data set. */
-function drawTables(host) {
+DRAW.tables = (host) => {
   const { metrics, datasets, models } = DATA.tables, out = host.querySelector(".out"), controls = host.querySelector(".controls");
   const scales = Object.entries(DATA.tables.scales);
   const views = [
@@ -16,7 +16,7 @@ function drawTables(host) {
   if (scales.length > 1) controls.append(picker("Scale", scales, (value) => { scale = value; show(); }, scale));
   host.append(html("p", { class: "note" }, "The dot marks the best: the lowest, or for coverage the nearest to 80 %. Click a heading to sort."));
   show();
-}
+};
 
 const figureOf = (model, dataset, metric, scale) => {
   const of = DATA.tables.values[model][dataset];

@@ -1,0 +1,132 @@
+"""What a language model costs: size, pace of writing and of reading, memory. All models are measured in turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
+
+import torch
+
+from potstill.evaluation.cost import Timed, in_turns, peak_megabytes, speedup, weight_bytes
+from potstill.evaluation.language.scoring import answer_of, sums_of
+from potstill.families.base import evaluating
+from potstill.families.language.model import LanguageModel
+from potstill.types import Tokens
+
+BATCH = 8  # texts scored in one pass
+LENGTH = 128  # tokens of each
+PROMPT, NEW = 64, 32  # tokens read and then written at batch 1
+
+
+def measure_language_costs(
+    models: Mapping[str, LanguageModel],
+    *,
+    reference: str | None = None,
+    repeats: int = 7,
+    seconds: float = 60.0,
+) -> dict[str, dict[str, Any]]:
+    """Measure all models in one go, a round of each after the other, so that a busy machine slows all alike.
+
+    Parameters
+    ----------
+    models
+        By name. What they read is random: neither pace nor memory depends on it.
+    reference
+        The model that others are compared with.
+    repeats, seconds
+        Rounds, and the time after which no further round begins (one always runs).
+
+    Returns
+    -------
+    Per model ``parameters``, ``bytes`` (see ``weight_bytes``) and, as medians over rounds, ``tokens_per_second_b1``
+    (written greedily with a cache, after a prompt of 64 tokens that is read in that time), ``latency_ms_token`` (of one
+    of them), ``scored_tokens_per_second_b8`` (read, with the log-probability of each); ``peak_mb`` (working memory of a
+    scoring pass in MiB, beyond what stood before; None where the system does not tell), ``rounds`` and, with a
+    reference, ``speedup_generation`` and ``speedup_scoring`` (its time over the model's own, median of paired rounds).
+    """
+    room = min(LENGTH, *(model.max_length for model in models.values()))
+    prompt = min(PROMPT, room // 2)
+    new = min(NEW, room - prompt)
+    write = {name: _writing(model, prompt, new) for name, model in models.items()}
+    read = {name: _reading(model, room) for name, model in models.items()}
+    costs: dict[str, dict[str, Any]] = {}
+    for name, model in models.items():
+        write[name]()  # the first pass also loads code and fills caches
+        costs[name] = {
+            "parameters": model.parameters,
+            "bytes": weight_bytes(model),
+            "peak_mb": _peak(model, read[name]),
+        }
+    rounds = in_turns([_timed(write, new), _timed(read, BATCH * room)], repeats, seconds)
+    for name, cost in costs.items():
+        written, scored = (median(r[kind][name] for r in rounds) for kind in (0, 1))
+        cost |= {
+            "tokens_per_second_b1": 1 / written,
+            "latency_ms_token": 1e3 * written,
+            "scored_tokens_per_second_b8": 1 / scored,
+            "rounds": len(rounds),
+        }
+        if reference is not None:
+            cost["speedup_generation"] = speedup(rounds, 0, reference, name)
+            cost["speedup_scoring"] = speedup(rounds, 1, reference, name)
+    return costs
+
+
+def _writing(model: LanguageModel, prompt: int, new: int) -> Callable[[], Any]:
+    """Reads a prompt and writes exactly ``new`` tokens, whatever they are."""
+    ids = _random(model, 1, prompt).input_ids.to(model.device)
+
+    @torch.inference_mode()
+    def run() -> list[int]:
+        with evaluating(model.module):
+            written = model.module.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                min_new_tokens=new,
+                max_new_tokens=new,
+                pad_token_id=model.tokenizer.pad_token_id,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+            )
+        return written[0].tolist()
+
+    return run
+
+
+def _reading(model: LanguageModel, length: int) -> Callable[[], Any]:
+    tokens = _random(model, BATCH, length)
+    return lambda: sums_of({"model": answer_of(model, tokens)}, tokens, None, model.vocabulary)["model"]
+
+
+def _random(model: LanguageModel, count: int, length: int) -> Tokens:
+    known = min(model.vocabulary, len(model.tokenizer))
+    ids = torch.randint(known, (count, length), generator=torch.Generator().manual_seed(0))
+    every = torch.ones_like(ids, dtype=torch.bool)
+    return Tokens(ids, every, every, torch.arange(count))
+
+
+def _timed(runs: Mapping[str, Callable[[], Any]], tokens: int) -> Timed:
+    """Seconds per token of each."""
+    return {name: lambda run=run: _seconds(run) / tokens for name, run in runs.items()}
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _peak(model: LanguageModel, run: Callable[[], Any]) -> float | None:
+    if model.device.type != "cuda":
+        return peak_megabytes(run)
+    run()  # as above
+    torch.cuda.reset_peak_memory_stats(model.device)
+    before = torch.cuda.memory_allocated(model.device)
+    run()
+    return (torch.cuda.max_memory_allocated(model.device) - before) / 2**20

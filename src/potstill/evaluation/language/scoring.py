@@ -1,0 +1,192 @@
+"""Passes over held-out answers: what every model makes of every answer token, summed up by example.
+
+Of each batch the logits are projected chunk by chunk, the teacher's once for all, so that nothing of the size
+tokens × vocabulary is ever held.
+
+Shapes: n examples, B of a batch, T tokens, N answer tokens of a batch, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from potstill.families.base import evaluating
+from potstill.families.language.project import chunks, log_probabilities
+from potstill.types import Logits, Output, Tokens
+
+CROSS_ENTROPY, KL, AGREEMENT = "cross_entropy", "kl", "agreement"
+BATCH_TOKENS = 4096  # of a batch, padding included
+
+
+class Scorable(Protocol):
+    """What scoring needs of a language model."""
+
+    module: torch.nn.Module
+
+    @property
+    def vocabulary(self) -> int:
+        """Width of the output layer, V."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        ...
+
+    def forward(self, tokens: Tokens) -> Output:
+        """The Logits of the answer tokens."""
+        ...
+
+
+class HeldOut(Protocol):
+    """Examples by id: see ``potstill.data.instructions.Examples``."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``[n]`` tokens of each example."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, ids: Any) -> Tokens:
+        """Examples as one padded batch."""
+        ...
+
+    def prompts(self, ids: Any) -> list[str]:
+        """What stands before the first answer of each."""
+        ...
+
+    def answers(self, ids: Any) -> list[str]:
+        """The first answer of each."""
+        ...
+
+
+@dataclass
+class TokenScores:
+    """What one model made of n examples.
+
+    Attributes
+    ----------
+    tokens
+        ``[n]`` answer tokens of each example.
+    sums
+        Each figure's sum over an example's answer tokens, ``[n]`` float64: ``cross_entropy`` (nats) and, where there is
+        a teacher, ``kl`` (KL(teacher ‖ model) at T = 1, nats) and ``agreement`` (tokens whose likeliest is the same).
+    """
+
+    tokens: np.ndarray
+    sums: dict[str, np.ndarray]
+
+
+def batches(lengths: np.ndarray, ids: np.ndarray, most: int = BATCH_TOKENS) -> list[np.ndarray]:
+    """Groups of ``ids`` of similar length, of at most ``most`` padded tokens each; a longer example stands alone.
+
+    The longest come first: where memory does not suffice, that shows at once.
+    """
+    ranked = ids[np.argsort(-lengths[ids], kind="stable")]
+    groups, first = [], 0
+    while first < len(ranked):
+        size = max(1, most // max(1, int(lengths[ranked[first]])))
+        groups.append(ranked[first : first + size])
+        first += size
+    return groups
+
+
+def score_examples(
+    models: Mapping[str, Scorable],
+    examples: HeldOut,
+    ids: np.ndarray,
+    reference: str | None = None,
+    advance: Callable[[int], None] | None = None,
+    most: int = BATCH_TOKENS,
+) -> dict[str, TokenScores]:
+    """Score all models on the same examples, batch by batch.
+
+    Parameters
+    ----------
+    models
+        By name; of one tokenizer. Where their output layers differ in width, the tokens that all have are compared.
+    examples, ids
+        The data set, and which of its examples: ``[n]``.
+    reference
+        The teacher's name; None: no ``kl`` and ``agreement``.
+    advance
+        Called with the number of examples done so far.
+    most
+        Tokens per batch.
+    """
+    width = min(model.vocabulary for model in models.values())
+    place = {int(example): i for i, example in enumerate(ids)}
+    counts = np.zeros(len(ids))
+    scores = {name: TokenScores(counts, {}) for name in models}
+    done = 0
+    for group in batches(examples.lengths, ids, most):
+        tokens = examples.__getitems__(group)
+        answers = {name: answer_of(model, tokens) for name, model in models.items()}
+        rows = [place[int(example)] for example in group]
+        counts[rows] = predicted(tokens).sum(dim=1).numpy()
+        for name, sums in sums_of(answers, tokens, reference, width).items():
+            for figure, values in sums.items():
+                scores[name].sums.setdefault(figure, np.zeros(len(ids)))[rows] = values.cpu().numpy()
+        done += len(group)
+        if advance is not None:
+            advance(done)
+    return scores
+
+
+@torch.no_grad()
+def answer_of(model: Scorable, tokens: Tokens) -> Logits:
+    """The model's Logits at the answer tokens, in evaluation mode."""
+    with evaluating(model.module):
+        logits = model.forward(tokens.to(model.device)).logits
+    assert isinstance(logits, Logits)
+    return logits
+
+
+def predicted(tokens: Tokens) -> Tensor:
+    """``[B, T − 1]`` bool: which of the tokens from the second on are answers; nothing predicts the first."""
+    return tokens.answer[:, 1:]
+
+
+@torch.no_grad()
+def sums_of(
+    answers: Mapping[str, Logits], tokens: Tokens, reference: str | None, width: int
+) -> dict[str, dict[str, Tensor]]:
+    """Per model and figure the sums over each example's answer tokens, ``[B]`` float64."""
+    among = predicted(tokens)
+    targets, row = tokens.input_ids[:, 1:][among], among.nonzero()[:, 0]
+    sums: dict[str, dict[str, Tensor]] = {name: {} for name in answers}
+    for part in chunks(len(targets), width):
+        taught = log_probabilities(answers[reference], part, width) if reference is not None else None
+        for name, answer in answers.items():
+            own = taught if taught is not None and name == reference else log_probabilities(answer, part, width)
+            for figure, values in _per_token(own, taught, targets[part]).items():
+                whole = sums[name].setdefault(figure, own.new_zeros(len(tokens), dtype=torch.float64))
+                whole.index_add_(0, row[part].to(own.device), values.double())
+    return sums
+
+
+def _per_token(own: Tensor, taught: Tensor | None, targets: Tensor) -> dict[str, Tensor]:
+    """Each figure at n tokens, from log-probabilities ``[n, V]``."""
+    found = {CROSS_ENTROPY: -own.gather(1, targets.to(own.device)[:, None])[:, 0]}
+    if taught is not None:
+        taught = taught.to(own.device)
+        found[KL] = (taught.exp() * (taught - own)).sum(dim=1).clamp(min=0)  # rounding may go below
+        found[AGREEMENT] = own.argmax(dim=1) == taught.argmax(dim=1)
+    return found
+
+
+def sample(count: int, most: int) -> np.ndarray:
+    """At most ``most`` of ``count`` examples, the same ones whenever asked, ascending."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:most])
+
+
+def longest(examples: HeldOut, ids: Sequence[int] | np.ndarray) -> int:
+    """Tokens of the longest of some examples."""
+    return int(examples.lengths[np.asarray(ids)].max(initial=0))
