@@ -12,6 +12,7 @@ from potstill.errors import UnknownName, UserError
 from potstill.recipe import Recipe
 
 OPTIONS = {
+    "task": "task",
     "teacher": "teacher",
     "student": "student",
     "data": "data.paths",

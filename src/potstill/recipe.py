@@ -14,6 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from potstill.errors import UserError
 from potstill.notation import Dumper, parse_source, parse_student, parse_teachers, parse_yaml
 
+#: what a recipe of language models has where it says nothing else
+LANGUAGE = {
+    "objective": {"alpha": 0.5, "soft": "kl", "hard": "cross_entropy"},
+    "training": {"learning_rate": 3e-4, "batch_size": 16},
+    "evaluation": {"baselines": [], "max_windows": 500},
+}
 RIVALS = {"training.max_steps": "training.epochs", "training.epochs": "training.max_steps"}
 
 
@@ -70,6 +76,10 @@ class DataConfig(_Node):
     train_windows: int | None = Field(
         default=None, ge=1, description="use only this many real training windows (scarce data)"
     )
+    max_length: int = Field(default=512, ge=8, description="text: tokens of a prompt and its answer together")
+    format: Literal["auto", "alpaca", "sharegpt", "messages", "question_answer", "text"] = Field(
+        default="auto", description="text: how records are laid out; auto looks at their keys"
+    )
 
     @model_validator(mode="after")
     def _shares(self) -> DataConfig:
@@ -84,11 +94,23 @@ class ObjectiveConfig(_Node):
     """Total = alpha · soft + (1 − alpha) · hard, plus extra terms by name."""
 
     alpha: float = Field(default=0.8, ge=0, le=1, description="1: the teacher alone, 0: the truth alone")
+    temperature: float = Field(
+        default=2.0, gt=0, allow_inf_nan=False, description="divides the logits that a divergence compares"
+    )
     soft: str = Field(default="quantile_match", description="term that compares with the teacher")
     hard: str = Field(default="pinball", description="term that compares with the truth")
     terms: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="more terms: name → {weight, …the term's own options}"
     )
+
+
+class RolloutConfig(_Node):
+    """Windows in which the student first goes on by itself and the live teacher answers from where it went."""
+
+    share: float = Field(
+        default=0.0, ge=0, le=1, description="share of the windows whose context ends with the student's own forecast"
+    )
+    patches: int = Field(default=8, ge=1, description="the longest such ending, in the student's output patches")
 
 
 class TrainingConfig(_Node):
@@ -117,6 +139,7 @@ class TrainingConfig(_Node):
     patience: int | None = Field(default=None, ge=1, description="evaluations without improvement before stopping")
     report_to: list[str] = Field(default_factory=list, description="tensorboard, wandb, trackio, mlflow …")
     random_horizon: bool = Field(default=False, description="vary the horizon from batch to batch, whole patches")
+    rollout: RolloutConfig = Field(default_factory=RolloutConfig)
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingConfig:
@@ -189,6 +212,9 @@ class Recipe(_Node):
             if rival is not None and rival not in overrides and value is not None:
                 _set(tree, rival.split("."), None)
             _set(tree, key.split("."), value)
+        if tree.get("task") == "language":
+            for part, values in LANGUAGE.items():
+                tree[part] = {**values, **(tree.get(part) or {})}
         try:
             return cls.model_validate(tree)
         except ValidationError as error:

@@ -19,7 +19,7 @@ DISTILLING = importlib.import_module("potstill.verbs.distill")  # the package's 
 @pytest.fixture
 def slow_teacher(monkeypatch):
     """A step with a teacher takes three seconds, one without takes two."""
-    monkeypatch.setattr(calibrate._Step, "seconds", lambda _, dataset, objective, teach: 3.0 if teach else 2.0)
+    monkeypatch.setattr(calibrate.Step, "seconds", lambda _, dataset, objective, teach: 3.0 if teach else 2.0)
 
 
 @pytest.fixture
@@ -41,6 +41,15 @@ def test_steps_follow_the_ratio_and_the_labels(setup, slow_teacher):
 
 def test_real_steps_are_timed(setup):
     assert control_steps(setup, Lessons.of(setup, None), fresh(setup), taken=100) >= 100
+
+
+def test_rollouts_are_part_of_a_step_with_a_teacher(setup, monkeypatch):
+    rolled = []
+    original = calibrate.on_policy
+    monkeypatch.setattr(calibrate, "on_policy", lambda *given: rolled.append(given[2:]) or original(*given))
+    setup.recipe.training.rollout.share = 0.5
+    control_steps(setup, Lessons.of(setup, None), fresh(setup), taken=10)
+    assert rolled == [(setup.recipe.training.rollout, 0, step) for step in range(1, calibrate.ROUNDS + 1)]
 
 
 def test_labels_are_charged_for_what_a_run_reads_of_them(recipe, tmp_path):

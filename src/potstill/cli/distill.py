@@ -13,6 +13,7 @@ from potstill.cli.parse import names, recipe_of
 def distill(
     output: Annotated[str, typer.Option(metavar="RUN", help="Folder of the run; must not hold one already.")],
     recipe: given.RecipePath = None,
+    task: given.Task = None,
     teacher: given.Teachers = None,
     data: given.DataPaths = None,
     student: Annotated[
@@ -44,6 +45,7 @@ def distill(
     resolved = recipe_of(
         recipe,
         settings,
+        task=task,
         teacher=teacher,
         student=student,
         data=data,

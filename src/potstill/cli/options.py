@@ -8,6 +8,9 @@ import typer
 
 RecipePath = Annotated[str | None, typer.Argument(metavar="RECIPE.yaml", help="Recipe to start from; options win.")]
 Model = Annotated[str, typer.Argument(help="A folder made here, an upstream checkpoint, a hub id, or 'embedded'.")]
+Task = Annotated[
+    Literal["forecast", "language"] | None, typer.Option(help="Forecasters (the default) or causal language models.")
+]
 Teachers = Annotated[
     list[str] | None,
     typer.Option(

@@ -14,18 +14,18 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from potstill.runs import write_atomically
 
-METRIC = "eval_sql"
-
 
 class Evaluations(TrainerCallback):
     """Evaluates every ``every`` steps and at the end; stops after ``patience`` evaluations without improvement.
+
+    ``metric`` names the figure that is to fall, here and in all that follows.
 
     Losses are logged at each evaluation too: a checkpoint then never lies between two reports, and a resumed run
     reports what the unbroken one does.
     """
 
-    def __init__(self, every: int, patience: int | None):
-        self.every, self.patience = every, patience
+    def __init__(self, every: int, patience: int | None, metric: str):
+        self.every, self.patience, self.metric = every, patience, metric
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -43,7 +43,7 @@ class Evaluations(TrainerCallback):
 
     def exhausted(self, state: TrainerState) -> bool:
         """Whether the last ``patience`` evaluations brought no improvement."""
-        scores = _scores(state)
+        scores = _scores(state, self.metric)
         since_best = len(scores) - 1 - scores.index(min(scores)) if scores else 0
         return self.patience is not None and since_best >= self.patience
 
@@ -54,11 +54,11 @@ class BestStudent(TrainerCallback):
     The history lies in the checkpoint, so a resumed run judges as the unbroken one would.
     """
 
-    def __init__(self, keep: Callable[[int, float], None]):
-        self.keep = keep
+    def __init__(self, keep: Callable[[int, float], None], metric: str):
+        self.keep, self.metric = keep, metric
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        scores = _scores(state)
+        scores = _scores(state, self.metric)
         if scores[-1] <= min(scores):
             self.keep(state.global_step, scores[-1])
 
@@ -66,8 +66,8 @@ class BestStudent(TrainerCallback):
 class RunLog(TrainerCallback):
     """Appends to ``log.jsonl``: one line per report of losses and per evaluation."""
 
-    def __init__(self, path: Path, model: str):
-        self.path, self.model = path, model
+    def __init__(self, path: Path, model: str, metric: str):
+        self.path, self.model, self.metric = path, model, metric
         self.last = time.perf_counter()
 
     def on_train_begin(
@@ -97,7 +97,7 @@ class RunLog(TrainerCallback):
             terms = {k.removeprefix("term_"): v for k, v in logs.items() if k.startswith("term_")}
             line = {"loss": logs["loss"], "terms": terms, "lr": logs.get("learning_rate"), "windows_per_second": rate}
             self._write({"event": "train", **base, **line})
-        elif METRIC in logs:
+        elif _key(self.metric) in logs:
             self._write({"event": "eval", **base, **{k.removeprefix("eval_"): v for k, v in logs.items()}})
             self.last = time.perf_counter()
 
@@ -143,11 +143,17 @@ class StopOnSignal(TrainerCallback):
         self.received = number
 
 
-def best_step(state: TrainerState) -> int | None:
+def best_step(state: TrainerState, metric: str) -> int | None:
     """The step of the best evaluation, the last one among equals; None before the first."""
-    scored = [(-entry[METRIC], entry["step"]) for entry in state.log_history if METRIC in entry]
+    key = _key(metric)
+    scored = [(-entry[key], entry["step"]) for entry in state.log_history if key in entry]
     return int(max(scored)[1]) if scored else None
 
 
-def _scores(state: TrainerState) -> list[float]:
-    return [entry[METRIC] for entry in state.log_history if METRIC in entry]
+def _scores(state: TrainerState, metric: str) -> list[float]:
+    return [entry[_key(metric)] for entry in state.log_history if _key(metric) in entry]
+
+
+def _key(metric: str) -> str:
+    """What transformers' history calls a figure of an evaluation."""
+    return f"eval_{metric}"

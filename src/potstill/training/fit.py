@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Sampler
 from transformers import TrainerState
 
-from potstill.families.base import Forecaster
+from potstill.families.base import Model
 from potstill.objectives.objective import Objective
 from potstill.recipe import TrainingConfig
 from potstill.runs import clear_up, write_folder
 from potstill.training.callbacks import BestStudent, Evaluations, RunLog, StopOnSignal
 from potstill.training.checkpoints import STATE, newest_checkpoint
 from potstill.training.trainer import DistillationTrainer, Pair, Teach, evaluation_steps, training_arguments
-from potstill.types import Windows
 
 
 class Interrupted(KeyboardInterrupt):
@@ -35,20 +35,26 @@ class Fit:
     teach
         Fills in the teacher's labels; None where no term asks for them.
     validate
-        Figures of the student on validation windows, among them ``sql``.
+        Figures of the student on validation windows, among them ``metric``.
+    metric
+        The figure that picks the best checkpoint: the lowest.
+    sampler
+        The order of the ids; default: drawn windows as they come, others shuffled by arithmetic.
     """
 
     name: str
-    student: Forecaster
+    student: Model
     objective: Objective
     dataset: Any
     teach: Teach | None
-    validate: Callable[[Forecaster], dict[str, float]]
+    validate: Callable[[Any], dict[str, float]]
     config: TrainingConfig
     steps: int
     horizon: int
     device: str
-    describe: Callable[[Windows], str]
+    describe: Callable[[Any], str]
+    metric: str = "sql"
+    sampler: Sampler[int] | None = None
 
     def run(self, run: Path, resume: bool) -> int:
         """Train, writing checkpoints, ``log.jsonl`` and the best student so far into ``run``.
@@ -67,7 +73,7 @@ class Fit:
         """
         clear_up(run / self.name)
         checkpoints = run / "checkpoints" / self.name
-        evaluations = Evaluations(evaluation_steps(self.config, self.steps), self.config.patience)
+        evaluations = Evaluations(evaluation_steps(self.config, self.steps), self.config.patience, self.metric)
         found = newest_checkpoint(checkpoints) if resume else None
         done = TrainerState.load_from_json(str(found / STATE)) if found else TrainerState()
         if done.global_step >= self.steps or evaluations.exhausted(done):
@@ -82,11 +88,14 @@ class Fit:
             validate=lambda: self.validate(self.student),
             horizon=self.horizon,
             random_horizon=self.config.random_horizon,
+            rollout=self.config.rollout,
             describe=self.describe,
+            metric=self.metric,
+            sampler=self.sampler,
             callbacks=[
                 evaluations,
-                BestStudent(lambda step, score: self._keep(run / self.name)),
-                RunLog(run / "log.jsonl", self.name),
+                BestStudent(lambda step, score: self._keep(run / self.name), self.metric),
+                RunLog(run / "log.jsonl", self.name, self.metric),
                 signals,
             ],
         )

@@ -29,3 +29,46 @@ class PermutedSampler(Sampler[int]):
         order = Permutation(self.length, self.seed * 1_000_003 + self.epoch)
         for start in range(0, self.length, CHUNK):
             yield from order[np.arange(start, min(start + CHUNK, self.length))].tolist()
+
+
+class LengthSampler(Sampler[int]):
+    """Every id once an epoch, examples of like length together, so that batches are padded little.
+
+    Runs of ``POOL`` batches are drawn as :class:`PermutedSampler` draws them; within a run ids are sorted by length and
+    cut into batches, whose order is drawn again. All of it follows from (seed, epoch).
+
+    Parameters
+    ----------
+    lengths
+        ``[n]`` tokens of each example.
+    batch_size
+        Ids of a batch.
+    seed
+        The run's seed.
+    """
+
+    POOL = 32
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int):
+        self.lengths, self.batch_size = np.asarray(lengths), batch_size
+        self.order = PermutedSampler(len(self.lengths), seed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The trainer calls this before each epoch, also when it resumes."""
+        self.order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        ids = np.fromiter(self.order, np.int64, len(self))
+        pool = self.batch_size * self.POOL
+        for start in range(0, len(ids), pool):
+            run = ids[start : start + pool]
+            run = run[np.argsort(self.lengths[run], kind="stable")]
+            batches = [run[first : first + self.batch_size] for first in range(0, len(run), self.batch_size)]
+            # a short batch stays last, or the trainer's batches would straddle two of these
+            whole = len(run) // self.batch_size
+            shuffled = np.random.default_rng([self.order.seed, self.order.epoch, start]).permutation(whole)
+            for place in [*shuffled.tolist(), *range(whole, len(batches))]:
+                yield from batches[place].tolist()

@@ -18,17 +18,18 @@ from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainingArguments
 
 from potstill.errors import UserError
-from potstill.families.base import Forecaster
+from potstill.families.base import Forecaster, Model
 from potstill.objectives.base import Pass
 from potstill.objectives.objective import Objective
-from potstill.recipe import TrainingConfig
+from potstill.recipe import RolloutConfig, TrainingConfig
 from potstill.runs import write_folder
-from potstill.training.callbacks import METRIC, best_step
+from potstill.training.callbacks import best_step
 from potstill.training.checkpoints import keep_newest, seal
+from potstill.training.rollout import on_policy
 from potstill.training.sampler import PermutedSampler
-from potstill.types import Output, Windows
+from potstill.types import Output, Tokens, Windows
 
-Teach = Callable[[Windows, int], Windows]
+Teach = Callable[[Any, int], Any]  # a batch and the horizon asked for, to the batch with the teacher's labels
 
 
 class Diverged(UserError):
@@ -38,18 +39,40 @@ class Diverged(UserError):
 class Pair(nn.Module):
     """Student and objective as one module, so that a term's own weights are trained and checkpointed too."""
 
-    def __init__(self, student: Forecaster, objective: Objective):
+    def __init__(self, student: Model, objective: Objective):
         super().__init__()
         self.student_module = student.module
         self.objective = objective
         self.student = student
 
-    def forward(self, windows: Windows, horizon: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Each weight under one name: safetensors refuses tied ones (a language model's embeddings) under two."""
+        state = super().state_dict(*args, **kwargs)
+        for name in self._second_names(state):
+            del state[name]
+        return state
+
+    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        """What :meth:`state_dict` gave."""
+        second = self._second_names(super().state_dict())
+        whole = {**state_dict, **{name: state_dict[first] for name, first in second.items() if first in state_dict}}
+        return super().load_state_dict(whole, *args, **kwargs)
+
+    @staticmethod
+    def _second_names(state: dict[str, Tensor]) -> dict[str, str]:
+        """The first name of every weight that has another one before it."""
+        first: dict[tuple[int, torch.Size], str] = {}
+        places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in state.items() if tensor.numel()}
+        for name, place in places.items():
+            first.setdefault(place, name)
+        return {name: first[place] for name, place in places.items() if first[place] != name}
+
+    def forward(self, batch: Windows | Tokens, horizon: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and each term's value."""
-        output = self.student.forward(windows, horizon)
-        teacher = Output(windows.labels) if windows.labels is not None else None
-        with torch.autocast(windows.context.device.type, enabled=False):
-            return self.objective(Pass(windows, output, teacher))
+        output = self.student.forward(batch, horizon)
+        teacher = Output(batch.labels) if batch.labels is not None else None
+        with torch.autocast(batch.ids.device.type, enabled=False):
+            return self.objective(Pass(batch, output, teacher))
 
 
 class DistillationTrainer(Trainer):
@@ -66,13 +89,19 @@ class DistillationTrainer(Trainer):
     teach
         Fills ``windows.labels`` for a horizon, from a live teacher or a label store; None where no term asks for it.
     validate
-        Measures the student; returns metrics, among them ``sql`` (lower is better).
+        Measures the student; returns metrics, among them ``metric``.
     horizon
         Steps of the future the loss sees.
     random_horizon
         Vary the horizon from step to step in whole patches, so that the student also learns short ones.
+    rollout
+        Which share of the windows the student goes on from by itself before it is taught; default: none.
     describe
         Names the series of a batch for the message of a diverging run.
+    metric
+        The figure that picks the best checkpoint: the lowest.
+    sampler
+        The order of the ids; default: drawn windows as they come, others shuffled by arithmetic.
     """
 
     def __init__(
@@ -85,11 +114,15 @@ class DistillationTrainer(Trainer):
         validate: Callable[[], dict[str, float]],
         horizon: int,
         random_horizon: bool = False,
-        describe: Callable[[Windows], str],
+        rollout: RolloutConfig | None = None,
+        describe: Callable[[Any], str],
+        metric: str = "sql",
+        sampler: Sampler[int] | None = None,
         callbacks: list[Any],
     ):
         self.pair, self.teach, self.validate = pair, teach, validate
         self.horizon, self.random_horizon, self.describe = horizon, random_horizon, describe
+        self.rollout, self.metric, self.sampler = rollout or RolloutConfig(), metric, sampler
         self.term_sums: dict[str, Tensor] = {}
         self.term_steps = self.windows = 0
         super().__init__(
@@ -101,6 +134,8 @@ class DistillationTrainer(Trainer):
         )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        if self.sampler is not None:
+            return self.sampler
         dataset: Any = self.train_dataset
         # windows drawn by hash of their id are shuffled already, and in order a longer run begins like a shorter one
         return SequentialSampler(dataset) if dataset.stores_inputs else PermutedSampler(len(dataset), self.args.seed)
@@ -109,23 +144,25 @@ class DistillationTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         """Teacher's labels where terms need them, then the pair's loss; a loss that is no number stops the run."""
-        windows: Windows = inputs["windows"].to(self.args.device)
+        batch: Windows | Tokens = inputs["batch"].to(self.args.device)
         if self.teach is not None:
+            if isinstance(batch, Windows) and isinstance(self.pair.student, Forecaster):
+                batch = on_policy(batch, self.pair.student, self.rollout, self.args.seed, self.state.global_step)
             # always the whole horizon: a live teacher then says what a store says, whatever this step looks at
-            windows = self.teach(windows, self.horizon)
+            batch = self.teach(batch, self.horizon)
         horizon = self._horizon_of_step()
-        loss, terms = model(first_steps(windows, horizon), horizon)
+        loss, terms = model(first_steps(batch, horizon), horizon)
         if not math.isfinite(loss.item()):
             raise Diverged(
                 f"The loss became {loss.item()} at step {self.state.global_step + 1}"
                 f" ({', '.join(f'{k} {v.item():.4g}' for k, v in terms.items())}) on the series"
-                f" {self.describe(windows)}; the last checkpoint is kept."
+                f" {self.describe(batch)}; the last checkpoint is kept."
                 " Lower training.learning_rate or leave the series out."
             )
         for name, value in terms.items():
             self.term_sums[name] = self.term_sums.get(name, torch.zeros_like(value)) + value
         self.term_steps += 1
-        self.windows += len(windows)
+        self.windows += len(batch)
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -139,7 +176,7 @@ class DistillationTrainer(Trainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The student's figures on validation windows, logged as ``eval_…``."""
         metrics = {f"eval_{name}": value for name, value in self.validate().items()}
-        if not math.isfinite(metrics[METRIC]):  # here, before a checkpoint of such weights is written
+        if not math.isfinite(metrics[f"eval_{self.metric}"]):  # here, before a checkpoint of such weights is written
             raise Diverged(
                 f"The student's forecasts of validation windows are no longer numbers at step {self.state.global_step};"
                 " the last checkpoint is kept. Lower training.learning_rate or training.clip."
@@ -149,7 +186,8 @@ class DistillationTrainer(Trainer):
         return metrics
 
     def _horizon_of_step(self) -> int:
-        patch = self.pair.student.patch
+        student = self.pair.student
+        patch = student.patch if isinstance(student, Forecaster) else self.horizon
         if not self.random_horizon or self.horizon <= patch:
             return self.horizon
         # from (seed, step) alone, so that a resumed run draws the same; half of the steps see the whole horizon
@@ -174,12 +212,14 @@ class DistillationTrainer(Trainer):
             seal(aside)
 
         write_folder(folder, fill)
-        keep_newest(folder.parent, 2, best_step(self.state))  # the best student's optimiser and figures, too
+        keep_newest(
+            folder.parent, 2, best_step(self.state, self.metric)
+        )  # the best student's optimiser and figures, too
 
 
-def first_steps(windows: Windows, horizon: int) -> Windows:
-    """Windows whose futures and labels end after ``horizon`` steps."""
-    if horizon >= windows.future.shape[1]:
+def first_steps(windows: Windows | Tokens, horizon: int) -> Windows | Tokens:
+    """Windows whose futures and labels end after ``horizon`` steps; a batch of text as it is."""
+    if isinstance(windows, Tokens) or horizon >= windows.future.shape[1]:
         return windows
     labels = windows.labels
     labels = labels and replace(labels, values=labels.values[..., :horizon])
@@ -233,6 +273,6 @@ def device_precision(precision: str, device: str) -> str:
     return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
 
 
-def _as_inputs(windows: Any) -> dict[str, Any]:
+def _as_inputs(batch: Any) -> dict[str, Any]:
     # the data set's __getitems__ returns the whole batch, so there is nothing to collate
-    return {"windows": windows}
+    return {"batch": batch}

@@ -70,7 +70,12 @@ def distill(
     run = Path(output) if dry_run else check_run(output, resume)
     with saved_frames(options) as (options, frame):
         recipe = resolve(recipe, _but_for_its_own_frame(run, options, frame) if resume else options)
-        setup = prepare(recipe_of_run(run, recipe) if resume else recipe.absolute())
+        recipe = recipe_of_run(run, recipe) if resume else recipe.absolute()
+        if recipe.task == "language":
+            from potstill.verbs.language.distill import distill_language
+
+            return distill_language(recipe, run, resume, dry_run)
+        setup = prepare(recipe)
         recipe = setup.recipe
         plan = plan_lines(setup)
         if dry_run:

@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from potstill.training.rollout import on_policy
 from potstill.training.trainer import device_precision
 from potstill.verbs.setup import Setup
 
@@ -36,7 +37,7 @@ def plan_lines(setup: Setup) -> list[str]:
         largest = max(teacher.parameters for teacher in setup.teachers.values())
         share = f", {setup.shape.parameters / largest:.1%} of the teacher's"
     precision = device_precision(training.precision, setup.device)
-    seconds, held = _rehearse(setup)
+    seconds, held, patch = _rehearse(setup)
     weights = 4 * (setup.shape.parameters * ADAM_COPIES + sum(t.parameters for t in setup.teachers.values()))
     return [
         *source_lines(setup),
@@ -44,13 +45,27 @@ def plan_lines(setup: Setup) -> list[str]:
         f"Objective  {', '.join(f'{w:g} · {n}' for n, w in setup.objective().weights.items())}",
         f"Training   {setup.steps:,} steps of {training.batch_size * training.accumulate} windows on {setup.device},"
         f" {precision}",
+        *_rollout_lines(setup, patch),
         f"Memory     about {(weights + held) / 1e6:,.0f} MB for weights, optimiser and one batch",
         f"Time       about {_clock(seconds * setup.steps)} for the student on this machine",
     ]
 
 
-def _rehearse(setup: Setup) -> tuple[float, int]:
-    """Seconds of a step on made-up windows, and bytes that a batch holds for its gradients: rough, for orientation."""
+def _rollout_lines(setup: Setup, patch: int) -> list[str]:
+    rollout = setup.recipe.training.rollout
+    if rollout.share == 0:
+        return []
+    return [
+        f"Rollouts   {rollout.share:.0%} of the windows go on from {patch} to {patch * rollout.patches} steps of the"
+        " student's own forecast"
+    ]
+
+
+def _rehearse(setup: Setup) -> tuple[float, int, int]:
+    """Seconds of a step on made-up windows, and bytes that a batch holds for its gradients: rough, for orientation.
+
+    The student's output patch comes along, in steps.
+    """
     from potstill.families.base import bare_windows
 
     data, batch = setup.recipe.data, setup.recipe.training.batch_size
@@ -75,12 +90,13 @@ def _rehearse(setup: Setup) -> tuple[float, int]:
     for _ in range(3):
         start = time.perf_counter()
         if setup.recipe.labels is None and setup.objective().needs:
+            given = on_policy(windows, student, setup.recipe.training.rollout, setup.recipe.training.seed, 0)
             with torch.no_grad():
                 for teacher in setup.teachers.values():
-                    teacher.forward(windows, data.prediction_length)
+                    teacher.forward(given, data.prediction_length)
         student.forward(windows, data.prediction_length).forecast.values.square().mean().backward()
         best = min(best, time.perf_counter() - start)
-    return best * setup.recipe.training.accumulate, sum(held.values())
+    return best * setup.recipe.training.accumulate, sum(held.values()), student.patch
 
 
 def _clock(seconds: float) -> str:

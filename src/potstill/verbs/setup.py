@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -18,13 +18,38 @@ from potstill.families.load import load
 from potstill.families.table import family
 from potstill.objectives.base import import_terms
 from potstill.objectives.objective import Objective
-from potstill.recipe import Recipe
+from potstill.recipe import Recipe, TrainingConfig
 from potstill.verbs.lengths import fit_lengths
 
 DEFAULT_FAMILY = "chronos2"
 FEWEST_STEPS = 1000  # a small file has too few windows for one pass to train anything
 LENGTHS = ("context_length", "prediction_length")
 AUTO = "auto"  # labels: made by the run itself
+
+
+class Job(Protocol):
+    """What training and timing ask of a checked run, of forecasters or of language models."""
+
+    recipe: Recipe
+    device: str
+
+    @property
+    def horizon(self) -> int:
+        """Steps of the future that the loss sees."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the student's training."""
+        ...
+
+    def training_windows(self, steps: int) -> Any:
+        """The training data set of a run of that many steps."""
+        ...
+
+    def objective(self, alpha: float | None = None) -> Objective:
+        """The recipe's objective, or the same with another α (0: the truth alone, further terms left out)."""
+        ...
 
 
 @dataclass
@@ -47,15 +72,14 @@ class Setup:
         return self.family.shape(teacher, overrides, data.context_length, data.prediction_length)
 
     @property
+    def horizon(self) -> int:
+        """Steps of the future that the loss sees."""
+        return self.recipe.data.prediction_length
+
+    @property
     def steps(self) -> int:
         """Optimiser steps of the student's training."""
-        training = self.recipe.training
-        if training.max_steps is not None:
-            return training.max_steps
-        one_pass = len(self.windows) / (training.batch_size * training.accumulate)
-        if training.epochs is not None:
-            return max(1, round(one_pass * training.epochs))
-        return max(FEWEST_STEPS, round(one_pass))
+        return steps_of(self.recipe.training, len(self.windows))
 
     @property
     def windows_seen(self) -> int:
@@ -70,10 +94,25 @@ class Setup:
 
     def objective(self, alpha: float | None = None) -> Objective:
         """The recipe's objective, or the same with another α (0: the truth alone, further terms left out)."""
-        config = self.recipe.objective
-        if alpha is not None:
-            config = config.model_copy(update={"alpha": alpha, "terms": {}})
-        return Objective(config)
+        return objective_of(self.recipe, alpha)
+
+
+def objective_of(recipe: Recipe, alpha: float | None) -> Objective:
+    """A recipe's objective, or the same with another α."""
+    config = recipe.objective
+    if alpha is not None:
+        config = config.model_copy(update={"alpha": alpha, "terms": {}})
+    return Objective(config)
+
+
+def steps_of(training: TrainingConfig, windows: int) -> int:
+    """Optimiser steps: as many as told, else one pass or as many as the epochs say, and by default at least 1,000."""
+    if training.max_steps is not None:
+        return training.max_steps
+    one_pass = windows / (training.batch_size * training.accumulate)
+    if training.epochs is not None:
+        return max(1, round(one_pass * training.epochs))
+    return max(FEWEST_STEPS, round(one_pass))
 
 
 def prepare(recipe: Recipe) -> Setup:
@@ -84,8 +123,6 @@ def prepare(recipe: Recipe) -> Setup:
     UserError
         One sentence on what does not fit: a term without a teacher, lengths beyond the teacher's, no usable window.
     """
-    if recipe.task != "forecast":
-        raise UserError(f"task: {recipe.task!r} is not available in this version; write task: forecast.")
     if not recipe.data.paths:
         raise UserError("data.paths: no data given; name a CSV or Parquet file or a folder with --data.")
     recipe = recipe.model_copy(deep=True)
@@ -148,6 +185,11 @@ def _check_objective(recipe: Recipe, needs: frozenset[str]) -> None:
     unmet = needs - {"forecast"}
     if recipe.labels and unmet:
         raise UserError(f"labels: a store holds forecasts only, but the objective asks for {', '.join(sorted(unmet))}.")
+    if recipe.training.rollout.share > 0 and (recipe.labels or not needs):
+        raise UserError(
+            "training.rollout: only a live teacher can say how to go on from where the student went; give"
+            " --teacher and an --alpha above 0 without --labels, or leave training.rollout out."
+        )
     if recipe.student.start == "teacher" and not recipe.teacher:
         raise UserError("student.start: teacher: there is no teacher to start from; give --teacher.")
 

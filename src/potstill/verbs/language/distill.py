@@ -1,0 +1,162 @@
+"""``potstill distill`` with ``task: language``: from a causal language model and instruction data to a student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from potstill.evaluation.benchmark import progress_bar
+from potstill.evaluation.language.evaluate import evaluate_language
+from potstill.evaluation.language.validation import LanguageValidation
+from potstill.evaluation.report import draw_report, summary_lines
+from potstill.families.language.load import load_language
+from potstill.families.language.model import LanguageModel
+from potstill.recipe import Recipe
+from potstill.runs import open_run, write_atomically, write_json
+from potstill.training.fit import Fit
+from potstill.training.trainer import device_precision
+from potstill.types import Tokens
+from potstill.verbs.calibrate import control_steps
+from potstill.verbs.language.setup import TEACHER, LanguageSetup, prepare_language
+from potstill.verbs.provenance import machine, versions
+from potstill.verbs.say import say
+from potstill.verbs.teach import Lessons
+
+LOSS = "loss"  # cross-entropy on validation answers picks the best checkpoint
+
+
+def distill_language(recipe: Recipe, run: Path, resume: bool, dry_run: bool) -> Path:
+    """Distil a language model; arguments as for ``distill``, the recipe resolved and the run's folder checked."""
+    setup = prepare_language(recipe)
+    plan = plan_lines(setup)
+    if dry_run:
+        say(*plan)
+        return run
+    recipe = setup.recipe
+    validation = LanguageValidation(setup.validation, recipe.training.eval_windows, setup.teacher)
+    open_run(run, resume)  # only now: bad input leaves no folder behind
+    say(*plan)
+    write_atomically(run / "recipe.yaml", recipe.to_yaml())
+    lessons = Lessons(setup.training, setup.teach())
+    say(f"Training the student: {setup.steps:,} steps of {recipe.training.batch_size} examples")
+    taken = _fit(setup, "student", setup.steps, validation, lessons).run(run, resume)
+    if recipe.control and recipe.control_steps is None:
+        recipe.control_steps = control_steps(setup, lessons, setup.fresh(), taken)
+        write_atomically(run / "recipe.yaml", recipe.to_yaml())
+    models = {TEACHER: setup.teacher, "student": load_language(run / "student", device=setup.device)}
+    if recipe.control and recipe.control_steps is not None:
+        say(f"Training the control, without a teacher: {recipe.control_steps:,} steps")
+        _fit(setup, "control", recipe.control_steps, validation, None).run(run, resume)
+        models["control"] = load_language(run / "control", device=setup.device)
+    _finish(setup, run, {name: model.freeze() for name, model in models.items()})
+    return run
+
+
+def _fit(setup: LanguageSetup, name: str, steps: int, validation: LanguageValidation, lessons: Lessons | None) -> Fit:
+    """The training of a model of the run; one without lessons learns from the truth alone."""
+    return Fit(
+        name=name,
+        student=setup.fresh(),
+        objective=setup.objective(None if lessons else 0.0),
+        dataset=setup.training,
+        teach=lessons.teach if lessons else None,
+        validate=validation,
+        config=setup.recipe.training,
+        steps=steps,
+        horizon=setup.horizon,
+        device=setup.device,
+        describe=_names,
+        metric=LOSS,
+        sampler=setup.sampler(),
+    )
+
+
+def _names(tokens: Tokens) -> str:
+    return f"examples {', '.join(str(i) for i in tokens.ids[:5].tolist())}{' …' if len(tokens) > 5 else ''}"
+
+
+def plan_lines(setup: LanguageSetup) -> list[str]:
+    """One line each on data, teacher, student and training."""
+    recipe, training, teacher = setup.recipe, setup.recipe.training, setup.teacher
+    parts = f"{len(setup.training):,} training and {len(setup.validation):,} validation examples"
+    share = setup.shape.parameters / teacher.parameters
+    return [
+        f"Data       {parts} of at most {recipe.data.max_length} tokens (split {recipe.data.split})",
+        *(f"           {line}" for line in setup.training.account.lines()),
+        f"Teacher    {teacher.source.name}: {teacher.module.config.model_type}, {teacher.parameters:,} parameters",
+        f"Student    {setup.shape.config.model_type}, {setup.shape.parameters:,} parameters, {share:.1%} of the"
+        f" teacher's, start: {recipe.student.start}",
+        f"Objective  {', '.join(f'{w:g} · {n}' for n, w in setup.objective().weights.items())},"
+        f" temperature {recipe.objective.temperature:g}",
+        f"Training   {setup.steps:,} steps of {training.batch_size * training.accumulate} examples on {setup.device},"
+        f" {device_precision(training.precision, setup.device)}",
+    ]
+
+
+def _finish(setup: LanguageSetup, run: Path, models: dict[str, LanguageModel]) -> None:
+    """Measure the run's models on the held-out part and write metrics.json, generations.json, cards and report."""
+    with progress_bar("Evaluating") as progress:
+        metrics, generations = evaluate_language(
+            models, setup.held_out, TEACHER, setup.recipe.evaluation, progress=progress
+        )
+    source = setup.teacher.source
+    metrics["provenance"] = {
+        "teachers": {
+            TEACHER: {
+                "source": source.location,
+                "revision": source.revision,
+                "licence": source.licence,
+                "family": setup.teacher.family,
+                "fingerprint": setup.teacher.fingerprint,
+            }
+        },
+        "data": {"paths": setup.recipe.data.paths, "fingerprint": setup.training.fingerprint},
+        "seed": setup.recipe.training.seed,
+        **machine(),
+    }
+    write_json(run / "metrics.json", metrics)
+    write_json(run / "generations.json", generations)
+    for name in models:
+        if (run / name).is_dir():
+            write_atomically(run / name / "README.md", _card(setup, name, metrics))
+    path = draw_report(run)
+    say("", *summary_lines(metrics), f"Student  {run / 'student'}", f"Report   {path}")
+
+
+def _card(setup: LanguageSetup, name: str, metrics: dict[str, Any]) -> str:
+    """README.md of a student or control, with the front matter that hubs read."""
+    source, recipe = setup.teacher.source, setup.recipe
+    taught = name == "student" or recipe.student.start == "teacher"
+    hub = source.location if "/" in source.location and not Path(source.location).exists() else None
+    head = {
+        "license": (source.licence or "other") if taught else "apache-2.0",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["distillation", "potstill"],
+        **({"base_model": [hub]} if taught and hub else {}),
+    }
+    how = f"distilled from {source.name}" if name == "student" else "trained on the truth alone, without a teacher"
+    figures = metrics["models"][name][recipe.evaluation.split]
+    shown = [
+        f"| {key} | {figures[key]:.4g} |" for key in ("perplexity", "kl", "agreement", "rouge_l") if key in figures
+    ]
+    lines = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {setup.shape.config.model_type} {name}, {setup.shape.parameters:,} parameters",
+        f"A causal language model {how}, made by Potstill. `AutoModelForCausalLM.from_pretrained` loads it.",
+        f"## Accuracy on the {recipe.evaluation.split} part",
+        "\n".join(["| measure | value |", "|---|---|", *shown]),
+        "## Provenance",
+        "\n".join(
+            [
+                f"- data: {', '.join(Path(path).name for path in recipe.data.paths)} (split {recipe.data.split},"
+                f" fingerprint `{setup.training.fingerprint[:16]}`)",
+                f"- teacher {source.name}, licence {source.licence or 'not stated'}, fingerprint"
+                f" `{setup.teacher.fingerprint[:16]}`",
+                f"- seed {recipe.training.seed}; " + ", ".join(f"{k} {v}" for k, v in versions().items()),
+            ]
+        ),
+    ]
+    return "\n\n".join(lines) + "\n"

@@ -1,0 +1,129 @@
+"""What a run of language models needs before its first step: teacher, examples and the student's shape, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from transformers import set_seed
+
+from potstill.data.instructions import Examples, open_examples
+from potstill.errors import UserError
+from potstill.families.base import Shape
+from potstill.families.language.load import load_language
+from potstill.families.language.model import LanguageModel
+from potstill.families.language.shape import build_language, shape_language, start_from
+from potstill.objectives.base import import_terms
+from potstill.objectives.objective import Objective
+from potstill.recipe import Recipe
+from potstill.training.sampler import LengthSampler
+from potstill.training.trainer import Teach
+from potstill.types import Tokens
+from potstill.verbs.say import say
+from potstill.verbs.setup import available, objective_of, steps_of
+
+TEACHER = "teacher"
+
+
+@dataclass
+class LanguageSetup:
+    """A checked run: everything but the student's weights."""
+
+    recipe: Recipe
+    device: str
+    teacher: LanguageModel
+    training: Examples
+    validation: Examples
+    held_out: Examples
+
+    horizon = 0  # text has none
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The student's config; raises UserError where the sizes asked for do not fit."""
+        student, data = self.recipe.student, self.recipe.data
+        return shape_language(self.teacher, student.family, student.overrides, data.max_length)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the student's training."""
+        return steps_of(self.recipe.training, len(self.training))
+
+    def training_windows(self, steps: int) -> Examples:
+        """The training data set, however many steps the run has."""
+        return self.training
+
+    def sampler(self) -> LengthSampler:
+        """Their order: shuffled, and like lengths together."""
+        training = self.recipe.training
+        return LengthSampler(self.training.lengths, training.batch_size, training.seed)
+
+    def objective(self, alpha: float | None = None) -> Objective:
+        """The recipe's objective, or the same with another α."""
+        return objective_of(self.recipe, alpha)
+
+    def fresh(self) -> LanguageModel:
+        """The student before its first step, the same for the same seed."""
+        set_seed(self.recipe.training.seed)
+        student = build_language(self.shape, self.teacher, self.recipe.training.dropout)
+        if self.recipe.student.start == "teacher":
+            say(*start_from(student, self.teacher))
+        return student
+
+    def teach(self) -> Teach | None:
+        """The live teacher; None where no term asks for it."""
+        return live(self.teacher) if self.objective().needs else None
+
+
+def live(teacher: LanguageModel) -> Teach:
+    """Ask the teacher itself: its states at the answer tokens, from which its logits are made chunk by chunk."""
+
+    def teach(tokens: Tokens, horizon: int) -> Tokens:
+        with torch.no_grad():
+            logits = teacher.forward(tokens).logits
+        return replace(tokens, labels=logits)
+
+    return teach
+
+
+def prepare_language(recipe: Recipe) -> LanguageSetup:
+    """Load, tokenise and check everything a run needs.
+
+    Raises
+    ------
+    UserError
+        One sentence on what does not fit: no teacher, other terms than those of language models, no usable example.
+    """
+    recipe = recipe.model_copy(deep=True)
+    if not recipe.data.paths:
+        raise UserError("data.paths: no data given; name a JSON, JSONL, CSV, Parquet or text file with --data.")
+    if len(recipe.teacher) != 1:
+        raise UserError(
+            f"teacher: a language student learns from one teacher, whose tokenizer it has; {len(recipe.teacher)} given."
+        )
+    if recipe.labels:
+        raise UserError("labels: stored logits of language models are not available yet; leave labels out.")
+    import_terms(recipe.imports)
+    if objective_of(recipe, None).task != "language":
+        raise UserError(
+            f"objective: {recipe.objective.soft} and {recipe.objective.hard} are for forecasters; with task: language"
+            " choose kl, reverse_kl, jsd or skew_kl, and cross_entropy."
+        )
+    told = recipe.teacher[0]
+    device = available(recipe.training.device)
+    teacher = load_language(told.source, device=device, precision=told.precision, revision=told.revision).freeze()
+    if recipe.data.max_length > teacher.max_length:
+        raise UserError(
+            f"data.max_length: {recipe.data.max_length:,} tokens are more than the {teacher.max_length:,} that the"
+            f" teacher {teacher.source.name} reads; write at most that."
+        )
+    parts = {part: open_examples(recipe.data, teacher.tokenizer, part) for part in ("train", "validation", "test")}
+    held_out = parts[recipe.evaluation.split]
+    for part, examples in (*parts.items(), (recipe.evaluation.split, held_out)):
+        if not len(examples) and (part != "test" or recipe.evaluation.split == "test"):
+            raise UserError(
+                f"{recipe.data.paths[0]}: the {part} part holds no example (split {recipe.data.split}); give more data,"
+                " or another data.split."
+            )
+    return LanguageSetup(recipe, device, teacher, parts["train"], parts["validation"], held_out)

@@ -1,0 +1,149 @@
+"""The whole path for language models, on a GPT-2 made here: run folder, control, resume, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_gpt2 import save_gpt2
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import potstill
+from potstill.errors import UserError
+from potstill.recipe import Recipe
+from potstill.training.trainer import DistillationTrainer
+
+WORDS = ["two", "and", "four", "course", "answer", "🙂", "write", "Größe"]
+
+
+@pytest.fixture(scope="session")
+def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_gpt2(tmp_path_factory.mktemp("teacher"), positions=256)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Sixty Alpaca records and three that are none."""
+    records: list = [
+        {
+            "instruction": f"What is {WORDS[i % 8]} and {i}?",
+            "input": "",
+            "output": f"{WORDS[(i + 1) % 8]}, of course, {i}.",
+        }
+        for i in range(60)
+    ]
+    records += [{"instruction": "no answer", "output": ""}, {"other": 1}, 7]
+    path = tmp_path / "alpaca.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def recipe(gpt2_folder: Path, data: Path) -> Recipe:
+    tree = {
+        "task": "language",
+        "teacher": [str(gpt2_folder)],
+        "student": "gpt2:n_layer=1,n_embd=16,n_head=2",
+        "data": {"paths": [str(data)], "max_length": 200},
+        "training": {"max_steps": 6, "batch_size": 4, "eval_steps": 3, "eval_windows": 5, "precision": "fp32"},
+    }
+    return Recipe.lay_over(tree, {})
+
+
+def test_the_defaults_of_language_models(recipe: Recipe):
+    assert (recipe.objective.alpha, recipe.objective.soft, recipe.objective.hard) == (0.5, "kl", "cross_entropy")
+    assert (recipe.objective.temperature, recipe.training.learning_rate) == (2.0, 3e-4)
+    other = Recipe.lay_over({"task": "language", "objective": {"alpha": 0.9}}, {"training.learning_rate": 1e-3})
+    assert (other.objective.alpha, other.objective.soft, other.training.learning_rate) == (0.9, "kl", 1e-3)
+
+
+def test_a_run_from_end_to_end(recipe: Recipe, gpt2_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    recipe.control = True
+    run = potstill.distill(recipe, tmp_path / "run")
+    for name in ("recipe.yaml", "log.jsonl", "metrics.json", "generations.json", "report.html", "student/README.md"):
+        assert (run / name).exists(), name
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["task"] == "language"
+    assert set(metrics["models"]) == {"teacher", "student", "control"}
+    student = metrics["models"]["student"]["test"]
+    assert student["kl"] > 0
+    assert metrics["cost"]["student"]["parameters"] < metrics["cost"]["teacher"]["parameters"]
+    assert capsys.readouterr().err.count("left out: 1 records") == 3
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    trained = [line for line in lines if line["event"] == "train" and line["model"] == "student"]
+    assert set(trained[-1]["terms"]) == {"kl", "cross_entropy"}
+    assert {line["model"] for line in lines} == {"student", "control"}
+    checked = [line for line in lines if line["event"] == "eval"]
+    assert {"loss", "perplexity", "kl"} <= set(checked[0])
+    # upstream's own classes read what was written
+    AutoModelForCausalLM.from_pretrained(run / "student")
+    assert AutoTokenizer.from_pretrained(run / "student")("two").input_ids
+    assert "distilled from" in (run / "student" / "README.md").read_text()
+    assert "without a teacher" in (run / "control" / "README.md").read_text()
+
+
+def test_it_comes_nearer_to_its_teacher(recipe: Recipe, tmp_path: Path):
+    recipe.training.max_steps, recipe.training.learning_rate, recipe.objective.alpha = 60, 3e-3, 1.0
+    run = potstill.distill(recipe, tmp_path / "run")
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    distances = [line["kl"] for line in lines if line["event"] == "eval"]
+    assert distances[-1] < 0.8 * distances[0]
+
+
+def test_the_same_seed_gives_the_same_student(recipe: Recipe, tmp_path: Path):
+    runs = [potstill.distill(recipe, tmp_path / name) for name in ("one", "two")]
+    files = [{p.name: p.read_bytes() for p in (run / "student").iterdir()} for run in runs]
+    assert files[0] == files[1]
+
+
+def test_a_resumed_run_ends_where_the_unbroken_one_ends(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = potstill.distill(recipe, tmp_path / "whole")
+    own = DistillationTrainer.compute_loss
+
+    def breaks(self, *args, **kwargs):
+        if self.state.global_step == 4:
+            raise KeyboardInterrupt
+        return own(self, *args, **kwargs)
+
+    monkeypatch.setattr(DistillationTrainer, "compute_loss", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        potstill.distill(recipe, tmp_path / "broken")
+    monkeypatch.undo()
+    broken = potstill.distill(output=tmp_path / "broken", resume=True)
+    assert (whole / "student" / "model.safetensors").read_bytes() == (
+        broken / "student" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    potstill.distill(recipe, tmp_path / "run", dry_run=True)
+    assert not (tmp_path / "run").exists()
+    plan = capsys.readouterr().err
+    assert "training and" in plan
+    assert "0.5 · kl, 0.5 · cross_entropy, temperature 2" in plan
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("teacher", [], "learns from one teacher"),
+        ("labels", "auto", "leave labels out"),
+        ("objective.soft", "quantile_match", "for forecasters"),
+        ("objective.hard", "pinball", "for language models and pinball for forecasters"),
+        ("data.max_length", 100_000, "more than the 256 that the teacher"),
+        ("data.paths", [], "no data given"),
+        ("data.split", "ett", "split"),
+        ("student", "gpt2:vocab_size=5", "shares its teacher's tokenizer"),
+        ("student", "gpt2:layers=5", "no setting of gpt2"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_sentence(recipe: Recipe, tmp_path: Path, key: str, value: object, said: str):
+    spoilt = Recipe.lay_over(recipe.model_dump(mode="json"), {key: value})
+    with pytest.raises(UserError, match=said):
+        potstill.distill(spoilt, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
