@@ -1,4 +1,4 @@
-"""Distil large pretrained forecasters into small, fast ones.
+"""Distil large pretrained forecasters and language models into small, fast ones.
 
 The verbs are imported when they are first used, so that ``import potstill`` stays quick.
 """
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from potstill.families.load import load
     from potstill.recipe import Recipe
-    from potstill.verbs import distill, evaluate, forecast, inspect, label, report
+    from potstill.verbs import distill, evaluate, forecast, generate, inspect, label, report
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "distill", "evaluate", "forecast", "inspect", "label", "load", "report"]
+__all__ = ["Recipe", "__version__", "distill", "evaluate", "forecast", "generate", "inspect", "label", "load", "report"]
 
 _HOMES = {
-    **dict.fromkeys(("distill", "evaluate", "forecast", "inspect", "label", "report"), "potstill.verbs"),
+    **dict.fromkeys(("distill", "evaluate", "forecast", "generate", "inspect", "label", "report"), "potstill.verbs"),
     "load": "potstill.families.load",
     "Recipe": "potstill.recipe",
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_gpt2 import save_gpt2
 
 import potstill
 from potstill.families.table import known
@@ -20,7 +22,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 def test_every_recipe_reads(path: Path):
     recipe = Recipe.read(path)
     Objective(recipe.objective)
-    assert recipe.student.family in (None, *known())
+    assert recipe.student.family in ((None, "small") if recipe.task == "language" else (None, *known()))
 
 
 @pytest.fixture
@@ -61,3 +63,23 @@ def test_moirai_720_96_over_a_tree_of_files(tree: Path, tmp_path: Path, capsys: 
     assert "Student moirai" in plan
     assert f"Training {round(windows / 32 * 10)} steps of 32 windows" in plan
     assert "0.8 · quantile_match, 0.2 · pinball" in plan
+
+
+def test_gpt2_alpaca_runs_with_stand_ins(tmp_path: Path):
+    """The recipe as it is, but for a teacher made here, a handful of records and a few steps."""
+    recipe = RECIPES / "gpt2-alpaca.yaml"
+    given = Recipe.read(recipe)
+    assert given.teacher[0].source == "gpt2-medium"
+    assert (given.objective.alpha, given.objective.temperature) == (0.5, 2.0)
+    assert (given.training.learning_rate, given.training.batch_size) == (3e-4, 32)
+    teacher = save_gpt2(tmp_path / "teacher", positions=512)
+    records = [{"instruction": f"Count to {i}.", "input": "", "output": "One, two."} for i in range(40)]
+    (tmp_path / "alpaca.json").write_text(json.dumps(records))
+    short = {"training.max_steps": 1, "training.eval_windows": 4, "student.overrides": {"n_layer": 1, "n_embd": 16}}
+    changed = Recipe.read(recipe, short)
+    run = potstill.distill(changed, tmp_path / "run", teacher=teacher, data=tmp_path / "alpaca.json", device="cpu")
+    assert json.loads((run / "metrics.json").read_text())["task"] == "language"
+    written = Recipe.read(run / "recipe.yaml")
+    assert (written.student.family, written.training.batch_size) == ("small", 32)
+    answer = potstill.generate(str(run), "Count to 3.", max_new_tokens=4)
+    assert isinstance(answer, str)

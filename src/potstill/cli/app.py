@@ -10,12 +10,13 @@ from potstill import __version__
 from potstill.cli.distill import distill
 from potstill.cli.evaluate import evaluate
 from potstill.cli.forecast import forecast
+from potstill.cli.generate import generate
 from potstill.cli.inspect import inspect
 from potstill.cli.label import label
 from potstill.cli.report import report
 
 app = typer.Typer(
-    help="Distil large pretrained forecasters into small, fast ones.",
+    help="Distil large pretrained forecasters and language models into small, fast ones.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -31,5 +32,5 @@ def _root(
         raise typer.Exit
 
 
-for verb in (distill, label, evaluate, forecast, inspect, report):
+for verb in (distill, label, evaluate, forecast, generate, inspect, report):
     app.command()(verb)

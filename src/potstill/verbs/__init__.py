@@ -3,8 +3,9 @@
 from potstill.verbs.distill import distill
 from potstill.verbs.evaluate import evaluate
 from potstill.verbs.forecast import forecast
+from potstill.verbs.generate import generate
 from potstill.verbs.inspect import inspect
 from potstill.verbs.label import label
 from potstill.verbs.report import report
 
-__all__ = ["distill", "evaluate", "forecast", "inspect", "label", "report"]
+__all__ = ["distill", "evaluate", "forecast", "generate", "inspect", "label", "report"]

@@ -10,6 +10,7 @@ from transformers import set_seed
 
 from potstill.data.instructions import Examples, open_examples
 from potstill.errors import UserError
+from potstill.evaluation.language.rouge import rouge_scorer
 from potstill.families.base import Shape
 from potstill.families.language.load import load_language
 from potstill.families.language.model import LanguageModel
@@ -105,6 +106,7 @@ def prepare_language(recipe: Recipe) -> LanguageSetup:
     if recipe.labels:
         raise UserError("labels: stored logits of language models are not available yet; leave labels out.")
     import_terms(recipe.imports)
+    rouge_scorer()  # what the evaluation needs must not be missed after the training
     if objective_of(recipe, None).task != "language":
         raise UserError(
             f"objective: {recipe.objective.soft} and {recipe.objective.hard} are for forecasters; with task: language"
