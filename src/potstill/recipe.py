@@ -215,6 +215,8 @@ class Recipe(_Node):
         if tree.get("task") == "language":
             for part, values in LANGUAGE.items():
                 tree[part] = {**values, **(tree.get(part) or {})}
+            if tree.get("labels"):  # the largest logits hold the mass at 1, and little more than a third of it at 2
+                tree["objective"].setdefault("temperature", 1.0)
         try:
             return cls.model_validate(tree)
         except ValidationError as error:

@@ -13,6 +13,7 @@ from potstill.cli.parse import names, recipe_of
 def label(
     output: Annotated[str, typer.Option(metavar="LABELS", help="Folder of the label store.")],
     recipe: given.RecipePath = None,
+    task: given.Task = None,
     teacher: given.Teachers = None,
     data: given.DataPaths = None,
     target: given.Target = None,
@@ -38,6 +39,7 @@ def label(
     resolved = recipe_of(
         recipe,
         settings,
+        task=task,
         teacher=teacher,
         data=data,
         target=names(target),

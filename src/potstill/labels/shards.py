@@ -52,11 +52,11 @@ def write_shard(path: Path, key: str, tensors: dict[str, Tensor]) -> None:
     write_atomically(path, save(tensors, metadata={"labels": f"{key} {checksum}"}))
 
 
-def count_rows(path: Path) -> int:
-    """Rows of a shard by its header alone (not verified); 0 where it is missing or torn."""
+def count_rows(path: Path, name: str = "values") -> int:
+    """Rows of one of a shard's tensors by its header alone (not verified); 0 where it is missing or torn."""
     try:
         with safe_open(path, "pt") as file:
-            return file.get_slice("values").get_shape()[0]
+            return file.get_slice(name).get_shape()[0]
     except (SafetensorError, OSError):
         return 0
 

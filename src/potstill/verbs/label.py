@@ -43,6 +43,14 @@ def label(
         raise UserError(f"--engine {engine}: not available; known: {', '.join(ENGINES)}.")
     with saved_frames(options) as (options, _):
         recipe = resolve(recipe, options).absolute()
+        if recipe.task == "language":
+            from potstill.verbs.language.label import label_examples
+            from potstill.verbs.language.setup import prepare_language
+
+            # as a run has it that trains from labels
+            labelled = Recipe.lay_over(recipe.model_dump(mode="json", exclude_unset=True), {"labels": str(output)})
+            label_examples(prepare_language(labelled), Path(output))
+            return Path(output)
         if len(recipe.teacher) != 1:
             raise UserError(
                 f"--teacher: a label store holds one teacher's answers, {len(recipe.teacher)} given; label each apart."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
 import pytest
 from tiny_gpt2 import save_gpt2
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
 import potstill
 from potstill.errors import UserError
@@ -132,7 +133,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     ("key", "value", "said"),
     [
         ("teacher", [], "learns from one teacher"),
-        ("labels", "auto", "leave labels out"),
+        ("labels", "nowhere", "holds no labels"),
         ("objective.soft", "quantile_match", "for forecasters"),
         ("objective.hard", "pinball", "for language models and pinball for forecasters"),
         ("data.max_length", 100_000, "more than the 256 that the teacher"),
@@ -147,3 +148,29 @@ def test_what_does_not_fit_is_said_in_one_sentence(recipe: Recipe, tmp_path: Pat
     with pytest.raises(UserError, match=said):
         potstill.distill(spoilt, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_training_from_stored_logits_needs_no_teacher_in_memory(recipe: Recipe, tmp_path: Path, monkeypatch):
+    """At temperature 1 by default; a store that `label` made and one of the run's own give the same student."""
+    tree = recipe.model_dump(mode="json", exclude_unset=True)
+    made = Recipe.lay_over(tree, {"labels": str(tmp_path / "labels")})
+    assert made.objective.temperature == 1.0
+    potstill.label(recipe, tmp_path / "labels")
+    own = DistillationTrainer.compute_loss
+
+    def without_teacher(self, model, inputs, *args, **kwargs):
+        loss = own(self, model, inputs, *args, **kwargs)
+        held = [
+            m for m in gc.get_objects() if isinstance(m, GPT2LMHeadModel) and next(m.parameters()).device.type == "cpu"
+        ]
+        assert len({id(m) for m in held} - {id(self.pair.student_module)} - others) == 0
+        return loss
+
+    others = {id(m) for m in gc.get_objects() if isinstance(m, GPT2LMHeadModel)}
+    monkeypatch.setattr(DistillationTrainer, "compute_loss", without_teacher)
+    first = potstill.distill(made, tmp_path / "first")
+    second = potstill.distill(Recipe.lay_over(tree, {"labels": "auto"}), tmp_path / "second")
+    weights = [(run / "student" / "model.safetensors").read_bytes() for run in (first, second)]
+    assert weights[0] == weights[1]
+    metrics = json.loads((first / "metrics.json").read_text())
+    assert metrics["models"]["student"]["test"]["kl"] > 0  # the teacher is back for the evaluation

@@ -7,21 +7,25 @@ from typing import Any
 
 import yaml
 
+from potstill.errors import UserError
 from potstill.evaluation.benchmark import progress_bar
 from potstill.evaluation.language.evaluate import evaluate_language
 from potstill.evaluation.language.validation import LanguageValidation
 from potstill.evaluation.report import draw_report, summary_lines
 from potstill.families.language.load import load_language
 from potstill.families.language.model import LanguageModel
+from potstill.labels.logits import LogitStore
 from potstill.recipe import Recipe
 from potstill.runs import open_run, write_atomically, write_json
 from potstill.training.fit import Fit
 from potstill.training.trainer import device_precision
 from potstill.types import Tokens
 from potstill.verbs.calibrate import control_steps
+from potstill.verbs.language.label import label_examples
 from potstill.verbs.language.setup import TEACHER, LanguageSetup, prepare_language
 from potstill.verbs.provenance import machine, versions
 from potstill.verbs.say import say
+from potstill.verbs.setup import AUTO
 from potstill.verbs.teach import Lessons
 
 LOSS = "loss"  # cross-entropy on validation answers picks the best checkpoint
@@ -35,13 +39,22 @@ def distill_language(recipe: Recipe, run: Path, resume: bool, dry_run: bool) -> 
         say(*plan)
         return run
     recipe = setup.recipe
-    validation = LanguageValidation(setup.validation, recipe.training.eval_windows, setup.teacher)
+    # a validation that compares with the teacher would hold its output layer in memory
+    compared = None if recipe.labels else setup.teacher
+    validation = LanguageValidation(setup.validation, recipe.training.eval_windows, compared)
+    store = _ready_labels(setup)
     open_run(run, resume)  # only now: bad input leaves no folder behind
     say(*plan)
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
-    lessons = Lessons(setup.training, setup.teach())
+    if recipe.labels == AUTO and setup.objective().needs:
+        store = label_examples(setup, run / "labels")
+    lessons = setup.lessons(store)
     say(f"Training the student: {setup.steps:,} steps of {recipe.training.batch_size} examples")
-    taken = _fit(setup, "student", setup.steps, validation, lessons).run(run, resume)
+    fit = _fit(setup, "student", setup.steps, validation, lessons)
+    if store is not None:
+        setup.dismiss_teacher()
+    taken = fit.run(run, resume)
+    setup.recall_teacher()
     if recipe.control and recipe.control_steps is None:
         recipe.control_steps = control_steps(setup, lessons, setup.fresh(), taken)
         write_atomically(run / "recipe.yaml", recipe.to_yaml())
@@ -52,6 +65,20 @@ def distill_language(recipe: Recipe, run: Path, resume: bool, dry_run: bool) -> 
         models["control"] = load_language(run / "control", device=setup.device)
     _finish(setup, run, {name: model.freeze() for name, model in models.items()})
     return run
+
+
+def _ready_labels(setup: LanguageSetup) -> LogitStore | None:
+    """The store that the recipe names, checked against the run; None where the teacher answers in another way."""
+    recipe = setup.recipe
+    if recipe.labels in (None, AUTO) or not setup.objective().needs:
+        return None
+    store = LogitStore.open(recipe.labels, setup.training, setup.teacher, recipe.objective.temperature)
+    if store.labelled() < len(setup.training):
+        raise UserError(
+            f"{recipe.labels}: holds labels for {store.labelled():,} of the {len(setup.training):,} training examples;"
+            " give `potstill label` the same recipe: it goes on where it stopped."
+        )
+    return store
 
 
 def _fit(setup: LanguageSetup, name: str, steps: int, validation: LanguageValidation, lessons: Lessons | None) -> Fit:

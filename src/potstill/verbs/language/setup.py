@@ -15,6 +15,7 @@ from potstill.families.base import Shape
 from potstill.families.language.load import load_language
 from potstill.families.language.model import LanguageModel
 from potstill.families.language.shape import build_language, shape_language, start_from
+from potstill.labels.logits import LogitStore
 from potstill.objectives.base import import_terms
 from potstill.objectives.objective import Objective
 from potstill.recipe import Recipe
@@ -23,6 +24,7 @@ from potstill.training.trainer import Teach
 from potstill.types import Tokens
 from potstill.verbs.say import say
 from potstill.verbs.setup import available, objective_of, steps_of
+from potstill.verbs.teach import Lessons
 
 TEACHER = "teacher"
 
@@ -72,9 +74,29 @@ class LanguageSetup:
             say(*start_from(student, self.teacher))
         return student
 
-    def teach(self) -> Teach | None:
-        """The live teacher; None where no term asks for it."""
-        return live(self.teacher) if self.objective().needs else None
+    def lessons(self, store: LogitStore | None) -> Lessons:
+        """From a store, from the live teacher, or from the truth alone."""
+        if not self.objective().needs:
+            return Lessons(self.training, None)
+        if store is None:
+            return Lessons(self.training, live(self.teacher))
+        labelled = len(self.training) * store.seconds_per_window()
+        return Lessons(self.training, lambda tokens, horizon: store.attach(tokens), labelled)
+
+    def dismiss_teacher(self) -> None:
+        """Free the memory of its weights: stored answers need it no more."""
+        self.teacher.module.to("meta")
+
+    def recall_teacher(self) -> None:
+        """Its weights again, where they were freed."""
+        if self.teacher.device.type == "meta":
+            self.teacher.module = load_teacher(self.recipe, self.device).module
+
+
+def load_teacher(recipe: Recipe, device: str) -> LanguageModel:
+    """The recipe's one teacher, frozen."""
+    told = recipe.teacher[0]
+    return load_language(told.source, device=device, precision=told.precision, revision=told.revision).freeze()
 
 
 def live(teacher: LanguageModel) -> Teach:
@@ -103,8 +125,6 @@ def prepare_language(recipe: Recipe) -> LanguageSetup:
         raise UserError(
             f"teacher: a language student learns from one teacher, whose tokenizer it has; {len(recipe.teacher)} given."
         )
-    if recipe.labels:
-        raise UserError("labels: stored logits of language models are not available yet; leave labels out.")
     import_terms(recipe.imports)
     rouge_scorer()  # what the evaluation needs must not be missed after the training
     if objective_of(recipe, None).task != "language":
@@ -112,9 +132,8 @@ def prepare_language(recipe: Recipe) -> LanguageSetup:
             f"objective: {recipe.objective.soft} and {recipe.objective.hard} are for forecasters; with task: language"
             " choose kl, reverse_kl, jsd or skew_kl, and cross_entropy."
         )
-    told = recipe.teacher[0]
     device = available(recipe.training.device)
-    teacher = load_language(told.source, device=device, precision=told.precision, revision=told.revision).freeze()
+    teacher = load_teacher(recipe, device)
     if recipe.data.max_length > teacher.max_length:
         raise UserError(
             f"data.max_length: {recipe.data.max_length:,} tokens are more than the {teacher.max_length:,} that the"
