@@ -190,6 +190,22 @@ class Recipe(_Node):
     def _short_student(cls, value: Any) -> Any:
         return parse_student(value) if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _of_language(self) -> Recipe:
+        """What language models have otherwise, where nobody set it; it stays as unset as any default."""
+        if self.task != "language":
+            return self
+        values = {**LANGUAGE}
+        if self.labels:  # the largest logits hold the mass at 1, and little more than a third of it at 2
+            values["objective"] = {**LANGUAGE["objective"], "temperature": 1.0}
+        for part, defaults in values.items():
+            node = getattr(self, part)
+            for key, value in defaults.items():
+                if key not in node.model_fields_set:
+                    setattr(node, key, value)
+                    node.model_fields_set.discard(key)
+        return self
+
     @classmethod
     def read(cls, path: str | Path | None, overrides: dict[str, Any] | None = None) -> Recipe:
         """Read a YAML file (or start from the defaults) and lay ``{"dotted.key": value}`` overrides over it.
@@ -212,11 +228,6 @@ class Recipe(_Node):
             if rival is not None and rival not in overrides and value is not None:
                 _set(tree, rival.split("."), None)
             _set(tree, key.split("."), value)
-        if tree.get("task") == "language":
-            for part, values in LANGUAGE.items():
-                tree[part] = {**values, **(tree.get(part) or {})}
-            if tree.get("labels"):  # the largest logits hold the mass at 1, and little more than a third of it at 2
-                tree["objective"].setdefault("temperature", 1.0)
         try:
             return cls.model_validate(tree)
         except ValidationError as error:

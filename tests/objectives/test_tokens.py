@@ -167,6 +167,19 @@ def test_without_gradients_none_are_formed():
     assert not loss.requires_grad
 
 
+def test_options_of_the_soft_term_do_not_change_its_weight():
+    config = ObjectiveConfig(alpha=0.5, soft="jsd", hard="cross_entropy", terms={"jsd": {"beta": 0.9}})
+    objective = Objective(config)
+    assert objective.weights == {"jsd": 0.5, "cross_entropy": 0.5}
+    assert objective.terms["jsd"].beta == 0.9  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("temperature", ["hot", 0, -1.0, float("nan"), True])
+def test_temperatures_that_are_none(temperature: object):
+    with pytest.raises(UserError, match="a number above 0"):
+        find_term("kl")(temperature=temperature)  # type: ignore[call-arg]
+
+
 def test_terms_of_two_tasks_do_not_mix():
     with pytest.raises(UserError, match="language models"):
         Objective(ObjectiveConfig(soft="kl", hard="pinball"))

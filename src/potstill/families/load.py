@@ -58,6 +58,8 @@ def load(
         options = {"revision": revision} if revision else {}
     found = family_of(config)
     if found is None:
+        if any("CausalLM" in str(name) or "LMHead" in str(name) for name in config.get("architectures") or ()):
+            raise UserError(f"{source}: is a language model, no forecaster; ask it with `potstill generate`.")
         kind = config.get("architectures") or config.get("model_type") or "no architecture named"
         raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: {', '.join(known())}.")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -32,7 +32,9 @@ class Objective(nn.Module):
         options: dict[str, dict[str, Any]] = {}
         for name, given in config.terms.items():
             rest = dict(given)
-            weighted[name] = weighted.get(name, 0.0) + _weight(name, rest.pop("weight", 1.0))
+            # options of the soft or the hard term say how it is computed; its weight is alpha's
+            extra = rest.pop("weight", 0.0 if name in (config.soft, config.hard) else 1.0)
+            weighted[name] = weighted.get(name, 0.0) + _weight(name, extra)
             options[name] = rest
         self.weights = {name: weight for name, weight in weighted.items() if weight > 0}
         self.terms = {name: _make(name, options.get(name, {}), config.temperature) for name in self.weights}

@@ -96,7 +96,10 @@ class _Divergence(TokenTerm):
     tempered: ClassVar[bool] = True
 
     def __init__(self, temperature: float = 2.0):
-        self.temperature = temperature
+        number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+        if not number or not 0 < temperature < float("inf"):
+            raise UserError(f"objective.terms.{self.name}.temperature: {temperature!r}; expected a number above 0.")
+        self.temperature = float(temperature)
 
     def per_token(self, places: Places) -> Tensor:
         """``[n]``, in nats times T²."""

@@ -152,6 +152,10 @@ class DistillationTrainer(Trainer):
             batch = self.teach(batch, self.horizon)
         horizon = self._horizon_of_step()
         loss, terms = model(first_steps(batch, horizon), horizon)
+        if isinstance(batch, Tokens) and num_items_in_batch:
+            # a mean over all answer tokens of the step, in how many batches soever they come
+            share = int(batch.answer.sum()) * self.current_gradient_accumulation_steps / num_items_in_batch
+            loss, terms = loss * share, {name: value * share for name, value in terms.items()}
         if not math.isfinite(loss.item()):
             raise Diverged(
                 f"The loss became {loss.item()} at step {self.state.global_step + 1}"
@@ -164,6 +168,12 @@ class DistillationTrainer(Trainer):
         self.term_steps += 1
         self.windows += len(batch)
         return loss
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int | None:
+        """Answer tokens of all batches of an optimiser step, which their losses are to be means over."""
+        batches = [sample["batch"] for sample in batch_samples]
+        answers = [int(batch.answer.sum()) for batch in batches if isinstance(batch, Tokens)]
+        return sum(answers) or None
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the mean of every term since the last line, and how many windows it was over."""
@@ -178,7 +188,7 @@ class DistillationTrainer(Trainer):
         metrics = {f"eval_{name}": value for name, value in self.validate().items()}
         if not math.isfinite(metrics[f"eval_{self.metric}"]):  # here, before a checkpoint of such weights is written
             raise Diverged(
-                f"The student's forecasts of validation windows are no longer numbers at step {self.state.global_step};"
+                f"The student's answers on the validation part are no longer numbers at step {self.state.global_step};"
                 " the last checkpoint is kept. Lower training.learning_rate or training.clip."
             )
         self.log(metrics)

@@ -39,15 +39,19 @@ def copy_layers(student: nn.Module, teacher: nn.Module, blocks: str) -> list[str
     own_depth, their_depth = (len(list(module.get_submodule(blocks).children())) for module in (student, teacher))
     chosen = spaced_layers(own_depth, their_depth)
     pattern = re.compile(rf"^{re.escape(blocks)}\.(\d+)\.")
-    copied, fresh = [], []
+    copied, fresh, done = [], [], set()
     for name, tensor in own.items():
+        if tensor.data_ptr() in done:  # a tied weight, under its second name
+            continue
+        done.add(tensor.data_ptr())
         source = pattern.sub(lambda m: f"{blocks}.{chosen[int(m.group(1))]}.", name)
         if source in theirs and theirs[source].shape == tensor.shape:
             tensor.copy_(theirs[source])
             copied.append(name)
         else:
             fresh.append(name)
-    lines = [f"{len(copied)} of {len(own)} weights start from the teacher (layers {', '.join(map(str, chosen))})"]
+    layers = ", ".join(map(str, chosen))
+    lines = [f"{len(copied)} of {len(copied) + len(fresh)} weights start from the teacher (layers {layers})"]
     if fresh:
         lines.append(f"{len(fresh)} start fresh because shapes differ, for example {fresh[0]}")
     return lines

@@ -72,6 +72,27 @@ def test_it_saves_in_upstreams_layout(gpt2: LanguageModel, tmp_path: Path):
     assert load_language(tmp_path).fingerprint == gpt2.fingerprint
 
 
+def test_a_pad_token_beyond_the_embeddings_is_not_used(gpt2_folder: Path, tmp_path: Path):
+    shutil.copytree(gpt2_folder, tmp_path, dirs_exist_ok=True)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    tokenizer.save_pretrained(tmp_path)
+    assert load_language(tmp_path).tokenizer.pad_token == "<end>"
+
+
+def test_greedy_is_greedy_whatever_the_generation_config_says(gpt2: LanguageModel):
+    plain = gpt2.generate(["What"], 12)
+    gpt2.module.generation_config.repetition_penalty = 50.0
+    assert gpt2.generate(["What"], 12) == plain
+
+
+def test_an_answer_ends_where_the_generation_config_says(gpt2: LanguageModel):
+    (first,) = gpt2.generate(["What"], 12)
+    ends = gpt2.tokenizer(first).input_ids[1]
+    gpt2.module.generation_config.eos_token_id = [0, ends]
+    assert len(gpt2.generate(["What"], 12)[0]) < len(first)
+
+
 def test_without_a_pad_token_the_end_of_text_pads(gpt2: LanguageModel):
     assert gpt2.tokenizer.pad_token == gpt2.tokenizer.eos_token == "<end>"
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 import potstill
 from potstill.errors import UserError
 from potstill.recipe import Recipe
+from potstill.training.sampler import LengthSampler
 from potstill.training.trainer import DistillationTrainer
 
 WORDS = ["two", "and", "four", "course", "answer", "🙂", "write", "Größe"]
@@ -141,12 +142,18 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
         ("data.split", "ett", "split"),
         ("student", "gpt2:vocab_size=5", "shares its teacher's tokenizer"),
         ("student", "gpt2:layers=5", "no setting of gpt2"),
+        ("student", "gpt2:n_layer=-1", "at least 1"),
+        ("student", "gpt2:resid_pdrop=0.5", "training.dropout decides it"),
+        ("student", "bert:num_hidden_layers=1,hidden_size=16,num_attention_heads=2,intermediate_size=32", "BertLMHead"),
+        ("data.stride", 3, "is for forecasters"),
+        ("training.rollout.share", 0.5, "is for forecasters"),
+        ("objective.terms", {"kl": {"temperature": "hot"}}, "a number above 0"),
+        ("training", "fast", "training"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_sentence(recipe: Recipe, tmp_path: Path, key: str, value: object, said: str):
-    spoilt = Recipe.lay_over(recipe.model_dump(mode="json"), {key: value})
     with pytest.raises(UserError, match=said):
-        potstill.distill(spoilt, tmp_path / "run")
+        potstill.distill(Recipe.lay_over(recipe.model_dump(mode="json"), {key: value}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -174,3 +181,29 @@ def test_training_from_stored_logits_needs_no_teacher_in_memory(recipe: Recipe, 
     assert weights[0] == weights[1]
     metrics = json.loads((first / "metrics.json").read_text())
     assert metrics["models"]["student"]["test"]["kl"] > 0  # the teacher is back for the evaluation
+
+
+def test_accumulated_batches_are_one_mean_over_their_tokens(recipe: Recipe, tmp_path: Path, data: Path, monkeypatch):
+    """Answers of very different lengths: eight at once, and four times two of the same, give the same first step."""
+    records = [{"instruction": f"{i}?", "output": "two " * (1 if i % 2 else 20)} for i in range(64)]
+    data.write_text(json.dumps(records), encoding="utf-8")
+    monkeypatch.setattr(LengthSampler, "__iter__", lambda self: iter(range(len(self))))
+    losses = []
+    for batch, accumulate in ((8, 1), (2, 4)):
+        changes = {"training.batch_size": batch, "training.accumulate": accumulate, "training.max_steps": 1}
+        run = potstill.distill(Recipe.lay_over(recipe.model_dump(mode="json"), changes), tmp_path / f"run{batch}")
+        losses.append((run / "student" / "model.safetensors").read_bytes())
+        losses.append(json.loads((run / "log.jsonl").read_text().splitlines()[0])["loss"])
+    assert losses[1] == pytest.approx(losses[3], rel=1e-4)
+
+
+def test_the_command_that_began_a_run_goes_on_with_it(recipe: Recipe, tmp_path: Path):
+    """The defaults of language models are not taken for options that were given."""
+    run = potstill.distill(recipe, tmp_path / "run")
+    potstill.distill(Recipe.lay_over({"task": "language"}, {}), run, resume=True)
+
+
+def test_a_recipe_made_in_python_has_the_same_defaults():
+    assert Recipe(task="language").objective.soft == "kl"
+    assert Recipe(task="language", labels="auto").objective.temperature == 1.0
+    assert Recipe().objective.soft == "quantile_match"

@@ -16,6 +16,8 @@ from potstill.errors import UserError
 from potstill.families.base import Source
 from potstill.families.checkpoint import check_weights, hub_card, licence, read_config
 from potstill.families.language.model import LanguageModel
+from potstill.families.load import EMBEDDED
+from potstill.families.table import family_of
 from potstill.notation import parse_source
 from potstill.runs import last_good
 
@@ -42,10 +44,14 @@ def load_language(
         Naming the folder or id, what is wrong with it, and what to do.
     """
     given, settings = parse_source(str(source))
+    if given == EMBEDDED:
+        raise UserError(f"{source}: is a forecaster; give a language model's folder, GGUF file or hub id.")
     place, settings = _located(given, settings)
     folder = Path(place)
     if folder.is_dir() and GGUF not in settings:
-        read_config(folder)
+        known = family_of(read_config(folder))
+        if known is not None:
+            raise UserError(f"{source}: is a forecaster ({known.name}), no language model; try `potstill forecast`.")
         check_weights(folder)
     name = folder.name if folder.is_dir() else given
     where = Source(name, str(source), revision, licence(folder if folder.is_dir() else hub_card(place, revision)))

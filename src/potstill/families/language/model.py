@@ -16,6 +16,8 @@ from potstill.families.base import Model, Source, evaluating
 from potstill.types import Logits, Output, Tokens
 
 FAMILY = "language"
+#: switched off: a checkpoint's own taste would make two models' answers incomparable
+PLAIN = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_new_tokens": None, "num_beams": 1}
 _PROBE = 4  # tokens on which the late projection is checked against the model's own logits
 
 
@@ -42,6 +44,8 @@ class LanguageModel(Model):
                     " tokenizer_config.json."
                 )
             tokenizer.pad_token = tokenizer.eos_token
+        if tokenizer.pad_token_id >= self.vocabulary and tokenizer.eos_token_id is not None:
+            tokenizer.pad_token = tokenizer.eos_token  # a pad token was added, and the embeddings not made longer
         config = module.config.get_text_config()
         self.max_length: int = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
 
@@ -60,7 +64,7 @@ class LanguageModel(Model):
         return Output(Logits(before, self.module.get_output_embeddings(), precision))
 
     def check(self) -> LanguageModel:
-        """Raise UserError where this model's logits are more than its output layer's product (capped, scaled)."""
+        """Raise UserError where its logits are more than its output layer's product, or it looks at what follows."""
         ids = torch.arange(_PROBE, device=self.device)[None] % self.vocabulary
         with torch.no_grad(), evaluating(self.module):
             own = self.module(input_ids=ids).logits[0, :-1].float()
@@ -68,6 +72,14 @@ class LanguageModel(Model):
             late = self.forward(Tokens(ids, every, every, ids[:, 0])).logits
             assert isinstance(late, Logits)
             ours = late.head(late.states).float()
+            other = ids.clone()
+            other[0, -1] = ids[0, 0]
+            before = self.module(input_ids=other).logits[0, :-1].float()
+        if not torch.allclose(own, before, rtol=1e-4, atol=1e-4):
+            raise UserError(
+                f"{self.source.location}: {type(self.module).__name__} looks at the tokens that follow; choose a causal"
+                " language model."
+            )
         if not torch.allclose(own, ours, rtol=1e-3, atol=1e-3):
             raise UserError(
                 f"{self.source.location}: {type(self.module).__name__} changes its logits after the output layer, which"
@@ -118,9 +130,19 @@ class LanguageModel(Model):
                 attention_mask=batch["attention_mask"].to(self.device),
                 max_new_tokens=room,
                 pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=self._ends() or None,
+                **PLAIN,
                 **(sampling or {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}),
             )
         return tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)
+
+    def _ends(self) -> list[int]:
+        """Tokens that end an answer: the model's own, its generation config's and the tokenizer's."""
+        found: list[int] = []
+        for holder in (self.module.generation_config, self.module.config, self.tokenizer):
+            ends = getattr(holder, "eos_token_id", None)
+            found += ends if isinstance(ends, list) else [] if ends is None else [ends]
+        return sorted({end for end in found if end < self.vocabulary})
 
     def save(self, folder: Path) -> None:
         """Upstream's layout: config.json, model.safetensors and the tokenizer's files."""

@@ -14,6 +14,14 @@ from potstill.families.language.model import FAMILY, LanguageModel
 SMALL = "small"
 SMALL_SIZES = {"n_layer": 6, "n_head": 8, "n_embd": 384}  # about 30 M parameters with a vocabulary of 50,000
 MOST_PARAMETERS = 10**10
+SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
+DROPOUT = ("resid_pdrop", "embd_pdrop", "attn_pdrop", "attention_dropout", "hidden_dropout")
+#: keys of a config that another part of the recipe, or the teacher, decides
+DECIDED = {
+    **dict.fromkeys(DROPOUT, "training.dropout decides it"),
+    **dict.fromkeys(("n_positions", "max_position_embeddings"), "data.max_length decides it"),
+    **dict.fromkeys(SPECIAL, "the teacher's tokenizer decides it"),
+}
 DEPTH = ("num_hidden_layers", "n_layer")
 
 
@@ -59,12 +67,18 @@ def shape_language(teacher: LanguageModel, family: str | None, overrides: dict[s
     for key in ("architectures", "dtype", "torch_dtype", "quantization_config", "_name_or_path"):
         if getattr(config, key, None) is not None:
             setattr(config, key, None)
-    for key in overrides:
+    for key, value in overrides.items():
+        if key in DECIDED:
+            raise UserError(f"--student: {key} cannot be set here: {DECIDED[key]}; leave it out.")
+        if type(value) is int and value < 1:
+            raise UserError(f"--student: {key}={value}; expected a whole number of at least 1.")
         if not hasattr(config, key):
             raise UserError(f"--student: {key!r} is no setting of {config.model_type}; see {type(config).__name__}.")
     try:
         for key, value in overrides.items():
             setattr(config, key, value)
+        if overrides.keys() & set(DEPTH) and getattr(config, "layer_types", None):
+            config.layer_types = None  # a list as long as the model is deep
         _fit(config, own, teacher.vocabulary, length)
         config = type(config)(**config.to_dict())  # validates, and derives what follows from sizes
         with torch.device("meta"):
@@ -81,10 +95,12 @@ def build_language(shape: Shape, teacher: LanguageModel, dropout: float) -> Lang
     from transformers import AutoModelForCausalLM
 
     config = copy.deepcopy(shape.config)
-    for key in ("resid_pdrop", "embd_pdrop", "attn_pdrop", "attention_dropout", "hidden_dropout"):
+    for key in DROPOUT:
         if hasattr(config, key):
             setattr(config, key, dropout)
     module = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    for key in SPECIAL:  # an instruct model's end of turn often stands in its generation config alone
+        setattr(module.generation_config, key, getattr(teacher.module.generation_config, key, None))
     return LanguageModel(module, copy.deepcopy(teacher.tokenizer), Source("student", "built here"))
 
 
@@ -124,6 +140,6 @@ def _blocks(model: LanguageModel) -> str:
 def _fit(config: Any, own: Any, vocabulary: int, length: int) -> None:
     """The teacher's vocabulary and special tokens, and room for the longest example."""
     config.vocab_size = vocabulary
-    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+    for key in SPECIAL:
         setattr(config, key, getattr(own, key, None))
     config.max_position_embeddings = max(length, getattr(config, "max_position_embeddings", 0) or 0)

@@ -18,7 +18,7 @@ from potstill.families.language.shape import build_language, shape_language, sta
 from potstill.labels.logits import LogitStore
 from potstill.objectives.base import import_terms
 from potstill.objectives.objective import Objective
-from potstill.recipe import Recipe
+from potstill.recipe import LANGUAGE, Recipe
 from potstill.training.sampler import LengthSampler
 from potstill.training.trainer import Teach
 from potstill.types import Tokens
@@ -27,6 +27,15 @@ from potstill.verbs.setup import available, objective_of, steps_of
 from potstill.verbs.teach import Lessons
 
 TEACHER = "teacher"
+FORECASTERS = {
+    "data": (
+        *("target", "columns", "context_length", "prediction_length", "stride", "missing"),
+        *("balance", "synthetic", "augmented", "train_windows"),
+    ),
+    "training": ("random_horizon", "rollout"),
+    "student": ("preset",),
+    "evaluation": ("stride", "baselines"),
+}
 
 
 @dataclass
@@ -65,6 +74,18 @@ class LanguageSetup:
     def objective(self, alpha: float | None = None) -> Objective:
         """The recipe's objective, or the same with another α."""
         return objective_of(self.recipe, alpha)
+
+    def check_student(self) -> None:
+        """Raise UserError where the student could be trained but not be used: found out before, not after."""
+        try:
+            build_language(self.shape, self.teacher, 0.0).check()
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"--student: {self.shape.config.model_type} cannot be run as a causal language model ({error}); choose"
+                " another model type, such as gpt2 or llama."
+            ) from None
 
     def fresh(self) -> LanguageModel:
         """The student before its first step, the same for the same seed."""
@@ -125,6 +146,7 @@ def prepare_language(recipe: Recipe) -> LanguageSetup:
         raise UserError(
             f"teacher: a language student learns from one teacher, whose tokenizer it has; {len(recipe.teacher)} given."
         )
+    _refuse_foreign(recipe)
     import_terms(recipe.imports)
     rouge_scorer()  # what the evaluation needs must not be missed after the training
     if objective_of(recipe, None).task != "language":
@@ -147,4 +169,23 @@ def prepare_language(recipe: Recipe) -> LanguageSetup:
                 f"{recipe.data.paths[0]}: the {part} part holds no example (split {recipe.data.split}); give more data,"
                 " or another data.split."
             )
-    return LanguageSetup(recipe, device, teacher, parts["train"], parts["validation"], held_out)
+    largest = max(int(examples.corpus.ids.max()) for examples in parts.values())
+    if largest >= teacher.vocabulary:
+        raise UserError(
+            f"{teacher.source.name}: its tokenizer writes token {largest}, its embeddings hold {teacher.vocabulary:,};"
+            " give a teacher whose embeddings were made longer when tokens were added."
+        )
+    setup = LanguageSetup(recipe, device, teacher, parts["train"], parts["validation"], held_out)
+    setup.check_student()
+    return setup
+
+
+def _refuse_foreign(recipe: Recipe) -> None:
+    """Options of forecasters must not be passed over in silence."""
+    for part, keys in FORECASTERS.items():
+        node = getattr(recipe, part)
+        for key in keys:
+            usual = LANGUAGE.get(part, {}).get(key, type(node)().model_dump()[key])
+            value = node.model_dump()[key]
+            if key in node.model_fields_set and value != usual:
+                raise UserError(f"{part}.{key}: is for forecasters; leave it out of a run with task: language.")
