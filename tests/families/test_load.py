@@ -82,7 +82,7 @@ def test_weights_of_other_shapes_than_the_config(model):
         (None, "no config.json"),
         ("{", "no readable JSON"),
         ("[1]", "expected an object"),
-        ('{"architectures": ["LlamaForCausalLM"]}', "no family Potstill knows"),
+        ('{"architectures": ["LlamaForCausalLM"]}', "is a language model, no forecaster"),
         ("{}", "no architecture named"),
         ('{"architectures": null, "chronos_config": null}', "no architecture named"),
         ('{"architectures": ["Chronos2Model"], "chronos_config": [1]}', "cannot be loaded"),
