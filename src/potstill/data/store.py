@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,18 +15,16 @@ import numpy as np
 from potstill.data import fingerprints
 from potstill.data.account import Account
 from potstill.data.build import ARRAYS, Builder, Input
+from potstill.data.cache import cache_folder, open_or_build
 from potstill.data.calendar import Step
 from potstill.data.columns import Wanted
 from potstill.data.readers import Sheet, Source, distinct, find_sources, plain, read_sheet
 from potstill.errors import UserError
 from potstill.recipe import DataConfig
-from potstill.runs import write_folder
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-_TRIES = 2  # another process may be putting the same store in place
 
 
 @dataclass
@@ -149,10 +146,10 @@ def open_store(data: DataConfig, cache: Path | None = None) -> Store:
     """
     found = Account()
     sources = find_sources(data.paths, data.exclude, data.max_files, found)
-    folder = _cache_folder(cache)
+    folder = cache_folder(cache)
     fingerprint = fingerprints.of_files(sources, _options(data), folder)
     inputs = [Input(source.name, partial(_read, source)) for source in sources]
-    store = _open_or_build(folder, fingerprint, inputs, _wanted(data))
+    store = _built(folder, fingerprint, inputs, _wanted(data))
     store.account.add(found)
     return store
 
@@ -165,9 +162,7 @@ def store_from_frame(frame: pd.DataFrame, data: DataConfig, cache: Path | None =
     """
     table = _table_of(frame, name)
     fingerprint = fingerprints.of_table(table, {**_options(data), "name": name})
-    return _open_or_build(
-        _cache_folder(cache), fingerprint, [Input(name, lambda account: Sheet(name, table))], _wanted(data)
-    )
+    return _built(cache_folder(cache), fingerprint, [Input(name, lambda account: Sheet(name, table))], _wanted(data))
 
 
 def _wanted(data: DataConfig) -> Wanted:
@@ -200,32 +195,8 @@ def _table_of(frame: pd.DataFrame, name: str) -> pa.Table:
     return plain(table)
 
 
-def _cache_folder(cache: Path | None) -> Path:
-    chosen = cache or os.environ.get("POTSTILL_CACHE") or Path("~/.cache/potstill/stores")
-    try:
-        return Path(chosen).expanduser()
-    except RuntimeError:
-        raise UserError("There is no home directory for prepared data; set POTSTILL_CACHE to a folder.") from None
-
-
-def _open_or_build(cache: Path, fingerprint: str, inputs: list[Input], wanted: Wanted) -> Store:
-    folder = cache / fingerprint[:32]
-    reason: object = "it vanishes as soon as it is made"
-    for _ in range(_TRIES):
-        store = _finished(folder)
-        if store is not None:
-            return store
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-            write_folder(folder, lambda aside: Builder(aside, wanted).build(inputs, fingerprint))
-        except OSError as error:
-            reason = error.strerror or error
-    store = _finished(folder)
-    if store is not None:
-        return store
-    raise UserError(
-        f"{cache}: the prepared data cannot be written there ({reason}); set POTSTILL_CACHE to a folder with space."
-    )
+def _built(cache: Path, fingerprint: str, inputs: list[Input], wanted: Wanted) -> Store:
+    return open_or_build(cache, fingerprint, _finished, lambda aside: Builder(aside, wanted).build(inputs, fingerprint))
 
 
 def _finished(folder: Path) -> Store | None:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from potstill.data import fingerprints
+from potstill.data.cache import cache_folder, open_or_build
 from potstill.data.instructions.build import Builder
 from potstill.data.instructions.corpus import Corpus
 from potstill.data.instructions.sources import files_of
 from potstill.data.readers import Source
-from potstill.errors import UserError
 from potstill.recipe import DataConfig
-from potstill.runs import write_folder
 
 FORMAT = 1  # raise it when the same files, tokenizer and settings would give other tokens
-_TRIES = 2  # another process may be putting the same corpus in place
 
 
 def open_corpus(sources: Sequence[Source], data: DataConfig, tokenizer: Any, cache: Path | None = None) -> Corpus:
     """The corpus of these files: opened from the cache, or built there first when its content is new."""
-    place = _cache_folder(cache)
+    place = cache_folder(cache)
     options = {
         "instructions": FORMAT,
         "format": data.format,
@@ -33,22 +30,8 @@ def open_corpus(sources: Sequence[Source], data: DataConfig, tokenizer: Any, cac
     }
     files = [file for source in sources for file in files_of(source)]
     fingerprint = fingerprints.of_files(files, options, place)
-    folder = place / fingerprint[:32]
-    reason: object = "it vanishes as soon as it is made"
-    for _ in range(_TRIES):
-        corpus = _finished(folder)
-        if corpus is not None:
-            return corpus
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            write_folder(folder, lambda aside: Builder(aside, tokenizer, data).build(sources, fingerprint))
-        except OSError as error:
-            reason = error.strerror or error
-    corpus = _finished(folder)
-    if corpus is not None:
-        return corpus
-    raise UserError(
-        f"{place}: the prepared data cannot be written there ({reason}); set POTSTILL_CACHE to a folder with space."
+    return open_or_build(
+        place, fingerprint, _finished, lambda aside: Builder(aside, tokenizer, data).build(sources, fingerprint)
     )
 
 
@@ -63,14 +46,6 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     marks = [tokenizer.bos_token, tokenizer.eos_token, tokenizer("")["input_ids"]]
     parts = [model, marks, getattr(tokenizer, "chat_template", None)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _cache_folder(cache: Path | None) -> Path:
-    chosen = cache or os.environ.get("POTSTILL_CACHE") or Path("~/.cache/potstill/stores")
-    try:
-        return Path(chosen).expanduser()
-    except RuntimeError:
-        raise UserError("There is no home directory for prepared data; set POTSTILL_CACHE to a folder.") from None
 
 
 def _finished(folder: Path) -> Corpus | None:
