@@ -33,6 +33,7 @@ from potstill.families.chronos2.family import Chronos2Family
 from potstill.labels.make import make_labels
 from potstill.objectives.objective import Objective
 from potstill.recipe import DataConfig, ObjectiveConfig, TrainingConfig
+from potstill.training.run_trainer import Watch
 from potstill.training.trainer import DistillationTrainer, Pair, training_arguments
 
 CONTEXT, HORIZON, BATCH, SERIES = 720, 96, 256, 10_000
@@ -134,9 +135,7 @@ def first_batch(store: Path) -> dict[str, float]:
     before, began, worked = psutil.Process().memory_info().rss, time.perf_counter(), time.process_time()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak that the imports reached
     dataset = training_windows(store)
-    trainer = DistillationTrainer(
-        pair, dataset, arguments, teach=None, validate=dict, horizon=HORIZON, describe=str, callbacks=[]
-    )
+    trainer = DistillationTrainer(pair, dataset, arguments, Watch(dict, str), teach=None, horizon=HORIZON, callbacks=[])
     batch = next(iter(trainer.get_train_dataloader()))
     took, worked = time.perf_counter() - began, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

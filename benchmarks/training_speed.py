@@ -33,6 +33,7 @@ from potstill.labels.make import make_labels
 from potstill.labels.store import LabelStore
 from potstill.objectives.objective import Objective
 from potstill.recipe import DataConfig, ObjectiveConfig, TrainingConfig
+from potstill.training.run_trainer import Watch
 from potstill.training.trainer import DistillationTrainer, Pair, device_precision, training_arguments
 from potstill.types import Forecast, Windows
 
@@ -123,10 +124,9 @@ class Race:
             fresh_pair(),
             dataset,
             training_arguments(config, folder / f"checkpoints-{precision}", 10_000, "cpu", progress=False),
+            Watch(dict, lambda windows: str(windows.series.tolist())),
             teach=store.attach,
-            validate=dict,
             horizon=HORIZON,
-            describe=lambda windows: str(windows.series.tolist()),
             callbacks=[Between(self)],
         )
         trainer.train()

@@ -113,6 +113,23 @@ class RolloutConfig(_Node):
     patches: int = Field(default=8, ge=1, description="the longest such ending, in the student's output patches")
 
 
+class GkdConfig(_Node):
+    """Generalised knowledge distillation by TRL (``training.engine: trl``); names as in trl's GKDConfig."""
+
+    lmbda: float = Field(
+        default=0.5, ge=0, le=1, description="how often the student's own answers are learned from, not the data's"
+    )
+    beta: float = Field(default=0.5, ge=0, le=1, description="of the divergence; 0: KL, 1: reverse KL, between: JSD")
+    seq_kd: bool = Field(default=False, description="text: in place of the data's answers learn the teacher's own")
+    max_new_tokens: int = Field(
+        default=128, ge=1, description="longest answer that is generated; steps of the future for a forecaster"
+    )
+    temperature: float = Field(default=0.9, gt=0, allow_inf_nan=False, description="text: that answers are sampled at")
+    form: Literal["heads", "bins"] = Field(
+        default="heads", description="forecasters: quantile by quantile, or all of them as one distribution over bins"
+    )
+
+
 class TrainingConfig(_Node):
     """The optimiser and the schedule; names as in transformers.TrainingArguments."""
 
@@ -140,11 +157,17 @@ class TrainingConfig(_Node):
     report_to: list[str] = Field(default_factory=list, description="tensorboard, wandb, trackio, mlflow …")
     random_horizon: bool = Field(default=False, description="vary the horizon from batch to batch, whole patches")
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
+    engine: Literal["potstill", "trl"] = Field(
+        default="potstill", description="trl: its GKD trainer, on the student's own answers, without the objective"
+    )
+    gkd: GkdConfig = Field(default_factory=GkdConfig)
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingConfig:
         if self.max_steps is not None and self.epochs is not None:
             raise ValueError("max_steps and epochs contradict each other; give one of them")
+        if self.engine != "trl" and self.gkd != GkdConfig():
+            raise ValueError("gkd belongs to engine: trl; write that, or leave gkd out")
         return self
 
 

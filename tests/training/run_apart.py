@@ -13,14 +13,14 @@ from typing import Any
 import potstill.cli
 from potstill.evaluation.validation import Validation
 from potstill.labels import make
-from potstill.training import trainer
+from potstill.training import run_trainer, trainer
 
 distilling: Any = importlib.import_module("potstill.verbs.distill")  # the package's attribute is the verb
 
 # (owner, name, call): the signal comes just before that call
 MOMENTS: dict[str, tuple[Any, str, int]] = {
     "between two checkpoints": (trainer.DistillationTrainer, "compute_loss", 7),
-    "in the writing of a checkpoint": (trainer, "seal", 2),
+    "in the writing of a checkpoint": (run_trainer, "seal", 2),
     "in an evaluation": (Validation, "__call__", 2),
     "when the old student is moved and the new one is not": (Path, "rename", 0),
     "in the control's training": (trainer.DistillationTrainer, "compute_loss", 18),

@@ -18,11 +18,14 @@ from potstill.errors import UserError
 from potstill.families.load import load
 from potstill.objectives.base import Pass
 from potstill.objectives.output import QuantileMatch
-from potstill.training import gkd
-from potstill.training.gkd import ForecastGKDTrainer, divergence
+from potstill.training.gkd import ForecastGKDTrainer, forecaster
+from potstill.training.gkd import divergence as module
+from potstill.training.gkd.divergence import divergence
+from potstill.training.run_trainer import Watch
 from potstill.types import Forecast, Output
 from potstill.verbs.setup import prepare
 
+WATCH = Watch(dict, str)  # these trainings are not validated
 LEVELS = torch.tensor([0.25, 0.5, 0.75])
 
 
@@ -39,8 +42,8 @@ def bernoulli_jsd(p: float, q: float) -> float:
 
 
 def test_heads_by_hand(monkeypatch):
-    monkeypatch.setattr(gkd, "EDGES", 3)
-    monkeypatch.setattr(gkd, "REACH", 2.0)  # edges at -2, 0 and 2, a width of 2
+    monkeypatch.setattr(module, "EDGES", 3)
+    monkeypatch.setattr(module, "REACH", 2.0)  # edges at -2, 0 and 2, a width of 2
     found = divergence(forecast(0.5), forecast(-1.0))
     expected = sum(
         2 * bernoulli_jsd(1 / (1 + math.exp(-(edge - 0.5) / 2)), 1 / (1 + math.exp(-(edge + 1) / 2)))
@@ -51,8 +54,8 @@ def test_heads_by_hand(monkeypatch):
 
 
 def test_bins_by_hand(monkeypatch):
-    monkeypatch.setattr(gkd, "EDGES", 2)
-    monkeypatch.setattr(gkd, "REACH", 1.0)  # three bins
+    monkeypatch.setattr(module, "EDGES", 2)
+    monkeypatch.setattr(module, "REACH", 1.0)  # three bins
     bins = []
     for value in (0.5, -1.0):
         low, high = (1 / (1 + math.exp(-(edge - value) / 2)) for edge in (-1, 1))
@@ -105,7 +108,7 @@ def trained(recipe, folder, form, steps=40, **options: Any):
         return QuantileMatch()(Pass(batch, *outputs)).mean().item()
 
     args = arguments(folder, max_steps=steps, learning_rate=3e-3, lr_scheduler_type="constant", **options)
-    trainer = ForecastGKDTrainer(student, teacher, args, fit.dataset, horizon=32, form=form)
+    trainer = ForecastGKDTrainer(student, teacher, args, fit.dataset, horizon=32, form=form, watch=WATCH)
     before = distance()
     trainer.train()
     return trainer, before, distance()
@@ -132,8 +135,8 @@ def test_a_share_of_the_windows_goes_on_from_the_students_forecast(recipe, tmp_p
         seen.append((config.patches, (rolled.context != windows.context).any(dim=1), step))
         return rolled
 
-    original = gkd.on_policy
-    monkeypatch.setattr(gkd, "on_policy", watch)
+    original = forecaster.on_policy
+    monkeypatch.setattr(forecaster, "on_policy", watch)
     trained(recipe, tmp_path, "heads", steps=6, lmbda=lmbda)
     patches, moved, steps = zip(*seen, strict=True)
     assert set(patches) == {2}
@@ -148,7 +151,7 @@ def test_an_accumulated_step_has_the_gradient_of_one_batch(recipe, tmp_path):
         sizes = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulate}
         args = arguments(tmp_path, max_steps=1, **sizes)
         student: Any = fit.student
-        trainer = ForecastGKDTrainer(student, teacher, args, fit.dataset, horizon=32)
+        trainer = ForecastGKDTrainer(student, teacher, args, fit.dataset, horizon=32, watch=WATCH)
         trainer.train()
         norms.append(trainer.state.log_history[0]["grad_norm"])
     assert norms[0] == pytest.approx(norms[1], rel=1e-3)

@@ -61,7 +61,7 @@ def end(run: Path) -> dict[str, bytes]:
 
 
 def log(run: Path) -> list[dict]:
-    return [{k: v for k, v in line.items() if k != "windows_per_second"} for line in log_lines(run)]
+    return [{k: v for k, v in line.items() if k not in ("windows_per_second", "seconds")} for line in log_lines(run)]
 
 
 def assert_same(run: Path, unbroken: Path) -> None:

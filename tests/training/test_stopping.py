@@ -11,7 +11,7 @@ from training_fakes import log_lines, small_fit
 
 from potstill.families.load import load
 from potstill.training.checkpoints import newest_checkpoint
-from potstill.training.trainer import Diverged
+from potstill.training.run_trainer import Diverged
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_series(recipe, tmp_path, term):

@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from potstill.families.load import load
 from potstill.labels.make import make_labels
 from potstill.training import callbacks
+from potstill.training.run_trainer import Watch
 from potstill.training.sampler import PermutedSampler
 from potstill.training.trainer import DistillationTrainer, Pair, device_precision, training_arguments
 from potstill.verbs.setup import prepare
@@ -97,7 +98,7 @@ def test_windows_drawn_by_hash_come_in_order(recipe, tmp_path):
     assert list(chain(*dataset.batches)) == list(range(12 * 8))
 
 
-class Watch(TrainerCallback):
+class AtEachStep(TrainerCallback):
     """Calls back with the model at each optimiser step, after clipping."""
 
     def __init__(self, look):
@@ -112,11 +113,10 @@ def bare_trainer(fit, folder, *callbacks):
         Pair(fit.student, fit.objective),
         fit.dataset,
         training_arguments(fit.config, folder, fit.steps, "cpu", progress=False),
+        Watch(lambda: fit.validate(fit.student), fit.describe),
         teach=fit.teach,
-        validate=lambda: fit.validate(fit.student),
         horizon=fit.horizon,
         random_horizon=fit.config.random_horizon,
-        describe=fit.describe,
         callbacks=list(callbacks),
     )
 
@@ -130,7 +130,7 @@ def test_gradients_are_clipped_to_norm_one(recipe, tmp_path):
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         norms.append(torch.stack([g.norm() for g in gradients]).norm().item())
 
-    bare_trainer(small_fit(recipe), tmp_path, Watch(look)).train()
+    bare_trainer(small_fit(recipe), tmp_path, AtEachStep(look)).train()
     assert norms == pytest.approx([1.0] * 3, rel=1e-3)
 
 

@@ -374,3 +374,34 @@ def test_nothing_in_a_student_tells_the_time(distilled):
     stamp = time.strftime("%Y-%m-%d", time.gmtime())
     assert stamp not in (distilled / "student" / "README.md").read_text()
     assert stamp in (distilled / "metrics.json").read_text()
+
+
+def test_trls_engine_drives_a_chronos2_from_the_same_recipe(quick, tmp_path, capsys):
+    pytest.importorskip("trl")
+    quick.control = True
+    engine = {"training.engine": "trl", "training.gkd": {"lmbda": 0.5, "max_new_tokens": 32}}
+    tree = quick.model_dump(mode="json", exclude_unset=True)
+    whole = potstill.distill(Recipe.lay_over(tree, engine), tmp_path / "run")
+    assert "GKD by TRL, β 0.5: 50% on the student's own answers of at most 32 steps" in capsys.readouterr().err
+    assert next(set(line["terms"]) for line in log_lines(whole, "train") if line["model"] == "student") == {"gkd"}
+    assert set(metrics_of(whole)["models"]) >= {"teacher", "student", "control"}
+    again = potstill.distill(Recipe.lay_over(tree, engine), tmp_path / "again")
+    assert load(whole / "student").fingerprint == load(again / "student").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"student": "linear"}, "drives one chronos2 teacher and a chronos2 student"),
+        ({"training.rollout.share": 0.5}, "training.rollout"),
+        ({"training.gkd": {"seq_kd": True}}, "no sequences of its teacher's"),
+        ({"objective.alpha": 0.5}, "divergence of its own"),
+    ],
+)
+def test_what_trls_engine_does_not_do_is_refused(quick, tmp_path, change, says):
+    pytest.importorskip("trl")
+    tree = quick.model_dump(mode="json", exclude_unset=True)
+    recipe = Recipe.lay_over(tree, {"training.engine": "trl", **change})
+    with pytest.raises(UserError, match=says):
+        potstill.distill(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -92,11 +92,12 @@ class RunLog(TrainerCallback):
         logs = logs or {}
         base = {"model": self.model, "step": state.global_step, "epoch": state.epoch}
         if "loss" in logs:
-            rate = logs.get("windows", 0) / max(time.perf_counter() - self.last, 1e-9)
+            took = max(time.perf_counter() - self.last, 1e-9)
+            rate = logs.get("windows", 0) / took
             self.last = time.perf_counter()
             terms = {k.removeprefix("term_"): v for k, v in logs.items() if k.startswith("term_")}
-            line = {"loss": logs["loss"], "terms": terms, "lr": logs.get("learning_rate"), "windows_per_second": rate}
-            self._write({"event": "train", **base, **line})
+            line = {"loss": logs["loss"], "terms": terms, "lr": logs.get("learning_rate")}
+            self._write({"event": "train", **base, **line, "windows_per_second": rate, "seconds": took})
         elif _key(self.metric) in logs:
             self._write({"event": "eval", **base, **{k.removeprefix("eval_"): v for k, v in logs.items()}})
             self.last = time.perf_counter()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Sampler
-from transformers import TrainerState
+from transformers import Trainer, TrainerState
 
 from potstill.families.base import Model
 from potstill.objectives.objective import Objective
@@ -17,6 +17,7 @@ from potstill.recipe import TrainingConfig
 from potstill.runs import clear_up, write_folder
 from potstill.training.callbacks import BestStudent, Evaluations, RunLog, StopOnSignal
 from potstill.training.checkpoints import STATE, newest_checkpoint
+from potstill.training.run_trainer import Watch
 from potstill.training.trainer import DistillationTrainer, Pair, Teach, evaluation_steps, training_arguments
 
 
@@ -40,6 +41,8 @@ class Fit:
         The figure that picks the best checkpoint: the lowest.
     sampler
         The order of the ids; default: drawn windows as they come, others shuffled by arithmetic.
+    teacher
+        Of TRL's engine, which asks it itself; None: ours, which learns from ``teach`` and the truth.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Fit:
     describe: Callable[[Any], str]
     metric: str = "sql"
     sampler: Sampler[int] | None = None
+    teacher: Model | None = None
 
     def run(self, run: Path, resume: bool) -> int:
         """Train, writing checkpoints, ``log.jsonl`` and the best student so far into ``run``.
@@ -80,19 +84,10 @@ class Fit:
             return done.global_step  # the trainer would take one step more from it
         self.student.module.to(self.device)
         signals = StopOnSignal()
-        trainer = DistillationTrainer(
-            Pair(self.student, self.objective),
-            self.dataset,
-            training_arguments(self.config, checkpoints, self.steps, self.device, progress=sys.stderr.isatty()),
-            teach=self.teach,
-            validate=lambda: self.validate(self.student),
-            horizon=self.horizon,
-            random_horizon=self.config.random_horizon,
-            rollout=self.config.rollout,
-            describe=self.describe,
-            metric=self.metric,
-            sampler=self.sampler,
-            callbacks=[
+        trainer = self._trainer(
+            checkpoints,
+            Watch(lambda: self.validate(self.student), self.describe, self.metric, self.sampler),
+            [
                 evaluations,
                 BestStudent(lambda step, score: self._keep(run / self.name), self.metric),
                 RunLog(run / "log.jsonl", self.name, self.metric),
@@ -105,6 +100,24 @@ class Fit:
         if signals.received is not None:
             raise Interrupted
         return trainer.state.global_step
+
+    def _trainer(self, checkpoints: Path, watch: Watch, callbacks: list[Any]) -> Trainer:
+        told = self.config, checkpoints, self.steps, self.device, sys.stderr.isatty()
+        if self.teacher is not None:
+            from potstill.training.gkd import gkd_trainer  # TRL takes seconds to import
+
+            return gkd_trainer(self.student, self.teacher, told, self.dataset, watch, self.horizon, callbacks)
+        return DistillationTrainer(
+            Pair(self.student, self.objective),
+            self.dataset,
+            training_arguments(*told),
+            watch,
+            teach=self.teach,
+            horizon=self.horizon,
+            random_horizon=self.config.random_horizon,
+            rollout=self.config.rollout,
+            callbacks=callbacks,
+        )
 
     def _keep(self, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)

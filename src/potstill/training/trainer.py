@@ -5,7 +5,6 @@ What is trained is a pair (student, objective); the teacher, live or stored, sta
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,26 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainingArguments
 
-from potstill.errors import UserError
 from potstill.families.base import Forecaster, Model
 from potstill.objectives.base import Pass
 from potstill.objectives.objective import Objective
 from potstill.recipe import RolloutConfig, TrainingConfig
-from potstill.runs import write_folder
-from potstill.training.callbacks import best_step
-from potstill.training.checkpoints import keep_newest, seal
 from potstill.training.rollout import on_policy
-from potstill.training.sampler import PermutedSampler
+from potstill.training.run_trainer import RunTrainer, Watch
 from potstill.types import Output, Tokens, Windows
 
 Teach = Callable[[Any, int], Any]  # a batch and the horizon asked for, to the batch with the teacher's labels
-
-
-class Diverged(UserError):
-    """The training no longer gives numbers; the message names the step and the series of the batch."""
 
 
 class Pair(nn.Module):
@@ -75,7 +65,7 @@ class Pair(nn.Module):
             return self.objective(Pass(batch, output, teacher))
 
 
-class DistillationTrainer(Trainer):
+class DistillationTrainer(RunTrainer, Trainer):
     """Trains a pair on windows.
 
     Parameters
@@ -86,22 +76,16 @@ class DistillationTrainer(Trainer):
         Gives a whole batch of Windows for a list of ids (``__getitems__``).
     arguments
         From :func:`training_arguments`.
+    watch
+        How the run follows it.
     teach
         Fills ``windows.labels`` for a horizon, from a live teacher or a label store; None where no term asks for it.
-    validate
-        Measures the student; returns metrics, among them ``metric``.
     horizon
         Steps of the future the loss sees.
     random_horizon
         Vary the horizon from step to step in whole patches, so that the student also learns short ones.
     rollout
         Which share of the windows the student goes on from by itself before it is taught; default: none.
-    describe
-        Names the series of a batch for the message of a diverging run.
-    metric
-        The figure that picks the best checkpoint: the lowest.
-    sampler
-        The order of the ids; default: drawn windows as they come, others shuffled by arithmetic.
     """
 
     def __init__(
@@ -109,22 +93,18 @@ class DistillationTrainer(Trainer):
         pair: Pair,
         dataset: Any,
         arguments: TrainingArguments,
+        watch: Watch,
         *,
         teach: Teach | None,
-        validate: Callable[[], dict[str, float]],
         horizon: int,
         random_horizon: bool = False,
         rollout: RolloutConfig | None = None,
-        describe: Callable[[Any], str],
-        metric: str = "sql",
-        sampler: Sampler[int] | None = None,
         callbacks: list[Any],
     ):
-        self.pair, self.teach, self.validate = pair, teach, validate
-        self.horizon, self.random_horizon, self.describe = horizon, random_horizon, describe
-        self.rollout, self.metric, self.sampler = rollout or RolloutConfig(), metric, sampler
-        self.term_sums: dict[str, Tensor] = {}
-        self.term_steps = self.windows = 0
+        self.follow(watch, dataset)
+        self.pair, self.teach = pair, teach
+        self.horizon, self.random_horizon = horizon, random_horizon
+        self.rollout = rollout or RolloutConfig()
         super().__init__(
             model=pair,
             args=arguments,
@@ -133,17 +113,10 @@ class DistillationTrainer(Trainer):
             callbacks=callbacks,
         )
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        if self.sampler is not None:
-            return self.sampler
-        dataset: Any = self.train_dataset
-        # windows drawn by hash of their id are shuffled already, and in order a longer run begins like a shorter one
-        return SequentialSampler(dataset) if dataset.stores_inputs else PermutedSampler(len(dataset), self.args.seed)
-
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
-        """Teacher's labels where terms need them, then the pair's loss; a loss that is no number stops the run."""
+        """Teacher's labels where terms need them, then the pair's loss."""
         batch: Windows | Tokens = inputs["batch"].to(self.args.device)
         if self.teach is not None:
             if isinstance(batch, Windows) and isinstance(self.pair.student, Forecaster):
@@ -156,17 +129,7 @@ class DistillationTrainer(Trainer):
             # a mean over all answer tokens of the step, in how many batches soever they come
             share = int(batch.answer.sum()) * self.current_gradient_accumulation_steps / num_items_in_batch
             loss, terms = loss * share, {name: value * share for name, value in terms.items()}
-        if not math.isfinite(loss.item()):
-            raise Diverged(
-                f"The loss became {loss.item()} at step {self.state.global_step + 1}"
-                f" ({', '.join(f'{k} {v.item():.4g}' for k, v in terms.items())}) on the series"
-                f" {self.describe(batch)}; the last checkpoint is kept."
-                " Lower training.learning_rate or leave the series out."
-            )
-        for name, value in terms.items():
-            self.term_sums[name] = self.term_sums.get(name, torch.zeros_like(value)) + value
-        self.term_steps += 1
-        self.windows += len(batch)
+        self.note(loss, terms, batch)
         return loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int | None:
@@ -174,26 +137,6 @@ class DistillationTrainer(Trainer):
         batches = [sample["batch"] for sample in batch_samples]
         answers = [int(batch.answer.sum()) for batch in batches if isinstance(batch, Tokens)]
         return sum(answers) or None
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the mean of every term since the last line, and how many windows it was over."""
-        if "loss" in logs and self.term_steps:
-            logs.update({f"term_{k}": v.item() / self.term_steps for k, v in self.term_sums.items()})
-            logs["windows"] = self.windows
-            self.term_sums, self.term_steps, self.windows = {}, 0, 0
-        super().log(logs, start_time)
-
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """The student's figures on validation windows, logged as ``eval_…``."""
-        metrics = {f"eval_{name}": value for name, value in self.validate().items()}
-        if not math.isfinite(metrics[f"eval_{self.metric}"]):  # here, before a checkpoint of such weights is written
-            raise Diverged(
-                f"The student's answers on the validation part are no longer numbers at step {self.state.global_step};"
-                " the last checkpoint is kept. Lower training.learning_rate or training.clip."
-            )
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
 
     def _horizon_of_step(self) -> int:
         student = self.pair.student
@@ -203,28 +146,6 @@ class DistillationTrainer(Trainer):
         # from (seed, step) alone, so that a resumed run draws the same; half of the steps see the whole horizon
         draw = random.Random(f"{self.args.seed}/{self.state.global_step}")
         return self.horizon if draw.random() < 0.5 else patch * draw.randint(1, self.horizon // patch)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Upstream's checkpoint, written aside and renamed, so that a kill leaves the last good one."""
-        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-
-        def fill(aside: Path) -> None:
-            output_dir, self.args.output_dir = self.args.output_dir, str(aside)
-            try:
-                super(DistillationTrainer, self)._save_checkpoint(model, trial)
-            finally:
-                self.args.output_dir = output_dir
-            inner = aside / folder.name
-            for file in inner.iterdir():
-                file.rename(aside / file.name)
-            inner.rmdir()
-            seal(aside)
-
-        write_folder(folder, fill)
-        keep_newest(
-            folder.parent, 2, best_step(self.state, self.metric)
-        )  # the best student's optimiser and figures, too
 
 
 def first_steps(windows: Windows | Tokens, horizon: int) -> Windows | Tokens:
@@ -237,11 +158,17 @@ def first_steps(windows: Windows | Tokens, horizon: int) -> Windows | Tokens:
 
 
 def training_arguments(
-    config: TrainingConfig, checkpoints: Path, max_steps: int, device: str, progress: bool
-) -> TrainingArguments:
-    """A recipe's training part as transformers.TrainingArguments."""
+    config: TrainingConfig,
+    checkpoints: Path,
+    max_steps: int,
+    device: str,
+    progress: bool,
+    kind: type[TrainingArguments] = TrainingArguments,
+    **more: Any,
+) -> Any:
+    """A recipe's training part as transformers.TrainingArguments, or as a ``kind`` of them that has ``more``."""
     decay = {"num_decay_steps": max(1, round(config.decay * max_steps)), "decay_type": "1-sqrt", "min_lr_ratio": 0.0}
-    return TrainingArguments(
+    return kind(
         output_dir=str(checkpoints),
         per_device_train_batch_size=config.batch_size,
         gradient_accumulation_steps=config.accumulate,
@@ -266,6 +193,7 @@ def training_arguments(
         disable_tqdm=not progress,
         dataloader_pin_memory=device != "cpu",
         lr_scheduler_kwargs=decay if config.schedule == "warmup_stable_decay" else {},
+        **more,
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -10,9 +13,11 @@ import torch
 
 from potstill.families.base import Forecaster, Model
 from potstill.objectives.objective import Objective
+from potstill.recipe import Recipe
 from potstill.training.rollout import on_policy
 from potstill.training.trainer import Pair, Teach, device_precision
 from potstill.types import Windows
+from potstill.verbs.engine import TRL
 from potstill.verbs.setup import Job
 from potstill.verbs.teach import Lessons
 
@@ -37,6 +42,19 @@ def control_steps(setup: Job, lessons: Lessons, student: Model, taken: int) -> i
     ][1:]  # the first round warms up
     ratio = max(1.0, median(with_teacher / without for with_teacher, without in pairs))
     return round(taken * ratio + lessons.labelling / (median(w for _, w in pairs) * setup.recipe.training.accumulate))
+
+
+def charged(lessons: Lessons, taken: int, recipe: Recipe, run: Path) -> tuple[Lessons, int]:
+    """Lessons and steps that ``control_steps`` reckons with.
+
+    A step of TRL's takes now this long, now that, as what it generates does: all the time that the student's log tells
+    is charged, none by the step.
+    """
+    if recipe.training.engine != TRL:
+        return lessons, taken
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    seconds = sum(line["seconds"] for line in lines if line["event"] == "train" and line["model"] == "student")
+    return replace(lessons, labelling=lessons.labelling + seconds), 0
 
 
 class Step:

@@ -18,7 +18,8 @@ from potstill.recipe import Recipe
 from potstill.runs import check_run, open_run, write_atomically
 from potstill.training.fit import Fit
 from potstill.types import Windows
-from potstill.verbs.calibrate import control_steps
+from potstill.verbs.calibrate import charged, control_steps
+from potstill.verbs.engine import TRL
 from potstill.verbs.finish import finish
 from potstill.verbs.frames import saved_frames
 from potstill.verbs.label import label_windows, settings
@@ -95,6 +96,7 @@ def distill(
     say(f"Training the student: {setup.steps:,} steps of {recipe.training.batch_size} windows")
     taken = _fit(setup, "student", setup.steps, validation, lessons).run(run, resume)
     if recipe.control and recipe.control_steps is None:
+        lessons, taken = charged(lessons, taken, recipe, run)
         recipe.control_steps = control_steps(setup, lessons, _fresh(setup), taken)
         write_atomically(run / "recipe.yaml", recipe.to_yaml())
     models: dict[str, Forecaster | Committee] = {"student": load(run / "student", device=setup.device)}
@@ -129,6 +131,7 @@ def _fit(setup: Setup, name: str, steps: int, validation: Validation, lessons: L
         horizon=setup.recipe.data.prediction_length,
         device=setup.device,
         describe=lambda windows: _names(setup, windows),
+        teacher=next(iter(setup.teachers.values())) if lessons and setup.recipe.training.engine == TRL else None,
     )
 
 

@@ -8,6 +8,7 @@ import torch
 
 from potstill.training.rollout import on_policy
 from potstill.training.trainer import device_precision
+from potstill.verbs.engine import objective_line
 from potstill.verbs.setup import Setup
 
 ADAM_COPIES = 4  # weights, gradients, two moments
@@ -42,7 +43,7 @@ def plan_lines(setup: Setup) -> list[str]:
     return [
         *source_lines(setup),
         f"Student    {setup.shape.family}, {setup.shape.parameters:,} parameters{share}, start: {recipe.student.start}",
-        f"Objective  {', '.join(f'{w:g} · {n}' for n, w in setup.objective().weights.items())}",
+        objective_line(recipe, setup.objective()),
         f"Training   {setup.steps:,} steps of {training.batch_size * training.accumulate} windows on {setup.device},"
         f" {precision}",
         *_rollout_lines(setup, patch),

@@ -19,6 +19,7 @@ from potstill.families.table import family
 from potstill.objectives.base import import_terms
 from potstill.objectives.objective import Objective
 from potstill.recipe import Recipe, TrainingConfig
+from potstill.verbs.engine import check_engine, check_forecasters
 from potstill.verbs.lengths import fit_lengths
 
 DEFAULT_FAMILY = "chronos2"
@@ -131,6 +132,7 @@ def prepare(recipe: Recipe) -> Setup:
         make_baseline(baseline)  # a misspelt one must not wait for the end of the training
     needs = Objective(recipe.objective).needs
     _check_objective(recipe, needs)
+    check_engine(recipe)
     device = available(recipe.training.device)
     teachers = {name: t.freeze() for name, t in load_teachers(recipe, device).items()}
     recipe.data = fit_lengths(recipe.data, list(teachers.values()))
@@ -143,6 +145,7 @@ def prepare(recipe: Recipe) -> Setup:
     require_windows(SeriesWindows(store, recipe.data, recipe.evaluation.split, stride=1))
     first = next(iter(teachers.values()), None)
     chosen = family(recipe.student.family or (first.family if first else DEFAULT_FAMILY))
+    check_forecasters(recipe, [teacher.family for teacher in teachers.values()], chosen.name)
     return Setup(recipe, device, store, windows, validation, teachers, chosen)
 
 

@@ -181,6 +181,12 @@ def test_training_from_stored_logits_needs_no_teacher_in_memory(recipe: Recipe, 
     assert weights[0] == weights[1]
     metrics = json.loads((first / "metrics.json").read_text())
     assert metrics["models"]["student"]["test"]["kl"] > 0  # the teacher is back for the evaluation
+    labels = metrics["labels"]
+    assert 0 < labels["mass"] < 1
+    assert labels["gap"] == pytest.approx(labels["kl"] - labels["kl_kept"])
+    assert "Labels: the largest 64 logits hold" in (first / "report.html").read_text()
+    checked = [json.loads(line) for line in (first / "log.jsonl").read_text().splitlines()]
+    assert all(line["kl_kept"] > 0 for line in checked if line["event"] == "eval")
 
 
 def test_accumulated_batches_are_one_mean_over_their_tokens(recipe: Recipe, tmp_path: Path, data: Path, monkeypatch):
@@ -207,3 +213,55 @@ def test_a_recipe_made_in_python_has_the_same_defaults():
     assert Recipe(task="language").objective.soft == "kl"
     assert Recipe(task="language", labels="auto").objective.temperature == 1.0
     assert Recipe().objective.soft == "quantile_match"
+
+
+@pytest.mark.parametrize("kill_at", [None, 4])
+def test_trls_engine_from_the_same_recipe(recipe: Recipe, tmp_path: Path, monkeypatch, kill_at: int | None):
+    pytest.importorskip("trl")
+    from potstill.training.gkd import LanguageGKDTrainer
+
+    recipe = Recipe.lay_over(
+        recipe.model_dump(exclude_unset=True),
+        {"training.engine": "trl", "training.gkd": {"lmbda": 0.5, "max_new_tokens": 8}, "control": True},
+    )
+    whole = potstill.distill(recipe, tmp_path / "whole")
+    lines = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
+    taught = [line for line in lines if line["event"] == "train" and line["model"] == "student"]
+    assert [set(line["terms"]) for line in taught] == [{"gkd"}] * 6
+    metrics = json.loads((whole / "metrics.json").read_text())
+    assert set(metrics["models"]) == {"teacher", "student", "control"}
+    # the control had the time that the student's steps took by the clock
+    assert Recipe.read(whole / "recipe.yaml").control_steps >= 1
+    if kill_at is None:
+        return
+    own = LanguageGKDTrainer.compute_loss
+
+    def breaks(self, *given, **named):
+        if self.state.global_step == kill_at:
+            raise RuntimeError("killed here")
+        return own(self, *given, **named)
+
+    monkeypatch.setattr(LanguageGKDTrainer, "compute_loss", breaks)
+    with pytest.raises(RuntimeError, match="killed here"):
+        potstill.distill(recipe, tmp_path / "killed")
+    monkeypatch.setattr(LanguageGKDTrainer, "compute_loss", own)
+    resumed = potstill.distill(output=tmp_path / "killed", resume=True)
+    weights = [(run / "student" / "model.safetensors").read_bytes() for run in (whole, resumed)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("objective.alpha", 0.9, "divergence of its own"),
+        ("labels", "auto", "wherever the student went"),
+        ("training.gkd", {"seq_kd": True, "lmbda": 1.0}, "lower lmbda"),
+    ],
+)
+def test_what_trls_engine_does_not_do_is_refused(recipe: Recipe, tmp_path: Path, key: str, value, said: str):
+    recipe = Recipe.lay_over(recipe.model_dump(exclude_unset=True), {"training.engine": "trl", key: value})
+    with pytest.raises(UserError, match=said):
+        potstill.distill(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match="gkd belongs to engine: trl"):
+        Recipe.lay_over({"training": {"gkd": {"beta": 0.1}}}, {})

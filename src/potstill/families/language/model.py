@@ -130,13 +130,14 @@ class LanguageModel(Model):
                 attention_mask=batch["attention_mask"].to(self.device),
                 max_new_tokens=room,
                 pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=self._ends() or None,
+                eos_token_id=self.ends or None,
                 **PLAIN,
                 **(sampling or {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}),
             )
         return tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)
 
-    def _ends(self) -> list[int]:
+    @property
+    def ends(self) -> list[int]:
         """Tokens that end an answer: the model's own, its generation config's and the tokenizer's."""
         found: list[int] = []
         for holder in (self.module.generation_config, self.module.config, self.tokenizer):

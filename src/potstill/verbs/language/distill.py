@@ -10,17 +10,19 @@ import yaml
 from potstill.errors import UserError
 from potstill.evaluation.benchmark import progress_bar
 from potstill.evaluation.language.evaluate import evaluate_language
+from potstill.evaluation.language.kept import gap_of_labels
 from potstill.evaluation.language.validation import LanguageValidation
 from potstill.evaluation.report import draw_report, summary_lines
 from potstill.families.language.load import load_language
 from potstill.families.language.model import LanguageModel
-from potstill.labels.logits import LogitStore
+from potstill.labels.logits import KEPT, LogitStore
 from potstill.recipe import Recipe
 from potstill.runs import open_run, write_atomically, write_json
 from potstill.training.fit import Fit
 from potstill.training.trainer import device_precision
 from potstill.types import Tokens
-from potstill.verbs.calibrate import control_steps
+from potstill.verbs.calibrate import charged, control_steps
+from potstill.verbs.engine import TRL, objective_line
 from potstill.verbs.language.label import label_examples
 from potstill.verbs.language.setup import TEACHER, LanguageSetup, prepare_language
 from potstill.verbs.provenance import machine, versions
@@ -39,9 +41,8 @@ def distill_language(recipe: Recipe, run: Path, resume: bool, dry_run: bool) -> 
         say(*plan)
         return run
     recipe = setup.recipe
-    # a validation that compares with the teacher would hold its output layer in memory
-    compared = None if recipe.labels else setup.teacher
-    validation = LanguageValidation(setup.validation, recipe.training.eval_windows, compared)
+    stored = KEPT if recipe.labels else None  # a validation by all its logits would hold its output layer in memory
+    validation = LanguageValidation(setup.validation, recipe.training.eval_windows, setup.teacher, stored)
     store = _ready_labels(setup)
     open_run(run, resume)  # only now: bad input leaves no folder behind
     say(*plan)
@@ -56,6 +57,7 @@ def distill_language(recipe: Recipe, run: Path, resume: bool, dry_run: bool) -> 
     taken = fit.run(run, resume)
     setup.recall_teacher()
     if recipe.control and recipe.control_steps is None:
+        lessons, taken = charged(lessons, taken, recipe, run)
         recipe.control_steps = control_steps(setup, lessons, setup.fresh(), taken)
         write_atomically(run / "recipe.yaml", recipe.to_yaml())
     models = {TEACHER: setup.teacher, "student": load_language(run / "student", device=setup.device)}
@@ -97,6 +99,7 @@ def _fit(setup: LanguageSetup, name: str, steps: int, validation: LanguageValida
         describe=_names,
         metric=LOSS,
         sampler=setup.sampler(),
+        teacher=setup.teacher if lessons and setup.recipe.training.engine == TRL else None,
     )
 
 
@@ -115,8 +118,7 @@ def plan_lines(setup: LanguageSetup) -> list[str]:
         f"Teacher    {teacher.source.name}: {teacher.module.config.model_type}, {teacher.parameters:,} parameters",
         f"Student    {setup.shape.config.model_type}, {setup.shape.parameters:,} parameters, {share:.1%} of the"
         f" teacher's, start: {recipe.student.start}",
-        f"Objective  {', '.join(f'{w:g} · {n}' for n, w in setup.objective().weights.items())},"
-        f" temperature {recipe.objective.temperature:g}",
+        objective_line(recipe, setup.objective()),
         f"Training   {setup.steps:,} steps of {training.batch_size * training.accumulate} examples on {setup.device},"
         f" {device_precision(training.precision, setup.device)}",
     ]
@@ -128,6 +130,9 @@ def _finish(setup: LanguageSetup, run: Path, models: dict[str, LanguageModel]) -
         metrics, generations = evaluate_language(
             models, setup.held_out, TEACHER, setup.recipe.evaluation, progress=progress
         )
+    if setup.recipe.labels and setup.objective().needs:
+        told = setup.held_out, KEPT, setup.recipe.objective.temperature
+        metrics["labels"] = gap_of_labels(models[TEACHER], models["student"], *told)
     source = setup.teacher.source
     metrics["provenance"] = {
         "teachers": {

@@ -22,6 +22,7 @@ from potstill.recipe import LANGUAGE, Recipe
 from potstill.training.sampler import LengthSampler
 from potstill.training.trainer import Teach
 from potstill.types import Tokens
+from potstill.verbs.engine import check_engine
 from potstill.verbs.say import say
 from potstill.verbs.setup import available, objective_of, steps_of
 from potstill.verbs.teach import Lessons
@@ -147,6 +148,7 @@ def prepare_language(recipe: Recipe) -> LanguageSetup:
             f"teacher: a language student learns from one teacher, whose tokenizer it has; {len(recipe.teacher)} given."
         )
     _refuse_foreign(recipe)
+    check_engine(recipe)
     import_terms(recipe.imports)
     rouge_scorer()  # what the evaluation needs must not be missed after the training
     if objective_of(recipe, None).task != "language":

@@ -12,7 +12,11 @@ from potstill.evaluation.report.language.generations import answered
 from potstill.evaluation.report.shell import fill, sizes
 from potstill.evaluation.report.tables import cost_table
 
-VALIDATION = {"Cross-entropy (nats)": "loss", "KL to the teacher (nats)": "kl"}
+VALIDATION = {
+    "Cross-entropy (nats)": "loss",
+    "KL to the teacher (nats)": "kl",
+    "KL to the teacher's largest logits (nats)": "kl_kept",
+}
 
 
 def render(
@@ -35,7 +39,7 @@ def render(
         subtitle=_subtitle(figures),
         claims=summary.claims(figures),
         comparisons=summary.comparisons(figures),
-        cautions=summary.cautions(figures),
+        cautions=summary.labels(figures) + summary.cautions(figures),
         costs=cost_table(figures, COSTS),
         quality=table(figures),
         examples=list(answered(generations)),

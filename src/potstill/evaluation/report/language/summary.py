@@ -10,7 +10,7 @@ from potstill.evaluation.report.figures import compact, display_name
 from potstill.evaluation.report.language.figures import FEW, LanguageFigures
 from potstill.evaluation.report.phrases import joined, percent, place, verdict
 from potstill.evaluation.report.summary import HELPED, Claim, Comparison, beside_the_usual, cost_claims
-from potstill.evaluation.report.values import number
+from potstill.evaluation.report.values import mapping, number
 
 COMPARED = {"perplexity": "perplexity", "kl": "KL to the teacher"}
 _RATE = "tokens_per_second_b1"
@@ -38,7 +38,7 @@ def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
     """What a language run came to, one sentence each, most important first; any part may be absent."""
     figures = LanguageFigures(metrics)
     lines = [headline(figures), *(comparison.sentence for comparison in comparisons(figures))]
-    return lines + quality(figures) + beside_the_usual(claims(figures)) + cautions(figures)
+    return lines + quality(figures) + labels(figures) + beside_the_usual(claims(figures)) + cautions(figures)
 
 
 def headline(figures: LanguageFigures) -> str:
@@ -103,6 +103,18 @@ def quality(figures: LanguageFigures) -> list[str]:
         if known:
             lines.append(f"{title}: {', '.join(f'{display_name(m)} {compact(value)}' for m, value in known)}.")
     return lines
+
+
+def labels(figures: LanguageFigures) -> list[str]:
+    """What the stored logits that the student learned from could show it of its distance from the teacher."""
+    told = mapping(figures.metrics.get("labels"))
+    kept, mass, seen, full = (number(told.get(key)) for key in ("kept", "mass", "kl_kept", "kl"))
+    if kept is None or mass is None or seen is None or full is None:
+        return []
+    return [
+        f"Labels: the largest {kept:.0f} logits hold {percent(mass)} of the teacher's probability at temperature"
+        f" {compact(number(told.get('temperature')))}, and see {compact(seen)} of a KL of {compact(full)} nats."
+    ]
 
 
 def cautions(figures: LanguageFigures) -> list[str]:

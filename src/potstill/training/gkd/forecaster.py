@@ -1,15 +1,11 @@
-"""TRL's GKD drives a forecaster: values become bins, quantile heads become distributions over them.
+"""TRL's GKD on a forecaster: its sequence is its own rolled-out forecast.
 
-GKD (Agarwal et al., "On-Policy Distillation of Language Models", ICLR 2024) samples sequences from the student and
-compares both models' distributions of each next token by a generalised Jensen-Shannon divergence. A forecaster's
-sequence is its own rolled-out forecast, and its tokens are values; trainer and divergence stay TRL's.
-
-Shapes: B windows, Q levels, H steps, E edges of E + 1 bins.
+Trainer and divergence stay TRL's; ``divergence`` makes their tokens of values.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -22,16 +18,13 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
-from potstill.objectives.output import level_weights
 from potstill.recipe import RolloutConfig
+from potstill.training.gkd.divergence import Form, divergence
 from potstill.training.rollout import on_policy
-from potstill.types import Forecast
-
-Form = Literal["heads", "bins"]
-EDGES, REACH = 40, 5.0  # in the context's scale, of which Chronos-2 takes the arcsinh: 5 stands for 74 deviations
+from potstill.training.run_trainer import RunTrainer, Watch
 
 
-class ForecastGKDTrainer(GKDTrainer):
+class ForecastGKDTrainer(RunTrainer, GKDTrainer):
     """GKD on a Chronos-2 student and a Chronos-2 teacher.
 
     Of ``args``, ``lmbda`` is the share of windows that the student first goes on from by itself (see ``on_policy``),
@@ -51,6 +44,8 @@ class ForecastGKDTrainer(GKDTrainer):
     form
         ``heads``: every quantile head is compared with the teacher's at the same level. ``bins``: all heads together
         make one distribution, as GKD's tokens do; heads may then trade places.
+    watch
+        How a run follows it.
 
     Raises
     ------
@@ -60,7 +55,8 @@ class ForecastGKDTrainer(GKDTrainer):
     Examples
     --------
     >>> args = GKDConfig("run", lmbda=0.5, max_new_tokens=192, max_steps=1000, per_device_train_batch_size=64)
-    >>> ForecastGKDTrainer(student, teacher, args, windows, horizon=96).train()
+    >>> watch = Watch(lambda: {"sql": 0.0}, str)
+    >>> ForecastGKDTrainer(student, teacher, args, windows, horizon=96, watch=watch).train()
     """
 
     loss_is_scaled_for_ga = False  # a mean over the batch, to be divided where several make a step
@@ -74,11 +70,13 @@ class ForecastGKDTrainer(GKDTrainer):
         *,
         horizon: int,
         form: Form = "heads",
+        watch: Watch,
         callbacks: list[Any] | None = None,
     ):
         if args.seq_kd:
             raise UserError("seq_kd: a forecaster has no sequences of its teacher's to copy; leave it out.")
         args.gradient_checkpointing = args.activation_checkpointing = False  # the new name and its old alias
+        self.follow(watch, dataset)
         self.student, self.teacher = student, teacher.freeze()
         self.horizon = horizon
         self.form: Form = form
@@ -119,49 +117,8 @@ class ForecastGKDTrainer(GKDTrainer):
         with self.accelerator.autocast():
             student = self.student.forward(windows, self.horizon).forecast
         loss = divergence(student, teacher, self.beta, self.form).mean()
+        self.note(loss, {"gkd": loss}, windows)
         return (loss, student) if return_outputs else loss
-
-    def _send_telemetry(self) -> None:
-        """Nothing is sent: Potstill works without a network, and tells nobody that it is used."""
-
-
-def divergence(student: Forecast, teacher: Forecast, beta: float = 0.5, form: Form = "heads") -> Tensor:
-    """TRL's generalised Jensen-Shannon divergence of two forecasts, ``[B, H]``; in nats times the context's scale.
-
-    Each quantile ``v`` becomes a soft step over the edges ``e``, ``σ((e − v) / width)``.
-
-    ``bins`` averages the steps of all heads into one cumulative distribution, whose increments are the bins'
-    probabilities. It does not see which head stands where. ``heads`` compares the steps level by level, each edge being
-    a token with two values, below and above. Near one another this is quadratic in the distance of the two quantiles;
-    further apart every edge between them adds its share, so that it grows with the distance, where a divergence of
-    bins that do not overlap stays what it is and gives no gradient.
-    """
-    teacher = teacher.at_levels(student.levels).in_scale_of(student)
-    edges = torch.linspace(-REACH, REACH, EDGES, device=student.values.device)
-    weights = level_weights(student.levels)
-    width = 2 * REACH / (EDGES - 1)
-    logits = [_steps(f.values.to(student.values).float(), edges, width) for f in (student, teacher)]
-    if form == "bins":
-        logits = [_as_bins(step, weights) for step in logits]
-        return width * GKDTrainer.generalized_jsd_loss(*logits, beta=beta, reduction="none").sum(dim=-1)
-    pairs = [torch.stack([step, torch.zeros_like(step)], dim=-1) for step in logits]
-    jsd = GKDTrainer.generalized_jsd_loss(*pairs, beta=beta, reduction="none")  # [B, Q, H, E, 2]
-    return width * torch.einsum("bqhen,q->bh", jsd, weights)
-
-
-def _steps(values: Tensor, edges: Tensor, width: float) -> Tensor:
-    """``[B, Q, H, E]``: the logit of each quantile lying below each edge."""
-    return (edges - values[..., None]) / width
-
-
-def _as_bins(steps: Tensor, weights: Tensor) -> Tensor:
-    """``[B, H, E + 1]``: logarithms of the probabilities of the bins between edges."""
-    below = torch.einsum("bqhe,q->bhe", steps.sigmoid(), weights)
-    return (
-        torch.diff(below, prepend=torch.zeros_like(below[..., :1]), append=torch.ones_like(below[..., :1]))
-        .clamp(min=1e-9)
-        .log()
-    )
 
 
 def _no_words() -> PreTrainedTokenizerFast:
