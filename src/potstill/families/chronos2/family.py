@@ -57,7 +57,7 @@ class Chronos2Forecaster(Forecaster):
         else:
             stream, loc, scale = self._upstream(windows, patches)
             states, maps = {}, {}
-        values = self.module.output_patch_embedding(stream[:, -patches:]).float()
+        values = self.module.output_patch_embedding(stream).float()
         rows, levels = len(values), len(self.levels)
         values = values.view(rows, patches, levels, self.patch).transpose(1, 2).reshape(rows, levels, -1)
         arcsinh = self.module.chronos_config.use_arcsinh
@@ -71,7 +71,7 @@ class Chronos2Forecaster(Forecaster):
             future_covariates=windows.future_covariates,
             num_output_patches=patches,
         )
-        return encoded[0], loc.double(), scale.double()
+        return encoded[0][:, -patches:], loc.double(), scale.double()
 
     def roll_out(self, context: Tensor, prediction_length: int) -> Forecast:
         """Upstream's long-horizon unrolling, which carries several quantile paths so that intervals keep growing."""

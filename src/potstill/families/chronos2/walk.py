@@ -1,7 +1,8 @@
 """One pass of Chronos-2 where every window stands alone: upstream's modules and weights, walked more cheaply.
 
-Two things differ from upstream's own ``encode``, and neither changes a number by more than rounding (tests hold both to
-1e-5): group attention over one series is a linear map, and the rotary angles are computed once for all layers.
+What differs from upstream's own ``encode`` changes no number by more than rounding (tests hold it to 1e-5): group
+attention over one series is a linear map; the rotary angles are computed once for all layers; and past the last layer's
+keys and values only the forecast's tokens are needed.
 
 Shapes: B windows, C context, T tokens, N output patches, P steps per patch, A heads, D d_model.
 """
@@ -35,8 +36,8 @@ def walk(
     Returns
     -------
     tuple
-        The normalised stream ``[B, T, D]`` (its last N tokens are the forecast's), the streams ``[B, T, D]`` and the
-        maps ``[B, A, T, T]`` by layer.
+        The normalised stream of the forecast ``[B, N, D]``, the streams ``[B, T, D]`` and the maps ``[B, A, T, T]`` by
+        layer.
     """
     stream, mask = _tokens(model, context, patches)
     encoder = model.encoder
@@ -44,18 +45,19 @@ def walk(
     time_mask = encoder._expand_and_invert_time_attention_mask(mask, stream.dtype)
     positions = torch.arange(stream.shape[1], device=stream.device)[None]
     cosine, sine = encoder.block[0].layer[0].self_attention.rope_embed(stream, positions)
-    states, maps = {}, {}
+    states, maps, last = {}, {}, len(encoder.block) - 1
     for index, block in enumerate(encoder.block):
         time, group, feedforward = block.layer
         if index in attention:  # only upstream's eager attention gives its maps
             output = time(stream, attention_mask=time_mask, position_ids=positions, output_attentions=True)
             stream, maps[index] = output.hidden_states, output.attn_weights
         else:
-            stream = attend_in_time(time, stream, time_mask, cosine, sine)
+            kept = patches if index == last and index not in hidden else stream.shape[1]
+            stream = attend_in_time(time, stream, time_mask, cosine, sine, kept)
         stream = feedforward(attend_alone(group, stream))
         if index in hidden:
             states[index] = stream
-    return encoder.dropout(encoder.final_layer_norm(stream)), states, maps
+    return encoder.dropout(encoder.final_layer_norm(stream[:, -patches:])), states, maps
 
 
 def _tokens(model: Any, context: Tensor, patches: int) -> tuple[Tensor, Tensor]:
@@ -73,17 +75,27 @@ def _tokens(model: Any, context: Tensor, patches: int) -> tuple[Tensor, Tensor]:
     return stream, torch.cat([mask, mask.new_ones(rows, stream.shape[1] - mask.shape[1])], dim=1)
 
 
-def attend_in_time(layer: Any, stream: Tensor, mask: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Attention along time with rotary positions, without upstream's scaling of the scores (it has none)."""
+def attend_in_time(layer: Any, stream: Tensor, mask: Tensor, cosine: Tensor, sine: Tensor, kept: int) -> Tensor:
+    """Attention along time with rotary positions, without upstream's scaling of the scores (it has none).
+
+    The result holds the last ``kept`` tokens.
+    """
     mha = layer.self_attention
     normed = layer.layer_norm(stream)
-    query, key, value = (
-        project(normed).unflatten(-1, (mha.n_heads, -1)).transpose(1, 2) for project in (mha.q, mha.k, mha.v)
-    )
-    query, key = mha.rope_embed.apply_rotary_pos_emb(query, key, cosine.to(query.dtype), sine.to(query.dtype))
+
+    def heads(projection: Any, x: Tensor) -> Tensor:
+        return projection(x).unflatten(-1, (mha.n_heads, -1)).transpose(1, 2)
+
+    query = _rotate(mha, heads(mha.q, normed[:, -kept:]), cosine[:, -kept:], sine[:, -kept:])
+    key = _rotate(mha, heads(mha.k, normed), cosine, sine)
     dropout = mha.dropout if mha.training else 0.0
-    output = attend(query, key, value, mask, dropout_p=dropout, scale=1.0)
-    return stream + layer.dropout(mha.o(output.transpose(1, 2).flatten(2)))
+    output = attend(query, key, heads(mha.v, normed), mask, dropout_p=dropout, scale=1.0)
+    return stream[:, -kept:] + layer.dropout(mha.o(output.transpose(1, 2).flatten(2)))
+
+
+def _rotate(mha: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Upstream's rotary positions, of queries or keys alone."""
+    return x * cosine.to(x.dtype)[:, None] + mha.rope_embed.rotate_half(x) * sine.to(x.dtype)[:, None]
 
 
 def attend_alone(layer: Any, stream: Tensor) -> Tensor:
