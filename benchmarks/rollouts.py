@@ -41,7 +41,7 @@ from potstill.verbs.calibrate import Step
 from potstill.verbs.setup import Setup, prepare
 from potstill.verbs.teach import Lessons
 
-MINUTES, SEEDS, HORIZONS, WINDOWS = 20.0, (0, 1), (96, 192, 336, 720), 200
+MINUTES, SEEDS, HORIZONS, WINDOWS = 20.0, (0,), (96, 192, 336, 720), 200
 QUICK_MINUTES, QUICK_SEEDS, QUICK_WINDOWS = 0.1, (0,), 12
 TEACHER, PLAIN, ROLLED = "embedded", "plain", "rollouts"
 ARMS = {PLAIN: {}, ROLLED: {"share": 0.25, "patches": 8}}

@@ -194,6 +194,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(recipe, tmp_path, capsys):
         ({"prediction_length": 33}, "at most 32"),
         ({"context_length": 65}, "at most 64"),
         ({"teecher": "x"}, "Did you mean 'teacher'"),
+        ({"task": "language"}, "is for forecasters"),
     ],
 )
 def test_what_does_not_fit_leaves_no_folder(recipe, tmp_path, change, says):
@@ -201,6 +202,13 @@ def test_what_does_not_fit_leaves_no_folder(recipe, tmp_path, change, says):
         potstill.distill(recipe, tmp_path / "run", **change)
     assert says in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("key", ["data.max_length", "objective.temperature"])
+def test_settings_of_language_models_are_refused(recipe, tmp_path, key):
+    told = Recipe.lay_over(recipe.model_dump(mode="json", exclude_unset=True), {key: 64})
+    with pytest.raises(UserError, match=f"{key}: is for language models"):
+        potstill.distill(told, tmp_path / "run")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from potstill.objectives.base import import_terms
 from potstill.objectives.objective import Objective
 from potstill.recipe import Recipe, TrainingConfig
 from potstill.verbs.engine import check_engine, check_forecasters
+from potstill.verbs.foreign import refuse_foreign
 from potstill.verbs.lengths import fit_lengths
 
 DEFAULT_FAMILY = "chronos2"
@@ -127,6 +128,7 @@ def prepare(recipe: Recipe) -> Setup:
     if not recipe.data.paths:
         raise UserError("data.paths: no data given; name a CSV or Parquet file or a folder with --data.")
     recipe = recipe.model_copy(deep=True)
+    refuse_foreign(recipe)
     import_terms(recipe.imports)
     for baseline in recipe.evaluation.baselines:
         make_baseline(baseline)  # a misspelt one must not wait for the end of the training

@@ -18,25 +18,17 @@ from potstill.families.language.shape import build_language, shape_language, sta
 from potstill.labels.logits import LogitStore
 from potstill.objectives.base import import_terms
 from potstill.objectives.objective import Objective
-from potstill.recipe import LANGUAGE, Recipe
+from potstill.recipe import Recipe
 from potstill.training.sampler import LengthSampler
 from potstill.training.trainer import Teach
 from potstill.types import Tokens
 from potstill.verbs.engine import check_engine
+from potstill.verbs.foreign import refuse_foreign
 from potstill.verbs.say import say
 from potstill.verbs.setup import available, objective_of, steps_of
 from potstill.verbs.teach import Lessons
 
 TEACHER = "teacher"
-FORECASTERS = {
-    "data": (
-        *("target", "columns", "context_length", "prediction_length", "stride", "missing"),
-        *("balance", "synthetic", "augmented", "train_windows"),
-    ),
-    "training": ("random_horizon", "rollout"),
-    "student": ("preset",),
-    "evaluation": ("stride", "baselines"),
-}
 
 
 @dataclass
@@ -147,7 +139,7 @@ def prepare_language(recipe: Recipe) -> LanguageSetup:
         raise UserError(
             f"teacher: a language student learns from one teacher, whose tokenizer it has; {len(recipe.teacher)} given."
         )
-    _refuse_foreign(recipe)
+    refuse_foreign(recipe)
     check_engine(recipe)
     import_terms(recipe.imports)
     rouge_scorer()  # what the evaluation needs must not be missed after the training
@@ -180,14 +172,3 @@ def prepare_language(recipe: Recipe) -> LanguageSetup:
     setup = LanguageSetup(recipe, device, teacher, parts["train"], parts["validation"], held_out)
     setup.check_student()
     return setup
-
-
-def _refuse_foreign(recipe: Recipe) -> None:
-    """Options of forecasters must not be passed over in silence."""
-    for part, keys in FORECASTERS.items():
-        node = getattr(recipe, part)
-        for key in keys:
-            usual = LANGUAGE.get(part, {}).get(key, type(node)().model_dump()[key])
-            value = node.model_dump()[key]
-            if key in node.model_fields_set and value != usual:
-                raise UserError(f"{part}.{key}: is for forecasters; leave it out of a run with task: language.")
