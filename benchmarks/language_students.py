@@ -40,14 +40,14 @@ ARMS: dict[str, dict[str, Any]] = {
         "student": "small",
         "labels": "auto",
         "training.learning_rate": 1e-3,
-        "training.max_steps": 400,
+        "training.max_steps": 240,
     },
     "gsm8k": {
         "data.paths": ["gsm8k_train.jsonl"],
         "student": "num_hidden_layers=8",
         "student.start": "teacher",
         "training.learning_rate": 3e-4,
-        "training.max_steps": 160,
+        "training.max_steps": 100,
     },
 }
 QUICK = {"training.max_steps": 2, "training.batch_size": 2, "training.eval_windows": 4, "evaluation.max_windows": 4}

@@ -16,7 +16,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": {"verbs"},
     "verbs": {"training", "evaluation", "labels", "transfer", "objectives", "families", "data"},
     "training": {"labels", "transfer", "objectives", "families", "data"},
-    "evaluation": {"families", "data"},
+    "evaluation": {"objectives", "families", "data"},
     "labels": {"families", "data"},
     "transfer": set(),
     "objectives": set(),

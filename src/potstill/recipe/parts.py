@@ -1,18 +1,10 @@
-"""The one configuration tree: typed, validated, YAML in and YAML out.
-
-Reading a recipe imports no torch, so that ``--help`` and a misspelt key answer at once.
-"""
+"""The parts of a recipe: each key with its type, its bounds and what it is when nobody says."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from potstill.errors import UserError
-from potstill.notation import Dumper, parse_source, parse_student, parse_teachers, parse_yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 #: what a recipe of language models has where it says nothing else
 LANGUAGE = {
@@ -20,14 +12,13 @@ LANGUAGE = {
     "training": {"learning_rate": 3e-4, "batch_size": 16},
     "evaluation": {"baselines": [], "max_windows": 500},
 }
-RIVALS = {"training.max_steps": "training.epochs", "training.epochs": "training.max_steps"}
 
 
-class _Node(BaseModel):
+class Node(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
 
-class TeacherConfig(_Node):
+class TeacherConfig(Node):
     """One teacher: where it comes from and how much it counts."""
 
     source: str = Field(description="hub id, folder, or 'embedded'; settings may follow, as in ID:patch_size=64")
@@ -37,7 +28,7 @@ class TeacherConfig(_Node):
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="precision of the teacher's weights")
 
 
-class StudentConfig(_Node):
+class StudentConfig(Node):
     """Shape of the student and where its first weights come from."""
 
     family: str | None = Field(default=None, description="default: the teacher's own family")
@@ -48,7 +39,7 @@ class StudentConfig(_Node):
     overrides: dict[str, Any] = Field(default_factory=dict, description="keys of the family's own config")
 
 
-class DataConfig(_Node):
+class DataConfig(Node):
     """Which series, cut how. Lengths are in steps of the series."""
 
     paths: list[str] = Field(default_factory=list)
@@ -90,7 +81,7 @@ class DataConfig(_Node):
         return self
 
 
-class ObjectiveConfig(_Node):
+class ObjectiveConfig(Node):
     """Total = alpha · soft + (1 − alpha) · hard, plus extra terms by name."""
 
     alpha: float = Field(default=0.8, ge=0, le=1, description="1: the teacher alone, 0: the truth alone")
@@ -104,7 +95,7 @@ class ObjectiveConfig(_Node):
     )
 
 
-class RolloutConfig(_Node):
+class RolloutConfig(Node):
     """Windows in which the student first goes on by itself and the live teacher answers from where it went."""
 
     share: float = Field(
@@ -113,7 +104,7 @@ class RolloutConfig(_Node):
     patches: int = Field(default=8, ge=1, description="the longest such ending, in the student's output patches")
 
 
-class GkdConfig(_Node):
+class GkdConfig(Node):
     """Generalised knowledge distillation by TRL (``training.engine: trl``); names as in trl's GKDConfig."""
 
     lmbda: float = Field(
@@ -130,7 +121,7 @@ class GkdConfig(_Node):
     )
 
 
-class TrainingConfig(_Node):
+class TrainingConfig(Node):
     """The optimiser and the schedule; names as in transformers.TrainingArguments."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -171,7 +162,7 @@ class TrainingConfig(_Node):
         return self
 
 
-class EvaluationConfig(_Node):
+class EvaluationConfig(Node):
     """What the finished run is measured on."""
 
     split: Literal["validation", "test"] = "test"
@@ -180,166 +171,3 @@ class EvaluationConfig(_Node):
     )
     max_windows: int = Field(default=2000, ge=1, description="per data set")
     baselines: list[str] = Field(default_factory=lambda: ["seasonal_naive", "ridge", "auto_theta"])
-
-
-class Recipe(_Node):
-    """A whole run. ``Recipe.read(path)`` and ``recipe.write(path)`` are inverse."""
-
-    task: Literal["forecast", "language"] = "forecast"
-    teacher: list[TeacherConfig] = Field(default_factory=list)
-    student: StudentConfig = Field(default_factory=StudentConfig)
-    data: DataConfig = Field(default_factory=DataConfig)
-    objective: ObjectiveConfig = Field(default_factory=ObjectiveConfig)
-    training: TrainingConfig = Field(default_factory=TrainingConfig)
-    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
-    imports: list[str] = Field(default_factory=list, description="Python files that define terms of your own")
-    labels: str | None = Field(
-        default=None,
-        description="a label store made by `potstill label`; 'auto': the run labels its windows once, into RUN/labels;"
-        " default: the teacher answers live",
-    )
-    control: bool = Field(default=False, description="also train a twin without the teacher for the same time")
-    control_steps: int | None = Field(
-        default=None, ge=1, description="the twin's steps; calibrated once when the run starts"
-    )
-
-    @field_validator("teacher", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return parse_teachers(value)
-
-    @field_validator("student", mode="before")
-    @classmethod
-    def _short_student(cls, value: Any) -> Any:
-        return parse_student(value) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _of_language(self) -> Recipe:
-        """What language models have otherwise, where nobody set it; it stays as unset as any default."""
-        if self.task != "language":
-            return self
-        values = {**LANGUAGE}
-        if self.labels:  # the largest logits hold the mass at 1, and little more than a third of it at 2
-            values["objective"] = {**LANGUAGE["objective"], "temperature": 1.0}
-        for part, defaults in values.items():
-            node = getattr(self, part)
-            for key, value in defaults.items():
-                if key not in node.model_fields_set:
-                    setattr(node, key, value)
-                    node.model_fields_set.discard(key)
-        return self
-
-    @classmethod
-    def read(cls, path: str | Path | None, overrides: dict[str, Any] | None = None) -> Recipe:
-        """Read a YAML file (or start from the defaults) and lay ``{"dotted.key": value}`` overrides over it.
-
-        Raises
-        ------
-        UserError
-            Naming the file, the key and what was expected.
-        """
-        return cls.lay_over(_read_yaml(Path(path)) if path is not None else {}, overrides or {}, path)
-
-    @classmethod
-    def lay_over(cls, tree: dict[str, Any], overrides: dict[str, Any], path: str | Path | None = None) -> Recipe:
-        """Validate a tree of plain values with dotted overrides laid over it; ``path`` names its file in messages.
-
-        An override takes its rival out of the tree: ``training.epochs`` replaces the file's ``training.max_steps``.
-        """
-        for key, value in overrides.items():
-            rival = RIVALS.get(key)
-            if rival is not None and rival not in overrides and value is not None:
-                _set(tree, rival.split("."), None)
-            _set(tree, key.split("."), value)
-        try:
-            return cls.model_validate(tree)
-        except ValidationError as error:
-            raise UserError(_sentence(error, path)) from None
-
-    def absolute(self) -> Recipe:
-        """A copy that means the same from any working directory: local paths in it are absolute.
-
-        Hub ids, ``embedded`` and ``auto`` stay as they are; a teacher's source is a path where a folder is there.
-        """
-        recipe = self.model_copy(deep=True)
-        if recipe.data.paths:
-            recipe.data.paths = [path if path == "embedded" else _absolute(path) for path in recipe.data.paths]
-        if recipe.imports:
-            recipe.imports = [_absolute(path) for path in recipe.imports]
-        if recipe.labels not in (None, "auto"):
-            recipe.labels = _absolute(recipe.labels)
-        for teacher in recipe.teacher:
-            place, _ = parse_source(teacher.source)
-            if place != "embedded" and Path(place).expanduser().exists():
-                teacher.source = _absolute(place) + teacher.source.removeprefix(place)
-        return recipe
-
-    def write(self, path: str | Path) -> None:
-        """Write the resolved recipe as YAML; reading it back gives an equal recipe."""
-        Path(path).write_text(self.to_yaml(), encoding="utf-8")
-
-    def to_yaml(self) -> str:
-        """The recipe as YAML text."""
-        return yaml.dump(self.model_dump(mode="json"), Dumper=Dumper, sort_keys=False, allow_unicode=True)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such recipe; give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error}); a recipe is a YAML file.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{place}: not valid YAML; mend the line or start from a file in recipes/.") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise UserError(
-            f"{path}: expected keys such as teacher, data, training at the top; found a {type(tree).__name__}."
-        )
-    return tree
-
-
-def _absolute(path: str) -> str:
-    # not resolved: a data set goes by the name of the link that was given
-    return str(Path(path).expanduser().absolute())
-
-
-def _set(tree: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        node = tree.setdefault(key, {})
-        if isinstance(node, str) and key == "student":
-            node = tree[key] = parse_student(node)
-        if not isinstance(node, dict):
-            raise UserError(f"--set {'.'.join(keys)}: {key!r} holds a plain value and has no keys below it.")
-        tree = node
-    tree[keys[-1]] = value
-
-
-def _sentence(error: ValidationError, path: str | Path | None) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "recipe"
-    what = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(first["loc"][:-1])
-        what = f"no such key{'; known: ' + ', '.join(known) if known else ''}"
-    elif not isinstance(first["input"], dict):
-        what += f" (given: {first['input']!r})"
-    more = f" ({len(error.errors()) - 1} more problem(s) follow.)" if len(error.errors()) > 1 else ""
-    return f"{path or 'options'}: {where}: {what}.{more}"
-
-
-def _known_keys(parts: tuple[Any, ...]) -> list[str]:
-    node: Any = Recipe
-    for part in parts:
-        if isinstance(part, int):
-            continue
-        annotation = node.model_fields[part].annotation if part in node.model_fields else None
-        inner = getattr(annotation, "__args__", (annotation,))
-        node = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
-        if node is None:
-            return []
-    return list(node.model_fields)
