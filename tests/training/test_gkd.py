@@ -91,7 +91,14 @@ def test_a_teacher_in_another_scale_is_brought_into_the_students():
 
 def arguments(folder: Path, **settings: Any) -> GKDConfig:
     """A quiet run on the CPU in fp32; half of the windows go on for one or two patches."""
-    quiet = {"use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
+    quiet = {
+        "gradient_checkpointing": False,
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+    }
     usual = {"lmbda": 0.5, "max_new_tokens": 32, "per_device_train_batch_size": 8, "logging_steps": 1}
     return GKDConfig(str(folder), **{**quiet, **usual, **settings})
 

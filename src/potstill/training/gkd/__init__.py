@@ -36,8 +36,9 @@ def gkd_trainer(
         max_new_tokens=gkd.max_new_tokens,
         temperature=gkd.temperature,
         disable_dropout=False,  # the student has the recipe's
-        gradient_checkpointing=False,
     )
+    # TRL's default would compute every pass twice, and Chronos-2 cannot; the new name and its old alias
+    args.activation_checkpointing = args.gradient_checkpointing = False
     if isinstance(student, Forecaster):
         assert isinstance(teacher, Forecaster)
         return ForecastGKDTrainer(

@@ -36,7 +36,7 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
     student, teacher
         The student is trained in place, the teacher is frozen.
     args
-        TRL's; ``gradient_checkpointing`` is turned off, which Chronos-2 does not have.
+        TRL's, without ``gradient_checkpointing``, which Chronos-2 does not have.
     dataset
         Gives a batch of Windows for a list of ids (``__getitems__``).
     horizon
@@ -54,7 +54,7 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
 
     Examples
     --------
-    >>> args = GKDConfig("run", lmbda=0.5, max_new_tokens=192, max_steps=1000, per_device_train_batch_size=64)
+    >>> args = GKDConfig("run", lmbda=0.5, max_new_tokens=192, gradient_checkpointing=False)
     >>> watch = Watch(lambda: {"sql": 0.0}, str)
     >>> ForecastGKDTrainer(student, teacher, args, windows, horizon=96, watch=watch).train()
     """
@@ -75,7 +75,6 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
     ):
         if args.seq_kd:
             raise UserError("seq_kd: a forecaster has no sequences of its teacher's to copy; leave it out.")
-        args.gradient_checkpointing = args.activation_checkpointing = False  # the new name and its old alias
         self.follow(watch, dataset)
         self.student, self.teacher = student, teacher.freeze()
         self.horizon = horizon
