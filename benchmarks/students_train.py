@@ -14,7 +14,8 @@ from typing import Any
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
-from potstill.recipe import Recipe, parse_yaml
+from potstill.notation import parse_yaml
+from potstill.recipe import Recipe
 from potstill.verbs import distill, label
 from potstill.verbs.calibrate import control_steps
 from potstill.verbs.setup import prepare

@@ -88,6 +88,7 @@ def test_types_import_nothing_of_potstills():
 def test_a_family_imports_no_other_family():
     shared = {
         "attention",
+        "norm",
         "base",
         "checkpoint",
         "load",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from potstill.families.attention import attend
+from potstill.families.norm import rms_norm
 
 
 def walk(
@@ -101,8 +102,7 @@ def _rotate(mha: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 def _norm(layer: Any, stream: Tensor) -> Tensor:
     """A layer's norm as torch has it, in the stream's precision: fused, and not cast anew for each projection."""
-    norm = layer.layer_norm
-    return nn.functional.rms_norm(stream, norm.weight.shape, norm.weight.to(stream.dtype), norm.variance_epsilon)
+    return rms_norm(stream, layer.layer_norm.weight, layer.layer_norm.variance_epsilon)
 
 
 def attend_alone(layer: Any, stream: Tensor) -> Tensor:

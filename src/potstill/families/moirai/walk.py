@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from potstill.families.attention import attend
+from potstill.families.norm import rms_norm
 
 
 def walk(
@@ -84,7 +85,7 @@ def _layer(layer: Any, stream: Tensor, mask: Tensor | None, turn: tuple[Tensor, 
 
 
 def _norm(norm: Any, x: Tensor) -> Tensor:
-    return nn.functional.rms_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.eps)
+    return rms_norm(x, norm.weight, norm.eps)
 
 
 def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

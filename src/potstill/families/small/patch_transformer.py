@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from potstill.errors import UserError
 from potstill.families.attention import attend
+from potstill.families.norm import RMSNorm
 from potstill.families.small.base import OwnConfig, OwnModel
 from potstill.families.small.family import OwnFamily
 from potstill.families.small.layers import FlatHead, Layers, carry_on, patched
@@ -86,9 +87,9 @@ class Block(nn.Module):
 
     def __init__(self, config: PatchTransformerConfig):
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.d_model, eps=1e-6)
+        self.attention_norm = RMSNorm(config.d_model, eps=1e-6)
         self.attention = Attention(config)
-        self.feedforward_norm = nn.RMSNorm(config.d_model, eps=1e-6)
+        self.feedforward_norm = RMSNorm(config.d_model, eps=1e-6)
         self.widen = nn.Linear(config.d_model, config.d_ff, bias=False)
         self.narrow = _quiet(nn.Linear(config.d_ff, config.d_model, bias=False), config.num_layers)
         self.dropout = nn.Dropout(config.dropout_rate)
@@ -113,7 +114,7 @@ class PatchTransformerModel(OwnModel):
         size, width, context = config.patch_size, config.d_model, config.context_length
         self.embed = nn.Sequential(nn.Linear(2 * size, config.d_ff), nn.GELU(), nn.Linear(config.d_ff, width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.norm = RMSNorm(width, eps=1e-6)
         features = -(-context // size) * width
         self.head = FlatHead(features, width, context, config.prediction_length, config.levels, self.middle)
         self.post_init()
