@@ -47,7 +47,7 @@ ARMS: dict[str, dict[str, Any]] = {
         "student": "num_hidden_layers=8",
         "student.start": "teacher",
         "training.learning_rate": 3e-4,
-        "training.max_steps": 100,
+        "training.max_steps": 80,
     },
 }
 QUICK = {"training.max_steps": 2, "training.batch_size": 2, "training.eval_windows": 4, "evaluation.max_windows": 4}
