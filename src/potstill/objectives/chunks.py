@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from potstill.objectives.tokens import Places, TokenTerm
 from potstill.types import Logits, TopLogits
 
-ELEMENTS = 2**24  # logits of a chunk: 64 MB in fp32
+ELEMENTS = 2**23  # logits of a chunk: 32 MB in fp32, the most that malloc keeps for the next one
 
 
 def token_losses(

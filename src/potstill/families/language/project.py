@@ -12,7 +12,7 @@ from torch import Tensor
 
 from potstill.types import Logits
 
-ELEMENTS = 2**24  # logits of a chunk: 64 MB in fp32
+ELEMENTS = 2**23  # logits of a chunk: 32 MB in fp32, the most that malloc keeps for the next one
 
 
 def chunks(count: int, vocabulary: int) -> Iterator[slice]:
