@@ -144,3 +144,29 @@ def test_terms_and_windows_are_logged(models, tmp_path):
     assert line["term_gkd"] == pytest.approx(line["loss"], rel=1e-3)
     assert line["windows"] == 4
     json.dumps(line)
+
+
+def test_answers_are_written_in_evaluation_mode_and_without_a_models_own_taste(models, tmp_path):
+    models.teacher.module.generation_config.update(repetition_penalty=5.0, no_repeat_ngram_size=1, num_beams=3)
+    trainer = trainer_of(models, tmp_path, lmbda=0.0, seq_kd=True)
+    seen: list[Any] = []
+    original = models.teacher.module._prepare_generation_config
+
+    def watch(*given: Any, **named: Any) -> Any:
+        found = original(*given, **named)
+        seen.append((found[0], models.teacher.module.training))
+        return found
+
+    models.teacher.module._prepare_generation_config = watch
+    trainer.train()
+    config, training = seen[0]
+    assert (config.repetition_penalty, config.no_repeat_ngram_size, config.num_beams) == (1.0, 0, 1)
+    assert not training
+
+
+def test_the_models_are_left_as_they_were(models, tmp_path):
+    cached = models.student.module.config.use_cache
+    trainer = trainer_of(models, tmp_path, steps=2)
+    trainer.train()
+    assert models.student.module.config.use_cache == cached
+    assert all("forward" not in vars(model.module) for model in (models.student, models.teacher))

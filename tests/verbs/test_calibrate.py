@@ -39,6 +39,15 @@ def test_steps_follow_the_ratio_and_the_labels(setup, slow_teacher):
     assert control_steps(setup, lessons, fresh(setup), taken=12) == 28
 
 
+def test_labels_are_paid_in_steps_of_the_mean_length(setup, monkeypatch):
+    """Seven batches, of which the first warms up: five short steps and a long one, 12 seconds together."""
+    times = iter([9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 7.0])
+    monkeypatch.setattr(calibrate.Step, "seconds", lambda _, dataset, objective, teach: 0.0 if teach else next(times))
+    lessons = Lessons.of(setup, None)
+    lessons.labelling = 40.0
+    assert control_steps(setup, lessons, fresh(setup), taken=0) == 20
+
+
 def test_real_steps_are_timed(setup):
     assert control_steps(setup, Lessons.of(setup, None), fresh(setup), taken=100) >= 100
 

@@ -390,7 +390,10 @@ def test_trls_engine_drives_a_chronos2_from_the_same_recipe(quick, tmp_path, cap
     engine = {"training.engine": "trl", "training.gkd": {"lmbda": 0.5, "max_new_tokens": 32}}
     tree = quick.model_dump(mode="json", exclude_unset=True)
     whole = potstill.distill(Recipe.lay_over(tree, engine), tmp_path / "run")
-    assert "GKD by TRL, β 0.5: 50% on the student's own answers of at most 32 steps" in capsys.readouterr().err
+    assert (
+        "GKD by TRL, β 0.5: 50% on the student's own answers of at most 32 steps (in whole patches)"
+        in capsys.readouterr().err
+    )
     assert next(set(line["terms"]) for line in log_lines(whole, "train") if line["model"] == "student") == {"gkd"}
     assert set(metrics_of(whole)["models"]) >= {"teacher", "student", "control"}
     again = potstill.distill(Recipe.lay_over(tree, engine), tmp_path / "again")
@@ -404,6 +407,9 @@ def test_trls_engine_drives_a_chronos2_from_the_same_recipe(quick, tmp_path, cap
         ({"training.rollout.share": 0.5}, "training.rollout"),
         ({"training.gkd": {"seq_kd": True}}, "no sequences of its teacher's"),
         ({"objective.alpha": 0.5}, "divergence of its own"),
+        ({"training.random_horizon": True}, "compares whole horizons"),
+        ({"training.gkd": {"temperature": 3.0}}, "is for language models"),
+        ({"teacher": []}, "asks a teacher"),
     ],
 )
 def test_what_trls_engine_does_not_do_is_refused(quick, tmp_path, change, says):

@@ -102,6 +102,10 @@ class RunLog(TrainerCallback):
             self._write({"event": "eval", **base, **{k.removeprefix("eval_"): v for k, v in logs.items()}})
             self.last = time.perf_counter()
 
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Writing a checkpoint is no time of the steps that follow."""
+        self.last = time.perf_counter()
+
     def _write(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

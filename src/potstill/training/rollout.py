@@ -62,6 +62,11 @@ def on_policy(windows: Windows, student: Forecaster, config: RolloutConfig, seed
     )
 
 
+def rollouts(share: float, steps: int, patch: int) -> RolloutConfig:
+    """Rollouts of at most ``steps``, in whole patches and at least one."""
+    return RolloutConfig(share=share, patches=max(1, steps // patch))
+
+
 @torch.no_grad()
 def _paths(student: Forecaster, context: Tensor, steps: list[int], draws: list[random.Random]) -> Tensor:
     """``[R, S]``: how the student goes on from ``context [R, C]``, for at least ``steps`` of each row.

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import torch
@@ -27,21 +27,22 @@ ROUNDS = 7
 def control_steps(setup: Job, lessons: Lessons, student: Model, taken: int) -> int:
     """The steps that the student took, times the ratio of the two steps' times, plus those its labels would have paid.
 
-    The times are measured in turns on the same window ids, fetching them included: the control draws its windows from
+    The times are measured in turns on the same batches, fetching them included: the control draws its windows from
     the data, where the student may read them from a label store. ``taken`` counts what the student really did, which
     is less than planned where patience ended it; labels made in advance cost what the store says they did, however
     often the labelling was interrupted.
     """
     drawn = setup.training_windows(setup.steps)
-    ids = list(range(min(setup.recipe.training.batch_size, len(drawn))))
     student.module.to(setup.device).train()
-    step = Step(setup, student, ids)
     taught, alone = setup.objective(), setup.objective(alpha=0.0)
-    pairs = [
-        (step.seconds(lessons.windows, taught, lessons.teach), step.seconds(drawn, alone, None)) for _ in range(ROUNDS)
-    ][1:]  # the first round warms up
+    batches, pairs = setup.batches(ROUNDS), []
+    step = Step(setup, student, batches[0])
+    for step.ids in batches:
+        pairs.append((step.seconds(lessons.windows, taught, lessons.teach), step.seconds(drawn, alone, None)))
+    del pairs[0]  # it warmed up
     ratio = max(1.0, median(with_teacher / without for with_teacher, without in pairs))
-    return round(taken * ratio + lessons.labelling / (median(w for _, w in pairs) * setup.recipe.training.accumulate))
+    own = fmean(without for _, without in pairs)  # texts differ in length: the mean is what a step costs
+    return round(taken * ratio + lessons.labelling / (own * setup.recipe.training.accumulate))
 
 
 def charged(lessons: Lessons, taken: int, recipe: Recipe, run: Path) -> tuple[Lessons, int]:

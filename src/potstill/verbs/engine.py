@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from potstill.errors import UserError
 from potstill.objectives.objective import Objective
-from potstill.recipe import LANGUAGE, ObjectiveConfig, Recipe
+from potstill.recipe import LANGUAGE, GkdConfig, ObjectiveConfig, Recipe
 
 TRL = "trl"
 FAMILY = "chronos2"  # the forecasters that TRL's trainer takes for a text model
@@ -22,7 +22,6 @@ def check_engine(recipe: Recipe) -> None:
     for told, name in (
         (recipe.labels, "labels"),
         (training.rollout.share, "training.rollout"),
-        (training.random_horizon, "training.random_horizon"),
     ):
         if told:
             raise UserError(f"{name}: TRL's GKD asks the teacher wherever the student went (gkd.lmbda); leave it out.")
@@ -33,6 +32,13 @@ def check_engine(recipe: Recipe) -> None:
                 f"objective.{key}: TRL's GKD has a divergence of its own, training.gkd.beta; leave objective out, or"
                 " write training.engine: potstill."
             )
+    if training.random_horizon:
+        raise UserError("training.random_horizon: TRL's GKD compares whole horizons; leave it out.")
+    if not recipe.teacher:
+        raise UserError("training.engine: trl asks a teacher; give --teacher, or write training.engine: potstill.")
+    foreign, owner = ("form", "forecasters") if recipe.task == "language" else ("temperature", "language models")
+    if getattr(training.gkd, foreign) != getattr(GkdConfig(), foreign):
+        raise UserError(f"training.gkd.{foreign}: is for {owner}; leave it out.")
     if training.gkd.seq_kd and recipe.task == "forecast":
         raise UserError("training.gkd.seq_kd: a forecaster has no sequences of its teacher's to copy; leave it out.")
     if training.gkd.seq_kd and training.gkd.lmbda == 1:
@@ -58,7 +64,7 @@ def objective_line(recipe: Recipe, objective: Objective) -> str:
         return f"Objective  {terms}{tempered}"
     gkd = recipe.training.gkd
     others = "from the teacher's own" if gkd.seq_kd else "as in the data"
-    kind = "tokens" if recipe.task == "language" else "steps"
+    kind = "tokens" if recipe.task == "language" else "steps (in whole patches)"
     return (
         f"Objective  GKD by TRL, β {gkd.beta:g}: {gkd.lmbda:.0%} on the student's own answers of at most"
         f" {gkd.max_new_tokens:,} {kind}, the rest {others}"

@@ -6,9 +6,9 @@ import time
 
 import torch
 
-from potstill.training.rollout import on_policy
+from potstill.training.rollout import on_policy, rollouts
 from potstill.training.trainer import device_precision
-from potstill.verbs.engine import objective_line
+from potstill.verbs.engine import TRL, objective_line
 from potstill.verbs.setup import Setup
 
 ADAM_COPIES = 4  # weights, gradients, two moments
@@ -76,7 +76,10 @@ def _rehearse(setup: Setup) -> tuple[float, int, int]:
         windows = bare_windows(torch.randn(batch, data.context_length).cumsum(1), data.prediction_length)
     student.module.to(setup.device)
     windows = windows.to(setup.device)
-    best, held = float("inf"), {}
+    best, held, rollout = float("inf"), {}, setup.recipe.training.rollout
+    if setup.recipe.training.engine == TRL:
+        gkd = setup.recipe.training.gkd
+        rollout = rollouts(gkd.lmbda, gkd.max_new_tokens, student.patch)
     own = {weight.data_ptr() for weight in student.module.parameters()}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -91,7 +94,7 @@ def _rehearse(setup: Setup) -> tuple[float, int, int]:
     for _ in range(3):
         start = time.perf_counter()
         if setup.recipe.labels is None and setup.objective().needs:
-            given = on_policy(windows, student, setup.recipe.training.rollout, setup.recipe.training.seed, 0)
+            given = on_policy(windows, student, rollout, setup.recipe.training.seed, 0)
             with torch.no_grad():
                 for teacher in setup.teachers.values():
                     teacher.forward(given, data.prediction_length)

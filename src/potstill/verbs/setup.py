@@ -49,6 +49,10 @@ class Job(Protocol):
         """The training data set of a run of that many steps."""
         ...
 
+    def batches(self, count: int) -> list[list[int]]:
+        """Ids of batches to time a step on, as the training has them."""
+        ...
+
     def objective(self, alpha: float | None = None) -> Objective:
         """The recipe's objective, or the same with another α (0: the truth alone, further terms left out)."""
         ...
@@ -94,6 +98,10 @@ class Setup:
         length = steps * training.batch_size * training.accumulate
         return TrainingWindows(self.windows, self.recipe.data, training.seed, length)
 
+    def batches(self, count: int) -> list[list[int]]:
+        """The first one, again and again: windows are all of one size."""
+        return [list(range(min(self.recipe.training.batch_size, len(self.training_windows(self.steps)))))] * count
+
     def objective(self, alpha: float | None = None) -> Objective:
         """The recipe's objective, or the same with another α (0: the truth alone, further terms left out)."""
         return objective_of(self.recipe, alpha)
@@ -133,8 +141,8 @@ def prepare(recipe: Recipe) -> Setup:
     for baseline in recipe.evaluation.baselines:
         make_baseline(baseline)  # a misspelt one must not wait for the end of the training
     needs = Objective(recipe.objective).needs
-    _check_objective(recipe, needs)
     check_engine(recipe)
+    _check_objective(recipe, needs)
     device = available(recipe.training.device)
     teachers = {name: t.freeze() for name, t in load_teachers(recipe, device).items()}
     recipe.data = fit_lengths(recipe.data, list(teachers.values()))

@@ -256,6 +256,7 @@ def test_trls_engine_from_the_same_recipe(recipe: Recipe, tmp_path: Path, monkey
         ("objective.alpha", 0.9, "divergence of its own"),
         ("labels", "auto", "wherever the student went"),
         ("training.gkd", {"seq_kd": True, "lmbda": 1.0}, "lower lmbda"),
+        ("training.gkd", {"form": "bins"}, "is for forecasters"),
     ],
 )
 def test_what_trls_engine_does_not_do_is_refused(recipe: Recipe, tmp_path: Path, key: str, value, said: str):

@@ -6,6 +6,7 @@ distribution of every token of that answer with the teacher's. Run folder, log, 
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -19,6 +20,8 @@ from potstill.training.gkd.forecaster import ForecastGKDTrainer
 from potstill.training.gkd.language import LanguageGKDTrainer
 from potstill.training.run_trainer import Watch
 from potstill.training.trainer import training_arguments
+
+logging.getLogger("trl").setLevel(logging.ERROR)  # its advice is for who writes the trainer's call
 
 
 def gkd_trainer(
@@ -39,6 +42,7 @@ def gkd_trainer(
     )
     # TRL's default would compute every pass twice, and Chronos-2 cannot; the new name and its old alias
     args.activation_checkpointing = args.gradient_checkpointing = False
+    args._n_gpu = min(1, args.n_gpu)  # TRL refuses several in one process
     if isinstance(student, Forecaster):
         assert isinstance(teacher, Forecaster)
         return ForecastGKDTrainer(

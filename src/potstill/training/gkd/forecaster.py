@@ -18,9 +18,9 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
-from potstill.recipe import RolloutConfig
+from potstill.training.gkd.bare import bare
 from potstill.training.gkd.divergence import Form, divergence
-from potstill.training.rollout import on_policy
+from potstill.training.rollout import on_policy, rollouts
 from potstill.training.run_trainer import RunTrainer, Watch
 
 
@@ -91,15 +91,15 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
             processing_class=_no_words(),
             callbacks=callbacks,
         )
-        del module.generation_config, module.forward  # the latter is TRL's, around the model's own: it reads words
+        del module.generation_config
+        bare(module)  # of TRL's pass, which reads words
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """TRL's step, with windows that go on from the student's own forecast in the place of generated text."""
-        patches = max(1, (self.generation_config.max_new_tokens or 0) // self.student.patch)
         windows = on_policy(
             inputs["windows"].to(self.args.device),
             self.student,
-            RolloutConfig(share=self.lmbda, patches=patches),
+            rollouts(self.lmbda, self.generation_config.max_new_tokens or 0, self.student.patch),
             self.args.seed,
             self.state.global_step,
         )

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from transformers import GenerationConfig
 from trl.experimental.gkd import GKDConfig, GKDTrainer
 
-from potstill.families.base import Model
+from potstill.families.base import Model, evaluating
+from potstill.families.language.model import PLAIN
+from potstill.training.gkd.bare import bare
 from potstill.training.run_trainer import RunTrainer, Watch
 from potstill.types import Tokens
 
@@ -44,6 +46,7 @@ class LanguageGKDTrainer(RunTrainer, GKDTrainer):
         self.follow(watch, dataset)
         learner: Any = student
         master: Any = teacher
+        cached = learner.module.config.use_cache  # transformers turns it off, and would save it so
         self.room = min(learner.max_length, master.max_length)
         super().__init__(
             model=student.module,
@@ -55,8 +58,11 @@ class LanguageGKDTrainer(RunTrainer, GKDTrainer):
             processing_class=learner.tokenizer,
             callbacks=callbacks,
         )
-        del student.module.forward  # TRL's, around the model's own, for a loss that GKD does not take
+        bare(student.module)  # of TRL's pass, made for a loss that GKD does not take
+        learner.module.config.use_cache = cached
         self.generation_config.eos_token_id = learner.ends or None
+        for key, value in PLAIN.items():  # not the teacher's own taste, where it writes
+            setattr(self.generation_config, key, value)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -65,6 +71,20 @@ class LanguageGKDTrainer(RunTrainer, GKDTrainer):
         loss: Any = super().compute_loss(model, inputs)
         self.note(loss, {"gkd": loss}, inputs["batch"])
         return loss
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """TRL's training; both models' passes are their own again afterwards."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            bare(self.model)
+            bare(self.teacher_model)
+
+    @staticmethod
+    def generalized_jsd_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Any = None, **options: Any) -> Any:
+        """TRL's mean over the answer tokens, made of these alone; TRL makes a dozen whole tensors and masks then."""
+        answers = labels != IGNORED
+        return GKDTrainer.generalized_jsd_loss(student_logits[answers], teacher_logits[answers], **options)
 
     @staticmethod
     def generate_on_policy_outputs(
@@ -77,7 +97,8 @@ class LanguageGKDTrainer(RunTrainer, GKDTrainer):
         room = inputs["room"] - inputs["prompts"].shape[1]
         config = copy.copy(generation_config)
         config.max_new_tokens = min(room, generation_config.max_new_tokens or room)
-        tokens, mask, labels = GKDTrainer.generate_on_policy_outputs(model, inputs, config)
+        with evaluating(model):
+            tokens, mask, labels = GKDTrainer.generate_on_policy_outputs(model, inputs, config)
         order = mask.argsort(dim=1, descending=True, stable=True)
         return tokens.gather(1, order), mask.gather(1, order), labels.gather(1, order)
 

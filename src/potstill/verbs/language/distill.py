@@ -41,11 +41,11 @@ def distill_language(recipe: Recipe, run: Path, resume: bool, dry_run: bool) -> 
         say(*plan)
         return run
     recipe = setup.recipe
-    stored = KEPT if recipe.labels else None  # a validation by all its logits would hold its output layer in memory
-    validation = LanguageValidation(setup.validation, recipe.training.eval_windows, setup.teacher, stored)
     store = _ready_labels(setup)
     open_run(run, resume)  # only now: bad input leaves no folder behind
     say(*plan)
+    stored = KEPT if recipe.labels else None  # a validation by all its logits would hold its output layer in memory
+    validation = LanguageValidation(setup.validation, recipe.training.eval_windows, setup.teacher, stored)
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
     if recipe.labels == AUTO and setup.objective().needs:
         store = label_examples(setup, run / "labels")

@@ -59,6 +59,12 @@ class LanguageSetup:
         """The training data set, however many steps the run has."""
         return self.training
 
+    def batches(self, count: int) -> list[list[int]]:
+        """Spread over a pass: like lengths stand together, so one batch is short and another long."""
+        size, order = self.recipe.training.batch_size, list(self.sampler())
+        last = max(0, len(order) // size - 1)
+        return [order[(place := size * (i * last // max(1, count - 1))) : place + size] for i in range(count)]
+
     def sampler(self) -> LengthSampler:
         """Their order: shuffled, and like lengths together."""
         training = self.recipe.training
