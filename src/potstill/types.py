@@ -44,7 +44,9 @@ class Forecast:
         """``[B, Q, H]`` float32 on the CPU, in input units, sorted along Q."""
         scaled = self.values.detach().double()
         scaled = scaled.sinh() if self.arcsinh else scaled
-        return (scaled * self.scale[:, :, None] + self.loc[:, :, None]).float().cpu().sort(dim=1).values
+        found = (scaled * self.scale[:, :, None] + self.loc[:, :, None]).float().cpu()
+        # sorting is most of this, and some students' heads cannot cross
+        return found if bool((found[:, 1:] >= found[:, :-1]).all()) else found.sort(dim=1).values
 
     def at_levels(self, levels: Tensor) -> Forecast:
         """The same forecast at other levels: sorted, then linear in the level; flat beyond the outermost ones."""
