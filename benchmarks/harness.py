@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "30000")  # as the command line has it: without any a small model halves its speed
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")  # as the command line has it, or small models halve their speed
 
 import argparse
 import json

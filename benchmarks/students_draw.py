@@ -39,7 +39,7 @@ text { fill: #1b1c1e; }
 .t0 { --c: #0072b2; } .t1 { --c: #d55e00; } .t2 { --c: #008763; } .plain { --c: #a8508a; }
 .mark { fill: var(--c); stroke: #fdfdfc; stroke-width: 1; }
 .hollow { fill: #fdfdfc; stroke: var(--c); stroke-width: 2; }
-.span { stroke: var(--c); stroke-width: 1.5; fill: none; }
+.span { stroke: var(--c); stroke-width: 1.5; fill: none; } .lead { stroke: #8b9097; stroke-width: 0.8; }
 @media (prefers-color-scheme: dark) {
   text { fill: #ececea; } .soft { fill: #a9adb3; } .paper { fill: #131416; }
   .grid { stroke: #2d3034; } .axis { stroke: #7d8289; }
@@ -117,7 +117,7 @@ def _point(role: str, look: str, found: dict[str, Any], cost: dict[str, Any], na
 
 def logarithmic(values: list[float]) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
     """Place on the x axis, and its ticks."""
-    low, high = math.log10(min(values)) - 0.15, math.log10(max(values)) + 0.35
+    low, high = math.log10(min(values)) - 0.45, math.log10(max(values)) + 0.35
     ticks = [m * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for m in (1, 3)]
     inside = [tick for tick in ticks if low <= math.log10(tick) <= high]
     return lambda v: LEFT + (math.log10(v) - low) / (high - low) * (RIGHT - LEFT), [(t, f"{t:g}") for t in inside]
@@ -173,8 +173,8 @@ def marks(points: list[Point], x: Callable[[float], float], y: Callable[[float],
 def _placed(text: str, at: float, middle: float, taken: list[tuple[float, float, float, float]]) -> str:
     """A label at the first free place around its mark; the place is taken from then on."""
     wide = CHARACTER * len(text)
-    rows = [0, 16, -16, 32, -32, 48, -48]
-    spots = [(at - 12 - wide, middle + row + 4) for row in rows] + [(at + 27, middle + row + 4) for row in rows]
+    columns = (at - 12 - wide, at + 12, at + 27, at - wide / 2)
+    spots = [(column, middle + row + 4) for row in range(-176, 177, 16) for column in columns]
     spots.sort(key=lambda spot: abs(spot[1] - middle - 4))
 
     def free(spot: tuple[float, float]) -> bool:
@@ -186,7 +186,10 @@ def _placed(text: str, at: float, middle: float, taken: list[tuple[float, float,
 
     left, base = next(filter(free, spots), spots[0])
     taken.append((left, base - 11, left + wide, base + 3))
-    return label(left, base, text, "start", "name")
+    far = abs(base - 4 - middle) > 20  # then a line tells whose name it is
+    end = min(max(at, left), left + wide), base + 4 if base < middle else base - 12
+    line = f'<path class="lead" d="M{at:.1f} {middle:.1f}L{end[0]:.1f} {end[1]:.1f}"/>' if far else ""
+    return line + label(left, base, text, "start", "name")
 
 
 def mark(role: str, look: str, x: float, y: float, title: str = "") -> str:
