@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -173,17 +174,16 @@ def own_step(arm: str, folder: Path) -> Callable[[range], int]:
     student = load_language(folder / "student")
     examples = First(student.tokenizer, 10**9)
     if arm == "live":
-        teach = live(load_language(folder / "teacher").freeze())
+        ask = partial(live(load_language(folder / "teacher").freeze()), horizon=0)
     else:
         manifest = json.loads((folder / "labels" / "labels.json").read_text(encoding="utf-8"))
-        store = LogitStore(folder / "labels", manifest)
-        teach = lambda tokens, horizon: store.attach(tokens)  # noqa: E731 (a name for either way)
+        ask = LogitStore(folder / "labels", manifest).attach
     objective = Objective(ObjectiveConfig(**LANGUAGE["objective"], temperature=1.0 if arm != "live" else 2.0))
     pair = Pair(student, objective).train()
     optimizer = torch.optim.AdamW(pair.parameters(), lr=3e-4, fused=True)
 
     def step(ids: range) -> int:
-        batch = teach(examples.__getitems__(list(ids)), 0)
+        batch = ask(examples.__getitems__(list(ids)))
         with torch.autocast("cpu", torch.bfloat16, enabled=arm.endswith("bf16")):
             loss, _ = pair(batch, 0)
         loss.backward()

@@ -311,6 +311,7 @@ def test_series_nothing_can_be_learnt_from(tmp_path, values, why):
         (hourly(WAVE).replace("2024-01-02 02:00:00", "2024-01-02 02:00:00+05:00"), "line 28.*time zone"),
         ("date,y\n" + "\n".join(f"day {i},{i}" for i in range(9)), "line 2: 'day 0'"),
         ("date,y\n" + "\n".join(f"2024-01-01 0{i}:00:00,a{i}" for i in range(9)), "no numeric column"),
+        ("date,y\n" + "\n".join(f"2024-01-01 0{i}:00:00,{i}" for i in range(9)), "each counts rows"),
         (
             "date,shop,y\n" + "\n".join(f"2024-01-0{1 + i // 9},s{i},{i % 7}" for i in range(27)),
             "repeat a timestamp.*unique_id",

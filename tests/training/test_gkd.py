@@ -18,7 +18,8 @@ from potstill.errors import UserError
 from potstill.families.load import load
 from potstill.objectives.base import Pass
 from potstill.objectives.output import QuantileMatch
-from potstill.training.gkd import ForecastGKDTrainer, forecaster
+from potstill.recipe import TrainingConfig
+from potstill.training.gkd import ForecastGKDTrainer, forecaster, gkd_trainer
 from potstill.training.gkd import divergence as module
 from potstill.training.gkd.divergence import divergence
 from potstill.training.run_trainer import Watch
@@ -167,3 +168,12 @@ def test_an_accumulated_step_has_the_gradient_of_one_batch(recipe, tmp_path):
 def test_copying_the_teachers_sequences_is_refused(recipe, tmp_path):
     with pytest.raises(UserError, match="seq_kd"):
         trained(recipe, tmp_path, "heads", seq_kd=True)
+
+
+@pytest.mark.parametrize("form", ["heads", "bins"])
+def test_a_recipe_chooses_the_form(recipe, tmp_path, form):
+    fit, teacher = small_fit(recipe), prepare(recipe).teachers["tiny"]
+    config = TrainingConfig.model_validate({"engine": "trl", "gkd": {"form": form}, "precision": "fp32"})
+    trainer = gkd_trainer(fit.student, teacher, (config, tmp_path, 1, "cpu", False), fit.dataset, WATCH, 32, [])
+    assert isinstance(trainer, ForecastGKDTrainer)
+    assert trainer.form == form

@@ -170,3 +170,10 @@ def test_the_models_are_left_as_they_were(models, tmp_path):
     trainer.train()
     assert models.student.module.config.use_cache == cached
     assert all("forward" not in vars(model.module) for model in (models.student, models.teacher))
+
+
+def test_every_setting_of_gkd_reaches_trl(models, tmp_path):
+    told = {"lmbda": 0.25, "beta": 0.75, "seq_kd": True, "max_new_tokens": 3, "temperature": 0.4}
+    trainer = trainer_of(models, tmp_path, **told)
+    assert (trainer.lmbda, trainer.beta, trainer.seq_kd) == (0.25, 0.75, True)
+    assert (trainer.generation_config.max_new_tokens, trainer.generation_config.temperature) == (3, 0.4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 
 import pytest
 
@@ -82,3 +83,18 @@ def test_a_student_that_patience_ended_is_charged_for_the_steps_it_took(recipe, 
     monkeypatch.setattr(DISTILLING, "control_steps", lambda setup, lessons, student, taken: seen.append(taken) or 1)
     potstill.distill(recipe, tmp_path / "run")
     assert seen == [8]
+
+
+def test_trls_steps_are_charged_by_the_clock(setup, tmp_path):
+    lines = [
+        {"event": "train", "model": "student", "seconds": 2.5},
+        {"event": "eval", "model": "student"},
+        {"event": "train", "model": "student", "seconds": 3.5},
+        {"event": "train", "model": "control", "seconds": 100.0},
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lessons = Lessons.of(setup, None)
+    assert calibrate.charged(lessons, 12, setup.recipe, tmp_path) == (lessons, 12)
+    setup.recipe.training.engine = "trl"
+    found, taken = calibrate.charged(lessons, 12, setup.recipe, tmp_path)
+    assert (found.labelling, taken) == (6.0, 0)

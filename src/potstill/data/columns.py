@@ -81,6 +81,10 @@ def pick_columns(sheet: Sheet, name: str, wanted: Wanted, account: Account) -> C
             account.add_dropped(f"{name}/{column}", "not the target", kind="columns")
     if not values and empty and len(empty) == len(rest):
         raise UserError(f"{sheet.label}: every value is missing in {_listed(empty)}; give a column with numbers in it.")
+    if not values and numbers:
+        raise UserError(
+            f"{sheet.label}: of {_listed(numbers)} each counts rows; give another column, or name it with --target."
+        )
     if not values:
         raise UserError(f"{sheet.label}: no numeric column to forecast; give at least one column of numbers.")
     return Columns(times, sheet.table[identity] if identity is not None else None, values)

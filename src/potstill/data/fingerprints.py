@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potstill.data.readers import Source
+from potstill.data.files import Source
 from potstill.runs import write_atomically
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from potstill.data.account import Account
+from potstill.data.files import Source, choose_files, readable
 from potstill.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,14 +45,6 @@ NULLS = [
 
 
 @dataclass
-class Source:
-    """One file of the user's and the name its data set goes by."""
-
-    path: Path
-    name: str
-
-
-@dataclass
 class Sheet:
     """A file's content: an Arrow table (CSV cells as strings, null where empty), and how to name its rows."""
 
@@ -75,8 +68,6 @@ def find_sources(paths: Sequence[str], exclude: Sequence[str], max_files: int | 
     """The files behind ``paths``: files as given, directories searched recursively in sorted order, ``embedded`` the
     data set that ships with Potstill.
 
-    A data set goes by its file's stem; where two files share one, by the path below the directory given.
-
     Raises
     ------
     UserError
@@ -84,28 +75,7 @@ def find_sources(paths: Sequence[str], exclude: Sequence[str], max_files: int | 
     """
     if not paths:
         raise UserError("No data given; name CSV or Parquet files or directories with --data or data.paths.")
-    once: dict[Path, tuple[Path, str]] = {}
-    for entry in paths:
-        try:
-            files = _expand(EMBEDDED_DATA if entry == "embedded" else Path(entry).expanduser())
-        except OSError as error:
-            raise UserError(f"{entry}: cannot be read ({error.strerror}); check its permissions.") from None
-        for path, relative in files:
-            once.setdefault(path.resolve(), (path, relative))
-    found = dict(once.values())
-    stems = {path: stem_of(path.name) for path in found}
-    kept = [path for path in found if stems[path] not in exclude and found[path] not in exclude]
-    for name in exclude:
-        if name not in stems.values() and name not in found.values():
-            account.add_note(f"exclude: no file is named {name!r}")
-    for path in found.keys() - set(kept):
-        account.add_dropped(stems[path], "excluded", kind="files")
-    if max_files is not None and len(kept) > max_files:
-        account.add_dropped(stems[kept[max_files]], f"beyond max_files = {max_files}", "files", len(kept) - max_files)
-        kept = kept[:max_files]
-    if not kept:
-        raise UserError(f"{', '.join(map(str, paths))}: every file is excluded; shorten data.exclude.")
-    return _named(kept, stems, found)
+    return choose_files(paths, _expand, ENDINGS, exclude, max_files, account)
 
 
 def read_sheet(path: Path, account: Account, name: str) -> Sheet:
@@ -116,50 +86,26 @@ def read_sheet(path: Path, account: Account, name: str) -> Sheet:
     UserError
         Where nothing can be made of it: unreadable, empty, header only, binary, every row ragged.
     """
-    try:
+    with readable(path):
         return _READERS[_ending(path)](path, account, name)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; check --data.") from None
-    except MemoryError:
-        raise UserError(f"{path}: does not fit into memory; split it into several files.") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); check its permissions.") from None
 
 
-def stem_of(name: str) -> str:
-    """A file name without its ending (``ETTm1.csv.gz`` → ``ETTm1``)."""
-    ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if name.lower().endswith(e)), "")
-    return name[: len(name) - len(ending)]
-
-
-def _expand(path: Path) -> list[tuple[Path, str]]:
-    """Files with their names below the directory given, without ending."""
+def _expand(entry: str) -> list[Path]:
+    path = EMBEDDED_DATA if entry == "embedded" else Path(entry).expanduser()
     if path.is_file():
         if _ending(path) is None:
             raise UserError(f"{path}: expected a file ending in {', '.join(ENDINGS)} or a directory of such files.")
-        return [(path, stem_of(path.name))]
+        return [path]
     if not path.is_dir():
         raise UserError(f"{path}: no such file or directory; check --data.")
     files = sorted(p for p in path.rglob("*") if _ending(p) and p.is_file() and not p.name.startswith("."))
     if not files:
         raise UserError(f"{path}: the directory holds no {', '.join(ENDINGS)} files; name one that does.")
-    return [(p, stem_of(p.relative_to(path).as_posix())) for p in files]
+    return files
 
 
 def _ending(path: Path) -> str | None:
     return next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
-
-
-def _named(kept: list[Path], stems: dict[Path, str], relative: dict[Path, str]) -> list[Source]:
-    counts = Counter(stems[path] for path in kept)
-    names = {path: stems[path] if counts[stems[path]] == 1 else relative[path] for path in kept}
-    used: Counter[str] = Counter()
-    sources = []
-    for path in kept:
-        name = names[path]
-        used[name] += 1
-        sources.append(Source(path, name if used[name] == 1 else f"{name}~{used[name]}"))
-    return sources
 
 
 def _read_parquet(path: Path, account: Account, name: str) -> Sheet:

@@ -18,7 +18,8 @@ from potstill.data.build import ARRAYS, Builder, Input
 from potstill.data.cache import cache_folder, open_or_build
 from potstill.data.calendar import Step
 from potstill.data.columns import Wanted
-from potstill.data.readers import Sheet, Source, distinct, find_sources, plain, read_sheet
+from potstill.data.files import Source
+from potstill.data.readers import Sheet, distinct, find_sources, plain, read_sheet
 from potstill.errors import UserError
 from potstill.recipe import DataConfig
 

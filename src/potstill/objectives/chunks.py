@@ -71,6 +71,7 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, work: _Work, states: Tensor, *trained: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss and the terms' means; the gradients are kept, already formed, for ``backward``."""
         count = len(states)
         total, values = states.new_zeros((), dtype=torch.float32), torch.zeros(len(work.terms), device=states.device)
         wanted = any(ctx.needs_input_grad)
@@ -94,4 +95,5 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        """The kept gradients, times the one that comes in."""
         return None, *(gradient * outer[0].to(gradient.dtype) for gradient in ctx.saved_tensors)

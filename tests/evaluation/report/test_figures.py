@@ -44,3 +44,11 @@ def test_retention_is_worked_out_where_the_file_has_none() -> None:
 )
 def test_numbers_for_people(value: float | None, said: str) -> None:
     assert compact(value) == said
+
+
+def test_paired_rounds_say_how_much_faster_and_rates_where_there_are_none():
+    cost = {"teacher": {"series_per_second_b32": 10}, "student": {"series_per_second_b32": 79}}
+    metrics = small() | {"cost": cost}
+    assert Figures(metrics).times_faster() == 7.9
+    cost["student"]["speedup_b32"] = 8.2
+    assert Figures(metrics).times_faster() == 8.2

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from potstill.data.account import Account
+from potstill.data.files import Source
 from potstill.data.instructions.arrays import GrowingArray
 from potstill.data.instructions.corpus import ARRAYS
 from potstill.data.instructions.dialogue import Dialogue, Malformed, Rendered
@@ -19,7 +20,6 @@ from potstill.data.instructions.formats import dialogues
 from potstill.data.instructions.forms import form_of, render
 from potstill.data.instructions.plain import PlainForm
 from potstill.data.instructions.records import read_records
-from potstill.data.readers import Source
 from potstill.errors import UserError
 from potstill.recipe import DataConfig
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from potstill.data import fingerprints
 from potstill.data.cache import cache_folder, open_or_build
+from potstill.data.files import Source
 from potstill.data.instructions.build import Builder
 from potstill.data.instructions.corpus import Corpus
 from potstill.data.instructions.sources import files_of
-from potstill.data.readers import Source
 from potstill.recipe import DataConfig
 
 FORMAT = 1  # raise it when the same files, tokenizer and settings would give other tokens

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from potstill.data.files import readable
 from potstill.data.instructions.json_records import read_json, read_lines
 from potstill.data.instructions.raw import BROKEN_GZIP, Record
 from potstill.data.instructions.sources import ending_of
@@ -28,13 +29,8 @@ def read_records(path: Path) -> Iterator[Record]:
     UserError
         Where nothing can be made of the file: unreadable, empty, not UTF-8, no JSON.
     """
-    try:
-        yield from (read_saved if path.is_dir() else _READERS[ending_of(path)])(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; check --data.") from None
-    except MemoryError:
-        raise UserError(f"{path}: does not fit into memory; split it into several files.") from None
-    except BROKEN_GZIP:
-        raise UserError(f"{path}: is no whole gzip file; compress it anew.") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); check its permissions.") from None
+    with readable(path):
+        try:
+            yield from (read_saved if path.is_dir() else _READERS[ending_of(path)])(path)
+        except BROKEN_GZIP:
+            raise UserError(f"{path}: is no whole gzip file; compress it anew.") from None

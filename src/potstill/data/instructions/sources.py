@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from potstill.data.account import Account
-from potstill.data.readers import Source
+from potstill.data.files import Source, choose_files
 from potstill.errors import UserError
 
 PLAIN = (".jsonl", ".json", ".csv", ".txt")
@@ -19,8 +18,6 @@ _KINDS = ".json, .jsonl, .csv, .txt (plain or .gz), .parquet"
 def find_sources(paths: Sequence[str], exclude: Sequence[str], max_files: int | None, account: Account) -> list[Source]:
     """The files behind ``paths``: files and saved data sets as given, directories searched recursively, sorted.
 
-    A file goes by its name without ending; where two share one, by the path below the directory given.
-
     Raises
     ------
     UserError
@@ -28,29 +25,7 @@ def find_sources(paths: Sequence[str], exclude: Sequence[str], max_files: int | 
     """
     if not paths:
         raise UserError(f"No data given; name files ({_KINDS}) or directories with --data or data.paths.")
-    once: dict[Path, tuple[Path, str]] = {}
-    for entry in paths:
-        try:
-            found = _expand(Path(entry).expanduser())
-        except OSError as error:
-            raise UserError(f"{entry}: cannot be read ({error.strerror}); check its permissions.") from None
-        for path, relative in found:
-            once.setdefault(path.resolve(), (path, relative))
-    files = dict(once.values())
-    left_out = {path for path in files if {_stem(path.name), files[path]} & set(exclude)}
-    kept = [path for path in files if path not in left_out]
-    for name in exclude:
-        if all(name not in (_stem(path.name), files[path]) for path in files):
-            account.add_note(f"exclude: no file is named {name!r}")
-    for path in sorted(left_out):
-        account.add_dropped(_stem(path.name), "excluded", kind="files")
-    if max_files is not None and len(kept) > max_files:
-        first = _stem(kept[max_files].name)
-        account.add_dropped(first, f"beyond max_files = {max_files}", "files", len(kept) - max_files)
-        kept = kept[:max_files]
-    if not kept:
-        raise UserError(f"{', '.join(map(str, paths))}: every file is excluded; shorten data.exclude.")
-    return _named(kept, files)
+    return choose_files(paths, _expand, ENDINGS, exclude, max_files, account)
 
 
 def files_of(source: Source) -> list[Source]:
@@ -67,35 +42,20 @@ def ending_of(path: Path) -> str | None:
     return ending and ending.removesuffix(".gz")
 
 
-def _expand(path: Path) -> list[tuple[Path, str]]:
+def _expand(entry: str) -> list[Path]:
+    path = Path(entry).expanduser()
     if path.is_file():
         if ending_of(path) is None:
             raise UserError(f"{path}: expected a file ending in {_KINDS}, or a directory of such files.")
-        return [(path, _stem(path.name))]
+        return [path]
     if not path.is_dir():
         raise UserError(f"{path}: no such file or directory; check --data.")
     saved = {p.parent for p in path.rglob(_SAVED)}
     if path in saved:
-        return [(path, path.absolute().name)]
+        return [path]
     within = [p for p in path.rglob("*") if ending_of(p) and p.is_file() and not p.name.startswith(".")]
     # the JSON files that a saved data set (or a dictionary of such) keeps beside its rows hold no records
     files = [p for p in within if p.parent not in saved and p.name != "dataset_dict.json"]
     if not files and not saved:
         raise UserError(f"{path}: the directory holds no {_KINDS} files; name one that does.")
-    return [(p, _stem(p.relative_to(path).as_posix())) for p in sorted([*files, *saved])]
-
-
-def _stem(name: str) -> str:
-    ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if name.lower().endswith(e)), "")
-    return name[: len(name) - len(ending)]
-
-
-def _named(kept: list[Path], relative: dict[Path, str]) -> list[Source]:
-    counts = Counter(_stem(path.name) for path in kept)
-    used: Counter[str] = Counter()
-    sources = []
-    for path in kept:
-        name = _stem(path.name) if counts[_stem(path.name)] == 1 else relative[path]
-        used[name] += 1
-        sources.append(Source(path, name if used[name] == 1 else f"{name}~{used[name]}"))
-    return sources
+    return sorted([*files, *saved])

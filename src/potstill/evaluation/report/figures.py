@@ -47,6 +47,7 @@ class Figures:
     """
 
     rates: ClassVar[tuple[str, ...]] = ("series_per_second_b32", "series_per_second_b256")
+    speedups: ClassVar[tuple[str, ...]] = ("speedup_b32", "speedup_b256")
 
     def __init__(self, metrics: Mapping[str, Any]):
         self.metrics = metrics
@@ -136,7 +137,10 @@ class Figures:
         return number(_branch(self.metrics, "cost", model).get(what))
 
     def times_faster(self) -> float | None:
-        """Subject's throughput over the teacher's (the first rate that both know), else from the latency at batch 1."""
+        """Subject's throughput over the teacher's: of paired rounds, else of the first rate (or latency) both know."""
+        paired = next((v for what in self.speedups if (v := self.cost(self.subject, what)) is not None), None)
+        if paired is not None and self.metrics.get("reference", "teacher") == self.teacher:
+            return paired
         for what in self.rates:
             faster = _quotient(self.cost(self.subject, what), self.cost(self.teacher, what))
             if faster is not None:

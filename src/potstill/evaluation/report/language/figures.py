@@ -29,6 +29,7 @@ class LanguageFigures(Figures):
     """Numbers of one language run; every accessor returns None where the file does not say."""
 
     rates: ClassVar[tuple[str, ...]] = ("tokens_per_second_b1", "scored_tokens_per_second_b8")
+    speedups: ClassVar[tuple[str, ...]] = ("speedup_generation", "speedup_scoring")
 
     def of(self, model: str | None, metric: str) -> float | None:
         """One figure of one model: the mean over the parts it was measured on, which is mostly one."""
@@ -39,8 +40,8 @@ class LanguageFigures(Figures):
         if len(self.datasets) != 1:
             return None
         given = mapping(self.metrics["models"][model].get(self.datasets[0])).get(f"{metric}_interval")
-        ends = [number(end) for end in given] if isinstance(given, (list, tuple)) else []
-        return (ends[0], ends[1]) if len(ends) == 2 and None not in ends else None  # type: ignore[return-value]
+        low, high = map(number, given) if isinstance(given, (list, tuple)) and len(given) == 2 else (None, None)
+        return None if low is None or high is None else (low, high)
 
     def count(self, what: str, key: str) -> int | None:
         """A number of the account: of ``answers`` (``examples``, ``tokens``) or ``prompts`` (``answered``, …)."""

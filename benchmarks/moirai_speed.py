@@ -1,0 +1,46 @@
+"""How many windows a second a Moirai teacher of Salesforce's small size answers: 6 layers of width 384, 720 → 96.
+
+Random weights, patches of 32, quantiles at nine levels; with all four components of the mixture, the negative binomial
+among them, and without it; fp32 and bf16 weights. Arms in turns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import harness  # first: it sets OMP_WAIT_POLICY before torch starts
+import torch
+
+from potstill.families.load import load
+from potstill.families.table import family
+
+SIZES, CONTEXT, HORIZON, WINDOWS = {"num_layers": 6, "d_model": 384}, 720, 96, 256
+
+
+def main() -> None:
+    """Make the models, let them answer in turns, print."""
+    given = harness.options(__doc__)
+    moirai, context, arms = family("moirai"), torch.randn(WINDOWS, CONTEXT).cumsum(1), {}
+    figures: dict[str, Any] = {"quick": given.quick, "windows": WINDOWS}
+    with TemporaryDirectory() as folder:
+        for counts in (True, False):
+            name = "with_negative_binomial" if counts else "without"
+            torch.manual_seed(0)
+            shape = moirai.shape(None, {**SIZES, "negative_binomial": counts}, CONTEXT, HORIZON)
+            moirai.build(shape, 0.0).save(Path(folder) / name)
+            figures[name] = {"parameters": shape.parameters}
+            for precision in ("fp32", "bf16"):
+                model = load(Path(folder) / name, precision=precision).freeze()
+                arms[f"{name}/{precision}"] = lambda model=model: model.predict(context, HORIZON)
+        times = harness.interleave(arms, rounds=1 if given.quick else 7)
+    for arm, taken in times.items():
+        name, precision = arm.split("/")
+        rates = [WINDOWS / seconds for seconds in taken]
+        figures[name][precision] = {"median": harness.median(rates), "least": min(rates), "most": max(rates)}
+    harness.finish(figures, given.output)
+
+
+if __name__ == "__main__":
+    main()
