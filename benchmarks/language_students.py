@@ -37,17 +37,18 @@ SHARED = {
 ARMS: dict[str, dict[str, Any]] = {
     "alpaca": {
         "data.paths": ["alpaca_en_demo.json"],
-        "student": "small",
+        "student": "num_hidden_layers=8",
+        "student.start": "teacher",
         "labels": "auto",
-        "training.learning_rate": 1e-3,
-        "training.max_steps": 240,
+        "training.learning_rate": 3e-4,
+        "training.max_steps": 500,
     },
     "gsm8k": {
         "data.paths": ["gsm8k_train.jsonl"],
         "student": "num_hidden_layers=8",
         "student.start": "teacher",
         "training.learning_rate": 3e-4,
-        "training.max_steps": 80,
+        "training.max_steps": 400,
     },
 }
 QUICK = {"training.max_steps": 2, "training.batch_size": 2, "training.eval_windows": 4, "evaluation.max_windows": 4}

@@ -10,12 +10,13 @@ from potstill.cli import options as given
 from potstill.cli.parse import names, recipe_of
 from potstill.errors import UserError
 
-BASELINES = "seasonal_naive,ridge,auto_theta"
-
 
 def evaluate(
     models: Annotated[
-        list[str], typer.Argument(help="Folders made here, upstream checkpoints, hub ids, or 'embedded'.")
+        list[str],
+        typer.Argument(
+            help="Folders made here, upstream checkpoints, hub ids, 'embedded'; forecasters or language models."
+        ),
     ],
     output: Annotated[str, typer.Option(metavar="DIR", help="Folder for metrics.json and report.html.")],
     data: given.DataPaths = None,
@@ -33,7 +34,13 @@ def evaluate(
     reference: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Model that the others are held against.")
     ] = None,
-    baselines: Annotated[str, typer.Option(metavar="NAME,…", help="Simple rivals; empty for none.")] = BASELINES,
+    baselines: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="Simple rivals, default: seasonal_naive,ridge,auto_theta; empty for none. Series only.",
+        ),
+    ] = None,
     device: given.Device = None,
     settings: given.Settings = None,
 ) -> None:

@@ -27,6 +27,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def is_causal(config: dict[str, Any]) -> bool:
+    """Whether a checkpoint's config.json is a causal language model's."""
+    return any("CausalLM" in str(name) or "LMHead" in str(name) for name in config.get("architectures") or ())
+
+
 def check_weights(folder: Path) -> None:
     """Refuse pickles, and safetensors files that are cut off, before any library touches them."""
     found = sorted(folder.glob("*.safetensors"))

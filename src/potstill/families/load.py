@@ -12,7 +12,7 @@ from typing import Any
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, Source
-from potstill.families.checkpoint import check_weights, hub_card, hub_config, licence, read_config
+from potstill.families.checkpoint import check_weights, hub_card, hub_config, is_causal, licence, read_config
 from potstill.families.table import family, family_of, known
 from potstill.notation import parse_source
 from potstill.runs import last_good
@@ -58,7 +58,7 @@ def load(
         options = {"revision": revision} if revision else {}
     found = family_of(config)
     if found is None:
-        if any("CausalLM" in str(name) or "LMHead" in str(name) for name in config.get("architectures") or ()):
+        if is_causal(config):
             raise UserError(f"{source}: is a language model, no forecaster; ask it with `potstill generate`.")
         kind = config.get("architectures") or config.get("model_type") or "no architecture named"
         raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: {', '.join(known())}.")

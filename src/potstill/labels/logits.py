@@ -87,7 +87,7 @@ def label_tokens(
             parts.append(_answers(teacher, examples.__getitems__(part), store.kept, temperature))
             done += len(part)
             if progress is not None:
-                progress(Progress(done, kept_already, total, time.perf_counter() - began))
+                progress(Progress(done, kept_already, total, time.perf_counter() - began, "examples"))
         tensors = {name: torch.cat([part[name] for part in parts]) for name in FIELDS}
         Took(index, len(ids), time.perf_counter() - start).note(folder)
         write_shard(shard_path(folder, index), store.key, tensors)

@@ -27,16 +27,17 @@ LARGEST_HALF = 65504.0
 
 @dataclass(frozen=True)
 class Progress:
-    """How far labelling is. ``done`` counts windows labelled now, ``kept`` those found finished, of ``total``."""
+    """How far labelling is. ``done`` counts those labelled now, ``kept`` those found finished, of ``total``."""
 
     done: int
     kept: int
     total: int
     seconds: float
+    unit: str = "windows"
 
     @property
     def rate(self) -> float:
-        """Windows labelled per second."""
+        """Labelled per second."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -47,7 +48,7 @@ class Progress:
     def __str__(self) -> str:
         left = "" if self.seconds_left != self.seconds_left else f" · {_clock(self.seconds_left)} left"
         kept = f" ({self.kept:,} kept)" if self.kept else ""
-        return f"{self.done + self.kept:,} of {self.total:,} windows{kept} · {self.rate:,.1f}/s{left}"
+        return f"{self.done + self.kept:,} of {self.total:,} {self.unit}{kept} · {self.rate:,.1f}/s{left}"
 
 
 def make_labels(

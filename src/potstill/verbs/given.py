@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from potstill.data.store import Store, open_store, store_from_frame
+from potstill.errors import UserError
 from potstill.recipe import DataConfig
 
 
@@ -22,7 +23,15 @@ def store_of(data: Any, target: list[str] | None = None) -> tuple[Store, DataCon
     if hasattr(data, "to_parquet"):
         config = DataConfig(target=target)
         return store_from_frame(data, config), config
-    if not isinstance(data, DataConfig):
-        paths = [data] if isinstance(data, (str, Path)) else data
-        data = DataConfig(paths=[str(path) for path in paths], target=target)
-    return open_store(data), data
+    config = config_of(data, target)
+    return open_store(config), config
+
+
+def config_of(data: Any, target: list[str] | None = None) -> DataConfig:
+    """The settings of data that lie in files; arguments as for ``store_of``, but for frames."""
+    if isinstance(data, DataConfig):
+        return data
+    if hasattr(data, "to_parquet"):
+        raise UserError("data: a frame of texts is read from a file; write it with to_parquet and give its path.")
+    paths = [data] if isinstance(data, (str, Path)) else data
+    return DataConfig(paths=[str(path) for path in paths], target=target)

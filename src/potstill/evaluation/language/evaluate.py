@@ -129,6 +129,11 @@ def _check(models: Mapping[str, LanguageModel], examples: HeldOut, reference: st
         raise UserError("evaluation: there is no held-out example; give more data or another data.split.")
     if reference is not None and reference not in models:
         raise UserError(f"reference: {reference!r} is not among the models; known: {', '.join(models)}.")
+    check_tokenizers(models)
+
+
+def check_tokenizers(models: Mapping[str, LanguageModel]) -> None:
+    """Raise UserError for models of different tokenizers: what is counted per token would not be of the same tokens."""
     (first, one), *others = models.items()
     for name, other in others:
         if other.tokenizer.get_vocab() != one.tokenizer.get_vocab():

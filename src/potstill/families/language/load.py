@@ -14,10 +14,10 @@ import torch
 
 from potstill.errors import UserError
 from potstill.families.base import Source
-from potstill.families.checkpoint import check_weights, hub_card, licence, read_config
+from potstill.families.checkpoint import check_weights, hub_card, hub_config, is_causal, licence, read_config
 from potstill.families.language.model import LanguageModel
 from potstill.families.load import EMBEDDED
-from potstill.families.table import family_of
+from potstill.families.table import family_of, known
 from potstill.notation import parse_source
 from potstill.runs import last_good
 
@@ -49,9 +49,9 @@ def load_language(
     place, settings = _located(given, settings)
     folder = Path(place)
     if folder.is_dir() and GGUF not in settings:
-        known = family_of(read_config(folder))
-        if known is not None:
-            raise UserError(f"{source}: is a forecaster ({known.name}), no language model; try `potstill forecast`.")
+        found = family_of(read_config(folder))
+        if found is not None:
+            raise UserError(f"{source}: is a forecaster ({found.name}), no language model; try `potstill forecast`.")
         check_weights(folder)
     name = folder.name if folder.is_dir() else given
     where = Source(name, str(source), revision, licence(folder if folder.is_dir() else hub_card(place, revision)))
@@ -67,6 +67,24 @@ def load_language(
         ) from error
     module.to(device)
     return LanguageModel(module, tokenizer, where).check()
+
+
+def is_language(source: str | Path) -> bool:
+    """Whether a source, written as for ``load_language``, is a language model's: by its config, or as a GGUF file.
+
+    Raises
+    ------
+    UserError
+        Where there is nothing at that place.
+    """
+    given, settings = parse_source(str(source))
+    if given == EMBEDDED or given in known():
+        return False
+    place, settings = _located(given, {key: settings[key] for key in settings if key == GGUF})
+    if GGUF in settings:
+        return True
+    config = read_config(Path(place)) if Path(place).is_dir() else hub_config(place, None)
+    return family_of(config) is None and is_causal(config)
 
 
 def _opened(place: str, precision: str, options: dict[str, Any]) -> tuple[Any, Any]:

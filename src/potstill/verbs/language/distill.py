@@ -126,7 +126,7 @@ def plan_lines(setup: LanguageSetup) -> list[str]:
 
 def _finish(setup: LanguageSetup, run: Path, models: dict[str, LanguageModel]) -> None:
     """Measure the run's models on the held-out part and write metrics.json, generations.json, cards and report."""
-    with progress_bar("Evaluating") as progress:
+    with progress_bar("Evaluating", "texts") as progress:
         metrics, generations = evaluate_language(
             models, setup.held_out, TEACHER, setup.recipe.evaluation, progress=progress
         )

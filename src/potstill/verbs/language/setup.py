@@ -130,6 +130,16 @@ def live(teacher: LanguageModel) -> Teach:
     return teach
 
 
+def check_tokens(model: LanguageModel, examples: Examples) -> None:
+    """Raise UserError where the examples, of all parts, hold a token that the model has no embedding for."""
+    largest = int(examples.corpus.ids.max())
+    if largest >= model.vocabulary:
+        raise UserError(
+            f"{model.source.name}: its tokenizer writes token {largest}, its embeddings hold {model.vocabulary:,};"
+            " give a model whose embeddings were made longer when tokens were added."
+        )
+
+
 def prepare_language(recipe: Recipe) -> LanguageSetup:
     """Load, tokenise and check everything a run needs.
 
@@ -169,12 +179,7 @@ def prepare_language(recipe: Recipe) -> LanguageSetup:
                 f"{recipe.data.paths[0]}: the {part} part holds no example (split {recipe.data.split}); give more data,"
                 " or another data.split."
             )
-    largest = max(int(examples.corpus.ids.max()) for examples in parts.values())
-    if largest >= teacher.vocabulary:
-        raise UserError(
-            f"{teacher.source.name}: its tokenizer writes token {largest}, its embeddings hold {teacher.vocabulary:,};"
-            " give a teacher whose embeddings were made longer when tokens were added."
-        )
+    check_tokens(teacher, held_out)
     setup = LanguageSetup(recipe, device, teacher, parts["train"], parts["validation"], held_out)
     setup.check_student()
     return setup

@@ -1,0 +1,99 @@
+"""``evaluate`` and ``inspect`` of language models: any of one tokenizer, beside one another, outside of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny_gpt2 import save_gpt2, tokenizer_of
+
+import potstill
+from potstill.errors import UserError
+from potstill.families.language.load import is_language
+from potstill.recipe import DataConfig, Recipe
+
+
+@pytest.fixture
+def run(recipe: Recipe, tmp_path: Path) -> Path:
+    recipe.data.split = "6:2:2"
+    return potstill.distill(recipe, tmp_path / "run")
+
+
+def test_models_are_judged_as_in_their_run(run: Path, gpt2_folder: Path, data: Path, tmp_path: Path, capsys):
+    capsys.readouterr()
+    models = [f"student={run}", f"teacher={gpt2_folder}"]
+    config = DataConfig(paths=[str(data)], max_length=200)
+    folder = potstill.evaluate(models, config, tmp_path / "judged", reference="teacher")
+    found, own = (json.loads((where / "metrics.json").read_text()) for where in (folder, run))
+    assert found["models"] == own["models"]
+    assert found["retention"] == own["retention"]
+    assert found["provenance"]["models"]["student"]["fingerprint"] == potstill.inspect(str(run))["fingerprint"]
+    assert found["account"]["data"]
+    written = [json.loads((where / "generations.json").read_text()) for where in (folder, run)]
+    assert written[0] == written[1]
+    assert "Answers side by side" in (folder / "report.html").read_text()
+    recipe = Recipe.read(folder / "recipe.yaml")
+    assert (recipe.task, recipe.data.split, recipe.evaluation.split) == ("language", "6:2:2", "test")
+    assert "left out: 1 records" in capsys.readouterr().err
+
+
+def test_all_examples_and_a_length_that_follows_the_models(gpt2_folder: Path, data: Path, tmp_path: Path, capsys):
+    short = save_gpt2(tmp_path / "short", positions=160)
+    folder = potstill.evaluate([str(gpt2_folder), str(short)], str(data), tmp_path / "judged", split="0:0:1")
+    assert "cut at 160 tokens: short reads no more" in capsys.readouterr().err
+    assert Recipe.read(folder / "recipe.yaml").data.max_length == 160
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["account"]["answers"]["examples"] == metrics["account"]["answers"]["of"] == 60
+    assert metrics["reference"] == gpt2_folder.name
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"stride": 5}, "evaluation.stride: is for forecasters"),
+        ({"baselines": ["ridge"]}, "evaluation.baselines: is for forecasters"),
+        ({"split": "ett"}, "does not split text"),
+        ({"split": "1:0:0"}, "holds no example"),
+        ({"data": DataConfig(paths=["{data}"], max_length=300)}, "reads 256 tokens, 300 asked for; write 256"),
+        ({"data": DataConfig(paths=["{data}"], target=["a"])}, "data.target: is for forecasters"),
+        ({"data": DataConfig()}, "[Nn]o data given"),
+        ({"data": pd.DataFrame({"text": ["two and two"]})}, "write it with to_parquet"),
+        ({"models": ["{model}", "embedded"]}, "is a forecaster"),
+        ({"models": ["{model}", "{other}"]}, "its tokenizer is not that of"),
+        ({"models": ["{model}", "{absent}"]}, "absent: no such folder"),
+    ],
+)
+def test_what_does_not_fit_leaves_no_folder(gpt2_folder: Path, data: Path, tmp_path: Path, options: dict, said: str):
+    other = save_gpt2(tmp_path / "other")
+    tokenizer_of(eos_token="<end>", pad_token="<pad>").save_pretrained(other)
+    places = {"model": gpt2_folder, "other": other, "absent": tmp_path / "absent", "data": data}
+    given = {"models": ["{model}"], "data": str(data), **options}
+    models = [text.format(**places) for text in given.pop("models")]
+    judged = given.pop("data")
+    if isinstance(judged, DataConfig) and judged.paths:
+        judged = judged.model_copy(update={"paths": [str(data)]})
+    with pytest.raises(UserError, match=said):
+        potstill.evaluate(models, judged, tmp_path / "judged", **given)
+    assert not (tmp_path / "judged").exists()
+
+
+def test_a_forecasters_evaluation_refuses_what_is_for_text(tiny_teacher: Path, small_csv: Path, tmp_path: Path):
+    with pytest.raises(UserError, match=r"data.max_length: is for language models"):
+        potstill.evaluate([str(tiny_teacher)], DataConfig(paths=[str(small_csv)], max_length=64), tmp_path / "judged")
+
+
+def test_what_is_a_language_model(gpt2_folder: Path, tiny_teacher: Path, tmp_path: Path):
+    gguf = tmp_path / "model.gguf"
+    gguf.write_bytes(b"GGUF")
+    assert [is_language(source) for source in (str(gpt2_folder), str(gguf), str(tmp_path))] == [True] * 3
+    assert [is_language(source) for source in ("embedded", f"{tiny_teacher}", f"{tiny_teacher}:x=1")] == [False] * 3
+
+
+def test_inspect_tells_what_a_language_model_is(gpt2_folder: Path):
+    found = potstill.inspect(str(gpt2_folder))
+    assert found["parameters"] == sum(found["parts"].values()) == found["bytes"] // 4
+    assert found["parts"]["transformer.wte"] == 300 * 32
+    assert (found["family"], found["architecture"], found["layers"], found["width"]) == ("language", "gpt2", 2, 32)
+    assert (found["vocabulary"], found["max_length"]) == (300, 256)
