@@ -15,6 +15,7 @@ from potstill.families.base import Model
 from potstill.objectives.objective import Objective
 from potstill.recipe import TrainingConfig
 from potstill.runs import clear_up, write_folder
+from potstill.training.allocator import BoundedHeap
 from potstill.training.callbacks import BestStudent, Evaluations, RunLog, StopOnSignal
 from potstill.training.checkpoints import STATE, newest_checkpoint
 from potstill.training.run_trainer import Watch
@@ -91,6 +92,7 @@ class Fit:
                 evaluations,
                 BestStudent(lambda step, score: self._keep(run / self.name), self.metric),
                 RunLog(run / "log.jsonl", self.name, self.metric),
+                BoundedHeap(),
                 signals,
             ],
         )

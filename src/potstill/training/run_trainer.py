@@ -14,7 +14,6 @@ from transformers import Trainer
 
 from potstill.errors import UserError
 from potstill.runs import write_folder
-from potstill.training.allocator import keep_freed_memory
 from potstill.training.callbacks import best_step
 from potstill.training.checkpoints import keep_newest, seal
 from potstill.training.sampler import PermutedSampler
@@ -61,7 +60,6 @@ class RunTrainer(_Base):
 
     def follow(self, watch: Watch, dataset: Any) -> None:
         """Begin with an empty log."""
-        keep_freed_memory()
         self.watch, self.dataset = watch, dataset
         self.term_sums: dict[str, Tensor] = {}
         self.term_steps = self.windows = 0
