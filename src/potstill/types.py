@@ -8,7 +8,7 @@ B examples, T tokens, N answer tokens of the whole batch (row by row), D width, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +143,15 @@ class Logits:
 
     def __len__(self) -> int:
         return len(self.states)
+
+
+LOGITS_OF_A_CHUNK = 2**23  # 32 MB in fp32, the most that malloc keeps for the next one
+
+
+def chunks(count: int, vocabulary: int) -> Iterator[slice]:
+    """Slices of ``count`` rows of logits such that none has many more than ``LOGITS_OF_A_CHUNK`` of them."""
+    rows = max(16, LOGITS_OF_A_CHUNK // vocabulary)
+    return (slice(first, first + rows) for first in range(0, count, rows))
 
 
 @dataclass

@@ -114,7 +114,7 @@ def test_finished_shards_are_kept_and_torn_ones_made_again(store, teacher, examp
     seen = []
     label_tokens(teacher, examples, store.folder, 1.0, kept=16, batch_size=3, progress=lambda p: seen.append(str(p)))
     assert [shard_path(store.folder, k).read_bytes() for k in range(3)] == whole
-    assert seen[-1].startswith("20 of 20 windows (8 kept)")
+    assert seen[-1].startswith("20 of 20 examples (8 kept)")
 
 
 def test_missing_and_corrupt_labels_are_named(store, examples):

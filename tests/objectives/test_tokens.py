@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from trl.experimental.gkd import GKDTrainer
 
+from potstill import types as potstill_types
 from potstill.errors import UserError
-from potstill.objectives import chunks
 from potstill.objectives.base import Pass, find_term
 from potstill.objectives.objective import Objective
 from potstill.objectives.tokens import Places
@@ -119,7 +119,7 @@ class Whole(nn.Module):
 
 @pytest.mark.parametrize("name", TERMS)
 def test_chunks_give_the_loss_and_the_gradients_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(chunks, "ELEMENTS", 1)  # 16 rows a chunk: three chunks, the last one short
+    monkeypatch.setattr(potstill_types, "LOGITS_OF_A_CHUNK", 1)  # 16 rows a chunk: three chunks, the last one short
     config = ObjectiveConfig(alpha=0.7, soft="kl" if name == "cross_entropy" else name, hard="cross_entropy")
     model, objective = Whole(), Objective(config)
     loss, values = objective(model.batch())
@@ -151,12 +151,12 @@ def test_nothing_as_large_as_the_answer_times_the_vocabulary_is_made():
             largest = max([largest, *made])
             return out
 
-    chunks_before, chunks.ELEMENTS = chunks.ELEMENTS, 2**20
+    before, potstill_types.LOGITS_OF_A_CHUNK = potstill_types.LOGITS_OF_A_CHUNK, 2**20
     try:
         with Watch():
             Objective(ObjectiveConfig(soft="kl", hard="cross_entropy"))(model.batch())[0].backward()
     finally:
-        chunks.ELEMENTS = chunks_before
+        potstill_types.LOGITS_OF_A_CHUNK = before
     assert largest <= 2**20 < 2000 * 5000 / 8
 
 

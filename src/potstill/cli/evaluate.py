@@ -44,7 +44,7 @@ def evaluate(
     device: given.Device = None,
     settings: given.Settings = None,
 ) -> None:
-    """Measure models on data: accuracy, cost, baselines, and a report."""
+    """Measure forecasters (beside baselines) or language models on data: accuracy, cost, and a report."""
     for text in settings or []:
         if not text.startswith("data."):
             raise UserError(f"--set {text}: evaluating reads the data keys alone; write data.KEY=VALUE.")

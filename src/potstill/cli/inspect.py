@@ -8,7 +8,7 @@ from potstill.cli import options as given
 
 
 def inspect(model: given.Model) -> None:
-    """Say what a model is: its family, sizes, lengths and levels."""
+    """Say what a model is: its family, sizes and lengths, a forecaster's levels, a language model's vocabulary."""
     from rich.console import Console
     from rich.table import Table
 

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 RecipePath = Annotated[str | None, typer.Argument(metavar="RECIPE.yaml", help="Recipe to start from; options win.")]
-Model = Annotated[str, typer.Argument(help="A folder made here, an upstream checkpoint, a hub id, or 'embedded'.")]
+Model = Annotated[
+    str, typer.Argument(help="A folder made here, an upstream checkpoint, a hub id, a GGUF file, or 'embedded'.")
+]
 Task = Annotated[
     Literal["forecast", "language"] | None, typer.Option(help="Forecasters (the default) or causal language models.")
 ]
@@ -19,7 +21,9 @@ Teachers = Annotated[
 ]
 DataPaths = Annotated[
     list[str] | None,
-    typer.Option("--data", metavar="PATH...", help="CSV or Parquet files or folders; 'embedded' is ETTh1."),
+    typer.Option(
+        "--data", metavar="PATH...", help="CSV or Parquet files (text: JSON too) or folders; 'embedded' is ETTh1."
+    ),
 ]
 Target = Annotated[str | None, typer.Option(metavar="COL,…", help="Columns to forecast; default: every numeric one.")]
 Split = Annotated[str | None, typer.Option(metavar="NAME", help="8:1:1, ett, suite, by-file, or DATE1,DATE2.")]

@@ -140,12 +140,11 @@ def peak_megabytes(run: Callable[[], Any]) -> float | None:
         return None
 
 
-def weight_bytes(model: Any) -> int:
-    """Bytes of the weights as saved: the safetensors files that a model was loaded from, nothing beside them.
+def weight_bytes(model: Any, files: list[Path]) -> int:
+    """Bytes of the weights as saved: the files that a model was loaded from, nothing beside them.
 
     A model that lies in no file (ridge, a committee) counts what its tensors hold, each storage once.
     """
-    files = saved_weights(model.source) if isinstance(model, Model) else []
     if files:
         return sum(file.stat().st_size for file in files)
     held = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in model.module.state_dict().values()}
@@ -164,7 +163,7 @@ def _pass_of(model: Measurable, context: torch.Tensor, horizon: int) -> Callable
 def _static(model: Measurable, run: Callable[[int], Any]) -> dict[str, Any]:
     return {
         "parameters": sum(p.numel() for p in model.module.parameters()),
-        "bytes": weight_bytes(model),
+        "bytes": weight_bytes(model, saved_weights(model.source) if isinstance(model, Model) else []),
         "flops": count_flops(lambda: run(1)),
     }
 

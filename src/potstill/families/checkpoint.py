@@ -28,8 +28,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def is_causal(config: dict[str, Any]) -> bool:
-    """Whether a checkpoint's config.json is a causal language model's."""
-    return any("CausalLM" in str(name) or "LMHead" in str(name) for name in config.get("architectures") or ())
+    """Whether a config.json is a causal language model's: by its class, or by what transformers makes of its type."""
+    if any("CausalLM" in str(name) or "LMHead" in str(name) for name in config.get("architectures") or ()):
+        return True
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return config.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
 def check_weights(folder: Path) -> None:
@@ -76,6 +80,18 @@ def hub_card(source: str, revision: str | None) -> Path:
         return Path(hf_hub_download(source, "README.md", revision=revision)).parent
     except Exception:
         return Path(source)
+
+
+def weight_files(place: str, revision: str | None, name: str = "model.safetensors") -> list[Path]:
+    """The file of that name, or all safetensors files, in a folder or a hub id's cache; none where there are none."""
+    folder = Path(place)
+    if folder.is_dir():
+        whole = folder / name  # beside it may lie others, such as a quantised one
+        return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(place, name, revision=revision)
+    return [Path(found)] if isinstance(found, str) else []
 
 
 def licence(folder: Path) -> str | None:

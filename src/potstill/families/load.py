@@ -12,7 +12,15 @@ from typing import Any
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, Source
-from potstill.families.checkpoint import check_weights, hub_card, hub_config, is_causal, licence, read_config
+from potstill.families.checkpoint import (
+    check_weights,
+    hub_card,
+    hub_config,
+    is_causal,
+    licence,
+    read_config,
+    weight_files,
+)
 from potstill.families.table import family, family_of, known
 from potstill.notation import parse_source
 from potstill.runs import last_good
@@ -86,13 +94,7 @@ def saved_weights(source: Source) -> list[Path]:
         location = _locate(parse_source(source.location)[0])
     except UserError:
         return []
-    if Path(location).is_dir():
-        whole = Path(location) / "model.safetensors"  # beside it may lie others, such as a quantised one
-        return [whole] if whole.is_file() else sorted(Path(location).glob("*.safetensors"))
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(location, "model.safetensors", revision=source.revision)
-    return [Path(found)] if isinstance(found, str) else []
+    return weight_files(location, source.revision)
 
 
 def embedded_folder() -> Path:

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from potstill.errors import UserError
-from potstill.families.language.project import chunks, log_probabilities
+from potstill.families.language.project import log_probabilities
 from potstill.labels.make import Progress, check_folder
 from potstill.labels.manifest import NAME
 from potstill.labels.shards import Shard, TornShard, count_rows, read_shard, shard_path, write_shard
 from potstill.labels.times import Took, seconds_per_window
 from potstill.runs import write_json
-from potstill.types import Logits, Tokens, TopLogits
+from potstill.types import Logits, Tokens, TopLogits, chunks
 
 if TYPE_CHECKING:
     from potstill.families.language.model import LanguageModel

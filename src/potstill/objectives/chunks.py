@@ -16,9 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from potstill.objectives.tokens import Places, TokenTerm
-from potstill.types import Logits, TopLogits
-
-ELEMENTS = 2**23  # logits of a chunk: 32 MB in fp32, the most that malloc keeps for the next one
+from potstill.types import Logits, TopLogits, chunks
 
 
 def token_losses(
@@ -77,8 +75,7 @@ class _Chunked(torch.autograd.Function):
         wanted = any(ctx.needs_input_grad)
         gradients = [torch.zeros_like(tensor) for tensor in (states, *trained)] if wanted else []
         vocabulary = project(replace(work.student, states=states[:1])).shape[1] if count else 1
-        rows = max(16, ELEMENTS // vocabulary)
-        for part in (slice(first, first + rows) for first in range(0, count, rows)):
+        for part in chunks(count, vocabulary):
             with torch.set_grad_enabled(wanted):
                 chunk = states[part].detach().requires_grad_(wanted)
                 loss, sums = work.of(part, chunk)

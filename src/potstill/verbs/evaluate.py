@@ -9,16 +9,11 @@ from potstill.data.windows import SeriesWindows, require_windows
 from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
-from potstill.evaluation.report import draw_report, summary_lines
-from potstill.families.language.load import is_language
 from potstill.families.load import load
-from potstill.recipe import Recipe
-from potstill.runs import open_run, write_atomically, write_json
-from potstill.verbs.foreign import refuse_foreign
+from potstill.runs import check_run, open_run
 from potstill.verbs.given import store_of
-from potstill.verbs.judged import named_sources, part_to_judge
+from potstill.verbs.judged import are_language_models, judging, named_sources, write_evaluation
 from potstill.verbs.lengths import fit_lengths
-from potstill.verbs.provenance import machine
 from potstill.verbs.say import say
 from potstill.verbs.setup import available
 
@@ -39,7 +34,7 @@ def evaluate(
     Parameters
     ----------
     models
-        Folders, hub ids or ``embedded``, each optionally as ``NAME=…``.
+        Folders, hub ids, ``embedded`` or GGUF files, each optionally as ``NAME=…``.
     data
         What to judge on: paths, a DataConfig or, of series, a pandas frame; lengths that are not given follow the
         models.
@@ -64,20 +59,18 @@ def evaluate(
         One sentence on what does not fit.
     """
     sources, against = named_sources(models, reference)
+    check_run(output, resume=False)
     where = available(device)
     options = {"split": split, "stride": stride, "baselines": baselines}
-    if any(is_language(source) for source in sources.values()):
+    if are_language_models(sources):
         from potstill.verbs.language.evaluate import evaluate_texts
 
         return evaluate_texts(sources, against, data, output, options=options, device=where)
     loaded = {name: load(source, device=where).freeze() for name, source in sources.items()}
     store, data = store_of(data)
-    data, options["split"] = part_to_judge(data, split, sources)
-    data = fit_lengths(data, list(loaded.values()))
-    given = {f"evaluation.{key}": value for key, value in options.items() if value is not None}
-    recipe = Recipe.read(None, given)
-    recipe.data, config = data, recipe.evaluation
-    refuse_foreign(recipe)
+    recipe = judging("forecast", data, options, sources)
+    recipe.data = fit_lengths(recipe.data, list(loaded.values()))
+    data, config = recipe.data, recipe.evaluation
     for baseline in config.baselines:
         make_baseline(baseline)  # a misspelt one must leave no folder behind
     windows = SeriesWindows(store, data, config.split, stride=1)
@@ -88,15 +81,7 @@ def evaluate(
         found = evaluate_models(loaded, windows, train, config.baselines, config, against, progress)
     metrics = found.to_dict()
     metrics["account"] = {**metrics["account"], "data": windows.account.to_dict()}
+    say("Measuring costs")
     metrics["cost"] = measure_costs(loaded, data.context_length, data.prediction_length, reference=against)
-    metrics["provenance"] = {
-        "models": {name: {"source": m.source.location, "fingerprint": m.fingerprint} for name, m in loaded.items()},
-        "data": {"paths": data.paths, "fingerprint": store.fingerprint},
-        **machine(),
-    }
-    write_atomically(folder / "recipe.yaml", recipe.absolute().to_yaml())
-    write_json(folder / "metrics.json", metrics)
-    write_json(folder / "forecasts.json", found.examples)
-    path = draw_report(folder)
-    say(*summary_lines(metrics), f"Report   {path}")
+    write_evaluation(folder, recipe, metrics, loaded, store.fingerprint, {"forecasts.json": found.examples})
     return folder

@@ -29,6 +29,7 @@ def finish(setup: Setup, run: Path, models: Mapping[str, Any]) -> None:
     folders = {name: run / name for name in models if (run / name).is_dir()}
     metrics = found.to_dict()
     metrics["account"] = {**metrics["account"], "data": windows.account.to_dict()}
+    say("Measuring costs")
     metrics["cost"] = measure_costs(models, recipe.data.context_length, recipe.data.prediction_length)
     metrics["provenance"] = provenance(setup)
     write_json(run / "metrics.json", metrics)

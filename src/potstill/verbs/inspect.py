@@ -1,4 +1,4 @@
-"""``potstill inspect``: what a model is, without running it."""
+"""``potstill inspect``: what a model is."""
 
 from __future__ import annotations
 

@@ -1,11 +1,21 @@
-"""What is judged, as callers name it: models by their names, and the part of the data as the models' runs cut it."""
+"""What evaluations of any models begin and end with: models by their names, the part that is judged, the files."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from potstill.errors import UserError
+from potstill.evaluation.report import draw_report, summary_lines
+from potstill.families.base import Model
+from potstill.families.language.load import is_language
 from potstill.notation import parse_named, parse_source
 from potstill.recipe import DataConfig, Recipe
-from potstill.runs import run_of
+from potstill.runs import run_of, write_atomically, write_json
+from potstill.verbs.foreign import refuse_foreign
+from potstill.verbs.provenance import machine
+from potstill.verbs.say import say
 
 PARTS = ("validation", "test")
 
@@ -18,25 +28,81 @@ def named_sources(models: list[str], reference: str | None) -> tuple[dict[str, s
     models
         Sources, each optionally as ``NAME=…``.
     reference
-        One of their names, or a further model; default: the first.
+        One of their names, one of them as it was given, or a further model; default: the first.
     """
     sources = _named(models)
-    against = reference or next(iter(sources))
-    if against not in sources:
-        sources = _named([*models, against])
+    if reference is None:
+        return sources, next(iter(sources))
+    against = next((name for name, source in sources.items() if reference in (name, source)), None)
+    if against is None:
+        sources = _named([*models, reference])
         against = list(sources)[-1]
     return sources, against
 
 
-def part_to_judge(data: DataConfig, split: str, sources: dict[str, str]) -> tuple[DataConfig, str]:
-    """The data as it is to be cut, and the part that counts.
+def are_language_models(sources: dict[str, str]) -> bool:
+    """Whether the models are language models; raises UserError where some are and others forecast."""
+    kinds = {name: is_language(source) for name, source in sources.items()}
+    if len(set(kinds.values())) > 1:
+        text, series = (next(name for name, kind in kinds.items() if kind is wanted) for wanted in (True, False))
+        raise UserError(f"MODEL: {text} is a language model, {series} a forecaster; evaluate them apart.")
+    return all(kinds.values())
 
-    ``split`` is a part, or says how the data are cut, and the part is ``test``. Where neither it nor ``data`` says how,
-    the runs that the models come from do.
+
+def judging(task: str, data: DataConfig, options: Mapping[str, Any], sources: dict[str, str]) -> Recipe:
+    """The recipe of an evaluation: the data as they are to be cut, and the options that were given.
+
+    ``split`` among them is a part, or says how the data are cut, and the part is ``test``. Where neither it nor
+    ``data`` says how, the runs that the models come from do.
+
+    Raises
+    ------
+    UserError
+        A setting of the other task's, one that is no such setting, or runs that cut in different ways.
     """
-    if split not in PARTS:
-        return data.model_copy(update={"split": split}), "test"
-    return _cut_as_runs_were(data, sources), split
+    if options["split"] in PARTS:
+        data = _cut_as_runs_were(data, sources)
+    else:
+        data, options = data.model_copy(update={"split": options["split"]}), {**options, "split": "test"}
+    given = {f"evaluation.{key}": value for key, value in options.items() if value is not None}
+    recipe = Recipe.read(None, {"task": task, **given})
+    recipe.data = data
+    refuse_foreign(recipe)
+    return recipe
+
+
+def write_evaluation(
+    folder: Path,
+    recipe: Recipe,
+    metrics: dict[str, Any],
+    models: Mapping[str, Model],
+    fingerprint: str,
+    shown: Mapping[str, Any],
+) -> None:
+    """Write what came out into an evaluation's folder, draw its report and say what it came to.
+
+    Parameters
+    ----------
+    metrics
+        The tree of metrics.json without provenance.
+    models
+        Those that were judged, by name.
+    fingerprint
+        Of the data.
+    shown
+        Files that the report shows examples from: trees by name.
+    """
+    metrics["provenance"] = {
+        "models": {name: {"source": m.source.location, "fingerprint": m.fingerprint} for name, m in models.items()},
+        "data": {"paths": recipe.data.paths, "fingerprint": fingerprint},
+        **machine(),
+    }
+    write_atomically(folder / "recipe.yaml", recipe.absolute().to_yaml())
+    write_json(folder / "metrics.json", metrics)
+    for name, tree in shown.items():
+        write_json(folder / name, tree)
+    path = draw_report(folder)
+    say(*summary_lines(metrics), f"Report   {path}")
 
 
 def _named(models: list[str]) -> dict[str, str]:

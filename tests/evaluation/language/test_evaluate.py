@@ -63,7 +63,7 @@ def test_teacher_student_and_control(teacher: LanguageModel, other: LanguageMode
     assert pair["kl"] == {"value": 0, "low": 0, "high": 0}
     assert pair["perplexity"]["value"] == pytest.approx(student["perplexity"] / control["perplexity"])
     assert tree["account"]["answers"]["examples"] == 8
-    assert told[-1] == (8 + 3 * 5, 8 + 3 * 5, "prompts")
+    assert told[-2:] == [(8 + 3 * 5, 8 + 3 * 5, what) for what in ("prompts", "costs")]
     assert [example["answers"]["student"] for example in written["examples"]] == [
         example["answers"]["teacher"] for example in written["examples"]
     ]

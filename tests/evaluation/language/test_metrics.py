@@ -9,6 +9,7 @@ import pytest
 import torch
 from language_fakes import Coin, Rows
 
+from potstill import types
 from potstill.evaluation.language import metrics, scoring
 from potstill.evaluation.language.scoring import batches, score_examples
 from potstill.families.language import project
@@ -109,9 +110,9 @@ def test_batches_are_bounded_and_alike():
 
 
 def test_no_chunk_holds_too_many_logits(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(project, "ELEMENTS", 100)
-    assert list(project.chunks(40, 5)) == [slice(0, 20), slice(20, 40)]
-    assert next(iter(project.chunks(40, 5000))) == slice(0, 16)
+    monkeypatch.setattr(types, "LOGITS_OF_A_CHUNK", 100)
+    assert list(types.chunks(40, 5)) == [slice(0, 20), slice(20, 40)]
+    assert next(iter(types.chunks(40, 5000))) == slice(0, 16)
     logits = Logits(torch.ones(4, 2), torch.nn.Linear(2, 5))
     found = project.log_probabilities(logits, slice(1, 3))
     assert found.shape == (2, 5)

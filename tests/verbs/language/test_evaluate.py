@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from tiny_gpt2 import save_gpt2, tokenizer_of
+from transformers import AutoModelForCausalLM
 
 import potstill
 from potstill.errors import UserError
@@ -60,7 +64,7 @@ def test_all_examples_and_a_length_that_follows_the_models(gpt2_folder: Path, da
         ({"data": DataConfig(paths=["{data}"], target=["a"])}, "data.target: is for forecasters"),
         ({"data": DataConfig()}, "[Nn]o data given"),
         ({"data": pd.DataFrame({"text": ["two and two"]})}, "write it with to_parquet"),
-        ({"models": ["{model}", "embedded"]}, "is a forecaster"),
+        ({"models": ["{model}", "embedded"]}, "is a language model, embedded a forecaster; evaluate them apart"),
         ({"models": ["{model}", "{other}"]}, "its tokenizer is not that of"),
         ({"models": ["{model}", "{absent}"]}, "absent: no such folder"),
     ],
@@ -79,12 +83,59 @@ def test_what_does_not_fit_leaves_no_folder(gpt2_folder: Path, data: Path, tmp_p
     assert not (tmp_path / "judged").exists()
 
 
+def test_a_model_alone_and_a_reference_as_it_was_given(gpt2_folder: Path, data: Path, tmp_path: Path):
+    """One model is judged without anything beside it; named twice by one path it is still one."""
+    folder = potstill.evaluate([str(gpt2_folder)], str(data), tmp_path / "one", reference=str(gpt2_folder))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert list(metrics["models"]) == [gpt2_folder.name]
+    assert metrics["models"][gpt2_folder.name]["test"]["perplexity"] > 1
+    assert not metrics["retention"]
+
+
+def test_a_pad_token_that_a_model_cannot_read_is_refused(gpt2_folder: Path, data: Path, tmp_path: Path):
+    """Two of one tokenizer with a pad token of its own; one of them has no embedding for it."""
+    tokenizer = tokenizer_of(eos_token="<end>", pad_token="<pad>")
+    folders = [shutil.copytree(gpt2_folder, tmp_path / name) for name in ("longer", "shorter")]
+    for folder in folders:
+        tokenizer.save_pretrained(folder)
+    module = AutoModelForCausalLM.from_pretrained(folders[0])
+    module.resize_token_embeddings(len(tokenizer))
+    module.save_pretrained(folders[0])
+    with pytest.raises(UserError, match=r"shorter: its tokenizer writes token 300, its embeddings hold 300"):
+        potstill.evaluate([str(folder) for folder in folders], str(data), tmp_path / "judged")
+
+
+def test_without_rouge_nothing_is_begun(gpt2_folder: Path, data: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    with pytest.raises(UserError, match=r"pip install .potstill\[lm\]"):
+        potstill.evaluate([str(gpt2_folder)], str(data), tmp_path / "judged")
+    assert not (tmp_path / "judged").exists()
+
+
+def test_the_command_line_measures_and_inspects_them(gpt2_folder: Path, data: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "potstill"]
+    shown = subprocess.run([*command, "inspect", str(gpt2_folder)], capture_output=True, text=True)
+    assert "gpt2" in shown.stdout
+    judged = ["evaluate", str(gpt2_folder), "--data", str(data), "--split", "0:0:1", "--output", str(tmp_path / "out")]
+    done = subprocess.run([*command, *judged], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "perplexity on held-out answers" in done.stderr
+    refused = subprocess.run(
+        [*command, *judged[:-1], str(tmp_path / "b"), "--stride", "3"], capture_output=True, text=True
+    )
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
 def test_a_forecasters_evaluation_refuses_what_is_for_text(tiny_teacher: Path, small_csv: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"data.max_length: is for language models"):
         potstill.evaluate([str(tiny_teacher)], DataConfig(paths=[str(small_csv)], max_length=64), tmp_path / "judged")
 
 
 def test_what_is_a_language_model(gpt2_folder: Path, tiny_teacher: Path, tmp_path: Path):
+    bare = tmp_path / "bare"  # no class is named: its type tells
+    bare.mkdir()
+    (bare / "config.json").write_text('{"model_type": "llama"}')
+    assert is_language(str(bare))
     gguf = tmp_path / "model.gguf"
     gguf.write_bytes(b"GGUF")
     assert [is_language(source) for source in (str(gpt2_folder), str(gguf), str(tmp_path))] == [True] * 3

@@ -6,7 +6,7 @@ from then on (``corpus``). ``open_examples`` is the way in.
 """
 
 from potstill.data.instructions.dialogue import Turn
-from potstill.data.instructions.examples import Examples, open_examples
+from potstill.data.instructions.examples import Examples, check_data, open_examples
 from potstill.data.instructions.forms import prompt_of
 
-__all__ = ["Examples", "Turn", "open_examples", "prompt_of"]
+__all__ = ["Examples", "Turn", "check_data", "open_examples", "prompt_of"]

@@ -96,6 +96,12 @@ class Examples:
         return ids, self.rows[ids]
 
 
+def check_data(data: DataConfig) -> None:
+    """Raise UserError for paths or a split that cannot be: quickly, before a model is loaded for its tokenizer."""
+    shares_of(data.split)
+    find_sources(data.paths, data.exclude, data.max_files, Account())
+
+
 def open_examples(data: DataConfig, tokenizer: Any, part: str, cache: Path | None = None) -> Examples:
     """One part of the examples in ``data.paths``, tokenised once and memory-mapped from then on.
 

@@ -12,6 +12,7 @@ import torch
 from potstill.evaluation.cost import Timed, in_turns, peak_megabytes, speedup, weight_bytes
 from potstill.evaluation.language.scoring import answer_of, sums_of
 from potstill.families.base import evaluating
+from potstill.families.language.load import language_weights
 from potstill.families.language.model import LanguageModel
 from potstill.types import Tokens
 
@@ -56,7 +57,7 @@ def measure_language_costs(
         write[name]()  # the first pass also loads code and fills caches
         costs[name] = {
             "parameters": model.parameters,
-            "bytes": weight_bytes(model),
+            "bytes": weight_bytes(model, language_weights(model.source)),
             "peak_mb": _peak(model, read[name]),
         }
     rounds = in_turns([_timed(write, new), _timed(read, BATCH * room)], repeats, seconds)

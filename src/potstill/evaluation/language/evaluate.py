@@ -79,6 +79,8 @@ def evaluate_language(
     for other in models:
         if other != subject and (ratio := written.ratio(subject, other)) is not None:
             pairs[f"{subject}/{other}"][ROUGE] = ratio.to_dict()
+    if progress is not None:
+        progress(total, total, "costs")
     tree = {
         "task": "language",
         "reference": reference,

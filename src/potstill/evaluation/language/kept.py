@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from potstill.evaluation.language.scoring import HeldOut, Scorable, answer_of, batches, predicted, sample
-from potstill.families.language.project import chunks, log_probabilities
+from potstill.families.language.project import log_probabilities
 from potstill.objectives.tokens import Kl, Places
-from potstill.types import TopLogits
+from potstill.types import TopLogits, chunks
 
 EXAMPLES = 100
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from potstill.families.base import evaluating
-from potstill.families.language.project import chunks, log_probabilities
-from potstill.types import Logits, Output, Tokens
+from potstill.families.language.project import log_probabilities
+from potstill.types import Logits, Output, Tokens, chunks
 
 CROSS_ENTROPY, KL, AGREEMENT = "cross_entropy", "kl", "agreement"
 BATCH_TOKENS = 4096  # of a batch, padding included

@@ -21,8 +21,8 @@ from potstill.evaluation.language.scoring import (
     sample,
     sums_of,
 )
-from potstill.families.language.project import chunks, log_probabilities
-from potstill.types import Logits, Tokens, TopLogits
+from potstill.families.language.project import log_probabilities
+from potstill.types import Logits, Tokens, TopLogits, chunks
 
 KL_KEPT = "kl_kept"
 _TEACHER, _MODEL = "teacher", "model"

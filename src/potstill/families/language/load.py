@@ -14,7 +14,15 @@ import torch
 
 from potstill.errors import UserError
 from potstill.families.base import Source
-from potstill.families.checkpoint import check_weights, hub_card, hub_config, is_causal, licence, read_config
+from potstill.families.checkpoint import (
+    check_weights,
+    hub_card,
+    hub_config,
+    is_causal,
+    licence,
+    read_config,
+    weight_files,
+)
 from potstill.families.language.model import LanguageModel
 from potstill.families.load import EMBEDDED
 from potstill.families.table import family_of, known
@@ -54,7 +62,8 @@ def load_language(
             raise UserError(f"{source}: is a forecaster ({found.name}), no language model; try `potstill forecast`.")
         check_weights(folder)
     name = folder.name if folder.is_dir() else given
-    where = Source(name, str(source), revision, licence(folder if folder.is_dir() else hub_card(place, revision)))
+    told = licence(folder if folder.is_dir() else hub_card(place, revision)) or _licence_within(place, settings)
+    where = Source(name, str(source), revision, told)
     options = {**settings, **({"revision": revision} if revision else {})}
     try:
         module, tokenizer = _opened(place, precision, options)
@@ -85,6 +94,29 @@ def is_language(source: str | Path) -> bool:
         return True
     config = read_config(Path(place)) if Path(place).is_dir() else hub_config(place, None)
     return family_of(config) is None and is_causal(config)
+
+
+def language_weights(source: Source) -> list[Path]:
+    """The safetensors or GGUF files that a model was loaded from; none where they are not on this machine."""
+    try:
+        place, settings = _located(*parse_source(source.location))
+    except UserError:
+        return []
+    return weight_files(place, source.revision, **({"name": settings[GGUF]} if GGUF in settings else {}))
+
+
+def _licence_within(place: str, settings: dict[str, Any]) -> str | None:
+    """What a GGUF file on disk says of its licence."""
+    path = Path(place) / settings.get(GGUF, "")
+    if not path.is_file():
+        return None
+    from gguf import GGUFReader
+
+    try:
+        field = GGUFReader(path).get_field("general.license")
+    except (ValueError, IndexError, OSError):
+        return None  # loading it will say what is wrong
+    return None if field is None else str(field.contents())
 
 
 def _opened(place: str, precision: str, options: dict[str, Any]) -> tuple[Any, Any]:

@@ -5,20 +5,10 @@ Shapes: N answer tokens of a batch, n of a chunk, D width of the states, V vocab
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from potstill.types import Logits
-
-ELEMENTS = 2**23  # logits of a chunk: 32 MB in fp32, the most that malloc keeps for the next one
-
-
-def chunks(count: int, vocabulary: int) -> Iterator[slice]:
-    """Slices of ``count`` rows such that none has many more than ``ELEMENTS`` logits."""
-    rows = max(16, ELEMENTS // vocabulary)
-    return (slice(first, first + rows) for first in range(0, count, rows))
 
 
 def log_probabilities(logits: Logits, rows: slice, width: int | None = None) -> Tensor:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from potstill.data.instructions import open_examples
+from potstill.data.instructions import check_data, open_examples
 from potstill.errors import UserError
 from potstill.evaluation.benchmark import progress_bar
 from potstill.evaluation.language.evaluate import check_tokenizers, evaluate_language
-from potstill.evaluation.report import draw_report, summary_lines
+from potstill.evaluation.language.rouge import rouge_scorer
 from potstill.families.language.load import load_language
 from potstill.families.language.model import LanguageModel
-from potstill.recipe import DataConfig, Recipe
-from potstill.runs import check_run, open_run, write_atomically, write_json
-from potstill.verbs.foreign import refuse_foreign
+from potstill.recipe import DataConfig
+from potstill.runs import open_run
 from potstill.verbs.given import config_of
-from potstill.verbs.judged import part_to_judge
+from potstill.verbs.judged import judging, write_evaluation
 from potstill.verbs.language.setup import check_tokens
-from potstill.verbs.provenance import machine
-from potstill.verbs.say import say
+from potstill.verbs.say import console, say
 
 
 def evaluate_texts(
@@ -28,20 +26,25 @@ def evaluate_texts(
     """Measure language models; arguments as for ``evaluate``, the models named and the device chosen.
 
     Texts are cut into tokens, and prompts written, as the first model's tokenizer does; the others' must be the same.
+
+    Raises
+    ------
+    UserError
+        Settings for forecasters, data that cannot be read or hold no example of the part, models of different
+        tokenizers, or a length that one of them does not read.
     """
-    check_run(output, resume=False)
-    cut, part = part_to_judge(config_of(data), options.pop("split"), sources)
-    given = {f"evaluation.{key}": value for key, value in options.items() if value is not None}
-    recipe = Recipe.read(None, {"task": "language", "evaluation.split": part, **given})
-    recipe.data = cut
-    refuse_foreign(recipe)
-    models = {name: load_language(source, device=device).freeze() for name, source in sources.items()}
-    check_tokenizers(models)
-    recipe.data = _fit_length(cut, models)
-    examples = open_examples(recipe.data, next(iter(models.values())).tokenizer, part)
+    rouge_scorer()  # what is missing must not be missed after the models were loaded
+    recipe = judging("language", config_of(data), options, sources)
+    check_data(recipe.data)
+    with console.status("Loading models, cutting texts into tokens"):
+        models = {name: load_language(source, device=device).freeze() for name, source in sources.items()}
+        check_tokenizers(models)
+        recipe.data = _fit_length(recipe.data, models)
+        examples = open_examples(recipe.data, next(iter(models.values())).tokenizer, recipe.evaluation.split)
     if not len(examples):
         raise UserError(
-            f"{cut.paths[0]}: the {part} part holds no example (split {cut.split}); write --split 0:0:1 to judge all."
+            f"{recipe.data.paths[0]}: the {recipe.evaluation.split} part holds no example (split {recipe.data.split});"
+            " write --split 0:0:1 to judge all."
         )
     for model in models.values():
         check_tokens(model, examples)
@@ -50,16 +53,7 @@ def evaluate_texts(
     with progress_bar("Evaluating", "texts") as progress:
         metrics, generations = evaluate_language(models, examples, reference, recipe.evaluation, progress)
     metrics["account"] = {**metrics["account"], "data": examples.account.to_dict()}
-    metrics["provenance"] = {
-        "models": {name: {"source": m.source.location, "fingerprint": m.fingerprint} for name, m in models.items()},
-        "data": {"paths": cut.paths, "fingerprint": examples.fingerprint},
-        **machine(),
-    }
-    write_atomically(folder / "recipe.yaml", recipe.absolute().to_yaml())
-    write_json(folder / "metrics.json", metrics)
-    write_json(folder / "generations.json", generations)
-    path = draw_report(folder)
-    say(*summary_lines(metrics), f"Report   {path}")
+    write_evaluation(folder, recipe, metrics, models, examples.fingerprint, {"generations.json": generations})
     return folder
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from transformers import set_seed
 
-from potstill.data.instructions import Examples, open_examples
+from potstill.data.instructions import Examples, check_data, open_examples
 from potstill.errors import UserError
 from potstill.evaluation.language.rouge import rouge_scorer
 from potstill.families.base import Shape
@@ -24,7 +24,7 @@ from potstill.training.trainer import Teach
 from potstill.types import Tokens
 from potstill.verbs.engine import check_engine
 from potstill.verbs.foreign import refuse_foreign
-from potstill.verbs.say import say
+from potstill.verbs.say import console, say
 from potstill.verbs.setup import available, objective_of, steps_of
 from potstill.verbs.teach import Lessons
 
@@ -131,8 +131,8 @@ def live(teacher: LanguageModel) -> Teach:
 
 
 def check_tokens(model: LanguageModel, examples: Examples) -> None:
-    """Raise UserError where the examples, of all parts, hold a token that the model has no embedding for."""
-    largest = int(examples.corpus.ids.max())
+    """Raise UserError where the examples, of all parts, need a token that the model has no embedding for."""
+    largest = max(int(examples.corpus.ids.max()), examples.pad)
     if largest >= model.vocabulary:
         raise UserError(
             f"{model.source.name}: its tokenizer writes token {largest}, its embeddings hold {model.vocabulary:,};"
@@ -164,14 +164,17 @@ def prepare_language(recipe: Recipe) -> LanguageSetup:
             f"objective: {recipe.objective.soft} and {recipe.objective.hard} are for forecasters; with task: language"
             " choose kl, reverse_kl, jsd or skew_kl, and cross_entropy."
         )
+    check_data(recipe.data)
     device = available(recipe.training.device)
-    teacher = load_teacher(recipe, device)
+    with console.status("Loading the teacher"):
+        teacher = load_teacher(recipe, device)
     if recipe.data.max_length > teacher.max_length:
         raise UserError(
             f"data.max_length: {recipe.data.max_length:,} tokens are more than the {teacher.max_length:,} that the"
             f" teacher {teacher.source.name} reads; write at most that."
         )
-    parts = {part: open_examples(recipe.data, teacher.tokenizer, part) for part in ("train", "validation", "test")}
+    with console.status("Cutting texts into tokens"):
+        parts = {part: open_examples(recipe.data, teacher.tokenizer, part) for part in ("train", "validation", "test")}
     held_out = parts[recipe.evaluation.split]
     for part, examples in (*parts.items(), (recipe.evaluation.split, held_out)):
         if not len(examples) and (part != "test" or recipe.evaluation.split == "test"):
