@@ -14,6 +14,7 @@ import os
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import harness  # first: it sets OMP_WAIT_POLICY before torch starts
@@ -99,6 +100,12 @@ def told(run: Path) -> dict[str, Any]:
     if (run / "labels").exists():
         manifest = json.loads((run / "labels" / "labels.json").read_text(encoding="utf-8"))
         labelling = seconds_per_window(run / "labels") * manifest["examples"]
+    taken = pace(lines, "student")
+    total = labelling + taken * (recipe.training.max_steps or 0)
+    ways = {
+        "student": way(lines, "student", labelling, taken),
+        "control": way(lines, "control", 0.0, total / (recipe.control_steps or 1)),
+    }
     return {
         "student": recipe.student.family or recipe.student.overrides,
         "start": recipe.student.start,
@@ -109,21 +116,31 @@ def told(run: Path) -> dict[str, Any]:
         "intervals": metrics["intervals"],
         "labels": metrics.get("labels"),
         "parameters": {name: cost["parameters"] for name, cost in metrics["cost"].items()},
-        "way": {name: way(lines, name, labelling if name == "student" else 0.0) for name in ("student", "control")},
+        "way": ways,
     }
 
 
-def way(lines: list[dict[str, Any]], model: str, spent: float) -> list[dict[str, float]]:
-    """Every validation of a model, with the minutes of training before it."""
-    found = []
-    for line in lines:
-        if line["model"] != model:
-            continue
-        spent += line.get("seconds", 0.0)
-        if line["event"] == "eval":
-            figures = {key: line[key] for key in ("perplexity", "kl", "kl_kept") if key in line}
-            found.append({"minutes": spent / 60, "step": line["step"], **figures})
-    return found
+def pace(lines: list[dict[str, Any]], model: str) -> float:
+    """Seconds of a model's median step: other work on the machine slowed some of them."""
+    trained = [line for line in lines if (line["model"], line["event"]) == (model, "train")]
+    gaps = [(line["seconds"], line["step"] - before["step"]) for before, line in pairwise(trained)]
+    return median(seconds / steps for seconds, steps in gaps if steps > 0)
+
+
+def way(lines: list[dict[str, Any]], model: str, spent: float, step: float) -> list[dict[str, float]]:
+    """Every validation of a model, with the minutes before it: those ``spent`` on labels, and those of its steps.
+
+    The control's step counts as what makes its whole training as long as the student's: that is how many it was given.
+    """
+    kept = {line["step"]: line for line in lines if (line["model"], line["event"]) == (model, "eval")}
+    return [
+        {
+            "minutes": (spent + step * at) / 60,
+            "step": at,
+            **{key: line[key] for key in ("perplexity", "kl", "kl_kept") if key in line},
+        }
+        for at, line in sorted(kept.items())
+    ]
 
 
 def page(arms: dict[str, Any]) -> str:

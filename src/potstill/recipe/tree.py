@@ -62,7 +62,7 @@ class Recipe(Node):
         if self.task != "language":
             return self
         values = {**LANGUAGE}
-        if self.labels:  # the largest logits hold the mass at 1, and little more than a third of it at 2
+        if self.labels:  # the largest logits hold the mass at 1, and some two fifths of it at 2
             values["objective"] = {**LANGUAGE["objective"], "temperature": 1.0}
         for part, defaults in values.items():
             node = getattr(self, part)
