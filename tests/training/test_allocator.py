@@ -55,6 +55,8 @@ def test_what_is_held_beyond_a_steps_need_is_given_back():
         heap.on_step_end()
         counts.append(len(trims))
     assert counts == [1, 1, 2, 2, 2, 3, 3, 4]
+    heap.on_evaluate()
+    assert len(trims) == 5
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")

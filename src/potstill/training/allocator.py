@@ -37,6 +37,9 @@ class BoundedHeap(TrainerCallback):
             keep_freed_memory()
         self.give_back()
 
+    def on_evaluate(self, *_: Any, **__: Any) -> None:
+        self.give_back()  # an evaluation's holes are no step's need
+
     def on_step_end(self, *_: Any, **__: Any) -> None:
         held = self.held()
         if self.fresh:
