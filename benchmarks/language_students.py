@@ -73,6 +73,7 @@ def main() -> None:
     figures: dict[str, Any] = {"quick": given.quick}
     figures |= {"arms": {arm: told(runs / arm) for arm in ARMS if (runs / arm / "metrics.json").exists()}}
     output = given.output or (runs if given.quick else ROOT / "benchmarks" / "evidence")
+    output.mkdir(parents=True, exist_ok=True)
     write_atomically(output / "language_students.md", page(figures["arms"]))
     harness.finish(figures, output / "language_students.json")
 

@@ -8,6 +8,8 @@ import pytest
 from fake_run import small
 
 from potstill.evaluation.report import summary_lines
+from potstill.evaluation.report.figures import Interval
+from potstill.evaluation.report.summary import Comparison
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,10 @@ def test_caution_where_one_domain_proves_little() -> None:
         sets["ETTh1"] = sets.pop("A")
     assert any("ETT data alone" in line for line in summary_lines(metrics))
     assert any("--control" in line for line in summary_lines(metrics))
+
+
+def test_from_twice_as_much_on_a_factor_is_said() -> None:
+    far = Comparison("teacher", 15.29, "worse", 0, 0, Interval(16.29, 14.66, 18.26), what="perplexity")
+    assert far.sentence.endswith("perplexity 16 times as high (95 % interval 15 to 18 times); worse.")
+    near = Comparison("teacher", 0.99, "worse", 0, 0, Interval(1.99, 1.9, 2.1))
+    assert "SQL 99.0 % higher (95 % interval +90.0 % to +110.0 %)" in near.sentence

@@ -44,7 +44,9 @@ class Comparison:
 
     @property
     def difference(self) -> str:
-        """'SQL 4.2 % lower' and the like."""
+        """'SQL 4.2 % lower' and the like; from twice as much on the factor: 'perplexity 16 times as high'."""
+        if self.change >= 1:
+            return f"{self.what} {times(1 + self.change)} times as high"
         if abs(self.change) < 0.0005:
             return f"{self.what} the same"
         return f"{self.what} {percent(abs(self.change), fine=True)} {'lower' if self.change < 0 else 'higher'}"
@@ -54,6 +56,8 @@ class Comparison:
         """The 95 % interval of the difference, or nothing."""
         if self.interval is None:
             return ""
+        if self.change >= 1:
+            return f"{times(self.interval.low)} to {times(self.interval.high)} times"
         return f"{signed(self.interval.low - 1)} to {signed(self.interval.high - 1)}"
 
     @property
