@@ -8,7 +8,7 @@ import pytest
 import potstill
 
 ROOT = Path(potstill.__file__).parent
-GROUND = {"recipe", "notation", "options", "runs", "types", "errors", "__init__"}
+GROUND = {"recipe", "notation", "options", "runs", "memory", "types", "errors", "__init__"}
 # Each room may import the rooms named here, itself, and the ground.
 ARROWS: dict[str, set[str]] = {
     "__init__": {"verbs", "families"},  # in functions and for type checkers only: see the test below
@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "notation": set(),
     "options": set(),
     "runs": set(),
+    "memory": set(),
     "types": set(),
     "errors": set(),
 }

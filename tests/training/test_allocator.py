@@ -29,19 +29,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 HOLES = """
 import torch
-from potstill.training.allocator import BoundedHeap, _resident
+from potstill.memory import resident
+from potstill.training.allocator import BoundedHeap
 
 heap = BoundedHeap()
 heap.on_train_begin()
 heap.on_step_end()
-before, held = _resident(), []
+before, held = resident(), []
 for _ in range(100):
     torch.ones(2_000_000)
     held.append((torch.ones(2_000_000), torch.ones(10_000)))
 held = [small for _, small in held]  # they keep the places of the large ones apart
-full = _resident()
+full = resident()
 heap.on_step_end()
-print(before, full, _resident())
+print(before, full, resident())
 """
 
 

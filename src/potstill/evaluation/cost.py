@@ -5,8 +5,6 @@ A pass is what a user calls: ``predict(context, prediction_length).quantiles``, 
 
 from __future__ import annotations
 
-import ctypes
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ import torch
 
 from potstill.families.base import Model
 from potstill.families.load import saved_weights
+from potstill.memory import release, resident
 from potstill.types import Forecast
 
 BATCHES = (32, 256)
@@ -130,14 +129,15 @@ def count_flops(run: Callable[[], Any]) -> int | None:
 def peak_megabytes(run: Callable[[], Any]) -> float | None:
     """Largest resident memory during ``run`` beyond what stood before, in MiB; None where Linux does not tell."""
     run()  # the first pass also loads code and fills caches
-    _release_free_memory()
+    release()  # so that a pass that takes freed memory again counts in full
     try:
         Path("/proc/self/clear_refs").write_text("5")
-        before = _resident("VmRSS")
-        run()
-        return max(_resident("VmHWM") - before, 0) / 1024
-    except (OSError, StopIteration):
+    except OSError:
         return None
+    before = resident("VmRSS")
+    run()
+    most = resident("VmHWM")
+    return None if before is None or most is None else max(most - before, 0) / 1024
 
 
 def weight_bytes(model: Any, files: list[Path]) -> int:
@@ -190,18 +190,3 @@ def _seconds(run: Callable[[int], Any], batch: int) -> float:
     start = time.perf_counter()
     run(batch)
     return time.perf_counter() - start
-
-
-def _resident(field: str) -> int:
-    """KiB of a field of /proc/self/status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field + ":")).split()[1])
-
-
-def _release_free_memory() -> None:
-    """Give freed memory back, so that a pass that reuses it counts in full."""
-    if os.name == "posix":
-        try:
-            ctypes.CDLL(None).malloc_trim(0)
-        except (OSError, AttributeError):
-            return

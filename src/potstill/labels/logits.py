@@ -27,6 +27,7 @@ from potstill.labels.make import Progress, check_folder
 from potstill.labels.manifest import NAME
 from potstill.labels.shards import Shard, TornShard, count_rows, read_shard, shard_path, write_shard
 from potstill.labels.times import Took, seconds_per_window
+from potstill.memory import release
 from potstill.runs import write_json
 from potstill.types import Logits, Tokens, TopLogits, chunks
 
@@ -91,6 +92,7 @@ def label_tokens(
         tensors = {name: torch.cat([part[name] for part in parts]) for name in FIELDS}
         Took(index, len(ids), time.perf_counter() - start).note(folder)
         write_shard(shard_path(folder, index), store.key, tensors)
+        release()  # texts of ever other lengths leave holes in the heap that the next ones do not fit
     return store
 
 

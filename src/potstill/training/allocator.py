@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+
+from potstill.memory import release, resident
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
 KEPT = 2**30  # bytes at the end of the heap that are given back no sooner
@@ -28,8 +29,8 @@ class BoundedHeap(TrainerCallback):
     is compared after every step with what it held after a step that began with no holes.
     """
 
-    def __init__(self, held: Callable[[], int] | None = None, give_back: Callable[[], None] | None = None):
-        self.held, self.give_back = held or _resident, give_back or _trim
+    def __init__(self, held: Callable[[], int | None] = resident, give_back: Callable[[], None] = release):
+        self.held, self.give_back = held, give_back
         self.needed, self.fresh = 0, True
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
@@ -41,7 +42,7 @@ class BoundedHeap(TrainerCallback):
         self.give_back()  # an evaluation's holes are no step's need
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        held = self.held()
+        held = self.held() or 0
         if self.fresh:
             self.needed, self.fresh = max(self.needed, held), False
         elif held > SLACK * self.needed:
@@ -55,19 +56,3 @@ def keep_freed_memory() -> None:
     if mallopt is not None:  # the first alone would be worse than nothing: it ends glibc's own adjusting of the second
         mallopt(TRIM_THRESHOLD, KEPT)
         mallopt(MMAP_THRESHOLD, ON_THE_HEAP)
-
-
-def _trim() -> None:
-    """Hand back every page of the heap that holds nothing, those between blocks in use as well."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-    if trim is not None:
-        trim(0)
-
-
-def _resident() -> int:
-    """KiB of memory, but for mapped files; 0 where the system does not tell."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon:")), 0)
