@@ -59,7 +59,14 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
     )
     models, data, output = calls[-1][1]
     assert (models, data.paths, output) == (["m1", "m2"], ["a.csv"], "d")
-    assert calls[-1][2] == {"split": "test", "stride": 7, "reference": None, "baselines": ["ridge"], "device": None}
+    assert calls[-1][2] == {
+        "split": "test",
+        "stride": 7,
+        "max_windows": None,
+        "reference": None,
+        "baselines": ["ridge"],
+        "device": None,
+    }
     assert (
         leave("forecast", "m", "a.csv", "--prediction-length", "3", "--output", "f.csv", "--quantiles", "0.9,0.1") == 0
     )

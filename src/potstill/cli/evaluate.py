@@ -31,6 +31,9 @@ def evaluate(
     context_length: given.ContextLength = None,
     prediction_length: given.PredictionLength = None,
     stride: Annotated[int | None, typer.Option(help="Steps between origins; default: 5, wider when large.")] = None,
+    max_windows: Annotated[
+        int | None, typer.Option(help="Most windows per data set, of text examples; default: 2,000, of text 500.")
+    ] = None,
     reference: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Model that the others are held against.")
     ] = None,
@@ -65,6 +68,7 @@ def evaluate(
         output,
         split=split,
         stride=stride,
+        max_windows=max_windows,
         reference=reference,
         baselines=names(baselines),
         device=device,

@@ -25,6 +25,7 @@ def evaluate(
     *,
     split: str = "test",
     stride: int | None = None,
+    max_windows: int | None = None,
     reference: str | None = None,
     baselines: list[str] | None = None,
     device: str | None = None,
@@ -46,6 +47,8 @@ def evaluate(
         part may hold what that run was trained on.
     stride
         Steps between origins; default 5, wider where windows are many. Series only.
+    max_windows
+        Most windows per data set, of text most examples; default 2,000 and 500.
     reference
         The model that retention is relative to, by name or as a further MODEL (default: the first).
     baselines
@@ -61,7 +64,7 @@ def evaluate(
     sources, against = named_sources(models, reference)
     check_run(output, resume=False)
     where = available(device)
-    options = {"split": split, "stride": stride, "baselines": baselines}
+    options = {"split": split, "stride": stride, "max_windows": max_windows, "baselines": baselines}
     if are_language_models(sources):
         from potstill.verbs.language.evaluate import evaluate_texts
 

@@ -45,11 +45,15 @@ def test_models_are_judged_as_in_their_run(run: Path, gpt2_folder: Path, data: P
 
 def test_all_examples_and_a_length_that_follows_the_models(gpt2_folder: Path, data: Path, tmp_path: Path, capsys):
     short = save_gpt2(tmp_path / "short", positions=160)
-    folder = potstill.evaluate([str(gpt2_folder), str(short)], str(data), tmp_path / "judged", split="0:0:1")
+    models = [str(gpt2_folder), str(short)]
+    folder = potstill.evaluate(models, str(data), tmp_path / "judged", split="0:0:1")
     assert "cut at 160 tokens: short reads no more" in capsys.readouterr().err
     assert Recipe.read(folder / "recipe.yaml").data.max_length == 160
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["account"]["answers"]["examples"] == metrics["account"]["answers"]["of"] == 60
+    few = potstill.evaluate(models[:1], str(data), tmp_path / "few", split="0:0:1", max_windows=7)
+    answers = json.loads((few / "metrics.json").read_text())["account"]["answers"]
+    assert (answers["examples"], answers["of"]) == (7, 60)
     assert metrics["reference"] == gpt2_folder.name
 
 
