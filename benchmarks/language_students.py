@@ -113,6 +113,8 @@ def told(run: Path) -> dict[str, Any]:
     return {
         "student": recipe.student.family or recipe.student.overrides,
         "start": recipe.student.start,
+        "temperature": recipe.objective.temperature,
+        "alpha": recipe.objective.alpha,
         "steps": recipe.training.max_steps,
         "control_steps": recipe.control_steps,
         "labelling_minutes": labelling / 60,
@@ -167,9 +169,9 @@ def about(arm: dict[str, Any]) -> str:
         else ""
     )
     return (
-        f"Parameters: {sizes}; start: {arm['start']}. The student took {arm['steps']:,} steps, after"
-        f" {arm['labelling_minutes']:.1f} minutes of labelling; the control {arm['control_steps']:,} in the same time."
-        + kept
+        f"Parameters: {sizes}; start: {arm['start']}; α = {arm['alpha']:g}, T = {arm['temperature']:g}. The student"
+        f" took {arm['steps']:,} steps, after {arm['labelling_minutes']:.1f} minutes of labelling; the control"
+        f" {arm['control_steps']:,} in the same time." + kept
     )
 
 
