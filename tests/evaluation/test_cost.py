@@ -4,7 +4,7 @@ import pytest
 import torch
 from eval_fakes import Last
 
-from potstill.evaluation.cost import count_flops, measure_costs, peak_megabytes, weight_bytes
+from potstill.evaluation.cost import count_flops, in_turns, measure_costs, peak_megabytes, weight_bytes
 from potstill.families.load import load, saved_weights
 
 NAMES = {"parameters", "bytes", "flops", "latency_ms_b1", "series_per_second_b32", "series_per_second_b256", "peak_mb"}
@@ -91,3 +91,11 @@ def test_a_storage_that_two_weights_share_counts_once():
     model = Product()
     model.again = model.map
     assert weight_bytes(model, []) == 15 * 4
+
+
+def test_every_second_round_goes_backwards():
+    order: list[str] = []
+    kind = {name: lambda name=name: float(order.append(name) or 1) for name in "abc"}
+    rounds = in_turns([kind], 3, 60.0)
+    assert "".join(order) == "abccbaabc"
+    assert [set(timed) for (timed,) in rounds] == [set("abc")] * 3

@@ -101,8 +101,10 @@ def in_turns(kinds: Sequence[Timed], repeats: int, seconds: float) -> list[list[
         begun = time.perf_counter()
         if rounds and begun - start + last > seconds:
             break
-        # every kind in turns, so that the paired passes of a round lie close together
-        rounds.append([{name: measure() for name, measure in timed.items()} for timed in kinds])
+        # every kind in turns, so that the paired passes of a round lie close together; every second round backwards,
+        # because who comes after a large model finds the caches full of that
+        way = -1 if len(rounds) % 2 else 1
+        rounds.append([{name: timed[name]() for name in list(timed)[::way]} for timed in kinds])
         last = time.perf_counter() - begun
     return rounds
 
