@@ -55,14 +55,29 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
     assert calls[-1][1][1:] == ("labels",)
     assert calls[-1][2] == {"engine": "local"}
     assert (
-        leave("evaluate", "m1", "m2", "--data", "a.csv", "--output", "d", "--stride", "7", "--baselines", "ridge") == 0
+        leave(
+            "evaluate",
+            "m1",
+            "m2",
+            "--data",
+            "a.csv",
+            "--output",
+            "d",
+            "--stride",
+            "7",
+            "--baselines",
+            "ridge",
+            "--max-windows",
+            "9",
+        )
+        == 0
     )
     models, data, output = calls[-1][1]
     assert (models, data.paths, output) == (["m1", "m2"], ["a.csv"], "d")
     assert calls[-1][2] == {
         "split": "test",
         "stride": 7,
-        "max_windows": None,
+        "max_windows": 9,
         "reference": None,
         "baselines": ["ridge"],
         "device": None,

@@ -9,6 +9,8 @@ import pytest
 
 from potstill.training.allocator import BoundedHeap
 
+glibc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc of glibc")
+
 FAULTS = """
 import resource
 import torch
@@ -60,7 +62,7 @@ def test_what_is_held_beyond_a_steps_need_is_given_back():
     assert len(trims) == 5
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+@glibc
 def test_holes_between_blocks_in_use_are_given_back():
     told = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, check=True).stdout
     before, full, after = map(int, told.split())
@@ -68,7 +70,7 @@ def test_holes_between_blocks_in_use_are_given_back():
     assert after - before < 100_000
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+@glibc
 def test_freed_blocks_are_not_asked_of_the_system_again():
     faults = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, check=True).stdout
     assert int(faults) < 100  # some thousands without it

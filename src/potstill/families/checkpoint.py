@@ -57,8 +57,12 @@ def check_weights(folder: Path) -> None:
             raise UserError(f"{path}: is damaged or cut off ({error}); fetch or make the checkpoint again.") from None
 
 
-def hub_config(source: str, revision: str | None) -> dict[str, Any]:
-    """A hub id's config.json."""
+def config_of(place: str, revision: str | None = None) -> dict[str, Any]:
+    """The config.json of a folder or a hub id."""
+    return read_config(Path(place)) if Path(place).is_dir() else _hub_config(place, revision)
+
+
+def _hub_config(source: str, revision: str | None) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 
     try:
@@ -72,7 +76,7 @@ def hub_config(source: str, revision: str | None) -> dict[str, Any]:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def hub_card(source: str, revision: str | None) -> Path:
+def _hub_card(source: str, revision: str | None) -> Path:
     """The folder of a hub id's card; a card that cannot be had is no reason to fail."""
     from huggingface_hub import hf_hub_download
 
@@ -94,9 +98,9 @@ def weight_files(place: str, revision: str | None, name: str = "model.safetensor
     return [Path(found)] if isinstance(found, str) else []
 
 
-def licence(folder: Path) -> str | None:
-    """What a folder's card says of it."""
-    card = folder / "README.md"
+def licence(place: str, revision: str | None = None) -> str | None:
+    """What the card of a folder or a hub id says of it."""
+    card = (Path(place) if Path(place).is_dir() else _hub_card(place, revision)) / "README.md"
     if not card.is_file():
         return None
     found = re.search(r"^license:\s*(\S+)", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)

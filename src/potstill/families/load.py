@@ -12,15 +12,7 @@ from typing import Any
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, Source
-from potstill.families.checkpoint import (
-    check_weights,
-    hub_card,
-    hub_config,
-    is_causal,
-    licence,
-    read_config,
-    weight_files,
-)
+from potstill.families.checkpoint import check_weights, config_of, is_causal, licence, weight_files
 from potstill.families.table import family, family_of, known
 from potstill.notation import parse_source
 from potstill.runs import last_good
@@ -57,13 +49,10 @@ def load(
     given, settings = parse_source(str(source))
     location = _locate(given)
     folder = Path(location)
+    config = config_of(location, revision)
     if folder.is_dir():
-        config = read_config(folder)
         check_weights(folder)
-        options: dict[str, Any] = {}
-    else:
-        config = hub_config(location, revision)
-        options = {"revision": revision} if revision else {}
+    options: dict[str, Any] = {"revision": revision} if revision and not folder.is_dir() else {}
     found = family_of(config)
     if found is None:
         if is_causal(config):
@@ -72,7 +61,7 @@ def load(
         raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: {', '.join(known())}.")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     name = folder.name if given != EMBEDDED and Path(given).expanduser().is_dir() else given
-    where = Source(name, str(source), revision, licence(folder if folder.is_dir() else hub_card(location, revision)))
+    where = Source(name, str(source), revision, licence(location, revision))
     try:
         forecaster = found.load(location, where, dtype=dtype, **options)
     except UserError:

@@ -17,6 +17,7 @@ import potstill
 from potstill.errors import UserError
 from potstill.families.language.load import is_language
 from potstill.recipe import DataConfig, Recipe
+from potstill.training.allocator import BoundedHeap
 
 
 @pytest.fixture
@@ -114,6 +115,31 @@ def test_without_rouge_nothing_is_begun(gpt2_folder: Path, data: Path, tmp_path:
     with pytest.raises(UserError, match=r"pip install .potstill\[lm\]"):
         potstill.evaluate([str(gpt2_folder)], str(data), tmp_path / "judged")
     assert not (tmp_path / "judged").exists()
+
+
+def test_a_missing_file_is_said_before_a_model_is_loaded(gpt2_folder: Path, recipe: Recipe, tmp_path, monkeypatch):
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("too late")
+
+    absent = str(tmp_path / "absent.json")
+    recipe.data.paths = [absent]
+    for module in ("evaluate", "setup"):
+        monkeypatch.setattr(f"potstill.verbs.language.{module}.load_language", loaded)
+    with pytest.raises(UserError, match=r"absent.json: no such file"):
+        potstill.evaluate([str(gpt2_folder)], absent, tmp_path / "out")
+    with pytest.raises(UserError, match=r"absent.json: no such file"):
+        potstill.distill(recipe, tmp_path / "out")
+
+
+def test_a_run_gives_memory_back(recipe: Recipe, tmp_path: Path, monkeypatch):
+    """Training begins without holes and leaves none after an evaluation; labelling leaves none after a shard."""
+    given: list[str] = []
+    monkeypatch.setattr("potstill.labels.logits.release", lambda: given.append("shard"))
+    monkeypatch.setattr(BoundedHeap, "on_train_begin", lambda *_, **__: given.append("begin"))
+    monkeypatch.setattr(BoundedHeap, "on_evaluate", lambda *_, **__: given.append("evaluated"))
+    recipe.labels = "auto"
+    potstill.distill(recipe, tmp_path / "out")
+    assert given == ["shard", "begin", "evaluated", "evaluated"]
 
 
 def test_the_command_line_measures_and_inspects_them(gpt2_folder: Path, data: Path, tmp_path: Path):

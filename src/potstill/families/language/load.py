@@ -14,15 +14,7 @@ import torch
 
 from potstill.errors import UserError
 from potstill.families.base import Source
-from potstill.families.checkpoint import (
-    check_weights,
-    hub_card,
-    hub_config,
-    is_causal,
-    licence,
-    read_config,
-    weight_files,
-)
+from potstill.families.checkpoint import check_weights, config_of, is_causal, licence, weight_files
 from potstill.families.language.model import LanguageModel
 from potstill.families.load import EMBEDDED
 from potstill.families.table import family_of, known
@@ -57,12 +49,12 @@ def load_language(
     place, settings = _located(given, settings)
     folder = Path(place)
     if folder.is_dir() and GGUF not in settings:
-        found = family_of(read_config(folder))
+        found = family_of(config_of(place))
         if found is not None:
             raise UserError(f"{source}: is a forecaster ({found.name}), no language model; try `potstill forecast`.")
         check_weights(folder)
     name = folder.name if folder.is_dir() else given
-    told = licence(folder if folder.is_dir() else hub_card(place, revision)) or _licence_within(place, settings)
+    told = licence(place, revision) or _licence_within(place, settings)
     where = Source(name, str(source), revision, told)
     options = {**settings, **({"revision": revision} if revision else {})}
     try:
@@ -92,7 +84,7 @@ def is_language(source: str | Path) -> bool:
     place, settings = _located(given, {key: settings[key] for key in settings if key == GGUF})
     if GGUF in settings:
         return True
-    config = read_config(Path(place)) if Path(place).is_dir() else hub_config(place, None)
+    config = config_of(place)
     return family_of(config) is None and is_causal(config)
 
 
