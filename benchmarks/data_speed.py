@@ -24,17 +24,17 @@ import numpy as np
 import psutil
 import torch
 
-from potstill.data.account import Account
-from potstill.data.sources import TrainingWindows
-from potstill.data.store import Store
+from potstill.data.data_report import DataReport
+from potstill.data.series.store import Store
+from potstill.data.series.training_windows import TrainingWindows
+from potstill.data.series.windows import SeriesWindows
 from potstill.data.synthetic import generate
-from potstill.data.windows import SeriesWindows
 from potstill.families.chronos2.family import Chronos2Family
-from potstill.labels.make import make_labels
 from potstill.objectives.objective import Objective
 from potstill.recipe import DataConfig, ObjectiveConfig, TrainingConfig
-from potstill.training.run_trainer import Watch
-from potstill.training.trainer import DistillationTrainer, Pair, training_arguments
+from potstill.teaching.stores.make import make_labels
+from potstill.training.run_trainer import TrainerHooks
+from potstill.training.trainer import DistillationModule, DistillationTrainer, training_arguments
 
 CONTEXT, HORIZON, BATCH, SERIES = 720, 96, 256, 10_000
 TINY = {"num_layers": 1, "d_model": 32, "d_ff": 64, "num_heads": 1, "d_kv": 32}
@@ -100,7 +100,7 @@ def write_store(folder: Path, length: int, *, sparse: bool) -> Path:
         "frequency": [""],
         "regular": [True],
         "fingerprint": folder.name,
-        "account": Account().to_dict(),
+        "account": DataReport().to_dict(),
     }
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
     return folder
@@ -129,13 +129,17 @@ def first_batch_apart(store: Path) -> dict[str, float]:
 def first_batch(store: Path) -> dict[str, float]:
     """Seconds and megabytes from a store's folder to the first batch, with everything imported and a student built."""
     family = Chronos2Family()
-    pair = Pair(family.build(family.shape(None, TINY, CONTEXT, HORIZON), 0.0), Objective(ObjectiveConfig(alpha=0)))
+    pair = DistillationModule(
+        family.build(family.design(None, TINY, CONTEXT, HORIZON), 0.0), Objective(ObjectiveConfig(alpha=0))
+    )
     config = TrainingConfig(batch_size=BATCH, device="cpu")
     arguments = training_arguments(config, store.parent / "checkpoints", 100, "cpu", progress=False)
     before, began, worked = psutil.Process().memory_info().rss, time.perf_counter(), time.process_time()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak that the imports reached
     dataset = training_windows(store)
-    trainer = DistillationTrainer(pair, dataset, arguments, Watch(dict, str), teach=None, horizon=HORIZON, callbacks=[])
+    trainer = DistillationTrainer(
+        pair, dataset, arguments, TrainerHooks(dict, str), teach=None, horizon=HORIZON, callbacks=[]
+    )
     batch = next(iter(trainer.get_train_dataloader()))
     took, worked = time.perf_counter() - began, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -153,7 +157,7 @@ def batches(store: Path, folder: Path, rounds: int) -> dict[str, dict[str, float
     """Milliseconds for 256 random windows: each arm's median and 95th percentile, and its processor time."""
     kept, imputed = training_windows(store), training_windows(store, missing="impute")
     family = Chronos2Family()
-    teacher = family.build(family.shape(None, {**TINY, "quantiles": LEVELS}, CONTEXT, HORIZON), 0.0).freeze()
+    teacher = family.build(family.design(None, {**TINY, "quantiles": LEVELS}, CONTEXT, HORIZON), 0.0).freeze()
     labelled = 8192
     labels = make_labels(teacher, kept, folder / "labels", batch_size=256, shard_windows=512, count=labelled)
     rng = np.random.default_rng(1)

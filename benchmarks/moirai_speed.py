@@ -14,7 +14,7 @@ import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 import torch
 
 from potstill.families.load import load
-from potstill.families.table import family
+from potstill.families.registry import family
 
 SIZES, CONTEXT, HORIZON, WINDOWS = {"num_layers": 6, "d_model": 384}, 720, 96, 256
 
@@ -28,9 +28,9 @@ def main() -> None:
         for counts in (True, False):
             name = "with_negative_binomial" if counts else "without"
             torch.manual_seed(0)
-            shape = moirai.shape(None, {**SIZES, "negative_binomial": counts}, CONTEXT, HORIZON)
-            moirai.build(shape, 0.0).save(Path(folder) / name)
-            figures[name] = {"parameters": shape.parameters}
+            architecture = moirai.design(None, {**SIZES, "negative_binomial": counts}, CONTEXT, HORIZON)
+            moirai.build(architecture, 0.0).save(Path(folder) / name)
+            figures[name] = {"parameters": architecture.parameters}
             for precision in ("fp32", "bf16"):
                 model = load(Path(folder) / name, precision=precision).freeze()
                 arms[f"{name}/{precision}"] = lambda model=model: model.predict(context, HORIZON)

@@ -27,8 +27,8 @@ from students import QUICK_SETS, suite_folder
 from students_judge import CONTEXT, HORIZON, LAST_FIFTH, SETS, Judged, LatestWindows, Scores, data_of
 from students_train import ROOT
 
-from potstill.data.store import open_store
-from potstill.data.windows import SeriesWindows
+from potstill.data.series.store import open_store
+from potstill.data.series.windows import SeriesWindows
 from potstill.errors import UserError
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.outcome import NAIVE
@@ -36,10 +36,10 @@ from potstill.families.base import Forecaster
 from potstill.families.load import load
 from potstill.recipe import EvaluationConfig, Recipe
 from potstill.runs import write_atomically
+from potstill.tasks.control import Step
+from potstill.tasks.forecasting import Setup, prepare
+from potstill.tasks.training_data import TrainingData
 from potstill.verbs import distill
-from potstill.verbs.calibrate import Step
-from potstill.verbs.setup import Setup, prepare
-from potstill.verbs.teach import Lessons
 
 MINUTES, SEEDS, HORIZONS, WINDOWS = 20.0, (0,), (96, 192, 336, 720), 200
 QUICK_MINUTES, QUICK_SEEDS, QUICK_WINDOWS = 0.1, (0,), 12
@@ -101,10 +101,10 @@ def calibrated(recipes: dict[str, Recipe], kept: Path, minutes: float, rounds: i
 
 def one_step(setup: Setup) -> Any:
     """A training step of an arm, to be timed."""
-    student = setup.family.build(setup.shape, 0.0)
+    student = setup.family.build(setup.architecture, 0.0)
     student.module.to(setup.device).train()
     step = Step(setup, student, list(range(setup.recipe.training.batch_size)))
-    lessons, objective = Lessons.of(setup, None), setup.objective()
+    lessons, objective = TrainingData.of(setup, None), setup.objective()
     return lambda: step.seconds(lessons.windows, objective, lessons.teach)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from potstill.evaluation.report.figures import compact
+from potstill.reporting.figures import compact
 
 WIDTH, HEIGHT = 960, 600
 LEFT, RIGHT, TOP, BOTTOM = 64, 936, 96, 536

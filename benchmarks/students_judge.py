@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from potstill.data.store import open_store
-from potstill.data.windows import SeriesWindows
+from potstill.data.series.store import open_store
+from potstill.data.series.windows import SeriesWindows
 from potstill.evaluation.baselines import Ridge
 from potstill.evaluation.benchmark import Predictor, evaluate_models
 from potstill.evaluation.bootstrap import Interval, draw_weights, geometric_mean_ratio, mean_ratio

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from potstill.evaluation.report.figures import compact
+from potstill.reporting.figures import compact
 
 HEAD = """# Small students on the suite
 

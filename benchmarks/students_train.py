@@ -14,12 +14,12 @@ from typing import Any
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
-from potstill.notation import parse_yaml
 from potstill.recipe import Recipe
+from potstill.recipe.notation import parse_yaml
+from potstill.tasks.control import control_steps
+from potstill.tasks.forecasting import prepare
+from potstill.tasks.training_data import TrainingData
 from potstill.verbs import distill, label
-from potstill.verbs.calibrate import control_steps
-from potstill.verbs.setup import prepare
-from potstill.verbs.teach import Lessons
 
 ROOT = Path(__file__).parents[1]
 
@@ -110,9 +110,9 @@ def _steps_in(arm: Arm) -> int:
     recipe = arm.recipe.model_copy(deep=True)
     recipe.training.max_steps = 1
     setup = prepare(recipe)
-    lessons = Lessons.of(setup, None)
+    lessons = TrainingData.of(setup, None)
     lessons.labelling = 60 * (arm.minutes or 0.0)
-    student = setup.family.build(setup.shape, recipe.training.dropout)
+    student = setup.family.build(setup.architecture, recipe.training.dropout)
     return max(1, control_steps(setup, lessons, student, taken=0))
 
 

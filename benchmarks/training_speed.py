@@ -25,16 +25,16 @@ import torch
 from chronos import Chronos2Pipeline
 from transformers import TrainerCallback
 
-from potstill.data.sources import TrainingWindows
-from potstill.data.store import open_store
-from potstill.data.windows import SeriesWindows
+from potstill.data.series.store import open_store
+from potstill.data.series.training_windows import TrainingWindows
+from potstill.data.series.windows import SeriesWindows
 from potstill.families.chronos2.family import Chronos2Family
-from potstill.labels.make import make_labels
-from potstill.labels.store import LabelStore
 from potstill.objectives.objective import Objective
 from potstill.recipe import DataConfig, ObjectiveConfig, TrainingConfig
-from potstill.training.run_trainer import Watch
-from potstill.training.trainer import DistillationTrainer, Pair, device_precision, training_arguments
+from potstill.teaching.stores.forecasts import LabelStore
+from potstill.teaching.stores.make import make_labels
+from potstill.training.run_trainer import TrainerHooks
+from potstill.training.trainer import DistillationModule, DistillationTrainer, device_precision, training_arguments
 from potstill.types import Forecast, Windows
 
 CONTEXT, HORIZON, BATCH = 720, 96, 32
@@ -74,7 +74,7 @@ def main() -> None:
 def chronos2(sizes: dict[str, int]) -> Any:
     """A Chronos-2 of upstream's lengths and 21 levels with fresh weights."""
     family = Chronos2Family()
-    return family.build(family.shape(None, {**sizes, "quantiles": LEVELS}, 2048, 1024), dropout=0.0)
+    return family.build(family.design(None, {**sizes, "quantiles": LEVELS}, 2048, 1024), dropout=0.0)
 
 
 def prepare(folder: Path) -> tuple[TrainingWindows, LabelStore]:
@@ -124,7 +124,7 @@ class Race:
             fresh_pair(),
             dataset,
             training_arguments(config, folder / f"checkpoints-{precision}", 10_000, "cpu", progress=False),
-            Watch(dict, lambda windows: str(windows.series.tolist())),
+            TrainerHooks(dict, lambda windows: str(windows.series.tolist())),
             teach=store.attach,
             horizon=HORIZON,
             callbacks=[Between(self)],
@@ -194,10 +194,10 @@ class Between(TrainerCallback):
         return control
 
 
-def fresh_pair() -> Pair:
+def fresh_pair() -> DistillationModule:
     """The student and the default objective."""
     torch.manual_seed(1)
-    return Pair(chronos2(Chronos2Family.presets["3x384"]), Objective(ObjectiveConfig())).train()
+    return DistillationModule(chronos2(Chronos2Family.presets["3x384"]), Objective(ObjectiveConfig())).train()
 
 
 def labelling(teacher: Any, half: Any, dataset: TrainingWindows, rounds: int) -> dict[str, float]:

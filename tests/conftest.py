@@ -72,7 +72,7 @@ def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     sizes = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
     folder = tmp_path_factory.mktemp("teacher") / "tiny"
-    family.build(family.shape(None, sizes, 64, 32), dropout=0.0).save(folder)
+    family.build(family.design(None, sizes, 64, 32), dropout=0.0).save(folder)
     return folder
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from potstill.data.store import open_store
+from potstill.data.series.store import open_store
 from potstill.families.load import embedded_folder, load
 from potstill.recipe import Recipe
 from potstill.runs import write_atomically, write_folder
-from potstill.verbs.provenance import versions
+from potstill.tasks.provenance import versions
 
 LARGEST = 12e6
 
@@ -40,7 +40,7 @@ By `potstill distill recipes/teacher-embedded.yaml` (α = 0: no teacher of its o
 {batch} windows{averaged}:
 
 - {synthetic:.0%} series from Potstill's generators (`potstill.data.synthetic`), {augmented:.0%} mixed or warped real
-  series (`potstill.data.augment`), the rest real windows;
+  series (`potstill.data.series.augment`), the rest real windows;
 - real series: the first 70 % of each of {datasets} data sets ({series:,} series), listed below; never their last 30 %.
   None of them is in the package but ETTh1, unchanged and with its licence.
 - Left out altogether, so that its generality can be measured: {exclude}.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from potstill.data.dice import Dice, uniforms
+from potstill.data.rng import Rng, uniforms
 from potstill.data.synthetic import FAMILIES, generate
 from potstill.data.synthetic.finish import finish
 from potstill.data.synthetic.noise import autoregressive, cycle, fast_length, fractal
@@ -65,7 +65,7 @@ def test_seasons_are_many():
 @pytest.mark.parametrize("family", [family for _, family in FAMILIES], ids=lambda f: f.__name__)
 def test_each_family_gives_usable_series(family):
     for index in range(60):
-        x = finish(Dice(0, index, 2), family(Dice(0, index, 1), 256))
+        x = finish(Rng(0, index, 2), family(Rng(0, index, 1), 256))
         assert x.shape == (256,)
         assert np.isfinite(x).all()
         assert np.ptp(x) > 0
@@ -73,13 +73,13 @@ def test_each_family_gives_usable_series(family):
 
 def test_noise_has_the_variance_and_correlation_it_promises():
     n, draws = 512, 400
-    ar = np.stack([autoregressive(Dice(0, i, 0), n, 0.8) for i in range(draws)])
+    ar = np.stack([autoregressive(Rng(0, i, 0), n, 0.8) for i in range(draws)])
     assert np.isclose(ar.var(), 1, atol=0.08)
     assert np.isclose((ar[:, 1:] * ar[:, :-1]).mean(), 0.8, atol=0.08)
-    ring = np.stack([cycle(Dice(0, i, 0), n, 20, 0.95) for i in range(draws)])
+    ring = np.stack([cycle(Rng(0, i, 0), n, 20, 0.95) for i in range(draws)])
     # AR(2): rho(1) = a / (1 - b) with a = 2 r cos(2 pi / p), b = -r^2
     assert np.isclose((ring[:, 1:] * ring[:, :-1]).mean(), 1.9 * np.cos(2 * np.pi / 20) / (1 + 0.95**2), atol=0.05)
-    assert np.isclose(np.mean([fractal(Dice(0, i, 0), n, 1.0).var() for i in range(draws)]), 1, atol=0.3)
+    assert np.isclose(np.mean([fractal(Rng(0, i, 0), n, 1.0).var() for i in range(draws)]), 1, atol=0.3)
 
 
 def test_fast_length():
@@ -88,7 +88,7 @@ def test_fast_length():
 
 def test_finish_mends_broken_values():
     for x in (np.full(50, 3.0), np.full(50, np.nan), np.linspace(0, 1e12, 50), np.array([np.inf, 1.0] * 25)):
-        y = finish(Dice(0, 0, 0), x)
+        y = finish(Rng(0, 0, 0), x)
         assert np.isfinite(y).all()
         assert np.ptp(y) > 0
         assert np.abs(y).max() < 1e6

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from eval_fakes import Broken, FakeStore, FakeWindows, Last
 
-from potstill.data.store import open_store
-from potstill.data.windows import SeriesWindows
+from potstill.data.series.store import open_store
+from potstill.data.series.windows import SeriesWindows
 from potstill.errors import UserError
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.metrics import METRICS

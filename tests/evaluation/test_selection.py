@@ -41,7 +41,7 @@ def test_windows_are_spread_from_the_end_of_every_series():
     selection = select(FakeStore([noise(seed=0), noise(100, seed=1)]))
     assert selection.origin[selection.series == 0].tolist() == [161, 166, 171, 176, 181, 186, 191, 196]
     assert selection.origin[selection.series == 1].tolist() == [81, 86, 91, 96]
-    assert selection.account() == {"windows": 12, "available": 54, "stride": 5, "series": 2, "dropped": {}}
+    assert selection.report() == {"windows": 12, "available": 54, "stride": 5, "series": 2, "dropped": {}}
 
 
 def test_more_series_than_windows_are_thinned_evenly():
@@ -71,7 +71,7 @@ def test_where_no_future_is_complete_the_known_part_is_scored():
     x[::3] = np.nan
     selection = select(FakeStore([x]), stride=1)
     assert len(selection.ids) == 37
-    assert "masked" in selection.account()["note"]
+    assert "masked" in selection.report()["note"]
 
 
 @pytest.mark.parametrize("most", [1, 3, 7, None])

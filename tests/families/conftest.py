@@ -20,7 +20,7 @@ def family() -> Chronos2Family:
 def small(family: Chronos2Family) -> Chronos2Forecaster:
     """Context 64, horizon 32, patches of 16; in evaluation mode."""
     torch.manual_seed(1)
-    forecaster = family.build(family.shape(None, SIZES, 64, 32), dropout=0.0)
+    forecaster = family.build(family.design(None, SIZES, 64, 32), dropout=0.0)
     forecaster.module.eval()
     return forecaster
 

@@ -16,7 +16,7 @@ from potstill.errors import UserError
 from potstill.families.base import bare_windows
 from potstill.families.bolt import BoltFamily, BoltForecaster
 from potstill.families.load import load
-from potstill.families.table import family_of
+from potstill.families.registry import family_of
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def assert_equal(ours: Tensor, theirs: Tensor, context: Tensor) -> None:
 
 def test_what_the_config_says(teacher: BoltForecaster):
     assert teacher.family == "bolt"
-    assert (teacher.max_context, teacher.max_horizon, teacher.patch) == (64, 32, 16)
+    assert (teacher.max_context, teacher.max_horizon, teacher.horizon_multiple) == (64, 32, 16)
     torch.testing.assert_close(teacher.levels, torch.arange(1, 10) / 10)
     assert not teacher.module.training
     assert not any(p.requires_grad for p in teacher.module.parameters())
@@ -122,7 +122,7 @@ def test_weights_of_other_shapes_than_the_config(tiny_bolt: Path, tmp_path: Path
 def test_it_teaches_but_is_no_student():
     family = BoltFamily()
     with pytest.raises(UserError, match=r"bolt models teach, but are no students; choose one of chronos2") as caught:
-        family.shape(None, {}, 64, 32)
+        family.design(None, {}, 64, 32)
     assert "bolt" not in str(caught.value).split("choose")[1]
 
 

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from potstill.errors import UnknownName, UserError
-from potstill.families import table
+from potstill.families import registry
 from potstill.families.load import load
 
 
@@ -178,9 +178,9 @@ def test_a_loaded_teacher_freezes(model):
 
 
 def test_families_by_name():
-    assert table.family("chronos2").name == "chronos2"
-    assert table.family_of({"architectures": ["Chronos2Model"]}).name == "chronos2"
-    assert table.family_of({"chronos_config": {"input_patch_stride": 16}}).name == "chronos2"
-    assert table.family_of({"architectures": ["T5Model"]}) is None
+    assert registry.family("chronos2").name == "chronos2"
+    assert registry.family_of({"architectures": ["Chronos2Model"]}).name == "chronos2"
+    assert registry.family_of({"chronos_config": {"input_patch_stride": 16}}).name == "chronos2"
+    assert registry.family_of({"architectures": ["T5Model"]}) is None
     with pytest.raises(UnknownName, match="Did you mean 'chronos2'"):
-        table.family("chronos")
+        registry.family("chronos")

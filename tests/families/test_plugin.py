@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from potstill.errors import UnknownName, UserError
-from potstill.families import table
+from potstill.families import registry
 from potstill.families.base import bare_windows
 from potstill.families.load import load, saved_weights
 
@@ -62,16 +62,16 @@ def checkpoint(folder: Path, config: dict) -> Path:
 @pytest.mark.parametrize("point", ["toys:Toy", "toys:make"])
 def test_a_class_or_a_callable(plug: Plug, point: str):
     plug("toys", GOOD, toy=point)
-    assert table.family("toy").name == "toy"
-    assert table.family_of({"toy": True}).name == "toy"
-    assert "toy" in table.known()
-    assert table.family_of({"architectures": ["Chronos2Model"]}).name == "chronos2"
+    assert registry.family("toy").name == "toy"
+    assert registry.family_of({"toy": True}).name == "toy"
+    assert "toy" in registry.known()
+    assert registry.family_of({"architectures": ["Chronos2Model"]}).name == "chronos2"
 
 
 def test_an_unknown_name_lists_plug_ins_too(plug: Plug):
     plug("toys", GOOD, toy="toys:Toy")
     with pytest.raises(UnknownName, match=r"'toyy'. Did you mean 'toy'\? Known: bolt, chronos2.*toy"):
-        table.family("toyy")
+        registry.family("toyy")
 
 
 def test_a_plug_in_that_stumbles_over_a_config_breaks_no_other(plug: Plug):
@@ -82,19 +82,19 @@ def test_a_plug_in_that_stumbles_over_a_config_breaks_no_other(plug: Plug):
     )
     plug("toys", GOOD, toy="toys:Toy")
     with pytest.warns(UserWarning, match="'clumsy'.*fails on a config"):
-        assert table.family_of({"toy": True}).name == "toy"
+        assert registry.family_of({"toy": True}).name == "toy"
 
 
 def test_a_plug_in_that_cannot_be_imported_names_itself_and_breaks_no_other(plug: Plug, tmp_path: Path):
     plug("broken", "import no_such_module_anywhere", odd="broken:Family")
     plug("toys", GOOD, toy="toys:Toy")
     with pytest.raises(UserError, match=r"family 'odd': the plug-in broken .*No module named .*uninstall") as caught:
-        table.family("odd")
+        registry.family("odd")
     assert "\n" not in str(caught.value)
-    assert table.family("chronos2").name == "chronos2"
-    assert table.family("toy").name == "toy"
+    assert registry.family("chronos2").name == "chronos2"
+    assert registry.family("toy").name == "toy"
     with pytest.warns(UserWarning, match="the plug-in broken"):
-        assert table.family_of({"toy": True}).name == "toy"
+        assert registry.family_of({"toy": True}).name == "toy"
     with (
         pytest.raises(UserError, match=r"of no family .*; known: bolt, chronos2.*odd.*toy"),
         pytest.warns(UserWarning, match="the plug-in broken"),
@@ -107,15 +107,15 @@ def test_a_name_that_is_taken_is_refused(plug: Plug):
     with pytest.raises(
         UserError, match=r"'chronos2': is given by Potstill itself and by rival \(rival:Toy\); uninstall"
     ):
-        table.family("chronos2")
-    assert table.family("bolt").name == "bolt"
+        registry.family("chronos2")
+    assert registry.family("bolt").name == "bolt"
 
 
 def test_two_plug_ins_of_one_name_are_refused(plug: Plug):
     plug("toys", GOOD, toy="toys:Toy")
     plug("others", GOOD, toy="others:Toy")
     with pytest.raises(UserError, match=r"'toy': is given by .* and by .*; uninstall or rename all but one"):
-        table.family("toy")
+        registry.family("toy")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_two_plug_ins_of_one_name_are_refused(plug: Plug):
 def test_a_plug_in_that_gives_something_else(plug: Plug, code: str, says: str):
     plug("toys", code, toy="toys:Toy")
     with pytest.raises(UserError, match=says):
-        table.family("toy")
+        registry.family("toy")
 
 
 def test_a_family_without_weights_of_its_own_is_no_model(plug: Plug):
@@ -187,7 +187,7 @@ def test_fracast_forecasts_as_upstream(fracast, histories: np.ndarray):
 
 
 def test_fracast_is_what_its_config_says(fracast, tmp_path: Path):
-    assert (fracast.max_context, fracast.max_horizon, fracast.patch) == (2048, 96, 48)
+    assert (fracast.max_context, fracast.max_horizon, fracast.horizon_multiple) == (2048, 96, 48)
     assert fracast.parameters == 85_001
     assert fracast.source.licence == "apache-2.0"
     torch.testing.assert_close(fracast.levels, torch.arange(1, 10) / 10)

@@ -51,7 +51,7 @@ def teachers(
 def _quick_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     """One round of small passes: costs are not what is tested."""
     monkeypatch.setattr(cost, "LONGEST_PASS", 0.0)
-    monkeypatch.setattr("potstill.verbs.finish.measure_costs", partial(cost.measure_costs, repeats=1))
+    monkeypatch.setattr("potstill.tasks.finish.measure_costs", partial(cost.measure_costs, repeats=1))
 
 
 def recipe_for(teacher: Path, student: str, data: Path, **lengths: int) -> Recipe:

@@ -11,7 +11,7 @@ import pytest
 from tiny_gpt2 import save_gpt2
 
 import potstill
-from potstill.families.table import known
+from potstill.families.registry import known
 from potstill.objectives.objective import Objective
 from potstill.recipe import Recipe
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from potstill.objectives import base
-from potstill.objectives.base import Pass
+from potstill.objectives.base import LossInputs
 from potstill.types import Forecast, Output, Windows
 
 
@@ -35,14 +35,14 @@ def made() -> Callable[..., Forecast]:
 
 
 @pytest.fixture
-def passed() -> Callable[..., Pass]:
+def passed() -> Callable[..., LossInputs]:
     """A pass of a student's forecast, perhaps a teacher's, and the truth ``[B, H]``."""
 
-    def batch(student: Forecast, teacher: Forecast | None = None, truth: Tensor | None = None) -> Pass:
+    def batch(student: Forecast, teacher: Forecast | None = None, truth: Tensor | None = None) -> LossInputs:
         rows, steps = student.values.shape[0], student.values.shape[2]
         future = torch.full((rows, steps), torch.nan) if truth is None else torch.as_tensor(truth).float()
         ids = torch.arange(rows)
         windows = Windows(torch.zeros(rows, 4), future, ids, ids, ids)
-        return Pass(windows, Output(student), Output(teacher) if teacher is not None else None)
+        return LossInputs(windows, Output(student), Output(teacher) if teacher is not None else None)
 
     return batch

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from potstill.objectives.base import Pass, Term
+from potstill.objectives.base import LossInputs, Term
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Width(Term):
     needs = frozenset({"forecast"})
     target: float = 0.0
 
-    def __call__(self, batch: Pass):
+    def __call__(self, batch: LossInputs):
         values = batch.student.forecast.values
         return (values[:, -1] - values[:, 0] - self.target).abs().mean(dim=1)
 """

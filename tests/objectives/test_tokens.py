@@ -11,7 +11,7 @@ from trl.experimental.gkd import GKDTrainer
 
 from potstill import types as potstill_types
 from potstill.errors import UserError
-from potstill.objectives.base import Pass, find_term
+from potstill.objectives.base import LossInputs, find_term
 from potstill.objectives.objective import Objective
 from potstill.objectives.tokens import Places
 from potstill.recipe import ObjectiveConfig
@@ -108,13 +108,13 @@ class Whole(nn.Module):
         self.taught, self.teacher = torch.randn(places, width), nn.Linear(width, vocabulary).requires_grad_(False)
         self.targets = torch.randint(0, vocabulary, (places,))
 
-    def batch(self) -> Pass:
+    def batch(self) -> LossInputs:
         ids = torch.cat([torch.zeros(1, dtype=torch.long), self.targets])[None]
         answer = torch.ones_like(ids, dtype=torch.bool)
         answer[0, 0] = False
         tokens = Tokens(ids, torch.ones_like(answer), answer, torch.zeros(1).long())
         taught = Output(Logits(self.taught, self.teacher))
-        return Pass(tokens, Output(Logits(self.states, self.head)), taught)
+        return LossInputs(tokens, Output(Logits(self.states, self.head)), taught)
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -143,7 +143,7 @@ def test_nothing_as_large_as_the_answer_times_the_vocabulary_is_made():
     model = Whole(2000, 8, 5000)
     largest = 0
 
-    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+    class TrainerHooks(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             nonlocal largest
             out = func(*args, **(kwargs or {}))
@@ -153,7 +153,7 @@ def test_nothing_as_large_as_the_answer_times_the_vocabulary_is_made():
 
     before, potstill_types.LOGITS_OF_A_CHUNK = potstill_types.LOGITS_OF_A_CHUNK, 2**20
     try:
-        with Watch():
+        with TrainerHooks():
             Objective(ObjectiveConfig(soft="kl", hard="cross_entropy"))(model.batch())[0].backward()
     finally:
         potstill_types.LOGITS_OF_A_CHUNK = before

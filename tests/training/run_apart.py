@@ -12,7 +12,7 @@ from typing import Any
 
 import potstill.cli
 from potstill.evaluation.validation import Validation
-from potstill.labels import make
+from potstill.teaching.stores import make
 from potstill.training import run_trainer, trainer
 
 distilling: Any = importlib.import_module("potstill.verbs.distill")  # the package's attribute is the verb

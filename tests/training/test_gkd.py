@@ -16,17 +16,17 @@ from trl.experimental.gkd import GKDConfig
 
 from potstill.errors import UserError
 from potstill.families.load import load
-from potstill.objectives.base import Pass
+from potstill.objectives.base import LossInputs
 from potstill.objectives.output import QuantileMatch
 from potstill.recipe import TrainingConfig
+from potstill.tasks.forecasting import prepare
 from potstill.training.gkd import ForecastGKDTrainer, forecaster, gkd_trainer
 from potstill.training.gkd import divergence as module
 from potstill.training.gkd.divergence import divergence
-from potstill.training.run_trainer import Watch
+from potstill.training.run_trainer import TrainerHooks
 from potstill.types import Forecast, Output
-from potstill.verbs.setup import prepare
 
-WATCH = Watch(dict, str)  # these trainings are not validated
+WATCH = TrainerHooks(dict, str)  # these trainings are not validated
 LEVELS = torch.tensor([0.25, 0.5, 0.75])
 
 
@@ -113,7 +113,7 @@ def trained(recipe, folder, form, steps=40, **options: Any):
     def distance() -> float:
         with torch.no_grad():
             outputs = [Output(model.forward(batch, 32).forecast) for model in (student, teacher)]
-        return QuantileMatch()(Pass(batch, *outputs)).mean().item()
+        return QuantileMatch()(LossInputs(batch, *outputs)).mean().item()
 
     args = arguments(folder, max_steps=steps, learning_rate=3e-3, lr_scheduler_type="constant", **options)
     trainer = ForecastGKDTrainer(student, teacher, args, fit.dataset, horizon=32, form=form, watch=WATCH)

@@ -14,17 +14,17 @@ from tiny_gpt2 import save_gpt2
 
 pytest.importorskip("trl")
 
+from potstill.families.language.design import build_language, design_language
 from potstill.families.language.load import load_language
-from potstill.families.language.shape import build_language, shape_language
 from potstill.objectives.objective import Objective
 from potstill.recipe import ObjectiveConfig, TrainingConfig
 from potstill.training.gkd import gkd_trainer
 from potstill.training.gkd.language import IGNORED, LanguageGKDTrainer, prompts_of
-from potstill.training.run_trainer import Watch
-from potstill.training.trainer import Pair
+from potstill.training.run_trainer import TrainerHooks
+from potstill.training.trainer import DistillationModule
 from potstill.types import Tokens
 
-WATCH = Watch(dict, str)  # these trainings are not validated
+WATCH = TrainerHooks(dict, str)  # these trainings are not validated
 
 
 class Made:
@@ -49,7 +49,7 @@ class Made:
 def models(tmp_path: Path) -> SimpleNamespace:
     teacher = load_language(save_gpt2(tmp_path / "teacher")).freeze()
     torch.manual_seed(1)
-    shape = shape_language(teacher, "gpt2", {"n_layer": 1, "n_embd": 16, "n_head": 2}, 64)
+    shape = design_language(teacher, "gpt2", {"n_layer": 1, "n_embd": 16, "n_head": 2}, 64)
     return SimpleNamespace(teacher=teacher, student=build_language(shape, teacher, 0.0))
 
 
@@ -92,7 +92,7 @@ def test_on_the_data_trls_loss_is_that_of_our_term(models, tmp_path, beta, term)
     options = {"soft": term, "alpha": 1.0, "temperature": 1.0, "hard": "cross_entropy"}
     extra = {"alpha": 0.0, "terms": {"jsd": {"weight": 1.0, "beta": beta}}} if term == "jsd" else {}
     config = ObjectiveConfig.model_validate({**options, **extra} | ({"soft": "kl"} if extra else {}))
-    _, terms = Pair(models.student, Objective(config))(batch, 0)
+    _, terms = DistillationModule(models.student, Objective(config))(batch, 0)
     assert theirs.item() == pytest.approx(terms[term].item(), rel=1e-4)
 
 

@@ -17,11 +17,11 @@ from potstill.errors import UserError
 from potstill.families.base import Forecaster, Source
 from potstill.families.load import load
 from potstill.recipe import Recipe, RolloutConfig
+from potstill.tasks.forecasting import prepare
+from potstill.tasks.plan import plan_lines
 from potstill.training import rollout
 from potstill.training.rollout import on_policy
 from potstill.types import Forecast, Output, Windows
-from potstill.verbs.plan import plan_lines
-from potstill.verbs.setup import prepare
 
 DISTILLING = importlib.import_module("potstill.verbs.distill")  # the package's attribute is the verb
 NAN = float("nan")
@@ -31,7 +31,7 @@ class Counting(Forecaster):
     """Goes on from the last value in steps of one, ten higher from each level to the next; patches of 2, 4 a pass."""
 
     family = "counting"
-    patch, max_context, max_horizon = 2, 6, 4
+    horizon_multiple, max_context, max_horizon = 2, 6, 4
 
     module: Any
 

@@ -12,12 +12,12 @@ from training_fakes import Recorded, log_lines, small_fit
 from transformers import TrainerCallback
 
 from potstill.families.load import load
-from potstill.labels.make import make_labels
+from potstill.tasks.forecasting import prepare
+from potstill.teaching.stores.make import make_labels
 from potstill.training import callbacks
-from potstill.training.run_trainer import Watch
+from potstill.training.run_trainer import TrainerHooks
 from potstill.training.sampler import PermutedSampler
-from potstill.training.trainer import DistillationTrainer, Pair, device_precision, training_arguments
-from potstill.verbs.setup import prepare
+from potstill.training.trainer import DistillationModule, DistillationTrainer, device_precision, training_arguments
 
 
 def weights(fit):
@@ -110,10 +110,10 @@ class AtEachStep(TrainerCallback):
 
 def bare_trainer(fit, folder, *callbacks):
     return DistillationTrainer(
-        Pair(fit.student, fit.objective),
+        DistillationModule(fit.student, fit.objective),
         fit.dataset,
         training_arguments(fit.config, folder, fit.steps, "cpu", progress=False),
-        Watch(lambda: fit.validate(fit.student), fit.describe),
+        TrainerHooks(lambda: fit.validate(fit.student), fit.describe),
         teach=fit.teach,
         horizon=fit.horizon,
         random_horizon=fit.config.random_horizon,

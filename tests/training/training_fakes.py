@@ -10,12 +10,12 @@ from typing import Any
 from transformers import set_seed
 
 from potstill.evaluation.validation import Validation
-from potstill.labels.store import LabelStore
-from potstill.options import resolve
 from potstill.recipe import Recipe
-from potstill.training.fit import Fit
-from potstill.verbs.setup import prepare
-from potstill.verbs.teach import live, stored
+from potstill.recipe.options import resolve
+from potstill.tasks.forecasting import prepare
+from potstill.tasks.training_data import live, stored
+from potstill.teaching.stores.forecasts import LabelStore
+from potstill.training.fit import TrainingRun
 
 STUDENT = {"num_layers": 1, "d_model": 32, "d_ff": 32, "num_heads": 1, "d_kv": 16}
 
@@ -33,13 +33,13 @@ def small_recipe(teacher: Path | None, data: Path, **training: Any) -> Recipe:
     return resolve(Recipe.model_validate({**tree, **({"teacher": str(teacher)} if teacher else {})}), {})
 
 
-def small_fit(recipe: Recipe, labels: Path | None = None, **changes: Any) -> Fit:
+def small_fit(recipe: Recipe, labels: Path | None = None, **changes: Any) -> TrainingRun:
     """The training of a recipe's student, taught live or from labels, with parts of it replaced."""
     setup = prepare(recipe)
     set_seed(recipe.training.seed)
-    student = setup.family.build(setup.shape, recipe.training.dropout)
+    student = setup.family.build(setup.architecture, recipe.training.dropout)
     windows = setup.training_windows(setup.steps)
-    fit = Fit(
+    fit = TrainingRun(
         name="student",
         student=student,
         objective=setup.objective(),

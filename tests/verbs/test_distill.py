@@ -16,14 +16,14 @@ from training_fakes import STUDENT, log_lines
 
 import potstill
 from potstill.cli import main
-from potstill.data.sources import TrainingWindows
+from potstill.data.series.training_windows import TrainingWindows
 from potstill.errors import UserError
 from potstill.evaluation.cost import measure_costs
 from potstill.families.load import load
-from potstill.labels.store import LabelStore
 from potstill.recipe import Recipe
-from potstill.verbs.setup import prepare
-from potstill.verbs.teach import Committee
+from potstill.tasks.forecasting import prepare
+from potstill.tasks.training_data import Ensemble
+from potstill.teaching.stores.forecasts import LabelStore
 
 DISTILLING = importlib.import_module("potstill.verbs.distill")  # the package's attribute is the verb
 DRAW = TrainingWindows.__getitems__
@@ -214,7 +214,7 @@ def test_settings_of_language_models_are_refused(recipe, tmp_path, key):
 @pytest.fixture
 def quick(recipe, monkeypatch, quick_trainer):
     """Options of a run of four steps that measures little at its end."""
-    monkeypatch.setattr("potstill.verbs.finish.measure_costs", lambda models, *a, **k: {m: {} for m in models})
+    monkeypatch.setattr("potstill.tasks.finish.measure_costs", lambda models, *a, **k: {m: {} for m in models})
     short = recipe.model_copy(deep=True)
     short.control, short.training.max_steps, short.training.eval_steps = False, 4, 2
     return short
@@ -256,7 +256,7 @@ def test_generated_windows_are_labelled_by_one_command_and_learned_from_by_the_n
     say("label", path, "--output", tmp_path / "labels", *options)
     assert LabelStore.open(tmp_path / "labels").labelled() == 12
     say("distill", path, "--output", tmp_path / "live", *options)
-    monkeypatch.setattr("potstill.data.sources.TrainingWindows.__getitems__", only_first)
+    monkeypatch.setattr("potstill.data.series.training_windows.TrainingWindows.__getitems__", only_first)
     say("distill", path, "--output", tmp_path / "stored", "--labels", tmp_path / "labels", *options)
     losses = [[line["loss"] for line in log_lines(tmp_path / run, "train")] for run in ("live", "stored")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
@@ -318,7 +318,7 @@ def test_two_teachers_teach_their_average_and_are_judged_as_one(quick, tiny_teac
 
 def test_several_teachers_cost_what_they_cost_together(tiny_teacher):
     one = load(tiny_teacher)
-    both = Committee([one, load(tiny_teacher)], [1.0, 3.0])
+    both = Ensemble([one, load(tiny_teacher)], [1.0, 3.0])
     cost = measure_costs({"teacher": both, "one": one}, 64, 32, seconds=0)
     assert cost["teacher"]["parameters"] == both.parameters == 2 * one.parameters
     assert cost["teacher"]["flops"] == 2 * cost["one"]["flops"]

@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from potstill.errors import UserError
-from potstill.notation import parse_yaml
-from potstill.options import OPTIONS
 from potstill.recipe import Recipe
+from potstill.recipe.notation import parse_yaml
+from potstill.recipe.options import OPTIONS
 
 
 def recipe_of(path: str | None, settings: list[str] | None, **options: Any) -> Recipe:

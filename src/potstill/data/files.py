@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from potstill.data.account import Account
+from potstill.data.data_report import DataReport
 from potstill.errors import UserError
 
 
@@ -26,7 +26,7 @@ def choose_files(
     endings: Sequence[str],
     exclude: Sequence[str],
     max_files: int | None,
-    account: Account,
+    report: DataReport,
 ) -> list[Source]:
     """The files behind ``paths``, each once, without those excluded and those beyond ``max_files``.
 
@@ -40,7 +40,7 @@ def choose_files(
         From a path as it was given to the files there.
     endings
         What is no part of a name.
-    account
+    report
         Told what is left out.
 
     Raises
@@ -64,11 +64,11 @@ def choose_files(
     kept = [path for path in found if not {stems[path], found[path]} & set(exclude)]
     for name in exclude:
         if name not in stems.values() and name not in found.values():
-            account.add_note(f"exclude: no file is named {name!r}")
+            report.add_note(f"exclude: no file is named {name!r}")
     for path in sorted(found.keys() - set(kept)):
-        account.add_dropped(stems[path], "excluded", kind="files")
+        report.add_dropped(stems[path], "excluded", kind="files")
     if max_files is not None and len(kept) > max_files:
-        account.add_dropped(stems[kept[max_files]], f"beyond max_files = {max_files}", "files", len(kept) - max_files)
+        report.add_dropped(stems[kept[max_files]], f"beyond max_files = {max_files}", "files", len(kept) - max_files)
         kept = kept[:max_files]
     if not kept:
         raise UserError(f"{', '.join(map(str, paths))}: every file is excluded; shorten data.exclude.")

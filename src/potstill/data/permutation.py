@@ -11,7 +11,7 @@ _ROUNDS = 6
 _BLOCK = 4096
 
 
-def mix(x: np.ndarray) -> np.ndarray:
+def splitmix64(x: np.ndarray) -> np.ndarray:
     """Scramble uint64 values: the finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -39,7 +39,7 @@ class Permutation:
         self._low = np.uint64((1 << (bits // 2)) - 1)
         self._high = np.uint64((1 << (bits - bits // 2)) - 1)
         state = np.arange(1, _ROUNDS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        self._keys = mix(state + mix(np.array([seed % 2**64], dtype=np.uint64)))
+        self._keys = splitmix64(state + splitmix64(np.array([seed % 2**64], dtype=np.uint64)))
 
     def __len__(self) -> int:
         return self.n
@@ -72,7 +72,7 @@ class Permutation:
         high, low = x >> self._low_bits, x & self._low
         for k, key in enumerate(self._keys):
             if k % 2:
-                low = low ^ (mix(high + key) & self._low)
+                low = low ^ (splitmix64(high + key) & self._low)
             else:
-                high = high ^ (mix(low + key) & self._high)
+                high = high ^ (splitmix64(low + key) & self._high)
         return (high << self._low_bits) | low

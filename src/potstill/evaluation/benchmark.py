@@ -76,7 +76,7 @@ def evaluate_models(
     subject = subject if subject in models else NAIVE
     histories = Histories(windows_test.store)
     selections = [select_windows(windows_test, name, config, histories) for name in windows_test.store.datasets]
-    account: dict[str, Any] = {s.dataset: s.account() for s in selections if s.available}
+    account: dict[str, Any] = {s.dataset: s.report() for s in selections if s.available}
     selections = [s for s in selections if len(s.ids)]
     if not selections:
         raise UserError(_nothing_left(windows_test, account))

@@ -16,7 +16,7 @@ import torch
 
 from potstill.families.base import Model
 from potstill.families.load import saved_weights
-from potstill.memory import release, resident
+from potstill.malloc import release, resident
 from potstill.types import Forecast
 
 BATCHES = (32, 256)

@@ -33,7 +33,7 @@ class Selection:
     partial: bool = False
     dropped: dict[str, int] = field(default_factory=dict)
 
-    def account(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """For metrics.json."""
         counts = {"windows": len(self.ids), "available": self.available, "stride": self.stride}
         masked = {"note": "no future is complete: missing truths are masked"} if self.partial else {}

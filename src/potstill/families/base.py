@@ -100,14 +100,14 @@ class Forecaster(Model):
         ``[Q]`` float32 quantile levels of its forecasts.
     max_context, max_horizon
         Longest context it reads and longest horizon it forecasts in one pass, in steps.
-    patch
-        Steps per output patch: horizons are computed in multiples of it.
+    horizon_multiple
+        Horizons are computed in multiples of this many steps (an output patch).
     """
 
     levels: Tensor
     max_context: int
     max_horizon: int
-    patch: int = 1
+    horizon_multiple: int = 1
 
     @abstractmethod
     def forward(
@@ -168,7 +168,7 @@ class Forecaster(Model):
 
 
 @dataclass(frozen=True)
-class Shape:
+class Architecture:
     """A student before it has weights: its family's config, ready to be built."""
 
     family: str
@@ -192,11 +192,11 @@ class Family(ABC):
         """Load a checkpoint from a folder or hub id."""
 
     @abstractmethod
-    def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:
+    def design(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
         """A student's config from the teacher's and the user's overrides; omitted keys follow."""
 
     @abstractmethod
-    def build(self, shape: Shape, dropout: float) -> Forecaster:
+    def build(self, architecture: Architecture, dropout: float) -> Forecaster:
         """A student with fresh weights by the family's own initialisation rule (seed torch before)."""
 
     def start_from(self, student: Forecaster, teacher: Forecaster) -> list[str]:
@@ -214,7 +214,7 @@ class Family(ABC):
 class TeacherFamily(Family):
     """A family whose models teach and are evaluated, but are not built anew: see ``Family`` for one that does both."""
 
-    def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:
+    def design(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
         """Refused: there is no such student.
 
         Raises
@@ -224,12 +224,12 @@ class TeacherFamily(Family):
         """
         raise self._no_student()
 
-    def build(self, shape: Shape, dropout: float) -> Forecaster:
+    def build(self, architecture: Architecture, dropout: float) -> Forecaster:
         """Refused, as ``shape`` is."""
         raise self._no_student()
 
     def _no_student(self) -> UserError:
-        from potstill.families.table import students
+        from potstill.families.registry import students
 
         return UserError(
             f"--student: {self.name} models teach, but are no students; choose one of {', '.join(students())}."

@@ -41,7 +41,7 @@ class BoltForecaster(Forecaster):
         self.source = source
         bolt = module.chronos_config
         self.levels = torch.tensor(bolt.quantiles, dtype=torch.float32)
-        self.patch = bolt.input_patch_size
+        self.horizon_multiple = bolt.input_patch_size
         self.max_context = bolt.context_length
         self.max_horizon = bolt.prediction_length
 

@@ -13,8 +13,8 @@ from typing import Any
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, Source
 from potstill.families.checkpoint import check_weights, config_of, is_causal, licence, weight_files
-from potstill.families.table import family, family_of, known
-from potstill.notation import parse_source
+from potstill.families.registry import family, family_of, known
+from potstill.recipe.notation import parse_source
 from potstill.runs import last_good
 
 EMBEDDED = "embedded"

@@ -20,7 +20,7 @@ TABLE = {
     "hard_median": "potstill.objectives.output",
     "quantile_match": "potstill.objectives.output",
     "pinball": "potstill.objectives.output",
-    "scaled_pinball": "potstill.objectives.scaled",
+    "scaled_pinball": "potstill.objectives.scaled_pinball",
     "cross_entropy": "potstill.objectives.tokens",
     "kl": "potstill.objectives.tokens",
     "reverse_kl": "potstill.objectives.tokens",
@@ -32,7 +32,7 @@ OWN: dict[str, type] = {}
 
 
 @dataclass
-class Pass:
+class LossInputs:
     """One batch as the terms see it: what was asked, the student's output, and the teacher's where there is one."""
 
     batch: Windows | Tokens
@@ -81,7 +81,7 @@ class Term:
         if not inside:
             OWN[name] = cls
 
-    def __call__(self, batch: Pass) -> Tensor:
+    def __call__(self, batch: LossInputs) -> Tensor:
         """Loss per window ``[B]``; NaN where a window says nothing to this term (it then does not count)."""
         raise NotImplementedError
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import UserError
-from potstill.objectives.base import Pass, Term, find_term
+from potstill.objectives.base import LossInputs, Term, find_term
 from potstill.objectives.chunks import token_losses
 from potstill.objectives.tokens import TokenTerm
 from potstill.recipe import ObjectiveConfig
@@ -54,7 +54,7 @@ class Objective(nn.Module):
         """What the terms ask of the teacher, together."""
         return frozenset().union(*(term.needs for term in self.terms.values()))
 
-    def forward(self, batch: Pass) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and each term's own value, unweighted, as scalars.
 
         A window that says nothing to a term (its future is unknown) is left out of that term's mean.
@@ -69,7 +69,7 @@ class Objective(nn.Module):
         assert isinstance(total, Tensor)
         return total, {name: value.detach() for name, value in values.items()}
 
-    def _of_tokens(self, batch: Pass) -> tuple[Tensor, dict[str, Tensor]]:
+    def _of_tokens(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
         student, teacher = batch.student.logits, batch.teacher.logits if batch.teacher else None
         assert isinstance(batch.batch, Tokens)
         assert isinstance(student, Logits)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from potstill.objectives.base import Pass, Term
+from potstill.objectives.base import LossInputs, Term
 from potstill.types import Forecast
 
 
@@ -32,7 +32,7 @@ def _answered(levels: Tensor, known: Tensor) -> Tensor:
     return weights / weights.sum()
 
 
-def taught(batch: Pass) -> Forecast:
+def taught(batch: LossInputs) -> Forecast:
     """The teacher's forecast at the student's levels and in the student's scale."""
     assert batch.teacher is not None, "a soft term needs a teacher or its labels"
     student = batch.student.forecast
@@ -59,7 +59,7 @@ class QuantileMatch(Term):
     name = "quantile_match"
     needs = frozenset({"forecast"})
 
-    def __call__(self, batch: Pass) -> Tensor:
+    def __call__(self, batch: LossInputs) -> Tensor:
         """``[B]``."""
         assert batch.teacher is not None, "a soft term needs a teacher or its labels"
         student, known = batch.student.forecast, batch.teacher.forecast.levels
@@ -73,7 +73,7 @@ class SoftMedian(Term):
     name = "soft_median"
     needs = frozenset({"forecast"})
 
-    def __call__(self, batch: Pass) -> Tensor:
+    def __call__(self, batch: LossInputs) -> Tensor:
         """``[B]``."""
         own = median(batch.student.forecast)
         return (own - median(taught(batch)).to(own)).square().mean(dim=1)
@@ -84,7 +84,7 @@ class HardMedian(Term):
 
     name = "hard_median"
 
-    def __call__(self, batch: Pass) -> Tensor:
+    def __call__(self, batch: LossInputs) -> Tensor:
         """``[B]``; NaN where no step of the future is known."""
         forecast = batch.student.forecast
         truth = forecast.scaled(batch.windows.future)
@@ -101,7 +101,7 @@ class Pinball(Term):
 
     name = "pinball"
 
-    def __call__(self, batch: Pass) -> Tensor:
+    def __call__(self, batch: LossInputs) -> Tensor:
         """``[B]``; NaN where no step of the future is known."""
         forecast = batch.student.forecast
         truth = forecast.scaled(batch.windows.future)

@@ -3,7 +3,7 @@
 Reading a recipe imports no torch, so that ``--help`` and a misspelt key answer at once.
 """
 
-from potstill.recipe.parts import (
+from potstill.recipe.sections import (
     LANGUAGE,
     DataConfig,
     EvaluationConfig,

@@ -9,8 +9,9 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from potstill.errors import UserError
-from potstill.notation import Dumper, parse_source, parse_student, parse_teachers
-from potstill.recipe.parts import (
+from potstill.recipe.notation import Dumper, parse_source, parse_student, parse_teachers
+from potstill.recipe.reading import absolute_path, put, read_yaml, sentence
+from potstill.recipe.sections import (
     LANGUAGE,
     DataConfig,
     EvaluationConfig,
@@ -20,7 +21,6 @@ from potstill.recipe.parts import (
     TeacherConfig,
     TrainingConfig,
 )
-from potstill.recipe.read import absolute_path, put, read_yaml, sentence
 
 RIVALS = {"training.max_steps": "training.epochs", "training.epochs": "training.max_steps"}
 

@@ -15,11 +15,17 @@ from potstill.families.base import Model
 from potstill.objectives.objective import Objective
 from potstill.recipe import TrainingConfig
 from potstill.runs import clear_up, write_folder
-from potstill.training.allocator import BoundedHeap
 from potstill.training.callbacks import BestStudent, Evaluations, RunLog, StopOnSignal
 from potstill.training.checkpoints import STATE, newest_checkpoint
-from potstill.training.run_trainer import Watch
-from potstill.training.trainer import DistillationTrainer, Pair, Teach, evaluation_steps, training_arguments
+from potstill.training.heap import BoundedHeap
+from potstill.training.run_trainer import TrainerHooks
+from potstill.training.trainer import (
+    DistillationModule,
+    DistillationTrainer,
+    TargetProvider,
+    evaluation_steps,
+    training_arguments,
+)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -27,7 +33,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @dataclass
-class Fit:
+class TrainingRun:
     """One training: who learns, from what, and where its traces go.
 
     Attributes
@@ -50,7 +56,7 @@ class Fit:
     student: Model
     objective: Objective
     dataset: Any
-    teach: Teach | None
+    teach: TargetProvider | None
     validate: Callable[[Any], dict[str, float]]
     config: TrainingConfig
     steps: int
@@ -87,7 +93,7 @@ class Fit:
         signals = StopOnSignal()
         trainer = self._trainer(
             checkpoints,
-            Watch(lambda: self.validate(self.student), self.describe, self.metric, self.sampler),
+            TrainerHooks(lambda: self.validate(self.student), self.describe, self.metric, self.sampler),
             [
                 evaluations,
                 BestStudent(lambda step, score: self._keep(run / self.name), self.metric),
@@ -103,14 +109,14 @@ class Fit:
             raise Interrupted
         return trainer.state.global_step
 
-    def _trainer(self, checkpoints: Path, watch: Watch, callbacks: list[Any]) -> Trainer:
+    def _trainer(self, checkpoints: Path, watch: TrainerHooks, callbacks: list[Any]) -> Trainer:
         told = self.config, checkpoints, self.steps, self.device, sys.stderr.isatty()
         if self.teacher is not None:
             from potstill.training.gkd import gkd_trainer  # TRL takes seconds to import
 
             return gkd_trainer(self.student, self.teacher, told, self.dataset, watch, self.horizon, callbacks)
         return DistillationTrainer(
-            Pair(self.student, self.objective),
+            DistillationModule(self.student, self.objective),
             self.dataset,
             training_arguments(*told),
             watch,

@@ -48,7 +48,7 @@ def on_policy(windows: Windows, student: Forecaster, config: RolloutConfig, seed
     if not rows:
         return windows
     draws = [draws[row] for row in rows]
-    steps = [student.patch * draw.randint(1, config.patches) for draw in draws]
+    steps = [student.horizon_multiple * draw.randint(1, config.patches) for draw in draws]
     context, future = windows.context[rows], windows.future[rows]
     path = _paths(student, context, steps, draws)
     at = torch.tensor(rows, device=context.device)

@@ -24,7 +24,7 @@ class Diverged(UserError):
 
 
 @dataclass
-class Watch:
+class TrainerHooks:
     """How a run follows its training.
 
     Attributes
@@ -55,10 +55,10 @@ class RunTrainer(_Base):
     ``follow`` comes before the trainer's own ``__init__``, ``note`` with every batch.
     """
 
-    watch: Watch
+    watch: TrainerHooks
     dataset: Any
 
-    def follow(self, watch: Watch, dataset: Any) -> None:
+    def follow(self, watch: TrainerHooks, dataset: Any) -> None:
         """Begin with an empty log."""
         self.watch, self.dataset = watch, dataset
         self.term_sums: dict[str, Tensor] = {}

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
 from potstill.families.base import Forecaster, Model
-from potstill.objectives.base import Pass
+from potstill.objectives.base import LossInputs
 from potstill.objectives.objective import Objective
 from potstill.recipe import RolloutConfig, TrainingConfig
 from potstill.training.rollout import on_policy
-from potstill.training.run_trainer import RunTrainer, Watch
+from potstill.training.run_trainer import RunTrainer, TrainerHooks
 from potstill.types import Output, Tokens, Windows
 
-Teach = Callable[[Any, int], Any]  # a batch and the horizon asked for, to the batch with the teacher's labels
+TargetProvider = Callable[[Any, int], Any]  # a batch and the horizon asked for, to the batch with the teacher's labels
 
 
-class Pair(nn.Module):
+class DistillationModule(nn.Module):
     """Student and objective as one module, so that a term's own weights are trained and checkpointed too."""
 
     def __init__(self, student: Model, objective: Objective):
@@ -62,7 +62,7 @@ class Pair(nn.Module):
         output = self.student.forward(batch, horizon)
         teacher = Output(batch.labels) if batch.labels is not None else None
         with torch.autocast(batch.ids.device.type, enabled=False):
-            return self.objective(Pass(batch, output, teacher))
+            return self.objective(LossInputs(batch, output, teacher))
 
 
 class DistillationTrainer(RunTrainer, Trainer):
@@ -90,12 +90,12 @@ class DistillationTrainer(RunTrainer, Trainer):
 
     def __init__(
         self,
-        pair: Pair,
+        pair: DistillationModule,
         dataset: Any,
         arguments: TrainingArguments,
-        watch: Watch,
+        watch: TrainerHooks,
         *,
-        teach: Teach | None,
+        teach: TargetProvider | None,
         horizon: int,
         random_horizon: bool = False,
         rollout: RolloutConfig | None = None,
@@ -140,7 +140,7 @@ class DistillationTrainer(RunTrainer, Trainer):
 
     def _horizon_of_step(self) -> int:
         student = self.pair.student
-        patch = student.patch if isinstance(student, Forecaster) else self.horizon
+        patch = student.horizon_multiple if isinstance(student, Forecaster) else self.horizon
         if not self.random_horizon or self.horizon <= patch:
             return self.horizon
         # from (seed, step) alone, so that a resumed run draws the same; half of the steps see the whole horizon

@@ -8,25 +8,25 @@ from typing import Any
 
 from transformers import set_seed
 
+from potstill.console import say
+from potstill.data.series.saved_frames import saved_frames
 from potstill.errors import UserError
 from potstill.evaluation.validation import Validation
 from potstill.families.base import Forecaster
 from potstill.families.load import load
-from potstill.labels.store import LabelStore
-from potstill.options import recipe_of_run, resolve
 from potstill.recipe import Recipe
+from potstill.recipe.options import recipe_of_run, resolve
 from potstill.runs import check_run, open_run, write_atomically
-from potstill.training.fit import Fit
+from potstill.tasks.control import charged, control_steps
+from potstill.tasks.finish import finish
+from potstill.tasks.forecasting import AUTO, Setup, prepare
+from potstill.tasks.gkd import TRL
+from potstill.tasks.plan import plan_lines
+from potstill.tasks.training_data import Ensemble, TrainingData
+from potstill.teaching.stores.forecasts import LabelStore
+from potstill.training.fit import TrainingRun
 from potstill.types import Windows
-from potstill.verbs.calibrate import charged, control_steps
-from potstill.verbs.engine import TRL
-from potstill.verbs.finish import finish
-from potstill.verbs.frames import saved_frames
 from potstill.verbs.label import label_windows, settings
-from potstill.verbs.plan import plan_lines
-from potstill.verbs.say import say
-from potstill.verbs.setup import AUTO, Setup, prepare
-from potstill.verbs.teach import Committee, Lessons
 
 
 def distill(
@@ -47,7 +47,7 @@ def distill(
         The run's folder; must not hold a run yet, unless it is resumed.
     options
         Laid over the recipe by their short names, as on the command line: ``teacher``, ``data`` (paths, or a pandas
-        frame, which is kept in the run), ``student``, ``max_steps``, ``alpha`` …; see ``potstill.options.OPTIONS``.
+        frame, which is kept in the run), ``student``, ``max_steps``, ``alpha`` …; see ``recipe.options.OPTIONS``.
     resume
         Go on from the newest whole checkpoint; ends where the unbroken run would have ended. The run's own recipe
         counts, as it stands in the run; a recipe or options given beside it must agree with it.
@@ -73,7 +73,7 @@ def distill(
         recipe = resolve(recipe, _but_for_its_own_frame(run, options, frame) if resume else options)
         recipe = recipe_of_run(run, recipe) if resume else recipe.absolute()
         if recipe.task == "language":
-            from potstill.verbs.language.distill import distill_language
+            from potstill.tasks.language.distill import distill_language
 
             return distill_language(recipe, run, resume, dry_run)
         setup = prepare(recipe)
@@ -91,7 +91,7 @@ def distill(
     write_atomically(run / "recipe.yaml", recipe.to_yaml())
     if recipe.labels == AUTO and setup.objective().needs:
         store = label_windows(setup, run / "labels")
-    lessons = Lessons.of(setup, store)
+    lessons = TrainingData.of(setup, store)
 
     say(f"Training the student: {setup.steps:,} steps of {recipe.training.batch_size} windows")
     taken = _fit(setup, "student", setup.steps, validation, lessons).run(run, resume)
@@ -99,7 +99,7 @@ def distill(
         lessons, taken = charged(lessons, taken, recipe, run)
         recipe.control_steps = control_steps(setup, lessons, _fresh(setup), taken)
         write_atomically(run / "recipe.yaml", recipe.to_yaml())
-    models: dict[str, Forecaster | Committee] = {"student": load(run / "student", device=setup.device)}
+    models: dict[str, Forecaster | Ensemble] = {"student": load(run / "student", device=setup.device)}
     if setup.teachers:
         models = {"teacher": _one_teacher(setup), **models}
     if recipe.control and recipe.control_steps is not None:
@@ -117,9 +117,9 @@ def _but_for_its_own_frame(run: Path, options: dict[str, Any], frame: Path | Non
     return {name: value for name, value in options.items() if name != "data"}
 
 
-def _fit(setup: Setup, name: str, steps: int, validation: Validation, lessons: Lessons | None) -> Fit:
+def _fit(setup: Setup, name: str, steps: int, validation: Validation, lessons: TrainingData | None) -> TrainingRun:
     """The training of a model of the run; one without lessons learns from the truth alone."""
-    return Fit(
+    return TrainingRun(
         name=name,
         student=_fresh(setup),
         objective=setup.objective(None if lessons else 0.0),
@@ -138,7 +138,7 @@ def _fit(setup: Setup, name: str, steps: int, validation: Validation, lessons: L
 def _fresh(setup: Setup) -> Forecaster:
     """The student before its first step, the same for the same seed."""
     set_seed(setup.recipe.training.seed)
-    student = setup.family.build(setup.shape, setup.recipe.training.dropout)
+    student = setup.family.build(setup.architecture, setup.recipe.training.dropout)
     if setup.recipe.student.start == "teacher":
         lines = setup.family.start_from(student, next(iter(setup.teachers.values())))
         say(*lines)
@@ -161,11 +161,11 @@ def _ready_labels(setup: Setup) -> LabelStore | None:
     return store
 
 
-def _one_teacher(setup: Setup) -> Forecaster | Committee:
+def _one_teacher(setup: Setup) -> Forecaster | Ensemble:
     teachers = list(setup.teachers.values())
     if len(teachers) == 1:
         return teachers[0]
-    return Committee(teachers, [config.weight for config in setup.recipe.teacher])
+    return Ensemble(teachers, [config.weight for config in setup.recipe.teacher])
 
 
 def _names(setup: Setup, windows: Windows) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from potstill.data.windows import SeriesWindows, require_windows
+from potstill.console import say
+from potstill.data.series.given import store_of
+from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
 from potstill.families.load import load
 from potstill.runs import check_run, open_run
-from potstill.verbs.given import store_of
-from potstill.verbs.judged import are_language_models, judging, named_sources, write_evaluation
-from potstill.verbs.lengths import fit_lengths
-from potstill.verbs.say import say
-from potstill.verbs.setup import available
+from potstill.tasks.evaluation import are_language_models, judging, named_sources, write_evaluation
+from potstill.tasks.forecasting import available
+from potstill.tasks.lengths import fit_lengths
 
 
 def evaluate(
@@ -66,7 +66,7 @@ def evaluate(
     where = available(device)
     options = {"split": split, "stride": stride, "max_windows": max_windows, "baselines": baselines}
     if are_language_models(sources):
-        from potstill.verbs.language.evaluate import evaluate_texts
+        from potstill.tasks.language.evaluate import evaluate_texts
 
         return evaluate_texts(sources, against, data, output, options=options, device=where)
     loaded = {name: load(source, device=where).freeze() for name, source in sources.items()}
@@ -83,7 +83,7 @@ def evaluate(
         train = SeriesWindows(store, data, "train")
         found = evaluate_models(loaded, windows, train, config.baselines, config, against, progress)
     metrics = found.to_dict()
-    metrics["account"] = {**metrics["account"], "data": windows.account.to_dict()}
+    metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
     say("Measuring costs")
     metrics["cost"] = measure_costs(loaded, data.context_length, data.prediction_length, reference=against)
     write_evaluation(folder, recipe, metrics, loaded, store.fingerprint, {"forecasts.json": found.examples})

@@ -16,12 +16,12 @@ import pyarrow.parquet as pa_parquet
 import torch
 from rich.progress import track
 
-from potstill.data.store import Store
+from potstill.data.series.given import store_of
+from potstill.data.series.store import Store
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
 from potstill.families.load import load
-from potstill.verbs.given import store_of
-from potstill.verbs.setup import available
+from potstill.tasks.forecasting import available
 
 LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 WRITERS = {".parquet": pa_parquet.ParquetWriter, ".csv": pa_csv.CSVWriter}
@@ -72,7 +72,7 @@ def forecast(
     forecaster = load(model, device=available(device))
     store, _ = store_of(data, target)
     if len(store) == 0:
-        reasons = "; ".join(store.account.reasons()[:3])
+        reasons = "; ".join(store.report.reasons()[:3])
         raise UserError(
             f"{data}: no series to forecast{f' ({reasons})' if reasons else ''}; give one with numeric rows."
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from potstill.data.instructions import prompt_of
+from potstill.data.text import prompt_of
 from potstill.errors import UserError
 from potstill.families.language.load import load_language
-from potstill.verbs.setup import available
+from potstill.tasks.forecasting import available
 
 
 def generate(

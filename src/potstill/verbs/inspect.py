@@ -44,7 +44,7 @@ def _of_forecaster(forecaster: Forecaster) -> dict[str, Any]:
     return {
         "context_length": forecaster.max_context,
         "prediction_length": forecaster.max_horizon,
-        "patch": forecaster.patch,
+        "patch": forecaster.horizon_multiple,
         "levels": [round(level, 4) for level in forecaster.levels.tolist()],
     }
 

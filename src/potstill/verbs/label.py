@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from potstill.console import console, say
+from potstill.data.series.saved_frames import saved_frames
 from potstill.errors import UserError
-from potstill.labels.make import Progress, check_folder, make_labels
-from potstill.labels.store import LabelStore
-from potstill.options import resolve
 from potstill.recipe import Recipe
-from potstill.verbs.frames import saved_frames
-from potstill.verbs.plan import source_lines
-from potstill.verbs.say import console, say
-from potstill.verbs.setup import Setup, prepare
+from potstill.recipe.options import resolve
+from potstill.tasks.forecasting import Setup, prepare
+from potstill.tasks.plan import source_lines
+from potstill.teaching.stores.forecasts import LabelStore
+from potstill.teaching.stores.make import Progress, check_folder, make_labels
 
 ENGINES = ("local",)
 
@@ -44,8 +44,8 @@ def label(
     with saved_frames(options) as (options, _):
         recipe = resolve(recipe, options).absolute()
         if recipe.task == "language":
-            from potstill.verbs.language.label import label_examples
-            from potstill.verbs.language.setup import prepare_language
+            from potstill.tasks.language.label import label_examples
+            from potstill.tasks.language.setup import prepare_language
 
             # as a run has it that trains from labels
             labelled = Recipe.lay_over(recipe.model_dump(mode="json", exclude_unset=True), {"labels": str(output)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from potstill.errors import UserError
-from potstill.evaluation.report import draw_report
+from potstill.reporting import draw_report
 
 
 def report(run: str | Path) -> Path:

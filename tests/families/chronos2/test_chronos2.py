@@ -9,7 +9,7 @@ import torch
 from chronos.chronos2 import Chronos2Pipeline
 
 from potstill.families.base import bare_windows
-from potstill.families.chronos2.walk import attend_alone
+from potstill.families.chronos2.encode import attend_alone
 from potstill.families.load import load
 
 
@@ -123,8 +123,8 @@ def test_dropout_drops_what_upstream_drops(small):
 
 
 def test_dropout_acts_in_training_and_not_in_forecasts(family, contexts):
-    shape = family.shape(None, {"num_layers": 1, "d_model": 32}, 64, 32)
-    student = family.build(shape, dropout=0.3)
+    architecture = family.design(None, {"num_layers": 1, "d_model": 32}, 64, 32)
+    student = family.build(architecture, dropout=0.3)
     student.module.train()
     windows = bare_windows(contexts[:8], 32)
     draws = [student.forward(windows, 32).forecast.values for _ in range(2)]

@@ -7,13 +7,13 @@ import torch
 from chronos.chronos2 import Chronos2Model
 
 from potstill.errors import UserError
-from potstill.families.base import Forecaster, Shape, Source
+from potstill.families.base import Architecture, Forecaster, Source
 from potstill.families.chronos2.family import Chronos2Forecaster
 from potstill.families.load import load
 
 
-def sizes(shape: Shape) -> tuple[int, ...]:
-    c = shape.config
+def sizes(architecture: Architecture) -> tuple[int, ...]:
+    c = architecture.config
     return c.num_layers, c.d_model, c.d_ff, c.num_heads, c.d_kv
 
 
@@ -55,22 +55,22 @@ def strays(model: Chronos2Model) -> list[str]:
 @pytest.mark.parametrize("factor", [1.0, 0.05])
 def test_fresh_weights_follow_upstreams_rule_and_a_plain_constructor_does_not(family, factor):
     overrides = {"num_layers": 2, "d_model": 64, "d_kv": 32, "num_heads": 2, "initializer_factor": factor}
-    shape = family.shape(None, overrides, 64, 32)
+    architecture = family.design(None, overrides, 64, 32)
     torch.manual_seed(0)
-    student = family.build(shape, dropout=0.0)
+    student = family.build(architecture, dropout=0.0)
     assert strays(student.module) == []
     assert student.module.quantiles.tolist() == pytest.approx(student.levels.tolist())
-    plain = strays(Chronos2Model(shape.config))
+    plain = strays(Chronos2Model(architecture.config))
     assert any(name.endswith("self_attention.q.weight") for name in plain)
     assert len(plain) > 10
 
 
 def test_the_same_seed_builds_the_same_student(family):
-    shape = family.shape(None, {"num_layers": 1, "d_model": 32}, 64, 32)
+    architecture = family.design(None, {"num_layers": 1, "d_model": 32}, 64, 32)
     prints = set()
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        prints.add(family.build(shape, dropout=0.0).fingerprint)
+        prints.add(family.build(architecture, dropout=0.0).fingerprint)
     assert len(prints) == 2
 
 
@@ -86,53 +86,53 @@ def test_the_same_seed_builds_the_same_student(family):
     ],
 )
 def test_sizes_that_are_not_given_follow(family, overrides, expected):
-    assert sizes(family.shape(base_sized(family), overrides, 512, 64)) == expected
+    assert sizes(family.design(base_sized(family), overrides, 512, 64)) == expected
 
 
 def base_sized(family) -> Forecaster:
     """A teacher of the base size without weights."""
     overrides = {"num_layers": 12, "d_model": 768, "d_ff": 3072, "num_heads": 12, "d_kv": 64}
     with torch.device("meta"):
-        return Chronos2Forecaster(Chronos2Model(family.shape(None, overrides, 2048, 1024).config), Source("b", "b"))
+        return Chronos2Forecaster(Chronos2Model(family.design(None, overrides, 2048, 1024).config), Source("b", "b"))
 
 
 def test_the_preset_for_base_sized_teachers(family):
-    shape = family.shape(base_sized(family), family.presets["3x384"], 720, 96)
-    assert sizes(shape) == (3, 384, 1536, 6, 64)
-    assert shape.parameters == pytest.approx(9.0e6, rel=0.05)
+    architecture = family.design(base_sized(family), family.presets["3x384"], 720, 96)
+    assert sizes(architecture) == (3, 384, 1536, 6, 64)
+    assert architecture.parameters == pytest.approx(9.0e6, rel=0.05)
 
 
 def test_without_sizes_a_student_is_about_a_tenth_of_its_teacher(family):
     teacher = base_sized(family)
-    shape = family.shape(teacher, {}, 720, 96)
-    assert 0.08 < shape.parameters / teacher.parameters <= 0.1
-    assert shape.config.num_layers <= 6
-    assert shape.config.d_ff == 4 * shape.config.d_model
+    architecture = family.design(teacher, {}, 720, 96)
+    assert 0.08 < architecture.parameters / teacher.parameters <= 0.1
+    assert architecture.config.num_layers <= 6
+    assert architecture.config.d_ff == 4 * architecture.config.d_model
 
 
 def test_a_student_keeps_its_teachers_patches_levels_and_time_encoding(family, small):
     teacher = small.module.config.chronos_config
-    student = family.shape(small, {"num_layers": 1, "d_model": 32}, 32, 16).config.chronos_config
+    student = family.design(small, {"num_layers": 1, "d_model": 32}, 32, 16).config.chronos_config
     # and takes the run's lengths, the only ones it is trained for
     lengths = {"context_length": 32, "max_output_patches": 1}
     assert {k: student[k] for k in teacher} == teacher | lengths
 
 
 def test_a_horizon_of_no_whole_patches_ends_where_training_ended(family, small, tmp_path):
-    shape = family.shape(small, {"num_layers": 1, "d_model": 32}, 32, 20)
-    student = family.build(shape, 0.0)
+    architecture = family.design(small, {"num_layers": 1, "d_model": 32}, 32, 20)
+    student = family.build(architecture, 0.0)
     assert student.module.chronos_config.max_output_patches == 2
     student.save(tmp_path / "student")
     assert load(tmp_path / "student").max_horizon == 20
 
 
 def test_a_shape_counts_the_weights_that_are_built(family):
-    shape = family.shape(None, {"num_layers": 2, "d_model": 48}, 64, 32)
-    assert shape.parameters == family.build(shape, dropout=0.0).parameters
+    architecture = family.design(None, {"num_layers": 2, "d_model": 48}, 64, 32)
+    assert architecture.parameters == family.build(architecture, dropout=0.0).parameters
 
 
 def test_without_a_teacher_lengths_follow_the_data(family):
-    chronos = family.shape(None, {"num_layers": 1, "d_model": 32}, 500, 40).config.chronos_config
+    chronos = family.design(None, {"num_layers": 1, "d_model": 32}, 500, 40).config.chronos_config
     assert chronos["context_length"] == chronos["time_encoding_scale"] == 500
     assert chronos["max_output_patches"] == 3
 
@@ -154,21 +154,21 @@ def test_without_a_teacher_lengths_follow_the_data(family):
 )
 def test_bad_settings_are_told_in_one_sentence(family, small, overrides, says):
     with pytest.raises(UserError) as caught:
-        family.shape(small, overrides, 64, 32)
+        family.design(small, overrides, 64, 32)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_teacher_too_small_for_a_tenth_asks_for_sizes(family, small):
     with pytest.raises(UserError, match=r"no Chronos-2 fits a tenth .* num_layers=2,d_model=32"):
-        family.shape(small, {}, 64, 32)
+        family.design(small, {}, 64, 32)
 
 
 def test_starting_from_a_teacher_of_the_same_width_copies_spaced_layers(family):
     torch.manual_seed(0)
     wide = {"d_model": 32, "d_ff": 64, "num_heads": 2, "d_kv": 16}
-    teacher = family.build(family.shape(None, {"num_layers": 5, **wide}, 64, 32), 0.0)
-    student = family.build(family.shape(teacher, {"num_layers": 3, **wide}, 64, 32), 0.0)
+    teacher = family.build(family.design(None, {"num_layers": 5, **wide}, 64, 32), 0.0)
+    student = family.build(family.design(teacher, {"num_layers": 3, **wide}, 64, 32), 0.0)
     lines = family.start_from(student, teacher)
     assert len(lines) == 1
     own, theirs = student.module.state_dict(), teacher.module.state_dict()
@@ -180,16 +180,16 @@ def test_starting_from_a_teacher_of_the_same_width_copies_spaced_layers(family):
 
 
 def test_a_whole_copy_forecasts_what_the_teacher_does(family, small, contexts):
-    student = family.build(family.shape(small, {"num_layers": 2}, 64, 32), 0.0)
+    student = family.build(family.design(small, {"num_layers": 2}, 64, 32), 0.0)
     family.start_from(student, small)
     assert torch.equal(student.predict(contexts, 32).values, small.predict(contexts, 32).values)
 
 
 def test_without_a_teacher_a_student_is_small(family):
-    assert sizes(family.shape(None, {}, 720, 96)) == (2, 128, 512, 2, 64)
-    assert 500_000 < family.shape(None, {}, 720, 96).parameters < 1_000_000
-    assert sizes(family.shape(None, {"num_layers": 3}, 720, 96)) == (3, 128, 512, 2, 64)
-    assert sizes(family.shape(None, {"d_model": 64}, 720, 96))[:2] == (2, 64)
+    assert sizes(family.design(None, {}, 720, 96)) == (2, 128, 512, 2, 64)
+    assert 500_000 < family.design(None, {}, 720, 96).parameters < 1_000_000
+    assert sizes(family.design(None, {"num_layers": 3}, 720, 96)) == (3, 128, 512, 2, 64)
+    assert sizes(family.design(None, {"d_model": 64}, 720, 96))[:2] == (2, 64)
 
 
 @pytest.mark.parametrize(
@@ -203,4 +203,4 @@ def test_without_a_teacher_a_student_is_small(family):
 )
 def test_gigantic_sizes_are_refused_at_once(family, overrides, says):
     with pytest.raises(UserError, match=says):
-        family.shape(None, overrides, 64, 32)
+        family.design(None, overrides, 64, 32)

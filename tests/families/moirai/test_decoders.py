@@ -120,7 +120,7 @@ def test_they_teach_without_gradients_and_without_inner_states(
         assert not teacher.forward(windows, 8).forecast.values.requires_grad
         with pytest.raises(UserError, match="neither hidden states nor attention"):
             teacher.forward(windows, 8, hidden=(0,))
-        config = MoiraiFamily().shape(teacher, {}, CONTEXT, HORIZON).config
+        config = MoiraiFamily().design(teacher, {}, CONTEXT, HORIZON).config
         assert config.d_model == 128, "their students are Moirai 1 of the small default size"
 
 

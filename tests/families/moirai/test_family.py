@@ -27,9 +27,9 @@ from uni2ts.model.moirai import MoiraiForecast, MoiraiModule
 from potstill.errors import UserError
 from potstill.families.base import Source, bare_windows
 from potstill.families.load import load
+from potstill.families.moirai.encode import encode_univariate
 from potstill.families.moirai.family import MoiraiFamily, MoiraiForecaster
 from potstill.families.moirai.pack import pack
-from potstill.families.moirai.walk import walk
 
 SIZES = {"d_model": 64, "num_layers": 2, "patch_sizes": 16}
 CONTEXT, HORIZON = 90, 40  # neither is a multiple of any patch
@@ -104,7 +104,7 @@ def test_distribution_is_upstreams(upstream: MoiraiModule, contexts: Tensor, pat
     forecast = upstream_forecast(upstream, patch)
     with torch.no_grad():
         wanted = forecast._get_distr(patch, **as_upstream_reads(contexts))
-        found, loc, scale, _ = walk(upstream, pack(contexts, HORIZON, patch), patch)
+        found, loc, scale, _ = encode_univariate(upstream, pack(contexts, HORIZON, patch), patch)
     tokens = math.ceil(HORIZON / patch)
     assert torch.allclose(loc.float(), wanted.loc[:, -1], atol=1e-5, rtol=1e-6)
     assert torch.allclose(scale.float(), wanted.scale[:, -1], atol=1e-5, rtol=1e-6)
@@ -321,14 +321,14 @@ def test_bf16_weights_stay_near(upstream: MoiraiModule, tmp_path: Path, contexts
 def test_without_uni2ts_the_message_gives_the_commands(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "uni2ts.model.moirai", None)
     with pytest.raises(UserError) as caught:
-        MoiraiFamily().shape(None, {}, 64, 32)
+        MoiraiFamily().design(None, {}, 64, 32)
     assert 'pip install "potstill[moirai]"' in str(caught.value)
     assert "pip install --no-deps uni2ts" in str(caught.value)
 
 
 def test_resolving_the_family_does_not_import_uni2ts():
     code = (
-        "import sys; from potstill.families.table import family; assert not family('moirai').recognises({});"
+        "import sys; from potstill.families.registry import family; assert not family('moirai').recognises({});"
         "assert 'uni2ts' not in sys.modules and 'lightning' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Categorical, LogNormal, Normal, StudentT
 from torch.nn.functional import softplus
 
-from potstill.families.moirai.mixture import Mixture, mixture_of
+from potstill.families.moirai.mixture_distribution import Mixture, mixture_of
 from potstill.families.moirai.quantiles import mixture_quantiles
 from potstill.families.moirai.student_t import cdf_curve, student_t_cdf
 

@@ -25,30 +25,30 @@ SIZES = {"d_model": 64, "num_layers": 2, "patch_sizes": 16}
 def student(overrides: dict[str, Any] | None = None, context: int = 64, horizon: int = 32, dropout: float = 0.0):
     torch.manual_seed(0)
     family = MoiraiFamily()
-    return family.build(family.shape(None, {**SIZES, **(overrides or {})}, context, horizon), dropout)
+    return family.build(family.design(None, {**SIZES, **(overrides or {})}, context, horizon), dropout)
 
 
 def test_shape_counts_what_is_built():
     family = MoiraiFamily()
-    shape = family.shape(None, SIZES, 64, 32)
-    assert family.build(shape, 0.0).parameters == shape.parameters
+    architecture = family.design(None, SIZES, 64, 32)
+    assert family.build(architecture, 0.0).parameters == architecture.parameters
 
 
 def test_without_sizes_a_tenth_of_the_teacher():
-    module = MoiraiFamily().shape(None, {"d_model": 384, "num_layers": 6}, 720, 96).config.module(0.0)
+    module = MoiraiFamily().design(None, {"d_model": 384, "num_layers": 6}, 720, 96).config.module(0.0)
     teacher = MoiraiForecaster(module, Source("t", "t"), {})
-    shape = MoiraiFamily().shape(teacher, {}, 720, 96)
-    assert 0.08 < shape.parameters / teacher.parameters <= 0.1
-    assert shape.config.patch == 32
-    only_depth = MoiraiFamily().shape(teacher, {"num_layers": 1}, 720, 96).config
+    architecture = MoiraiFamily().design(teacher, {}, 720, 96)
+    assert 0.08 < architecture.parameters / teacher.parameters <= 0.1
+    assert architecture.config.patch == 32
+    only_depth = MoiraiFamily().design(teacher, {"num_layers": 1}, 720, 96).config
     assert (only_depth.num_layers, only_depth.d_model) == (1, 384)
 
 
 def test_another_familys_teacher_gives_the_small_default():
     chronos = Chronos2Family()
     sizes = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
-    other = chronos.build(chronos.shape(None, sizes, 64, 32), 0.0)
-    config = MoiraiFamily().shape(other, {}, 720, 96).config
+    other = chronos.build(chronos.design(None, sizes, 64, 32), 0.0)
+    config = MoiraiFamily().design(other, {}, 720, 96).config
     assert (config.d_model, config.num_layers, config.patch) == (128, 4, 32)
 
 
@@ -72,7 +72,7 @@ def test_another_familys_teacher_gives_the_small_default():
 )
 def test_sizes_that_do_not_go_are_refused(overrides: dict[str, Any], words: str):
     with pytest.raises(UserError, match=words):
-        MoiraiFamily().shape(None, overrides, 720, 96)
+        MoiraiFamily().design(None, overrides, 720, 96)
 
 
 def test_upstream_and_potstill_load_what_is_saved(tmp_path: Path):
@@ -145,7 +145,7 @@ def test_start_from_copies_layers_of_a_moirai_only():
     chronos = Chronos2Family()
     sizes = {"num_layers": 1, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
     with pytest.raises(UserError, match="starts only from a Moirai"):
-        family.start_from(own, chronos.build(chronos.shape(None, sizes, 64, 32), 0.0))
+        family.start_from(own, chronos.build(chronos.design(None, sizes, 64, 32), 0.0))
 
 
 def test_pinball_loss_falls_in_training():

@@ -16,12 +16,12 @@ from torch import Tensor
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, bare_windows
 from potstill.families.load import load
+from potstill.families.registry import family as family_named
+from potstill.families.registry import family_of
 from potstill.families.small.base import NINE, mix_paths, standardise
-from potstill.families.small.family import OwnFamily
+from potstill.families.small.family import SmallStudentFamily
 from potstill.families.small.layers import ascending, carry_on, normal_start, patched
-from potstill.families.table import family as family_named
-from potstill.families.table import family_of
-from potstill.objectives.base import Pass
+from potstill.objectives.base import LossInputs
 from potstill.objectives.output import Pinball
 
 SMALL = {
@@ -34,7 +34,7 @@ SMALL = {
 def build(name: str, context: int = 64, horizon: int = 20, dropout: float = 0.0, **overrides: object) -> Forecaster:
     chosen = family_named(name)
     torch.manual_seed(3)
-    student = chosen.build(chosen.shape(None, SMALL[name] | overrides, context, horizon), dropout)
+    student = chosen.build(chosen.design(None, SMALL[name] | overrides, context, horizon), dropout)
     student.module.eval()
     return student
 
@@ -226,7 +226,7 @@ def loss_of(student: Forecaster, seed: int) -> Tensor:
     context, future = noisy_sines(64, seed)
     windows = bare_windows(context, 20)
     windows.future = future
-    return Pinball()(Pass(windows, student.forward(windows, 20), None)).mean()
+    return Pinball()(LossInputs(windows, student.forward(windows, 20), None)).mean()
 
 
 def test_gradients_reach_every_weight(name):
@@ -264,8 +264,8 @@ def test_the_same_seed_builds_the_same_student(name):
 
 
 def test_a_shape_counts_the_weights_that_are_built(name):
-    shape = family_named(name).shape(None, SMALL[name], 50, 9)
-    assert shape.parameters == build(name, 50, 9).parameters
+    architecture = family_named(name).design(None, SMALL[name], 50, 9)
+    assert architecture.parameters == build(name, 50, 9).parameters
 
 
 @pytest.mark.parametrize("levels", [None, [0.5], [0.2, 0.9]])
@@ -307,7 +307,7 @@ def test_one_level_rolls_out_along_its_path(name):
 )
 def test_bad_settings_are_told_in_one_sentence(name, overrides, says):
     with pytest.raises(UserError) as caught:
-        family_named(name).shape(None, overrides, 64, 20)
+        family_named(name).design(None, overrides, 64, 20)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -315,15 +315,15 @@ def test_bad_settings_are_told_in_one_sentence(name, overrides, says):
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "wide", None, 10**9])
 def test_sizes_are_whole_numbers_within_reason(name, value):
     chosen = family_named(name)
-    assert isinstance(chosen, OwnFamily)
+    assert isinstance(chosen, SmallStudentFamily)
     for key in chosen.sizes:
         with pytest.raises(UserError, match=rf"{key}={value!r}; expected a whole number from 1 to"):
-            chosen.shape(None, {key: value}, 64, 20)
+            chosen.design(None, {key: value}, 64, 20)
 
 
 def test_a_teacher_of_any_family_leaves_the_sizes_alone(name, small):
     chosen = family_named(name)
-    assert chosen.shape(small, {}, 64, 32).config.to_dict() == chosen.shape(None, {}, 64, 32).config.to_dict()
-    student = chosen.build(chosen.shape(small, {}, 64, 32), 0.0)
+    assert chosen.design(small, {}, 64, 32).config.to_dict() == chosen.design(None, {}, 64, 32).config.to_dict()
+    student = chosen.build(chosen.design(small, {}, 64, 32), 0.0)
     with pytest.raises(UserError, match="cannot start from a teacher's weights"):
         chosen.start_from(student, small)

@@ -13,7 +13,7 @@ from potstill.families.small.linear import LinearFamily, LinearModel
 def model(context: int = 12, horizon: int = 3, **overrides: object) -> LinearModel:
     family = LinearFamily()
     torch.manual_seed(0)
-    return family.build(family.shape(None, {"window": 5, "rank": 4, **overrides}, context, horizon), 0.0).module
+    return family.build(family.design(None, {"window": 5, "rank": 4, **overrides}, context, horizon), 0.0).module
 
 
 def test_the_folded_map_is_trend_and_season_apart():
@@ -38,7 +38,7 @@ def test_a_window_wider_than_the_context_averages_all_of_it():
 
 def test_known_weights_give_a_known_median():
     family = LinearFamily()
-    student = family.build(family.shape(None, {"levels": [0.5]}, 4, 2), 0.0)
+    student = family.build(family.design(None, {"levels": [0.5]}, 4, 2), 0.0)
     with torch.no_grad():
         # both maps alike: the last step, and the one before it, whatever the average
         for weight in (student.module.trend, student.module.season):
@@ -63,13 +63,13 @@ def test_the_spread_sees_how_much_the_context_moves():
 
 def test_it_stays_small_and_has_no_layers():
     family = LinearFamily()
-    shape = family.shape(None, {}, 512, 96)
-    assert shape.parameters <= 300_000
-    student = family.build(family.shape(None, {}, 64, 20), 0.0)
+    architecture = family.design(None, {}, 512, 96)
+    assert architecture.parameters <= 300_000
+    student = family.build(family.design(None, {}, 64, 20), 0.0)
     output = student.forward(bare_windows(torch.randn(2, 64), 20), 20, hidden=(0,), attention=(0,))
     assert output.hidden == output.attention == {}
 
 
 def test_an_even_window_has_no_middle():
     with pytest.raises(UserError, match="window=24 is even"):
-        LinearFamily().shape(None, {"window": 24}, 64, 20)
+        LinearFamily().design(None, {"window": 24}, 64, 20)

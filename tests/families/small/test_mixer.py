@@ -12,7 +12,7 @@ def student(context: int = 60, horizon: int = 20, **overrides: object):
     family = MixerFamily()
     torch.manual_seed(0)
     sizes = {"d_model": 16, "num_layers": 3, "patch_size": 8}
-    built = family.build(family.shape(None, {**sizes, **overrides}, context, horizon), 0.0)
+    built = family.build(family.design(None, {**sizes, **overrides}, context, horizon), 0.0)
     built.module.eval()
     return built
 
@@ -52,7 +52,7 @@ def test_the_direct_path_is_linear_in_the_context():
 
 def test_sizes_follow_and_stay_small():
     family = MixerFamily()
-    config = family.shape(None, {"d_model": 24}, 512, 96).config
+    config = family.design(None, {"d_model": 24}, 512, 96).config
     assert (config.num_layers, config.d_ff, config.patch_size) == (2, 48, 32)
-    assert family.shape(None, {"d_ff": 10}, 512, 96).config.d_ff == 10
-    assert family.shape(None, {}, 512, 96).parameters <= 300_000
+    assert family.design(None, {"d_ff": 10}, 512, 96).config.d_ff == 10
+    assert family.design(None, {}, 512, 96).parameters <= 300_000

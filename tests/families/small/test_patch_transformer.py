@@ -14,7 +14,7 @@ def student(context: int = 64, horizon: int = 20, **overrides: object):
     family = PatchTransformerFamily()
     torch.manual_seed(0)
     sizes = {"d_model": 32, "num_layers": 3, "num_heads": 2, "patch_size": 8}
-    built = family.build(family.shape(None, {**sizes, **overrides}, context, horizon), 0.0)
+    built = family.build(family.design(None, {**sizes, **overrides}, context, horizon), 0.0)
     built.module.eval()
     return built
 
@@ -68,14 +68,14 @@ def test_nobody_looks_at_patches_of_which_nothing_is_known():
 
 @pytest.mark.parametrize(("context", "least", "most"), [(512, 1.0e6, 2.0e6), (720, 1.0e6, 2.0e6)])
 def test_the_light_student_has_one_to_two_million_weights(context, least, most):
-    shape = PatchTransformerFamily().shape(None, {}, context, 96)
-    config = shape.config
+    architecture = PatchTransformerFamily().design(None, {}, context, 96)
+    config = architecture.config
     assert (config.d_model, config.num_layers, config.num_heads, config.d_ff, config.patch_size) == (128, 4, 8, 512, 16)
-    assert least <= shape.parameters <= most
+    assert least <= architecture.parameters <= most
 
 
 def test_heads_must_divide_the_width_evenly():
     with pytest.raises(UserError, match="d_model=30 and num_heads=4 do not fit"):
-        PatchTransformerFamily().shape(None, {"d_model": 30, "num_heads": 4}, 64, 20)
+        PatchTransformerFamily().design(None, {"d_model": 30, "num_heads": 4}, 64, 20)
     with pytest.raises(UserError, match="multiple of twice num_heads"):
-        PatchTransformerFamily().shape(None, {"d_model": 24, "num_heads": 8}, 64, 20)
+        PatchTransformerFamily().design(None, {"d_model": 24, "num_heads": 8}, 64, 20)

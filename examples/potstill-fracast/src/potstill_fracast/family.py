@@ -47,7 +47,7 @@ class FracastForecaster(Forecaster):
         self.source = source
         self.levels = torch.tensor(model.quantiles, dtype=torch.float32)
         self.max_context = model.context_length
-        self.patch = model.horizon
+        self.horizon_multiple = model.horizon
         self.max_horizon = config["model"]["max_future_patches"] * config["model"]["future_patch"]
 
     def forward(
@@ -67,7 +67,7 @@ class FracastForecaster(Forecaster):
         rows = torch.where(poor[:, None], 0.0, context)
         middle = int((self.levels - 0.5).abs().argmin())
         blocks: list[Tensor] = []
-        for _ in range(-(-prediction_length // self.patch)):
+        for _ in range(-(-prediction_length // self.horizon_multiple)):
             values, known, loc, scale = self._normalise(rows)
             block = self.module(values, known).double() * scale[:, :, None] + loc[:, :, None]
             blocks.append(block)

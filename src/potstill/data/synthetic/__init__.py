@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from potstill.data.dice import Dice
+from potstill.data.rng import Rng
 from potstill.data.synthetic.finish import finish
 from potstill.data.synthetic.kernels import gaussian_process
 from potstill.data.synthetic.noise import unit
@@ -48,13 +48,13 @@ def generate(seed: int, indices: np.ndarray, length: int = 608) -> np.ndarray:
     """
     out = np.empty((len(indices), length), np.float32)
     for row, index in enumerate(np.asarray(indices).tolist()):
-        out[row] = draw(Dice(seed, index, _SALT), length)
+        out[row] = draw(Rng(seed, index, _SALT), length)
     return out
 
 
-def draw(dice: Dice, n: int) -> np.ndarray:
-    """One series ``[n]`` float32 from whatever dice are given: :func:`generate` without the seeds."""
-    x = dice.weigh(FAMILIES)(dice, n)
-    if dice.chance(0.06):
-        x = unit(x) + dice.log_between(0.2, 1) * unit(dice.weigh(FAMILIES)(dice, n))
-    return finish(dice, x)
+def draw(rng: Rng, n: int) -> np.ndarray:
+    """One series ``[n]`` float32 from whatever rng are given: :func:`generate` without the seeds."""
+    x = rng.weighted_choice(FAMILIES)(rng, n)
+    if rng.chance(0.06):
+        x = unit(x) + rng.log_between(0.2, 1) * unit(rng.weighted_choice(FAMILIES)(rng, n))
+    return finish(rng, x)

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from potstill.data.dice import Dice
+from potstill.data.rng import Rng
 from potstill.data.synthetic.noise import coloured, fast_length, level, unit
 
 PERIODS = (4, 5, 6, 7, 8, 10, 12, 14, 24, 24, 24, 28, 30, 48, 52, 60, 84, 96, 144, 168, 168, 252, 288, 336, 365, 672)
@@ -22,51 +22,51 @@ def _lags(n: int) -> np.ndarray:
     return np.arange(size // 2 + 1, dtype=np.float64)
 
 
-def _kernel(dice: Dice, n: int, periodic: bool) -> np.ndarray:
+def _kernel(rng: Rng, n: int, periodic: bool) -> np.ndarray:
     """Correlation at lags ``0 … fast_length(n) / 2`` of one random base kernel."""
     lags = _lags(n)
     if periodic:
-        period = float(dice.pick(PERIODS)) if dice.chance(0.8) else dice.log_between(3, n / 1.5)
-        return np.exp(-2 * (np.sin(np.pi / period * lags) / dice.log_between(0.25, 2.5)) ** 2)
-    scaled = lags / dice.log_between(1.5, 1.5 * n)
-    kind = dice.uniform()
+        period = float(rng.choice(PERIODS)) if rng.chance(0.8) else rng.log_between(3, n / 1.5)
+        return np.exp(-2 * (np.sin(np.pi / period * lags) / rng.log_between(0.25, 2.5)) ** 2)
+    scaled = lags / rng.log_between(1.5, 1.5 * n)
+    kind = rng.uniform()
     if kind < 0.3:
         return np.exp(-0.5 * scaled**2)
     if kind < 0.55:
         return np.exp(-scaled)
     if kind < 0.75:
         return (1 + scaled) * np.exp(-scaled)
-    return (1 + scaled**2 / (2 * (shape := dice.log_between(0.1, 5)))) ** -shape
+    return (1 + scaled**2 / (2 * (shape := rng.log_between(0.1, 5)))) ** -shape
 
 
-def gaussian_process(dice: Dice, n: int) -> np.ndarray:
+def gaussian_process(rng: Rng, n: int) -> np.ndarray:
     """``[n]`` draw from a random composition of one to five kernels, warped or trended now and then."""
-    covariance = _kernel(dice, n, dice.chance(0.6))
-    for _ in range(dice.pick((0, 1, 1, 2, 2, 3, 4))):
-        other = _kernel(dice, n, dice.chance(0.5))
-        if dice.chance(0.45):
+    covariance = _kernel(rng, n, rng.chance(0.6))
+    for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))):
+        other = _kernel(rng, n, rng.chance(0.5))
+        if rng.chance(0.45):
             covariance = covariance * other
         else:
-            weight = dice.log_between(0.1, 3)
+            weight = rng.log_between(0.1, 3)
             covariance = (covariance + weight * other) / (1 + weight)
     full = np.concatenate([covariance, covariance[-2:0:-1]])
     power = np.maximum(np.fft.rfft(full).real, 0)
-    power += dice.log_between(1e-4, 0.5) * power.mean() if dice.chance(0.75) else 0.0
-    x = coloured(dice, n, power)
-    if dice.chance(0.4):
-        x = x + dice.log_between(0.2, 3) * level(dice, n)
-    return _warp(dice, x)
+    power += rng.log_between(1e-4, 0.5) * power.mean() if rng.chance(0.75) else 0.0
+    x = coloured(rng, n, power)
+    if rng.chance(0.4):
+        x = x + rng.log_between(0.2, 3) * level(rng, n)
+    return _warp(rng, x)
 
 
-def _warp(dice: Dice, x: np.ndarray) -> np.ndarray:
-    kind = dice.uniform()
+def _warp(rng: Rng, x: np.ndarray) -> np.ndarray:
+    kind = rng.uniform()
     if kind < 0.6:
         return x
     x = unit(x)
     if kind < 0.78:
-        return np.exp(dice.between(0.3, 1.2) * x)
+        return np.exp(rng.between(0.3, 1.2) * x)
     if kind < 0.86:
-        return np.logaddexp(0, dice.between(1, 4) * x)
+        return np.logaddexp(0, rng.between(1, 4) * x)
     if kind < 0.93:
-        return np.tanh(dice.between(0.7, 2.5) * x)
-    return np.abs(x + dice.between(-1, 1)) ** dice.between(0.7, 2)
+        return np.tanh(rng.between(0.7, 2.5) * x)
+    return np.abs(x + rng.between(-1, 1)) ** rng.between(0.7, 2)

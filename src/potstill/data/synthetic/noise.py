@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from potstill.data.dice import Dice
+from potstill.data.rng import Rng
 
 
 @lru_cache(maxsize=64)
@@ -30,41 +30,41 @@ def frequencies(n: int) -> tuple[np.ndarray, np.ndarray]:
     return cycles, np.cos(2 * np.pi * cycles)
 
 
-def coloured(dice: Dice, n: int, power: np.ndarray) -> np.ndarray:
+def coloured(rng: Rng, n: int, power: np.ndarray) -> np.ndarray:
     """``[n]`` Gaussian noise of unit variance whose spectrum is ``power`` (circulant embedding)."""
     size = fast_length(n)
-    noise = dice.normals(2 * len(power)).view(np.complex128)
+    noise = rng.normals(2 * len(power)).view(np.complex128)
     gain = np.sqrt(power)
     total = 2 * float(np.add.reduce(power)) - float(power[0]) - float(power[-1])
     return np.fft.irfft(noise * gain, size)[:n] * (size / np.sqrt(2 * max(total, 1e-30)))
 
 
-def autoregressive(dice: Dice, n: int, coefficient: float) -> np.ndarray:
+def autoregressive(rng: Rng, n: int, coefficient: float) -> np.ndarray:
     """First-order autoregression of unit variance."""
     cosine = frequencies(n)[1]
-    return coloured(dice, n, 1 / (1 + coefficient**2 - 2 * coefficient * cosine))
+    return coloured(rng, n, 1 / (1 + coefficient**2 - 2 * coefficient * cosine))
 
 
-def cycle(dice: Dice, n: int, period: float, damping: float) -> np.ndarray:
+def cycle(rng: Rng, n: int, period: float, damping: float) -> np.ndarray:
     """Stochastic cycle: AR(2) with complex roots of modulus ``damping`` and this period in steps."""
     a = 2 * damping * np.cos(2 * np.pi / period)
     b = -(damping**2)
     cosine = frequencies(n)[1]
     power = 1 + a * a + b * b - 2 * a * (1 - b) * cosine - 2 * b * (2 * cosine * cosine - 1)
-    return coloured(dice, n, 1 / np.maximum(power, 1e-9))
+    return coloured(rng, n, 1 / np.maximum(power, 1e-9))
 
 
-def fractal(dice: Dice, n: int, exponent: float) -> np.ndarray:
+def fractal(rng: Rng, n: int, exponent: float) -> np.ndarray:
     """Power-law noise 1 / f^exponent (1: flicker, 2: like a random walk), flat below one cycle in ``2 n`` steps."""
     cycles = frequencies(n)[0]
-    return coloured(dice, n, (cycles + 0.5 / n) ** -exponent)
+    return coloured(rng, n, (cycles + 0.5 / n) ** -exponent)
 
 
-def walk(dice: Dice, n: int) -> np.ndarray:
+def random_walk(rng: Rng, n: int) -> np.ndarray:
     """Random walk, sometimes with heavy-tailed steps, scaled to unit spread."""
-    steps = dice.normals(n)
-    if dice.chance(0.25):
-        steps = steps * np.abs(dice.normals(n)) ** dice.between(0.5, 2.0)
+    steps = rng.normals(n)
+    if rng.chance(0.25):
+        steps = steps * np.abs(rng.normals(n)) ** rng.between(0.5, 2.0)
     return unit(np.cumsum(steps))
 
 
@@ -74,57 +74,57 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / max(float(np.sqrt(x @ x / len(x))), 1e-9)
 
 
-def irregular(dice: Dice, n: int) -> np.ndarray:
+def irregular(rng: Rng, n: int) -> np.ndarray:
     """``[n]`` noise of one of several kinds, about unit variance: what is left when trend and season are gone."""
-    kind = dice.uniform()
+    kind = rng.uniform()
     if kind < 0.3:
-        x = dice.normals(n)
+        x = rng.normals(n)
     elif kind < 0.58:
-        x = autoregressive(dice, n, 1 - dice.log_between(0.01, 0.9))
+        x = autoregressive(rng, n, 1 - rng.log_between(0.01, 0.9))
     elif kind < 0.76:
-        x = fractal(dice, n, dice.between(0.4, 1.8))
+        x = fractal(rng, n, rng.between(0.4, 1.8))
     elif kind < 0.86:
-        x = dice.rng.standard_t(dice.between(2.2, 6), n) * 0.7
+        x = rng.generator.standard_t(rng.between(2.2, 6), n) * 0.7
     elif kind < 0.91:
-        x = cycle(dice, n, dice.log_between(3, 120), dice.between(0.8, 0.99))
+        x = cycle(rng, n, rng.log_between(3, 120), rng.between(0.8, 0.99))
     else:
-        calm = dice.between(0.2, 0.8)
-        volatility = np.exp(calm * autoregressive(dice, n, 1 - dice.log_between(0.005, 0.2)) - calm**2)
-        x = dice.normals(n) * volatility
-    if dice.chance(0.3):
-        share = dice.between(0.1, 0.5)
-        x = np.sqrt(1 - share) * x + np.sqrt(share) * dice.normals(n)
+        calm = rng.between(0.2, 0.8)
+        volatility = np.exp(calm * autoregressive(rng, n, 1 - rng.log_between(0.005, 0.2)) - calm**2)
+        x = rng.normals(n) * volatility
+    if rng.chance(0.3):
+        share = rng.between(0.1, 0.5)
+        x = np.sqrt(1 - share) * x + np.sqrt(share) * rng.normals(n)
     return x
 
 
-def steps(dice: Dice, n: int) -> np.ndarray:
+def steps(rng: Rng, n: int) -> np.ndarray:
     """Piecewise constant or piecewise linear path with a few breaks, unit spread."""
-    breaks = dice.whole(1, 6)
-    places = np.sort(dice.rng.integers(0, n, breaks))
-    jumps = dice.normals(breaks)
-    if dice.chance(0.5):
+    breaks = rng.integer(1, 6)
+    places = np.sort(rng.generator.integers(0, n, breaks))
+    jumps = rng.normals(breaks)
+    if rng.chance(0.5):
         path = np.zeros(n)
         np.add.at(path, places, jumps)
         return unit(np.cumsum(path))
     slopes = np.zeros(n)
     np.add.at(slopes, places, jumps)
-    return unit(np.cumsum(np.cumsum(slopes) + dice.between(-1, 1)))
+    return unit(np.cumsum(np.cumsum(slopes) + rng.between(-1, 1)))
 
 
-def level(dice: Dice, n: int) -> np.ndarray:
+def level(rng: Rng, n: int) -> np.ndarray:
     """``[n]`` slow level or trend, unit spread."""
-    kind = dice.uniform()
+    kind = rng.uniform()
     time = np.linspace(-1, 1, n)
     if kind < 0.2:
-        return dice.sign() * 1.7 * time
+        return rng.sign() * 1.7 * time
     if kind < 0.3:
-        return unit(time**2 + dice.between(-2, 2) * time) * dice.sign()
+        return unit(time**2 + rng.between(-2, 2) * time) * rng.sign()
     if kind < 0.38:
-        return unit(np.exp(dice.between(0.5, 3) * time)) * dice.sign()
+        return unit(np.exp(rng.between(0.5, 3) * time)) * rng.sign()
     if kind < 0.44:
-        return unit(1 / (1 + np.exp(-(time - dice.between(-1, 1)) * dice.log_between(2, 30)))) * dice.sign()
+        return unit(1 / (1 + np.exp(-(time - rng.between(-1, 1)) * rng.log_between(2, 30)))) * rng.sign()
     if kind < 0.62:
-        return walk(dice, n)
+        return random_walk(rng, n)
     if kind < 0.88:
-        return fractal(dice, n, dice.between(1.5, 3.0))
-    return steps(dice, n)
+        return fractal(rng, n, rng.between(1.5, 3.0))
+    return steps(rng, n)

@@ -45,7 +45,7 @@ class Scorable(Protocol):
 
 
 class HeldOut(Protocol):
-    """Examples by id: see ``potstill.data.instructions.Examples``."""
+    """Examples by id: see ``potstill.data.text.Examples``."""
 
     @property
     def lengths(self) -> np.ndarray:

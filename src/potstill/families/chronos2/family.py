@@ -1,6 +1,6 @@
 """Chronos-2 (Amazon, arXiv:2510.15821) through chronos-forecasting's own classes.
 
-Windows without groups take the cheaper pass of ``walk``, in memory linear in the batch; groups and covariates
+Windows without groups take the cheaper ``encode_univariate``, in memory linear in the batch; groups and covariates
 take upstream's own. Weights, names and files stay upstream's.
 
 Shapes: B windows, C context, N output patches, P steps per patch, Q levels.
@@ -19,8 +19,8 @@ from chronos.chronos2.config import Chronos2CoreConfig
 from torch import Tensor, nn
 
 from potstill.errors import UserError
-from potstill.families.base import Family, Forecaster, Shape, Source
-from potstill.families.chronos2.walk import walk
+from potstill.families.base import Architecture, Family, Forecaster, Source
+from potstill.families.chronos2.encode import encode_univariate
 from potstill.types import Forecast, Output, Windows
 
 SIZE_KEYS = ("num_layers", "d_model", "d_ff", "num_heads", "d_kv")
@@ -40,26 +40,26 @@ class Chronos2Forecaster(Forecaster):
         self.source = source
         chronos = module.chronos_config
         self.levels = torch.tensor(chronos.quantiles, dtype=torch.float32)
-        self.patch = chronos.output_patch_size
+        self.horizon_multiple = chronos.output_patch_size
         self.max_context = chronos.context_length
-        longest = chronos.max_output_patches * self.patch
+        longest = chronos.max_output_patches * self.horizon_multiple
         self.max_horizon = min(longest, getattr(module.config, "prediction_length", longest))
 
     def forward(
         self, windows: Windows, horizon: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
     ) -> Output:
         """Quantiles in instance-normalised arcsinh space; ``hidden[i]`` is the stream after block ``i``."""
-        patches = -(-horizon // self.patch)
+        patches = -(-horizon // self.horizon_multiple)
         context = windows.context[:, -self.max_context :]
         if windows.group is None:
             loc, scale = instance_scale(context, self.module.instance_norm.eps)
-            stream, states, maps = walk(self.module, context, patches, hidden, attention)
+            stream, states, maps = encode_univariate(self.module, context, patches, hidden, attention)
         else:
             stream, loc, scale = self._upstream(windows, patches)
             states, maps = {}, {}
         values = self.module.output_patch_embedding(stream).float()
         rows, levels = len(values), len(self.levels)
-        values = values.view(rows, patches, levels, self.patch).transpose(1, 2).reshape(rows, levels, -1)
+        values = values.view(rows, patches, levels, self.horizon_multiple).transpose(1, 2).reshape(rows, levels, -1)
         arcsinh = self.module.chronos_config.use_arcsinh
         forecast = Forecast(self.levels.to(values.device), values[..., :horizon], loc, scale, arcsinh)
         return Output(forecast, hidden=states, attention=maps)
@@ -128,7 +128,7 @@ class Chronos2Family(Family):
                 )
         return Chronos2Forecaster(module, source)
 
-    def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:
+    def design(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
         """Sizes as overridden; omitted ones follow (d_kv 64, d_ff 4 · d_model, heads d_model / d_kv).
 
         With no size at all, the width and depth whose parameter count comes nearest below a tenth of the teacher's;
@@ -154,11 +154,11 @@ class Chronos2Family(Family):
         if teacher is None:
             sizes = {**ALONE, **sizes}
         config = _sized(base, sizes) if teacher is None or sizes else _tenth(base, teacher.parameters // 10)
-        return Shape(self.name, config, _count(config))
+        return Architecture(self.name, config, _count(config))
 
-    def build(self, shape: Shape, dropout: float) -> Chronos2Forecaster:
+    def build(self, architecture: Architecture, dropout: float) -> Chronos2Forecaster:
         """Fresh weights by upstream's rule, which transformers 5 skips: see :func:`initialise`."""
-        config = copy.deepcopy(shape.config)
+        config = copy.deepcopy(architecture.config)
         config.dropout_rate = dropout
         module = Chronos2Model(config)
         initialise(module)

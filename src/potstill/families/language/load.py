@@ -17,8 +17,8 @@ from potstill.families.base import Source
 from potstill.families.checkpoint import check_weights, config_of, is_causal, licence, weight_files
 from potstill.families.language.model import LanguageModel
 from potstill.families.load import EMBEDDED
-from potstill.families.table import family_of, known
-from potstill.notation import parse_source
+from potstill.families.registry import family_of, known
+from potstill.recipe.notation import parse_source
 from potstill.runs import last_good
 
 GGUF = "gguf_file"

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from potstill.errors import UserError
-from potstill.families.base import Family, Forecaster, Shape, Source, bare_windows
+from potstill.families.base import Architecture, Family, Forecaster, Source, bare_windows
 from potstill.families.moirai.checkpoint import fetched, kind_of, open_module, uni2ts_module, with_licence
 from potstill.families.moirai.decoders import moe_quantiles, moirai2_quantiles
-from potstill.families.moirai.mixture import mixture_of
+from potstill.families.moirai.design import MoiraiArchitecture, count, design_student
+from potstill.families.moirai.encode import encode_univariate
+from potstill.families.moirai.mixture_distribution import mixture_of
 from potstill.families.moirai.pack import filled_by_mean, pack
 from potstill.families.moirai.quantiles import mixture_quantiles
-from potstill.families.moirai.shape import MoiraiShape, count, student_shape
-from potstill.families.moirai.walk import walk
 from potstill.types import Forecast, Output, Windows
 
 CONTEXT, HORIZON, PATCH = 720, 96, 32
@@ -93,7 +93,7 @@ class MoiraiForecaster(_Moirai):
                 f"{self.source.name}: patch_size {value!r} is none of this Moirai's; choose auto or one of {known}."
             )
         self._patch_size = value
-        self.patch = 1 if isinstance(value, str) else value
+        self.horizon_multiple = 1 if isinstance(value, str) else value
         self._measure()
 
     @property
@@ -132,7 +132,7 @@ class MoiraiForecaster(_Moirai):
     def _pass(
         self, context: Tensor, horizon: int, patch: int, hidden: tuple[int, ...] = ()
     ) -> tuple[Forecast, dict[int, Tensor]]:
-        distribution, loc, scale, states = walk(self.module, pack(context, horizon, patch), patch, hidden)
+        distribution, loc, scale, states = encode_univariate(self.module, pack(context, horizon, patch), patch, hidden)
         rows, levels = len(context), self.levels.to(context.device)
         mixture = mixture_of(distribution, lambda x: x.reshape(rows, -1)[:, :horizon])
         values = mixture_quantiles(mixture, levels.double()).view(len(levels), rows, horizon).transpose(0, 1)
@@ -159,7 +159,7 @@ class MoiraiForecaster(_Moirai):
     def _loss(self, history: Tensor, horizon: int, patch: int) -> Tensor:
         """Mean negative log-likelihood ``[B]`` of the last ``horizon`` known steps, as upstream judges a patch size."""
         past, future = history[:, :-horizon], history[:, -horizon:]
-        distribution, loc, scale, _ = walk(self.module, pack(past, horizon, patch), patch)
+        distribution, loc, scale, _ = encode_univariate(self.module, pack(past, horizon, patch), patch)
         seen = ~future.isnan()
         scaled = (torch.nan_to_num(future) - loc.float()) / scale.float()
         spare = -horizon % patch
@@ -191,7 +191,7 @@ class MoiraiDecoderForecaster(_Moirai):
     def __init__(self, module: Any, source: Source, config: dict[str, Any]):
         super().__init__(module, source, config)
         self.two = hasattr(module, "quantile_levels")
-        self.patch = module.patch_size if self.two else max(module.patch_sizes)
+        self.horizon_multiple = module.patch_size if self.two else max(module.patch_sizes)
         if self.two:
             from uni2ts.model.moirai2 import Moirai2Forecast
 
@@ -210,7 +210,7 @@ class MoiraiDecoderForecaster(_Moirai):
             )
         context = windows.context[:, -self.max_context :]
         filled = filled_by_mean(context)
-        tokens = pack(context, horizon, self.patch, filled)
+        tokens = pack(context, horizon, self.horizon_multiple, filled)
         known = tokens.observed & ~tokens.future[..., None]
         loc, scale = (
             x[:, -1].double() for x in self.module.scaler(tokens.target, known, tokens.sample_id, tokens.variate_id)
@@ -224,9 +224,9 @@ class MoiraiDecoderForecaster(_Moirai):
 
     def _quantiles_at(self, distribution: Any, token: int) -> Tensor:
         rows = distribution.loc.shape[0]
-        mixture = mixture_of(distribution.base_dist, lambda x: x[:, token, : self.patch])
+        mixture = mixture_of(distribution.base_dist, lambda x: x[:, token, : self.horizon_multiple])
         quantiles = mixture_quantiles(mixture, self.levels.to(distribution.loc.device).double())
-        quantiles = quantiles.view(-1, rows, self.patch).transpose(0, 1)
+        quantiles = quantiles.view(-1, rows, self.horizon_multiple).transpose(0, 1)
         return (quantiles * distribution.scale[:, token, :, None] + distribution.loc[:, token, :, None]).float()
 
     def roll_out(self, context: Tensor, prediction_length: int) -> Forecast:
@@ -255,7 +255,7 @@ class MoiraiFamily(Family):
         make = MoiraiForecaster if kind == "moirai" else MoiraiDecoderForecaster
         return make(module, with_licence(source), config)
 
-    def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:
+    def design(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
         """Sizes as overridden; with none, about a tenth of a Moirai teacher's parameters, else a small default.
 
         Raises
@@ -270,12 +270,12 @@ class MoiraiFamily(Family):
             own = {key: getattr(module, key) for key in ("d_model", "num_layers", "max_seq_len")}
             own["patch"] = _usual_patch(module.patch_sizes) if teacher.patch_size == AUTO else teacher.patch_size
         budget = teacher.parameters // 10 if isinstance(teacher, MoiraiForecaster) else None
-        config = student_shape(own, budget, overrides, context, horizon)
-        return Shape(self.name, config, count(config))
+        config = design_student(own, budget, overrides, context, horizon)
+        return Architecture(self.name, config, count(config))
 
-    def build(self, shape: Shape, dropout: float) -> MoiraiForecaster:
+    def build(self, architecture: Architecture, dropout: float) -> MoiraiForecaster:
         """Fresh weights by uni2ts's own rule, which its layers apply when they are made."""
-        sizes: MoiraiShape = shape.config
+        sizes: MoiraiArchitecture = architecture.config
         module = sizes.module(dropout)
         lengths = {"context_length": sizes.context_length, "prediction_length": sizes.prediction_length}
         config = {**module._hub_mixin_config, OWN: {**lengths, "patch_size": sizes.patch}}

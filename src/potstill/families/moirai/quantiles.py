@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from potstill.families.moirai.mixture import FAINT, Mixture
+from potstill.families.moirai.mixture_distribution import FAINT, Mixture
 
 CLOSE = 1e-9  # of probability: a search ends here
 TOGETHER = 5  # rounds made on all searches, finished or not

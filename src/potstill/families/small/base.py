@@ -25,7 +25,7 @@ SMALLEST = 1e-30  # below it float32 divides by zero
 SCALE_OF_ZEROS = 1e-5  # of a context that is zero throughout; as Chronos-2 has it
 
 
-class OwnConfig(PretrainedConfig):
+class SmallStudentConfig(PretrainedConfig):
     """Lengths and levels of a small student; a family adds its sizes.
 
     Parameters
@@ -53,7 +53,7 @@ class OwnConfig(PretrainedConfig):
         super().__init__(**rest)
 
 
-class OwnModel(PreTrainedModel):
+class SmallStudentModel(PreTrainedModel):
     """A small student's weights. Every one is born by the family's rule in the constructor.
 
     A subclass implements ``forward(scaled, known, hidden, attention)``, from :func:`standardise`'s ``[B, C]`` of the
@@ -62,7 +62,7 @@ class OwnModel(PreTrainedModel):
 
     main_input_name = "scaled"
 
-    def __init__(self, config: OwnConfig):
+    def __init__(self, config: SmallStudentConfig):
         super().__init__(config)
         levels: list[float] = config.levels
         # place of the median, or of the level nearest to it
@@ -72,12 +72,12 @@ class OwnModel(PreTrainedModel):
         """Nothing is left to do: transformers' generic rule must not overwrite what the constructor chose."""
 
 
-class OwnForecaster(Forecaster):
+class SmallStudentForecaster(Forecaster):
     """One of Potstill's own students; see :class:`Forecaster`."""
 
-    module: Any  # an OwnModel; as such, each call of it would need a cast
+    module: Any  # an SmallStudentModel; as such, each call of it would need a cast
 
-    def __init__(self, family: str, module: OwnModel, source: Source):
+    def __init__(self, family: str, module: SmallStudentModel, source: Source):
         self.family = family
         self.module = module
         self.source = source
@@ -85,7 +85,7 @@ class OwnForecaster(Forecaster):
         self.levels = torch.tensor(config.levels, dtype=torch.float32)
         self.max_context = config.context_length
         self.max_horizon = config.prediction_length
-        self.patch = min(getattr(config, "patch_size", 1), self.max_horizon)
+        self.horizon_multiple = min(getattr(config, "patch_size", 1), self.max_horizon)
 
     def forward(
         self, windows: Windows, horizon: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()

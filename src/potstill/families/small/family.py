@@ -9,18 +9,18 @@ from typing import Any, ClassVar
 import torch
 
 from potstill.errors import UserError
-from potstill.families.base import Family, Forecaster, Shape, Source
-from potstill.families.small.base import OwnConfig, OwnForecaster, OwnModel
+from potstill.families.base import Architecture, Family, Forecaster, Source
+from potstill.families.small.base import SmallStudentConfig, SmallStudentForecaster, SmallStudentModel
 
 WIDEST = 16_384
 LARGEST = {"num_layers": 128}
 
 
-class OwnFamily(Family):
+class SmallStudentFamily(Family):
     """A family of small students; a subclass names its config, its model and the sizes a user may choose."""
 
-    config: ClassVar[type[OwnConfig]]
-    model: ClassVar[type[OwnModel]]
+    config: ClassVar[type[SmallStudentConfig]]
+    model: ClassVar[type[SmallStudentModel]]
     #: whole numbers that ``--student`` may set
     sizes: ClassVar[tuple[str, ...]]
 
@@ -32,7 +32,7 @@ class OwnFamily(Family):
         named = config.get("architectures") == [self.model.__name__]
         return named or config.get("model_type") == self.config.model_type
 
-    def load(self, folder: str, source: Source, **hub_options: Any) -> OwnForecaster:
+    def load(self, folder: str, source: Source, **hub_options: Any) -> SmallStudentForecaster:
         """Through the model's ``from_pretrained``; safetensors only, every weight there and of its shape."""
         loaded: Any = self.model.from_pretrained(
             folder,
@@ -51,9 +51,9 @@ class OwnFamily(Family):
                 f"{folder}: {len(wrong)} of the weights are missing, unknown or of another shape than config.json says,"
                 f" for example {wrong[0]}; fetch or make the checkpoint again."
             )
-        return OwnForecaster(self.name, module.eval(), source)
+        return SmallStudentForecaster(self.name, module.eval(), source)
 
-    def shape(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Shape:
+    def design(self, teacher: Forecaster | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
         """The family's own sizes where none are given; a teacher, of whatever family, has no say in them.
 
         Raises
@@ -74,13 +74,13 @@ class OwnFamily(Family):
         self.check(config)
         with torch.device("meta"):
             module = self.model(copy.deepcopy(config))
-        return Shape(self.name, config, sum(p.numel() for p in module.parameters()))
+        return Architecture(self.name, config, sum(p.numel() for p in module.parameters()))
 
-    def build(self, shape: Shape, dropout: float) -> OwnForecaster:
+    def build(self, architecture: Architecture, dropout: float) -> SmallStudentForecaster:
         """Fresh weights: the forecast begins near a normal with the context's mean and spread."""
-        config = copy.deepcopy(shape.config)
+        config = copy.deepcopy(architecture.config)
         config.dropout_rate = dropout
-        return OwnForecaster(self.name, self.model(config), Source("student", "built here"))
+        return SmallStudentForecaster(self.name, self.model(config), Source("student", "built here"))
 
 
 def _check_levels(levels: Any) -> None:

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import UserError
-from potstill.families.small.base import OwnConfig, OwnModel
-from potstill.families.small.family import OwnFamily
+from potstill.families.small.base import SmallStudentConfig, SmallStudentModel
+from potstill.families.small.family import SmallStudentFamily
 from potstill.families.small.layers import Layers, ascending, begin_small, carry_on, normal_start, patched
 
 BLOCK = 16  # steps over which the context's movement is averaged
 
 
-class LinearConfig(OwnConfig):
+class LinearConfig(SmallStudentConfig):
     """Sizes of a linear student.
 
     Parameters
@@ -41,7 +41,7 @@ class LinearConfig(OwnConfig):
         super().__init__(**rest)
 
 
-class LinearModel(OwnModel):
+class LinearModel(SmallStudentModel):
     """The maps of :mod:`potstill.families.small.linear`."""
 
     config_class = LinearConfig
@@ -82,7 +82,7 @@ class LinearModel(OwnModel):
         return self.season + moved.to(self.season.dtype)
 
 
-class LinearFamily(OwnFamily):
+class LinearFamily(SmallStudentFamily):
     """Linear students."""
 
     name = "linear"

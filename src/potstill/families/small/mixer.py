@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from potstill.families.small.base import OwnConfig, OwnModel
-from potstill.families.small.family import OwnFamily
+from potstill.families.small.base import SmallStudentConfig, SmallStudentModel
+from potstill.families.small.family import SmallStudentFamily
 from potstill.families.small.layers import FlatHead, Layers, begin_small, carry_on, patched
 
 
-class MixerConfig(OwnConfig):
+class MixerConfig(SmallStudentConfig):
     """Sizes of a mixer.
 
     Parameters
@@ -79,7 +79,7 @@ class MixerBlock(nn.Module):
         return stream + self.features(stream, along_time=False)
 
 
-class MixerModel(OwnModel):
+class MixerModel(SmallStudentModel):
     """The mixer of :mod:`potstill.families.small.mixer`."""
 
     config_class = MixerConfig
@@ -109,7 +109,7 @@ class MixerModel(OwnModel):
         return self.head(self.norm(stream), x), states, {}
 
 
-class MixerFamily(OwnFamily):
+class MixerFamily(SmallStudentFamily):
     """Mixer students."""
 
     name = "mixer"

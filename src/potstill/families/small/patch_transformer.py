@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from potstill.errors import UserError
 from potstill.families.attention import attend
 from potstill.families.norm import RMSNorm
-from potstill.families.small.base import OwnConfig, OwnModel
-from potstill.families.small.family import OwnFamily
+from potstill.families.small.base import SmallStudentConfig, SmallStudentModel
+from potstill.families.small.family import SmallStudentFamily
 from potstill.families.small.layers import FlatHead, Layers, carry_on, patched
 
 ROTARY_BASE = 10_000.0
 
 
-class PatchTransformerConfig(OwnConfig):
+class PatchTransformerConfig(SmallStudentConfig):
     """Sizes of a patch transformer.
 
     Parameters
@@ -104,7 +104,7 @@ class Block(nn.Module):
         return x + self.dropout(self.narrow(widened)), weights
 
 
-class PatchTransformerModel(OwnModel):
+class PatchTransformerModel(SmallStudentModel):
     """The encoder of :mod:`potstill.families.small.patch_transformer`."""
 
     config_class = PatchTransformerConfig
@@ -161,7 +161,7 @@ def _quiet(layer: nn.Linear, layers: int) -> nn.Linear:
     return layer
 
 
-class PatchTransformerFamily(OwnFamily):
+class PatchTransformerFamily(SmallStudentFamily):
     """Patch transformer students."""
 
     name = "patch_transformer"

@@ -18,14 +18,20 @@ from potstill.families.base import Forecaster, Model
 from potstill.recipe import TrainingConfig
 from potstill.training.gkd.forecaster import ForecastGKDTrainer
 from potstill.training.gkd.language import LanguageGKDTrainer
-from potstill.training.run_trainer import Watch
+from potstill.training.run_trainer import TrainerHooks
 from potstill.training.trainer import training_arguments
 
 logging.getLogger("trl").setLevel(logging.ERROR)  # its advice is for who writes the trainer's call
 
 
 def gkd_trainer(
-    student: Model, teacher: Model, told: tuple[Any, ...], dataset: Any, watch: Watch, horizon: int, callbacks: Any
+    student: Model,
+    teacher: Model,
+    told: tuple[Any, ...],
+    dataset: Any,
+    watch: TrainerHooks,
+    horizon: int,
+    callbacks: Any,
 ) -> ForecastGKDTrainer | LanguageGKDTrainer:
     """The trainer of a run; ``told`` is what ``training_arguments`` takes, the recipe's part first."""
     config: TrainingConfig = told[0]

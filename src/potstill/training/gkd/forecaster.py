@@ -21,7 +21,7 @@ from potstill.families.base import Forecaster
 from potstill.training.gkd.bare import bare
 from potstill.training.gkd.divergence import Form, divergence
 from potstill.training.rollout import on_policy, rollouts
-from potstill.training.run_trainer import RunTrainer, Watch
+from potstill.training.run_trainer import RunTrainer, TrainerHooks
 
 
 class ForecastGKDTrainer(RunTrainer, GKDTrainer):
@@ -55,7 +55,7 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
     Examples
     --------
     >>> args = GKDConfig("run", lmbda=0.5, max_new_tokens=192, gradient_checkpointing=False)
-    >>> watch = Watch(lambda: {"sql": 0.0}, str)
+    >>> watch = TrainerHooks(lambda: {"sql": 0.0}, str)
     >>> ForecastGKDTrainer(student, teacher, args, windows, horizon=96, watch=watch).train()
     """
 
@@ -70,7 +70,7 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
         *,
         horizon: int,
         form: Form = "heads",
-        watch: Watch,
+        watch: TrainerHooks,
         callbacks: list[Any] | None = None,
     ):
         if args.seq_kd:
@@ -99,7 +99,7 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
         windows = on_policy(
             inputs["windows"].to(self.args.device),
             self.student,
-            rollouts(self.lmbda, self.generation_config.max_new_tokens or 0, self.student.patch),
+            rollouts(self.lmbda, self.generation_config.max_new_tokens or 0, self.student.horizon_multiple),
             self.args.seed,
             self.state.global_step,
         )

@@ -17,7 +17,7 @@ from trl.experimental.gkd import GKDConfig, GKDTrainer
 from potstill.families.base import Model, evaluating
 from potstill.families.language.model import PLAIN
 from potstill.training.gkd.bare import bare
-from potstill.training.run_trainer import RunTrainer, Watch
+from potstill.training.run_trainer import RunTrainer, TrainerHooks
 from potstill.types import Tokens
 
 IGNORED = -100  # label of a token that the loss is not about
@@ -41,7 +41,7 @@ class LanguageGKDTrainer(RunTrainer, GKDTrainer):
     loss_is_scaled_for_ga = False  # a mean over the batch's answer tokens, to be divided where several make a step
 
     def __init__(
-        self, student: Model, teacher: Model, args: GKDConfig, dataset: Any, watch: Watch, callbacks: list[Any]
+        self, student: Model, teacher: Model, args: GKDConfig, dataset: Any, watch: TrainerHooks, callbacks: list[Any]
     ):
         self.follow(watch, dataset)
         learner: Any = student

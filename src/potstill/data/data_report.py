@@ -1,0 +1,98 @@
+"""What was used, what was left out and why, what was repaired: printed, and kept in metrics.json."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+_EXAMPLES = 5
+
+
+class DataReport:
+    """Counts of what was used, dropped and repaired. It stays small: of equal reasons only examples are kept."""
+
+    def __init__(self) -> None:
+        self.used: dict[str, int] = {}
+        self.dropped: dict[tuple[str, str], dict[str, Any]] = {}
+        self.repaired: dict[str, dict[str, Any]] = {}
+        self.notes: list[str] = []
+
+    def add_used(self, **counts: int) -> None:
+        """Add to the totals, such as ``files=1, series=7, rows=17420``."""
+        for what, count in counts.items():
+            self.used[what] = self.used.get(what, 0) + int(count)
+
+    def add_dropped(self, what: str, why: str, kind: str = "series", count: int = 1) -> None:
+        """One thing (or ``count`` of them) left out: its name, the reason in a few words, and its kind."""
+        self._count(self.dropped.setdefault((kind, why), {"count": 0, "examples": []}), what, count)
+
+    def add_repaired(self, how: str, where: str, count: int = 1) -> None:
+        """``count`` values or rows mended: what was done, and in which file or series."""
+        if count:
+            self._count(self.repaired.setdefault(how, {"count": 0, "examples": []}), where, count)
+
+    def add_note(self, text: str) -> None:
+        """A decision the user may want to know of, such as which column was taken as time."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON types; ``DataReport.from_dict`` is the inverse."""
+        dropped = [{"kind": kind, "why": why, **entry} for (kind, why), entry in self.dropped.items()]
+        repaired = [{"how": how, **entry} for how, entry in self.repaired.items()]
+        return copy.deepcopy({"used": self.used, "dropped": dropped, "repaired": repaired, "notes": self.notes})
+
+    @classmethod
+    def from_dict(cls, tree: dict[str, Any]) -> DataReport:
+        """Read back what ``to_dict`` wrote."""
+        report, tree = cls(), copy.deepcopy(tree)
+        report.used, report.notes = tree["used"], tree["notes"]
+        report.dropped = {(e.pop("kind"), e.pop("why")): e for e in tree["dropped"]}
+        report.repaired = {e.pop("how"): e for e in tree["repaired"]}
+        return report
+
+    def add(self, other: DataReport) -> None:
+        """Add another report's counts and notes to this one."""
+        self.add_used(**other.used)
+        for (kind, why), entry in other.dropped.items():
+            self._join(self.dropped.setdefault((kind, why), {"count": 0, "examples": []}), entry)
+        for how, entry in other.repaired.items():
+            self._join(self.repaired.setdefault(how, {"count": 0, "examples": []}), entry)
+        for note in other.notes:
+            self.add_note(note)
+
+    def copy(self) -> DataReport:
+        """An independent copy, to go on counting from."""
+        return DataReport.from_dict(self.to_dict())
+
+    def lines(self) -> list[str]:
+        """Sentences for people: one on what was used, one per reason, repair and note."""
+        used = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in self.used.items())
+        lines = [f"used: {used}"] if used else []
+        for (kind, why), entry in self.dropped.items():
+            lines.append(f"left out: {entry['count']:,} {kind} ({why}): {_examples(entry)}")
+        for how, entry in self.repaired.items():
+            lines.append(f"repaired: {entry['count']:,} {how}: {_examples(entry)}")
+        return lines + self.notes
+
+    def reasons(self) -> list[str]:
+        """Why things were left out, most frequent first, such as ``constant (3 series)``."""
+        ranked = sorted(self.dropped.items(), key=lambda item: -item[1]["count"])
+        return [f"{why} ({entry['count']:,} {kind})" for (kind, why), entry in ranked]
+
+    @staticmethod
+    def _join(entry: dict[str, Any], more: dict[str, Any]) -> None:
+        entry["count"] += more["count"]
+        entry["examples"] = list(dict.fromkeys([*entry["examples"], *more["examples"]]))[:_EXAMPLES]
+
+    @staticmethod
+    def _count(entry: dict[str, Any], what: str, count: int) -> None:
+        entry["count"] += int(count)
+        if len(entry["examples"]) < _EXAMPLES and what not in entry["examples"]:
+            entry["examples"].append(what)
+
+
+def _examples(entry: dict[str, Any]) -> str:
+    examples: Iterable[str] = entry["examples"]
+    return ", ".join(examples) + (", …" if entry["count"] > len(entry["examples"]) >= _EXAMPLES else "")

@@ -1,0 +1,92 @@
+"""How many steps make a season, where convention alone does not say: asked of the series' own first 70 %."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from potstill.data.series.calendar import Step, season_of
+
+SAMPLE_SERIES, _SAMPLE_ROWS = 16, 20_000
+_WEEK, _YEAR = 7, 365
+_LONGEST = 1000
+
+
+def season(step: Step, series: Sequence[np.ndarray]) -> int:
+    """Steps in a season of one data set, at least 1.
+
+    Convention by the step (``calendar.season_of``), with two questions to the data, which must be the series' training
+    part: daily series take 365 instead of 7 where three years show a yearly profile and the week shows next to nothing;
+    without a known step, the highest peak of the autocorrelation, if above 0.3.
+
+    Parameters
+    ----------
+    step
+        The data set's step.
+    series
+        A few of its series, each ``[N]`` with NaN where missing, cut to the training part.
+    """
+    known = season_of(step)
+    samples = [filled for x in series[:SAMPLE_SERIES] if len(filled := _filled(x[-_SAMPLE_ROWS:])) >= 8]
+    if known == _WEEK and not step.business:
+        return _YEAR if _yearly(samples) else _WEEK
+    if known is not None:
+        return known
+    return _peak(samples)
+
+
+def _yearly(samples: list[np.ndarray]) -> bool:
+    long = [x for x in samples if len(x) >= 3 * _YEAR]
+    if not long:
+        return False
+    week = np.mean([_profile_share(x - _smooth(x, _WEEK), _WEEK) for x in long])
+    year = np.mean([_profile_share(_smooth(x, _WEEK), _YEAR, width=29) for x in long])
+    return bool(week < 0.05 and year > 0.15)
+
+
+def _profile_share(x: np.ndarray, period: int, width: int = 1) -> float:
+    """Share of the variance that the mean by phase explains; the profile is smoothed over ``width`` phases."""
+    phase = np.arange(len(x)) % period
+    profile = np.bincount(phase, x, period) / np.bincount(phase, minlength=period)
+    if width > 1:
+        profile = _smooth(np.tile(profile, 3), width)[period : 2 * period]
+    variance = x.var()
+    return float(1 - (x - profile[phase]).var() / variance) if variance > 0 else 0.0
+
+
+def _peak(samples: list[np.ndarray]) -> int:
+    """The lag of the highest local peak of the mean autocorrelation, 1 where none stands out."""
+    lags = min((len(x) // 3 for x in samples), default=0)
+    lags = min(lags, _LONGEST)
+    if lags < 4:
+        return 1
+    mean = np.mean([_autocorrelation(x, lags) for x in samples], axis=0)
+    inner = mean[1:-1]
+    peaks = np.flatnonzero((inner > mean[:-2]) & (inner >= mean[2:])) + 1
+    peaks = peaks[peaks >= 2]
+    if not len(peaks) or mean[peaks].max() < 0.3:
+        return 1
+    return int(peaks[np.argmax(mean[peaks] > 0.9 * mean[peaks].max())])
+
+
+def _autocorrelation(x: np.ndarray, lags: int) -> np.ndarray:
+    """``[lags + 1]`` of the series less its straight line, by FFT."""
+    t = np.arange(len(x))
+    x = x - np.polyval(np.polyfit(t, x, 1), t)
+    power = np.abs(np.fft.rfft(x, 2 * len(x))) ** 2
+    r = np.fft.irfft(power)[: lags + 1]
+    return r / r[0] if r[0] > 0 else np.zeros(lags + 1)
+
+
+def _smooth(x: np.ndarray, width: int) -> np.ndarray:
+    """Centred moving average; the edges repeat."""
+    padded = np.pad(x, width // 2, mode="edge")
+    return np.convolve(padded, np.full(width, 1 / width), mode="valid")[: len(x)]
+
+
+def _filled(x: np.ndarray) -> np.ndarray:
+    known = np.flatnonzero(np.isfinite(x))
+    if not len(known):
+        return np.empty(0)
+    return np.interp(np.arange(len(x)), known, x[known].astype(np.float64))

@@ -1,0 +1,212 @@
+"""What the report needs of metrics.json, read so that any part may be absent.
+
+The tree is the one of SPEC "The surface that others rely on": ``models.{model}.{dataset}.{metric}``, ``retention``,
+``cost``, ``account``, ``provenance``; besides it ``reference`` and ``subject`` (names of models, where they are not
+``teacher`` and ``student``) and ``intervals.{"a/b"}.{metric}.{value, low, high, datasets}`` for the ratio of model a's
+metric to model b's. A data set called ``overall`` is the writer's own mean over the data sets and is kept apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from potstill.reporting.values import mapping, number
+
+OVERALL = "overall"
+BASELINES = ("ridge", "auto_theta", "seasonal_naive")
+ORDER = ("student", "control", "teacher", *BASELINES)
+NAMES = {
+    "teacher": "Teacher",
+    "student": "Student",
+    "control": "Control",
+    "seasonal_naive": "Seasonal naive",
+    "ridge": "Ridge",
+    "auto_theta": "AutoTheta",
+}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The ratio of two models' SQL and its 95 % interval; below one the first model is better."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Figures:
+    """Numbers of one metrics.json; every accessor returns None where the file does not say.
+
+    Parameters
+    ----------
+    metrics
+        The parsed file. It is read, never changed.
+    """
+
+    rates: ClassVar[tuple[str, ...]] = ("series_per_second_b32", "series_per_second_b256")
+    speedups: ClassVar[tuple[str, ...]] = ("speedup_b32", "speedup_b256")
+
+    def __init__(self, metrics: Mapping[str, Any]):
+        self.metrics = metrics
+        models = mapping(metrics.get("models"))
+        ranked = sorted(models, key=lambda name: (_rank(name), name))
+        self.models: list[str] = [name for name in ranked if mapping(models[name])]
+        found = {dataset: None for name in self.models for dataset in models[name] if dataset != OVERALL}
+        self.datasets: list[str] = list(found)
+        costed = [name for name in mapping(metrics.get("cost")) if name not in self.models]
+        self.costed: list[str] = self.models + sorted(costed, key=_rank)
+
+    @property
+    def subject(self) -> str | None:
+        """The model the report is about: the student, else the first that is neither teacher nor baseline."""
+        named, reference = self.metrics.get("subject"), self.metrics.get("reference")
+        others = [name for name in self.models if name not in (*BASELINES, "teacher", "control", reference)]
+        return next((name for name in (named, "student", *others, reference, "teacher") if name in self.models), None)
+
+    @property
+    def teacher(self) -> str | None:
+        """The model the subject is held against, where it was measured."""
+        given = self.metrics.get("reference", "teacher")
+        name = given if isinstance(given, str) and given in self.models else "teacher"
+        return name if name in self.models and name != self.subject else None
+
+    def value(self, model: str | None, dataset: str, metric: str) -> float | None:
+        """One figure of one model on one data set."""
+        return number(_branch(self.metrics, "models", model, dataset).get(metric))
+
+    def relative(self, model: str | None, dataset: str, metric: str = "sql") -> float | None:
+        """The metric divided by seasonal naive's, as the file says it or worked out from the two."""
+        given = self.value(model, dataset, f"{metric}_rel_naive")
+        if given is not None:
+            return given
+        return _quotient(self.value(model, dataset, metric), self.value("seasonal_naive", dataset, metric))
+
+    def overall_relative(self, model: str | None, metric: str = "sql") -> float | None:
+        """Geometric mean over the data sets of the metric relative to seasonal naive."""
+        return self._mean(lambda dataset: self.relative(model, dataset, metric))
+
+    def ratio(self, first: str | None, second: str | None, metric: str = "sql") -> float | None:
+        """Geometric mean over the data sets that both saw of first / second.
+
+        The evaluation's own figure where it made one: it compares on the same windows, which matters for a slow
+        baseline that was asked for some of them only.
+        """
+        interval = self.interval(first, second, metric)
+        if interval is not None:
+            return interval.value
+        return self._mean(lambda d: _quotient(self.value(first, d, metric), self.value(second, d, metric)))
+
+    def mean(self, model: str | None, metric: str) -> float | None:
+        """Plain mean over the data sets (for coverage, which is no ratio)."""
+        values = [v for v in (self.value(model, d, metric) for d in self.datasets) if v is not None]
+        return sum(values) / len(values) if values else None
+
+    def wins(self, first: str | None, second: str | None) -> tuple[int, int]:
+        """On how many data sets the first model's SQL is lower, and how many both were measured on."""
+        pairs = {d: _quotient(self.value(first, d, "sql"), self.value(second, d, "sql")) for d in self.datasets}
+        pairs |= {d: found.value for d in self.datasets if (found := self.interval(first, second, dataset=d))}
+        ratios = [ratio for ratio in pairs.values() if ratio is not None]
+        return sum(ratio < 1 for ratio in ratios), len(ratios)
+
+    def retention(self, kind: str, dataset: str = OVERALL) -> float | None:
+        """``sql``: teacher SQL / student SQL. ``skill``: (1 − student's SQL relative to naive) / (1 − teacher's).
+
+        None as well where the teacher has no skill to keep (no better than seasonal naive).
+        """
+        if self.teacher is None or self.subject is None:
+            return None
+        whole = dataset == OVERALL
+        teacher = self.overall_relative(self.teacher) if whole else self.relative(self.teacher, dataset)
+        if kind == "skill" and (teacher is None or teacher >= 1):
+            return None
+        given = number(_branch(self.metrics, "retention", dataset).get(kind))
+        if given is not None:
+            return given
+        if kind == "sql":
+            if whole:
+                return self.ratio(self.teacher, self.subject)
+            return _quotient(self.value(self.teacher, dataset, "sql"), self.value(self.subject, dataset, "sql"))
+        student = self.overall_relative(self.subject) if whole else self.relative(self.subject, dataset)
+        return None if student is None or teacher is None else (1 - student) / (1 - teacher)
+
+    def cost(self, model: str | None, what: str) -> float | None:
+        """One cost of one model."""
+        return number(_branch(self.metrics, "cost", model).get(what))
+
+    def times_faster(self) -> float | None:
+        """Subject's throughput over the teacher's: of paired rounds, else of the first rate (or latency) both know."""
+        paired = next((v for what in self.speedups if (v := self.cost(self.subject, what)) is not None), None)
+        if paired is not None and self.metrics.get("reference", "teacher") == self.teacher:
+            return paired
+        for what in self.rates:
+            faster = _quotient(self.cost(self.subject, what), self.cost(self.teacher, what))
+            if faster is not None:
+                return faster
+        return _quotient(self.cost(self.teacher, "latency_ms_b1"), self.cost(self.subject, "latency_ms_b1"))
+
+    def size_share(self) -> float | None:
+        """Subject's parameters (else bytes) over the teacher's."""
+        for what in ("parameters", "bytes"):
+            share = _quotient(self.cost(self.subject, what), self.cost(self.teacher, what))
+            if share is not None:
+                return share
+        return None
+
+    def interval(
+        self, first: str | None, second: str | None, metric: str = "sql", dataset: str = OVERALL
+    ) -> Interval | None:
+        """The interval of first / second, read from either order of the pair; of one data set where asked."""
+        tree = _branch(self.metrics, "intervals")
+        for pair, turned in ((f"{first}/{second}", False), (f"{second}/{first}", True)):
+            entry = (
+                _branch(tree, pair, metric) if dataset == OVERALL else _branch(tree, pair, metric, "datasets", dataset)
+            )
+            value, low, high = (number(entry.get(key)) for key in ("value", "low", "high"))
+            if value is None or low is None or high is None or min(value, low, high) <= 0:
+                continue
+            return Interval(1 / value, 1 / high, 1 / low) if turned else Interval(value, low, high)
+        return None
+
+    def _mean(self, of: Callable[[str], float | None]) -> float | None:
+        values = [v for v in map(of, self.datasets) if v is not None and v > 0]
+        return math.exp(sum(map(math.log, values)) / len(values)) if values else None
+
+
+def display_name(model: str) -> str:
+    """How a model is called in the report."""
+    return NAMES.get(model, model)
+
+
+def compact(value: float | None, digits: int = 3) -> str:
+    """A number for people: 3 significant digits, K, M, G, T above ten thousand; an en dash for None."""
+    if value is None:
+        return "–"
+    for limit, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " K")):
+        if abs(value) >= max(limit * (1 - 0.5 * 10**-digits), 10_000):
+            return f"{_plain(value / limit, digits)}{unit}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else _plain(value, digits)
+
+
+def _plain(value: float, digits: int) -> str:
+    value = float(f"{value:.{digits}g}")
+    if value == 0:
+        return "0"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value)) + 1e-9))
+    return f"{value:.{min(places, 8)}f}"
+
+
+def _rank(name: str) -> int:
+    return ORDER.index(name) if name in ORDER else 1
+
+
+def _branch(tree: Mapping[str, Any], *keys: str | None) -> Mapping[str, Any]:
+    for key in keys:
+        tree = mapping(tree.get(key)) if key is not None else {}
+    return tree
+
+
+def _quotient(a: float | None, b: float | None) -> float | None:
+    return a / b if a is not None and b else None

@@ -1,0 +1,62 @@
+"""The page of forecasters: accuracy by data set, forecasts, accuracy against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from potstill.reporting import summary
+from potstill.reporting.charts import chart_data
+from potstill.reporting.figures import OVERALL, Figures
+from potstill.reporting.scatter import COSTS
+from potstill.reporting.shell import fill, sizes
+from potstill.reporting.tables import cost_table
+
+SCRIPTS = ("curves.js", "forecasts.js", "scatter.js", "tables.js")
+
+
+def render(
+    name: str,
+    metrics: Mapping[str, Any],
+    log: Sequence[Mapping[str, Any]],
+    recipe: str,
+    forecasts: Mapping[str, Any],
+) -> str:
+    """The page as text; a pure function of what the run folder holds."""
+    figures = Figures(metrics)
+    return fill(
+        "report.html.j2",
+        SCRIPTS,
+        name=name,
+        figures=figures,
+        recipe=recipe,
+        data=chart_data(figures, log, forecasts),
+        headline=summary.headline(figures),
+        subtitle=_subtitle(figures),
+        claims=summary.claims(figures),
+        comparisons=summary.comparisons(figures),
+        cautions=summary.cautions(figures),
+        costs=cost_table(figures, COSTS),
+        retention=_retention(figures),
+    )
+
+
+def _subtitle(figures: Figures) -> str:
+    sets = figures.datasets
+    where = f"{len(sets)} data sets" if len(sets) > 3 else ", ".join(sets)
+    return " · ".join(part for part in (sizes(figures), where) if part)
+
+
+def _retention(figures: Figures) -> list[dict[str, Any]]:
+    rows = []
+    for dataset in [*figures.datasets, OVERALL]:
+        whole = dataset == OVERALL
+        sql, skill = figures.retention("sql", dataset), figures.retention("skill", dataset)
+        relative = [
+            figures.overall_relative(model) if whole else figures.relative(model, dataset)
+            for model in (figures.teacher, figures.subject)
+        ]
+        if sql is not None and (not whole or len(figures.datasets) > 1):
+            name = "All (geometric mean)" if whole else dataset
+            rows.append({"dataset": name, "whole": whole, "relative": relative, "sql": sql, "skill": skill})
+    return rows

@@ -1,0 +1,116 @@
+"""What all pages share: the frame, the style, the headline with what stands under it, account and provenance.
+
+The page is a Jinja template with its style and scripts inlined. Text is escaped by Jinja, the script's data is JSON
+inside a non-executed element, and a content security policy allows only the script and style whose hashes it names.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from potstill.reporting.charts import styles
+from potstill.reporting.figures import Figures, compact, display_name
+from potstill.reporting.summary import Claim, Comparison
+from potstill.reporting.tree import present
+
+LEADING = ("teachers", "models", "data", "seed", "versions", "hardware", "finished", "command")
+UNMEASURED = "Still in training: nothing was evaluated yet."
+
+
+def fill(
+    template: str,
+    scripts: Sequence[str],
+    *,
+    name: str,
+    figures: Figures,
+    recipe: str,
+    data: Mapping[str, Any],
+    headline: str,
+    subtitle: str,
+    claims: Sequence[Claim],
+    comparisons: Sequence[Comparison],
+    cautions: Sequence[str],
+    **parts: Any,
+) -> str:
+    """A page as text.
+
+    Parameters
+    ----------
+    template, scripts
+        Files in ``templates/``; chart.js goes before the scripts and page.js behind them.
+    name
+        The run's name.
+    data
+        What the scripts draw.
+    parts
+        What the template itself shows beside the shared frame.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    style, script = _part("report.css"), "\n".join(_part(part) for part in ("chart.js", *scripts, "page.js"))
+    environment = Environment(
+        loader=PackageLoader("potstill.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"compact": compact, "label": display_name, "tight": _tight}
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    account, provenance = figures.metrics.get("account"), figures.metrics.get("provenance")
+    return environment.get_template(template).render(
+        name=name,
+        style=Markup(style),
+        script=Markup(script),
+        policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
+        figures=figures,
+        headline=headline if figures.metrics else UNMEASURED,
+        subtitle=subtitle,
+        claims=claims,
+        comparisons=[(comparison, _bar(comparison, comparisons)) for comparison in comparisons],
+        cautions=cautions,
+        data=data,
+        styles=styles(figures.costed),
+        account=present(account, grouped=True, first=("data", "datasets")) if account else None,
+        provenance=present(provenance, first=LEADING) if provenance else None,
+        recipe=recipe,
+        **parts,
+    )
+
+
+def sizes(figures: Figures) -> str:
+    """Teacher and subject with their parameters, as a subtitle begins."""
+    found = [
+        f"{display_name(name)} {compact(size)}"
+        for name in (figures.teacher, figures.subject)
+        if name and (size := figures.cost(name, "parameters")) is not None
+    ]
+    return " → ".join(found)
+
+
+def _bar(comparison: Comparison, all_of_them: Sequence[Comparison]) -> dict[str, float]:
+    """Positions in percent along a bar: no difference, the difference, and its interval where there is one."""
+    intervals = [c.interval for c in all_of_them if c.interval]
+    ends = [c.change for c in all_of_them] + [end - 1 for span in intervals for end in (span.low, span.high)]
+    low, high = min(*ends, -0.02), max(*ends, 0.02)
+    places = {"zero": 0.0, "end": comparison.change}
+    if comparison.interval:
+        places |= {"low": comparison.interval.low - 1, "high": comparison.interval.high - 1}
+    return {key: round(1 + 98 * (change - low) / (high - low), 2) for key, change in places.items()}
+
+
+def _tight(text: str) -> str:
+    """Keep a percent sign on the line of its number."""
+    return text.replace(" %", "\u00a0%")
+
+
+@cache
+def _part(name: str) -> str:
+    return files("potstill.reporting").joinpath("templates", name).read_text(encoding="utf-8").strip()
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,72 @@
+"""Every figure by model, data set and metric, for the table that the reader sorts and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from potstill.reporting.figures import Figures
+from potstill.reporting.values import known, mapping
+
+METRICS = {
+    "sql": "SQL",
+    "wql": "WQL",
+    "mase": "MASE",
+    "mse": "MSE",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "mape": "MAPE",
+    "smape": "sMAPE",
+    "coverage_80": "80 % coverage",
+    "mse_raw": "MSE, input units",
+    "mae_raw": "MAE, input units",
+    "rmse_raw": "RMSE, input units",
+}
+SCALES = {"": "as measured", "_rel_naive": "relative to seasonal naive", "_rel_teacher": "relative to the teacher"}
+
+
+def tables(figures: Figures) -> dict[str, Any]:
+    """Every figure by model, data set and metric, with the metrics' names and order; empty where there is none."""
+    found = {
+        metric: None
+        for model in figures.models
+        for dataset in figures.datasets
+        for metric in mapping(figures.metrics["models"][model].get(dataset))
+        if figures.value(model, dataset, metric) is not None
+    }
+    plain = sorted((m for m in found if "_rel_" not in m), key=_place)
+    if not plain:
+        return {}
+    values = {
+        model: {
+            dataset: known({metric: figures.value(model, dataset, metric) for metric in found})
+            for dataset in figures.datasets
+        }
+        for model in figures.models
+    }
+    return {
+        "metrics": [
+            {
+                "key": m,
+                "label": METRICS.get(m, m.replace("_", " ")),
+                "scales": [s for s in SCALES if m + s in found and not (s and m.startswith("coverage"))],
+            }
+            for m in plain
+        ],
+        "scales": {s: title for s, title in SCALES.items() if any(m + s in found for m in plain)},
+        "datasets": figures.datasets,
+        "models": figures.models,
+        "values": values,
+    }
+
+
+def cost_table(figures: Figures, titles: Mapping[str, str]) -> dict[str, Any]:
+    """The costs that any model knows (``keys``: their titles), and the models that know any."""
+    known_keys = [key for key in titles if any(figures.cost(model, key) is not None for model in figures.costed)]
+    models = [m for m in figures.costed if any(figures.cost(m, key) is not None for key in known_keys)]
+    return {"keys": {key: titles[key] for key in known_keys}, "models": models}
+
+
+def _place(metric: str) -> tuple[int, str]:
+    names = list(METRICS)
+    return (names.index(metric) if metric in METRICS else len(names), metric)

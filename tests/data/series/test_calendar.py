@@ -1,0 +1,113 @@
+"""Steps, stamps and seasons."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from potstill.data.series.calendar import DAY, HOUR, MINUTE, SECOND, Step, infer_step, season_of
+from potstill.data.series.seasons import season
+
+
+def micros(stamps) -> np.ndarray:
+    return np.asarray(stamps).astype("M8[us]").astype(np.int64)
+
+
+def inferred(stamps) -> tuple[Step, bool]:
+    times = micros(stamps)
+    return infer_step(times, np.zeros(len(times) - 1, bool))
+
+
+@pytest.mark.parametrize(
+    ("frequency", "alias", "period"),
+    [
+        ("h", "h", 24),
+        ("10min", "10min", 144),
+        ("15min", "15min", 96),
+        ("5min", "5min", 288),
+        ("30min", "30min", 48),
+        ("min", "min", 1440),
+        ("6h", "6h", 4),
+        ("s", "s", 3600),
+        ("D", "D", 7),
+        ("B", "B", 5),
+        ("W-WED", "W", 52),
+        ("MS", "MS", 12),
+        ("ME", "ME", 12),
+        ("QS", "QS", 4),
+        ("QE", "QE", 4),
+        ("YS", "YS", 1),
+        ("YE", "YE", 1),
+        ("2D", "2D", None),
+        ("7min", "7min", None),
+    ],
+)
+def test_steps_are_recognised_and_their_stamps_are_pandas_own(frequency, alias, period):
+    stamps = pd.date_range("2019-12-30 00:00:00", periods=120, freq=frequency)
+    step, regular = inferred(stamps)
+    assert (step.alias, regular) == (alias, True)
+    assert Step.parse(alias) == step
+    assert season_of(step) == period
+    got = step.stamps(int(micros(stamps)[0]), 100, 20)
+    np.testing.assert_array_equal(got, stamps[100:].to_numpy().astype("M8[us]"))
+
+
+@given(
+    st.sampled_from([0, 1, 7, 250 * 1000, SECOND, MINUTE, 7 * MINUTE, HOUR, 5 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY])
+)
+def test_alias_and_parse_are_inverse(size):
+    assert Step.parse(Step(micros=size).alias) == Step(micros=size)
+
+
+def test_the_17th_of_each_month_and_clocks_are_kept():
+    stamps = np.array(["2020-01-17T06:00", "2020-02-17T06:00", "2020-03-17T06:00", "2020-04-17T06:00"], "M8[us]")
+    step, regular = inferred(stamps)
+    assert (step.alias, regular) == ("MS", True)
+    assert step.stamps(int(micros(stamps)[0]), 4, 1)[0] == np.datetime64("2020-05-17T06:00")
+
+
+def test_gaps_do_not_change_the_step_and_chaos_has_none():
+    hours = np.delete(np.arange(500), [3, 4, 100, 101, 250]) * HOUR
+    assert inferred(hours.astype("M8[us]")) == (Step(micros=HOUR), True)
+    chaos = np.cumsum(np.random.default_rng(0).integers(1, 10**9, 300))
+    assert inferred(chaos.astype("M8[us]"))[1] is False
+
+
+def test_a_jittering_second_is_a_second():
+    jitter = np.arange(300) * 998_500 + np.random.default_rng(0).integers(-900, 900, 300)
+    assert inferred(np.sort(jitter).astype("M8[us]")) == (Step(micros=SECOND), True)
+
+
+def test_without_time_rows_are_counted():
+    assert Step().stamps(0, 5, 3).tolist() == [5, 6, 7]
+    assert Step.parse("") == Step()
+
+
+def daily(weekly: float, yearly: float, years: int = 8) -> np.ndarray:
+    t = np.arange(365 * years)
+    noise = np.random.default_rng(0).normal(size=len(t))
+    return (weekly * (t % 7 >= 5) + yearly * np.sin(2 * np.pi * t / 365) + noise).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [
+        (daily(3, 3), 7),
+        (daily(0, 3), 365),
+        (daily(0, 0), 7),
+        (daily(3, 0), 7),
+        (daily(0, 3, years=2), 7),
+    ],
+)
+def test_daily_series_are_weekly_unless_the_year_clearly_shows(series, expected):
+    assert season(Step(micros=DAY), [series]) == expected
+
+
+def test_an_unknown_step_takes_the_peak_of_the_autocorrelation():
+    t = np.arange(600)
+    noise = np.random.default_rng(0).normal(size=600)
+    assert season(Step(), [(np.sin(2 * np.pi * t / 30) + 0.2 * noise + 0.01 * t).astype(np.float32)]) == 30
+    assert season(Step(), [noise.astype(np.float32)]) == 1
+    assert season(Step(), [np.cumsum(noise).astype(np.float32)]) == 1
+    assert season(Step(), [np.array([1, 2, np.nan], np.float32)]) == 1

@@ -1,0 +1,54 @@
+"""Figures are read from metrics.json, or worked out where it does not say."""
+
+from __future__ import annotations
+
+import pytest
+from fake_run import small
+
+from potstill.reporting.figures import Figures, compact
+
+
+def test_intervals_are_read_from_either_side() -> None:
+    figures = Figures(small(intervals={"ridge/student": {"sql": {"value": 1.25, "low": 1.0, "high": 2.0}}}))
+    interval = figures.interval("student", "ridge")
+    assert interval
+    assert (interval.value, interval.low, interval.high) == (0.8, 0.5, 1.0)
+    assert figures.ratio("student", "ridge") == 0.8
+
+
+def test_retention_is_worked_out_where_the_file_has_none() -> None:
+    metrics = small(0.8, 0.75)
+    metrics["models"]["student"]["B"] = {"sql": 0.9, "sql_rel_naive": 0.9}
+    figures = Figures(metrics)
+    assert figures.retention("sql", "B") == pytest.approx(0.75 / 0.9)
+    assert figures.retention("skill", "B") == pytest.approx(0.1 / 0.25)
+    student = (0.8 * 0.9) ** 0.5
+    assert figures.retention("sql") == pytest.approx(0.75 / student)
+    assert figures.retention("skill") == pytest.approx((1 - student) / 0.25)
+    given = Figures(metrics | {"retention": {"overall": {"sql": 0.5, "skill": 0.25}}})
+    assert (given.retention("sql"), given.retention("skill")) == (0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (0.001234, "0.00123"),
+        (999.6, "1000"),
+        (999_960, "1.00 M"),
+        (3144, "3,144"),
+        (9_996, "9,996"),
+        (5.24e6, "5.24 M"),
+    ],
+)
+def test_numbers_for_people(value: float | None, said: str) -> None:
+    assert compact(value) == said
+
+
+def test_paired_rounds_say_how_much_faster_and_rates_where_there_are_none():
+    cost = {"teacher": {"series_per_second_b32": 10}, "student": {"series_per_second_b32": 79}}
+    metrics = small() | {"cost": cost}
+    assert Figures(metrics).times_faster() == 7.9
+    cost["student"]["speedup_b32"] = 8.2
+    assert Figures(metrics).times_faster() == 8.2
