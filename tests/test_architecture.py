@@ -8,12 +8,13 @@ import pytest
 import potstill
 
 ROOT = Path(potstill.__file__).parent
-GROUND = {"recipe", "runs", "console", "malloc", "types", "errors", "__init__"}
+GROUND = {"recipe", "runs", "ranks", "console", "malloc", "types", "errors", "__init__"}
 # Each package may import the packages named here, itself, and the ground.
 ARROWS: dict[str, set[str]] = {
     "__init__": {"verbs", "families"},  # in functions and for type checkers only: see the test below
     "__main__": {"cli"},
     "cli": {"verbs"},
+    "plugins": {"families", "objectives", "teaching"},  # what outside packages import; nothing inside does
     "verbs": {"tasks", "training", "evaluation", "reporting", "teaching", "transfer", "objectives", "families", "data"},
     "tasks": {"training", "evaluation", "reporting", "teaching", "transfer", "objectives", "families", "data"},
     "training": {"teaching", "transfer", "objectives", "families", "data"},
@@ -26,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "data": set(),
     "recipe": set(),
     "runs": set(),
+    "ranks": set(),
     "console": set(),
     "malloc": set(),
     "types": set(),
@@ -83,25 +85,108 @@ def test_there_is_no_way_back():
         visit(room, ())
 
 
-def test_types_import_nothing_of_potstills():
-    assert imports(ROOT / "types.py") == set()
+@pytest.mark.parametrize("path", sorted((ROOT / "types").glob("*.py")), ids=lambda path: path.name)
+def test_types_import_nothing_of_potstills(path: Path):
+    assert imports(path) <= {"types"}
 
 
-def test_a_family_imports_no_other_family():
-    shared = {
-        "attention",
-        "norm",
-        "base",
-        "checkpoint",
-        "load",
-        "registry",
-        "__init__",
-    }  # a folder is one room: what lies in it may share its files
-    for path in (ROOT / "families").rglob("*.py"):
-        family = path.relative_to(ROOT / "families").parts[0].removesuffix(".py")
-        if family in shared:
-            continue
-        text = ast.parse(path.read_text(encoding="utf-8"))
-        modules = {node.module or "" for node in ast.walk(text) if isinstance(node, ast.ImportFrom)}
-        others = {m.split(".")[2] for m in modules if m.startswith("potstill.families.")} - shared - {family}
-        assert not others, f"{path} imports {sorted(others)}"
+#: modules of families/ that are no family, each with those of them that it may import
+SHARED: dict[str, set[str]] = {
+    "__init__": set(),
+    "attention": set(),
+    "norm": set(),
+    "checkpoint": set(),
+    "base": {"checkpoint"},
+    "ensemble": {"base"},
+    "registry": {"base"},
+    "places": {"checkpoint", "registry"},
+    "load": {"base", "checkpoint", "places", "registry", "language"},  # language: the type of what it returns
+}
+#: what a family may import beside its own files
+FOR_FAMILIES = {"base", "checkpoint", "attention", "norm"}
+
+
+def part_of(module: str) -> str:
+    """The part of families/ that a dotted module name is in: a family or one of ``SHARED``."""
+    return module.split(".")[2] if module.count(".") > 1 else "__init__"
+
+
+def modules_imported(path: Path, types: bool = True) -> set[str]:
+    """Dotted names of Potstill's modules that a file imports, anywhere in it, or without what only types need."""
+    found = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not types:
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            found |= inside or {node.module}
+    return found & MODULES.keys()
+
+
+def name_of(path: Path) -> str:
+    parts = ("potstill", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "families").rglob("*.py")), ids=lambda path: name_of(path)[18:])
+def test_a_family_imports_no_other_family(path: Path):
+    """A folder is one family: its files may import one another."""
+    part = part_of(name_of(path))
+    allowed = SHARED.get(part, FOR_FAMILIES) | {part}
+    others = {part_of(name) for name in modules_imported(path) if name.startswith("potstill.families.")} - allowed
+    assert not others, f"{path.relative_to(ROOT)} imports {sorted(others)}"
+
+
+def test_modules_import_one_another_in_no_circle():
+    """Imports within functions count as well, those for type checkers alone do not."""
+    arrows = {name: modules_imported(path, types=False) - {name} for name, path in MODULES.items()}
+    assert circle(arrows) is None
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str] | None:
+    """Modules that import one another in a circle, the first again at the end; None where there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, way: list[str]) -> list[str] | None:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return None
+        found = next((c for below in sorted(arrows[name]) if (c := visit(below, [*way, name]))), None)
+        done.add(name)
+        return found
+
+    return next((c for name in sorted(arrows) if (c := visit(name, []))), None)
+
+
+def test_circles_are_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) is None
+    assert circle({"a": {"b", "d"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c", "b"]
+
+
+def test_no_family_is_named_outside_families():
+    """What differs by family is asked of the family: its task, its library, whether TRL's trainer can drive it."""
+    names = {path.stem for path in (ROOT / "families").iterdir() if path.stem not in {*SHARED, "__pycache__"}} - {
+        "small"
+    }
+    names |= {path.stem for path in (ROOT / "families" / "small").glob("*.py")} - SMALL_PARTS
+    assert "chronos2" in names and "patch_transformer" in names  # noqa: PT018
+    found = {
+        f"{path.relative_to(ROOT)}: {node.value}"
+        for path in FILES
+        if room_of(path) != "families"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in names - ALSO_OTHER_THINGS
+    }
+    assert not found
+
+
+SMALL_PARTS = {"__init__", "base", "family", "layers"}
+ALSO_OTHER_THINGS = {"language", "linear"}  # a task; a schedule of the learning rate

@@ -1,4 +1,4 @@
-"""What the process holds is told, and what it freed is given back."""
+"""The resident memory that is measured, and freed memory that is returned to the system."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Distil large pretrained forecasters and language models into small, fast ones.
 
-The verbs are imported when they are first used, so that ``import potstill`` stays quick.
+The verbs are imported on first use, so that ``import potstill`` is fast.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Recipe", "__version__", "distill", "evaluate", "forecast", "generate", "inspect", "label", "load", "report"]
 
-_HOMES = {
+_LAZY_MODULES = {
     **dict.fromkeys(("distill", "evaluate", "forecast", "generate", "inspect", "label", "report"), "potstill.verbs"),
     "load": "potstill.families.load",
     "Recipe": "potstill.recipe",
@@ -24,9 +24,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _LAZY_MODULES:
         raise AttributeError(f"module 'potstill' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_LAZY_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

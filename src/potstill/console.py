@@ -1,12 +1,15 @@
-"""What verbs tell the user, on stderr, so that stdout stays free for results; lines are never broken by us."""
+"""Output to the user on stderr, so that stdout contains results only; lines are not wrapped."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
+from potstill.ranks import is_main
+
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(*lines: str) -> None:
-    """Print lines as they are: names of the user's are no markup."""
-    console.print("\n".join(lines), markup=False)
+    """Print lines without markup (names may contain brackets); only the main process prints."""
+    if is_main():
+        console.print("\n".join(lines), markup=False)

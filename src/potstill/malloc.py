@@ -1,4 +1,4 @@
-"""Memory of this process: what it holds, and how what it freed is given back to the system."""
+"""Memory of this process: how much it uses, and how freed memory is returned to the system."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def resident(field: str = "RssAnon") -> int | None:
-    """KiB of a field of ``/proc/self/status`` (default: all but mapped files); None where the system does not tell."""
+    """A field of ``/proc/self/status`` in KiB (default: all memory but mapped files); None on systems without it."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -17,7 +17,7 @@ def resident(field: str = "RssAnon") -> int | None:
 
 
 def release() -> None:
-    """Give back what was freed, the pages between blocks in use as well; with another C library than glibc: nothing."""
+    """Return freed memory to the system, pages between used blocks included; does nothing without glibc."""
     if os.name == "posix":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

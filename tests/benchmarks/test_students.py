@@ -54,11 +54,11 @@ def test_the_latest_windows_lie_a_horizon_apart(tmp_path: Path) -> None:
     from students_judge import LAST_FIFTH, LatestWindows
 
     from potstill.data.series.store import open_store
-    from potstill.recipe import DataConfig
+    from potstill.recipe import SeriesData
 
     rows = "".join(f"2020-01-{1 + h // 24:02d} {h % 24:02d}:00:00,{h % 7},{h % 5}\n" for h in range(600))
     (tmp_path / "set.csv").write_text("date,a,b\n" + rows)
-    data = DataConfig(paths=[str(tmp_path / "set.csv")], split=LAST_FIFTH, context_length=64, prediction_length=10)
+    data = SeriesData(paths=[str(tmp_path / "set.csv")], split=LAST_FIFTH, context_length=64, prediction_length=10)
     windows = LatestWindows(open_store(data, cache=tmp_path / "cache"), data, "test", stride=1)
     series, origin = windows.locate(windows.of_dataset("set"))
     assert origin[series == 0].tolist() == list(range(480, 600, 10))
@@ -107,8 +107,8 @@ def figures() -> dict[str, Any]:
     span = {"value": 0.8, "low": 0.7, "high": 0.9}
     known = ("parameters", "bytes", "flops", "latency_ms_b1", "series_per_second_b32", "series_per_second_b256")
     cost = {**dict.fromkeys(known, 100), "peak_mb": None}
-    judged = {"sql_rel_naive": span, "datasets": {"a": span}, "coverage_80": 0.8}
-    arm = {part: {**judged, "retention": {"sql": span, "skill": None}} for part in ("student", "control")}
+    scores = {"sql_rel_naive": span, "datasets": {"a": span}, "coverage_80": 0.8}
+    arm = {part: {**scores, "retention": {"sql": span, "skill": None}} for part in ("student", "control")}
     arm |= {
         "teacher": "<b>",
         "family": "linear",
@@ -118,7 +118,7 @@ def figures() -> dict[str, Any]:
         "times_teacher_b256": 2.0,
     }
     arm |= {"against_control": span, "against_ridge": {**span, "lower_on": 1, "of": 1}}
-    others = {"<b>": {**judged, "cost": cost}, "ridge": {**judged, "cost": cost}}
+    others = {"<b>": {**scores, "cost": cost}, "ridge": {**scores, "cost": cost}}
     sets = {"a": {"windows": 3, "series": 1, "horizon": 96}}
     return {"quick": False, "sets": sets, "arms": {"arm": arm}, "others": others, "left_out": {"x": "gone"}}
 

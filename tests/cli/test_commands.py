@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from potstill.recipe import Recipe
+from potstill.recipe import Recipe, SeriesData, TextData
 
 
 def test_distill_lays_options_over_the_recipe(tmp_path: Path, leave, calls: list):
@@ -120,3 +120,23 @@ def test_label_says_which_windows_a_run_will_see(leave, calls: list):
 def test_evaluate_takes_a_part_or_a_way_to_cut(leave, calls: list, split: str):
     assert leave("evaluate", "m", "--data", "a.csv", "--output", "d", "--split", split) == 0
     assert calls[-1][2]["split"] == split
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ([], SeriesData),
+        (["--set", "data.exclude=[a]"], SeriesData),
+        (["--stride", "3", "--context-length", "96"], SeriesData),
+        (["--set", "data.max_length=64"], TextData),
+    ],
+)
+def test_evaluate_gives_the_data_section_that_has_the_keys(leave, calls: list, options: list[str], kind: type):
+    assert leave("evaluate", "m", "--data", "a.csv", "--output", "d", *options) == 0
+    assert type(calls[-1][1][1]) is kind
+
+
+def test_evaluate_refuses_keys_of_both_tasks(leave, calls: list, capsys: pytest.CaptureFixture):
+    options = ["--set", "data.max_length=64", "--set", "data.stride=2"]
+    assert leave("evaluate", "m", "--data", "a.csv", "--output", "d", *options) == 2
+    assert "data.max_length: is for language models; leave it out" in capsys.readouterr().err

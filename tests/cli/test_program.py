@@ -102,10 +102,10 @@ def test_a_fault_of_ours_shows_its_traceback_only_on_request(
     fail_with(ZeroDivisionError("by zero"))
     monkeypatch.delenv("POTSTILL_TRACEBACK", raising=False)
     assert leave("report", "r") == 1
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert "internal error (ZeroDivisionError: by zero)" in told
-    assert "POTSTILL_TRACEBACK=1" in told
+    stderr = capsys.readouterr().err
+    assert stderr.count("\n") == 1
+    assert "internal error (ZeroDivisionError: by zero)" in stderr
+    assert "POTSTILL_TRACEBACK=1" in stderr
     monkeypatch.setenv("POTSTILL_TRACEBACK", "1")
     assert leave("report", "r") == 1
     assert "Traceback" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The report adds up, stays small and reads well."""
+"""The data report: sums, limited size and readable lines."""
 
 from potstill.data.data_report import DataReport
 
@@ -16,7 +16,7 @@ def filled() -> DataReport:
     return report
 
 
-def test_lines_for_people():
+def test_readable_lines():
     assert filled().lines() == [
         "used: 2 files, 5 series, 12,345 rows",
         "left out: 1,000 series (constant): a/0, a/1, a/2, a/3, a/4, …",
@@ -27,7 +27,7 @@ def test_lines_for_people():
     assert filled().reasons() == ["constant (1,000 series)", "empty (1 files)"]
 
 
-def test_json_and_back():
+def test_json_round_trip():
     tree = filled().to_dict()
     assert tree["dropped"][0] == {
         "kind": "series",
@@ -38,7 +38,7 @@ def test_json_and_back():
     assert DataReport.from_dict(tree).to_dict() == tree
 
 
-def test_accounts_add_up_and_copies_are_independent():
+def test_reports_are_added_and_copies_are_independent():
     total, part = filled(), filled()
     total.add(part)
     assert total.used == {"files": 4, "series": 10, "rows": 24690}

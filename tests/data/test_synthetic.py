@@ -1,4 +1,4 @@
-"""Synthetic series: the same by index, sane, and of many structures."""
+"""Synthetic series: reproducible by index, with valid values and many structures."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_a_series_is_the_same_in_every_batch(indices, seed):
     np.testing.assert_array_equal(batch, alone)
 
 
-def test_values_are_sane():
+def test_values_are_valid():
     x = generate(1, np.arange(800), 608)
     assert x.dtype == np.float32
     assert x.shape == (800, 608)
@@ -38,8 +38,8 @@ def test_seeds_and_indices_differ():
     assert len(np.unique(x, axis=0)) == 128
 
 
-def test_every_series_has_a_structure_of_its_own():
-    """Smoothed log-spectra of neighbours differ by far more than two draws of one process would."""
+def test_every_series_has_a_different_structure():
+    """Smoothed log-spectra of neighbours differ far more than two draws of one process."""
     x = generate(3, np.arange(160), 608).astype(np.float64)
     x = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
     power = np.abs(np.fft.rfft(x, axis=1))[:, 1:301].reshape(160, 20, 15) ** 2
@@ -52,8 +52,8 @@ def test_every_series_has_a_structure_of_its_own():
         assert block.max() > 0.5
 
 
-def test_seasons_are_many():
-    """Strong autocorrelation at the lags that real calendars have turns up, at each of them."""
+def test_there_are_many_seasons():
+    """Some series have strong autocorrelation at each lag that is common in real calendars."""
     x = generate(5, np.arange(1500), 608).astype(np.float64)
     x = np.diff(x, axis=1)
     x = (x - x.mean(1, keepdims=True)) / (x.std(1, keepdims=True) + 1e-9)
@@ -63,7 +63,7 @@ def test_seasons_are_many():
 
 
 @pytest.mark.parametrize("family", [family for _, family in FAMILIES], ids=lambda f: f.__name__)
-def test_each_family_gives_usable_series(family):
+def test_each_family_makes_usable_series(family):
     for index in range(60):
         x = finish(Rng(0, index, 2), family(Rng(0, index, 1), 256))
         assert x.shape == (256,)
@@ -71,7 +71,7 @@ def test_each_family_gives_usable_series(family):
         assert np.ptp(x) > 0
 
 
-def test_noise_has_the_variance_and_correlation_it_promises():
+def test_noise_has_the_expected_variance_and_correlation():
     n, draws = 512, 400
     ar = np.stack([autoregressive(Rng(0, i, 0), n, 0.8) for i in range(draws)])
     assert np.isclose(ar.var(), 1, atol=0.08)
@@ -86,7 +86,7 @@ def test_fast_length():
     assert [fast_length(n) for n in (5, 7, 512, 608)] == [10, 16, 1024, 1250]
 
 
-def test_finish_mends_broken_values():
+def test_finish_repairs_invalid_values():
     for x in (np.full(50, 3.0), np.full(50, np.nan), np.linspace(0, 1e12, 50), np.array([np.inf, 1.0] * 25)):
         y = finish(Rng(0, 0, 0), x)
         assert np.isfinite(y).all()

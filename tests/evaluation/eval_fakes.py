@@ -1,11 +1,13 @@
-"""Small stand-ins: a store of arrays in memory, its windows, and forecasters whose answers are known."""
+"""Test doubles: a store of arrays in memory, its windows, and forecasters with known forecasts."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 
-from potstill.evaluation.metrics import LEVELS
+from potstill.evaluation.metrics import EVALUATION_LEVELS
 from potstill.types import Forecast, Windows
 
 
@@ -31,7 +33,7 @@ class FakeStore:
 
 
 class FakeWindows:
-    """Windows of a FakeStore whose futures lie in the last or first part of each series."""
+    """Windows of a FakeStore whose futures are in the last or first part of each series."""
 
     def __init__(
         self, store: FakeStore, context_length: int, prediction_length: int, part: str = "test", stride: int = 1
@@ -58,7 +60,7 @@ class FakeWindows:
     def __len__(self) -> int:
         return len(self.at)
 
-    def __getitems__(self, ids) -> Windows:
+    def batch(self, ids) -> Windows:
         context = np.full((len(ids), self.context_length), np.nan, np.float32)
         future = np.zeros((len(ids), self.prediction_length), np.float32)
         for row, (series, origin) in enumerate(self.at[ids]):
@@ -67,35 +69,37 @@ class FakeWindows:
             context[row, len(context[row]) - len(past) :] = past
             future[row] = x[origin : origin + self.prediction_length]
         series, origin = self.locate(ids)
-        parts = (context, future, np.asarray(ids), series, origin)
-        return Windows(*(torch.from_numpy(np.ascontiguousarray(p)) for p in parts))
+        context, future, *places = (
+            torch.from_numpy(np.ascontiguousarray(part)) for part in (context, future, np.asarray(ids), series, origin)
+        )
+        return Windows(context, future, places[0], places[1], places[2])
 
 
-class Last(torch.nn.Module):
-    """Repeats the last known value, with a fixed spread of the quantiles; ``shift`` makes it worse."""
+class Last:
+    """Not a torch module: repeats the last known value with a fixed width; ``shift`` makes it worse."""
+
+    levels = torch.tensor(EVALUATION_LEVELS, dtype=torch.float32)
+    max_context = max_horizon = 1000
+    parameters, bytes = 15, 60
 
     def __init__(self, shift: float = 0.0, width: float = 1.0):
-        super().__init__()
         self.shift, self.width, self.calls = shift, width, 0
         self.map = torch.nn.Linear(4, 3)
 
-    @property
-    def module(self) -> torch.nn.Module:
-        return self
-
-    def predict(self, context: torch.Tensor, prediction_length: int) -> Forecast:
+    def predict(self, windows: Any, prediction_length: int) -> Forecast:
         self.calls += 1
+        context = windows.context if isinstance(windows, Windows) else windows
         last = torch.stack([row[torch.isfinite(row)][-1] for row in context])
-        levels = torch.tensor(LEVELS, dtype=torch.float32)
+        levels = torch.tensor(EVALUATION_LEVELS, dtype=torch.float32)
         values = (levels - 0.5)[None, :, None].expand(len(context), -1, prediction_length) * self.width + self.shift
         return Forecast(levels, values, last[:, None].double(), torch.ones(len(context), 1, dtype=torch.float64))
 
 
 class Broken(Last):
-    """Answers NaN for the second row of every batch."""
+    """Returns NaN for the second row of every batch."""
 
-    def predict(self, context: torch.Tensor, prediction_length: int) -> Forecast:
-        found = super().predict(context, prediction_length)
+    def predict(self, windows: Any, prediction_length: int) -> Forecast:
+        found = super().predict(windows, prediction_length)
         values = found.values.clone()
         values[1:2] = float("nan")
         found.values = values

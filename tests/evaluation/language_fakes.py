@@ -1,4 +1,4 @@
-"""Language models and examples small enough to work out by hand, and a GPT-2 of two layers."""
+"""Language models and examples that are small enough to compute by hand, and a GPT-2 with two layers."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from potstill.types import Logits, Output, Tokens
+from potstill.types import Logits, Output, Request, Tokens
 
 
 class Coin:
-    """Says token 1 with the same probability everywhere, of a vocabulary of two."""
+    """Predicts token 1 with the same probability everywhere, with a vocabulary of two."""
 
     vocabulary = 2
     device = torch.device("cpu")
 
     def __init__(self, one: float):
         self.module = nn.Linear(1, 2, bias=False)
-        self.asked = 0
+        self.calls = 0
         with torch.no_grad():
             self.module.weight.copy_(torch.tensor([[math.log(1 - one)], [math.log(one)]]))
 
-    def forward(self, tokens: Tokens) -> Output:
+    def forward(self, tokens: Tokens, request: Request) -> Output:
         assert not self.module.training
-        self.asked += 1
+        self.calls += 1
         return Output(Logits(torch.ones(int(tokens.answer[:, 1:].sum()), 1), self.module))
 
 
 class Rows:
-    """Examples of given tokens and answers, with prompts and references."""
+    """Examples from given tokens and answers, with prompts and references."""
 
     def __init__(self, rows: list[list[int]], answers: list[list[int]], prompts: Any = (), references: Any = ()):
         self.rows, self.marks = rows, answers
@@ -47,7 +47,7 @@ class Rows:
     def lengths(self) -> np.ndarray:
         return np.array([len(row) for row in self.rows])
 
-    def __getitems__(self, ids: Any) -> Tokens:
+    def batch(self, ids: Any) -> Tokens:
         rows, marks = [self.rows[i] for i in ids], [self.marks[i] for i in ids]
         width = max(map(len, rows))
         fill = lambda row: row + [0] * (width - len(row))  # noqa: E731
@@ -70,7 +70,7 @@ TEXTS = ["Name a colour. Blue.", "What is two and two? Four, of course.", "Say <
 
 
 def save_gpt2(folder: Path, seed: int = 0, texts: list[str] = TEXTS) -> Path:
-    """An upstream folder with a byte-level tokenizer; of one seed always the same."""
+    """An upstream checkpoint folder with a byte-level tokenizer; the same for the same seed."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -79,9 +79,9 @@ def save_gpt2(folder: Path, seed: int = 0, texts: list[str] = TEXTS) -> Path:
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<end>")
     torch.manual_seed(seed)
-    sizes = {"vocab_size": len(tokenizer), "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 2}
+    sizes: dict[str, Any] = {"vocab_size": len(tokenizer), "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 2}
     module = GPT2LMHeadModel(GPT2Config(**sizes, eos_token_id=0, tie_word_embeddings=False))
-    with torch.no_grad():  # so that one token is likelier than another
+    with torch.no_grad():  # so that the logits differ between tokens
         module.lm_head.weight *= 20
     module.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -89,7 +89,7 @@ def save_gpt2(folder: Path, seed: int = 0, texts: list[str] = TEXTS) -> Path:
 
 
 def examples_of(tokenizer: Any) -> Rows:
-    """Eight instructions and answers."""
+    """Eight instructions with answers."""
     prompts = [f"Name colour {i}." for i in range(8)]
     references = [" Blue." + " Deep blue." * (i % 3) for i in range(8)]
     cut = [
@@ -97,5 +97,5 @@ def examples_of(tokenizer: Any) -> Rows:
         for pair in zip(prompts, references, strict=True)
     ]
     return Rows(
-        [asked + said for asked, said in cut], [[0] * len(a) + [1] * len(s) for a, s in cut], prompts, references
+        [prompt + answer for prompt, answer in cut], [[0] * len(a) + [1] * len(s) for a, s in cut], prompts, references
     )

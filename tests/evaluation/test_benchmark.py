@@ -2,14 +2,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from eval_fakes import Broken, FakeStore, FakeWindows, Last
+from usage_errors import usage_error
 
 from potstill.data.series.store import open_store
 from potstill.data.series.windows import SeriesWindows
-from potstill.errors import UserError
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.metrics import METRICS
-from potstill.recipe import DataConfig, EvaluationConfig
+from potstill.recipe import ForecastEvaluation, SeriesData
 from potstill.runs import write_json
 
 SEASON = 12
@@ -27,7 +28,7 @@ def store():
 
 def evaluate(store, models, baselines=("seasonal_naive",), reference="teacher", progress=None, **config):
     test, train = FakeWindows(store, 36, 6), FakeWindows(store, 36, 6, "train")
-    return evaluate_models(models, test, train, list(baselines), EvaluationConfig(**config), reference, progress)
+    return evaluate_models(models, test, train, list(baselines), ForecastEvaluation(**config), reference, progress)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_every_model_has_every_metric_on_every_data_set(found):
     assert found.metrics["teacher"]["set1"]["mae_rel_teacher"] == 1
 
 
-def test_retention_follows_from_the_metrics(found):
+def test_retention_agrees_with_the_metrics(found):
     teacher, student = found.metrics["teacher"], found.metrics["student"]
     for name in ("set0", "set1"):
         kept = found.retention[name]
@@ -75,7 +76,7 @@ def test_windows_and_intervals_agree_with_the_metrics(found):
     assert found.intervals["ridge/seasonal_naive"]["sql"]["value"] == pytest.approx(overall)
 
 
-def test_examples_are_ranked_by_the_student_and_ready_for_json(found, tmp_path):
+def test_examples_are_ranked_by_the_student_and_json_compatible(found, tmp_path):
     examples = found.examples["examples"]
     assert [(e["dataset"], e["kind"]) for e in examples] == [
         (name, kind) for name in ("set0", "set1") for kind in ("best", "median", "worst")
@@ -116,14 +117,14 @@ def test_a_baseline_that_cannot_be_fitted_is_left_out_with_the_reason():
 
 
 def test_a_forecast_that_is_not_finite_names_model_and_window(store):
-    with pytest.raises(UserError, match=r"student: its forecast of set0/s0 from step \d+ on is not finite"):
+    with usage_error("model.forecast_not_finite", "student", "set0/s0", "step"):
         evaluate(store, {"teacher": Last(), "student": Broken()})
 
 
-def test_nothing_to_score_is_the_users_error():
-    with pytest.raises(UserError, match="constant or too short"):
+def test_no_window_to_score_is_a_usage_error():
+    with usage_error("evaluation.no_usable_window", "test", "constant"):
         evaluate(FakeStore([np.ones(100)]), {"student": Last()})
-    with pytest.raises(UserError, match="no series reaches"):
+    with usage_error("evaluation.no_window", "test", "6 steps"):
         evaluate(FakeStore([np.ones(20)]), {"student": Last()})
 
 
@@ -133,14 +134,14 @@ def test_a_data_set_without_windows_is_named():
     assert set(found.account["datasets"]) == {"set0"}
 
 
-def test_known_figures_of_etth1(shared_data, tmp_path):
-    # published protocol, horizon 96: seasonal naive .512, ridge on 512 steps .364
-    data = DataConfig(
+def test_published_metrics_of_etth1(shared_data, tmp_path):
+    # published protocol, horizon 96: seasonal naive 0.512, ridge on 512 steps 0.364
+    data = SeriesData(
         paths=[str(shared_data / "suite" / "ETTh1.csv")], split="ett", context_length=512, prediction_length=96
     )
     store = open_store(data, tmp_path)
     test, train = (SeriesWindows(store, data, part, stride=1) for part in ("test", "train"))
-    found = evaluate_models({}, test, train, ["ridge"], EvaluationConfig())
+    found = evaluate_models({}, test, train, ["ridge"], ForecastEvaluation())
     assert found.account["datasets"]["ETTh1"]["available"] == 7 * (2880 - 95)
     assert found.account["datasets"]["ETTh1"]["stride"] == 11
     assert found.metrics["seasonal_naive"]["ETTh1"]["mse"] == pytest.approx(0.512, abs=0.01)
@@ -149,9 +150,9 @@ def test_known_figures_of_etth1(shared_data, tmp_path):
 
 
 def test_a_model_named_like_a_baseline_is_refused(store):
-    with pytest.raises(UserError, match="another name"):
+    with usage_error("evaluation.reserved_model_name", "ridge"):
         evaluate(store, {"ridge": Last()}, ["ridge"])
-    with pytest.raises(UserError, match="Known"):
+    with usage_error("names.unknown_baseline", "rigde", "ridge"):
         evaluate(store, {"student": Last()}, ["rigde"])
 
 
@@ -162,12 +163,33 @@ def test_progress_ends_at_the_total(store):
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
 
 
-def test_without_models_the_baselines_alone_are_measured(store):
+def test_without_models_only_the_baselines_are_evaluated(store):
     found = evaluate(store, {}, ["ridge"])
     assert set(found.metrics) == {"seasonal_naive", "ridge"}
     assert set(found.examples["examples"][0]["forecasts"]) == {"seasonal_naive"}
 
 
-def test_the_same_evaluation_twice_gives_the_same_numbers(store):
+def test_two_evaluations_have_equal_results(store):
     first, second = (evaluate(store, {"teacher": Last(), "student": Last(shift=0.1)}, ["ridge"]) for _ in range(2))
     assert json.dumps(first.to_dict()) == json.dumps(second.to_dict())
+
+
+def test_models_receive_windows_with_groups_and_covariates():
+    class Grouped(FakeWindows):
+        def batch(self, ids):
+            windows = super().batch(ids)
+            windows.group = windows.origin
+            windows.past_covariates = windows.context[:, None] + 1
+            return windows
+
+    class Recorder(Last):
+        def predict(self, windows, prediction_length):
+            assert torch.equal(windows.group, windows.origin)
+            assert torch.equal(windows.past_covariates[:, 0], windows.context + 1)
+            return super().predict(windows, prediction_length)
+
+    store = FakeStore([np.random.default_rng(i).normal(size=60).cumsum() for i in range(2)])
+    model = Recorder()
+    train = FakeWindows(store, 16, 4, "train")
+    evaluate_models({"student": model}, Grouped(store, 16, 4), train, ["auto_theta"], ForecastEvaluation(stride=1))
+    assert model.calls > 0

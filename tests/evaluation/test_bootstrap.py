@@ -7,16 +7,16 @@ from potstill.evaluation.bootstrap import draw_weights, geometric_mean_ratio, me
 
 
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 100))
-def test_windows_of_a_block_are_drawn_together(series, blocks, seed):
+def test_windows_of_a_block_are_resampled_together(series, blocks, seed):
     of_series = np.repeat(np.arange(series), blocks * 2)
     block = np.tile(np.repeat(np.arange(blocks), 2), series)
     weights = draw_weights(of_series, block, repeats=5, seed=seed)
     assert (weights[:, ::2] == weights[:, 1::2]).all()
-    # every series has as many blocks, so that every sample has as many windows
+    # every series has the same number of blocks, so every sample has the same number of windows
     assert (weights.sum(1) == len(of_series)).all()
 
 
-def test_many_series_are_drawn_whole():
+def test_many_series_are_resampled_as_clusters():
     weights = draw_weights(np.repeat(np.arange(10), 3), np.tile(np.arange(3), 10), repeats=200)
     by_series = weights.reshape(200, 10, 3).sum(2)
     assert (by_series % 3 == 0).all()
@@ -29,7 +29,7 @@ def test_same_seed_same_samples():
     assert (draw_weights(*arguments, seed=1) != draw_weights(*arguments, seed=2)).any()
 
 
-def test_the_interval_is_that_of_the_normal_approximation():
+def test_the_interval_agrees_with_the_normal_approximation():
     rng = np.random.default_rng(0)
     below = np.ones(4000)
     above = rng.normal(1.0, 0.2, 4000)
@@ -48,7 +48,7 @@ def test_clusters_widen_the_interval():
     assert clustered.high - clustered.low > 3 * (single.high - single.low)
 
 
-def test_pairs_cancel_what_is_hard_for_both():
+def test_pairing_cancels_the_difficulty_of_windows():
     hard = np.random.default_rng(0).uniform(0.1, 10, 500)
     interval, _ = mean_ratio(0.9 * hard, hard, draw_weights(np.zeros(500, int), np.arange(500)))
     assert [interval.value, interval.low, interval.high] == pytest.approx([0.9, 0.9, 0.9])

@@ -4,27 +4,29 @@ import pytest
 import torch
 from eval_fakes import Last
 
-from potstill.evaluation.cost import count_flops, in_turns, measure_costs, peak_megabytes, weight_bytes
-from potstill.families.load import load, saved_weights
+from potstill.evaluation.cost import count_flops, interleaved, measure_costs, peak_megabytes, weight_bytes
+from potstill.evaluation.ridge import RidgeForecaster
+from potstill.families.ensemble import Ensemble
+from potstill.families.load import load, load_forecaster, saved_weights
 
 NAMES = {"parameters", "bytes", "flops", "latency_ms_b1", "series_per_second_b32", "series_per_second_b256", "peak_mb"}
 
 
 class Product(Last):
-    """Runs one matrix product of 2 · 4 · 3 operations a series."""
+    """Runs one matrix product of 2 · 4 · 3 operations per series."""
 
-    def predict(self, context, prediction_length):
-        self.map(context[:, :4])
-        return super().predict(context, prediction_length)
+    def predict(self, windows, prediction_length):
+        self.map(windows[:, :4])
+        return super().predict(windows, prediction_length)
 
 
 class Sleeper(Product):
-    def predict(self, context, prediction_length):
+    def predict(self, windows, prediction_length):
         torch.randn(400, 400) @ torch.randn(400, 400)
-        return super().predict(context, prediction_length)
+        return super().predict(windows, prediction_length)
 
 
-def test_every_figure_is_there_and_right_where_it_can_be_known():
+def test_all_costs_are_measured_and_the_known_ones_are_right():
     models = {"teacher": Sleeper(), "student": Product()}
     costs = measure_costs(models, 16, 4, repeats=2)
     assert set(costs) == {"teacher", "student"}
@@ -62,7 +64,7 @@ def test_attention_and_products_are_counted_without_gradients(mode):
     assert count_flops(run) == 2 * 5 * 8 * 24 + 2 * 2 * 5 * 5 * 8
 
 
-def test_peak_counts_what_a_pass_holds():
+def test_peak_memory_of_a_pass():
     peak = peak_megabytes(lambda: torch.ones(32, 1024, 1024).sum())
     if peak is None:
         pytest.skip("no /proc here")
@@ -79,23 +81,29 @@ def test_bytes_are_those_of_the_weights_as_saved(tiny_teacher, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(tiny_teacher, run / "student")
     (run / "recipe.yaml").write_text("task: forecast")
-    (run / "student" / "README.md").write_text("a card counts for nothing")
+    (run / "student" / "README.md").write_text("a card is not part of the weights")
     student = load(run)
     assert _saved_bytes(student) == saved
     shutil.rmtree(run)
-    # as good as the file, but for its header
+    # the same as the file without its header
     assert saved - 20_000 < _saved_bytes(student) < saved
 
 
-def test_a_storage_that_two_weights_share_counts_once():
-    model = Product()
-    model.again = model.map
-    assert weight_bytes(model, []) == 15 * 4
+def test_forecasters_that_are_not_torch_modules_are_measured(tiny_teacher):
+    """An ensemble and a baseline of plain tensors."""
+    ridge = RidgeForecaster(torch.ones(16, 4), torch.zeros(4), torch.zeros(9, 4), 1.0, 20)
+    one = load_forecaster(tiny_teacher)
+    both = Ensemble({"one": one, "two": one})
+    costs = measure_costs({"ridge": ridge, "both": both, "one": one}, 16, 4, repeats=1)
+    assert (costs["ridge"]["parameters"], costs["ridge"]["bytes"]) == (16 * 4 + 4 + 36, 4 * 104)
+    assert costs["ridge"]["flops"] == 2 * 16 * 4
+    assert (costs["both"]["parameters"], costs["both"]["bytes"]) == (2 * one.parameters, 8 * one.parameters)
+    assert costs["both"]["flops"] == 2 * costs["one"]["flops"]
 
 
-def test_every_second_round_goes_backwards():
+def test_every_second_round_is_reversed():
     order: list[str] = []
     kind = {name: lambda name=name: float(order.append(name) or 1) for name in "abc"}
-    rounds = in_turns([kind], 3, 60.0)
+    rounds = interleaved([kind], 3, 60.0)
     assert "".join(order) == "abccbaabc"
     assert [set(timed) for (timed,) in rounds] == [set("abc")] * 3

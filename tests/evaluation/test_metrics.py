@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.evaluation.metrics import (
-    LEVELS,
+    EVALUATION_LEVELS,
     METRICS,
     WindowScores,
     geometric_mean,
@@ -28,7 +28,7 @@ def test_pinball_by_hand():
 
 
 def test_every_metric_by_hand():
-    # medians 1, 3 against truths 2, 3; quantiles one apart; naive error 2, spread 4
+    # medians 1, 3 and true values 2, 3; quantiles one apart; naive error 2, spread 4
     values = summarise(score_windows(spread_forecast([[1, 3]]), [[2.0, 3.0]], [2.0], [4.0]))
     # pinball of y = 2, q = -3 … 5: levels times (5 4 3 2 1 0), then 1 - level times (1 2 3)
     first = (0.1 * 5 + 0.2 * 4 + 0.3 * 3 + 0.4 * 2 + 0.5 * 1 + 0 + 0.3 * 1 + 0.2 * 2 + 0.1 * 3) / 9
@@ -48,19 +48,19 @@ def test_every_metric_by_hand():
     assert set(values) == set(METRICS)
 
 
-def test_missing_truths_take_part_in_nothing():
+def test_missing_true_values_are_ignored():
     whole = score_windows(spread_forecast([[1, 3]]), [[2.0, 3.0]], [2.0], [4.0])
     masked = score_windows(spread_forecast([[1, 100, 3]]), [[2.0, np.nan, 3.0]], [2.0], [4.0])
     assert summarise(masked) == pytest.approx(summarise(whole))
 
 
-def test_mape_leaves_out_tiny_truths_and_says_so():
+def test_mape_ignores_tiny_true_values_and_reports_their_share():
     scores = score_windows(spread_forecast([[1, 3]]), [[1e-9, 2.0]], [1.0], [1.0])
     assert summarise(scores)["mape"] == pytest.approx(0.5)
     assert mape_ignored(scores) == pytest.approx(0.5)
 
 
-def test_a_series_without_spread_leaves_the_standardised_metrics_of_others():
+def test_a_series_without_spread_does_not_affect_standardised_metrics():
     scores = score_windows(spread_forecast([[1], [3]]), [[2.0], [5.0]], [1.0, 1.0], [0.0, 2.0])
     assert summarise(scores)["mse"] == pytest.approx(4 / 4)
     assert summarise(scores)["mse_raw"] == pytest.approx((1 + 4) / 2)
@@ -72,9 +72,9 @@ def test_a_perfect_forecast_scores_zero():
     assert values["coverage_80"] == 1
 
 
-def test_relative_divides_and_gives_nan_for_zero():
-    one = dict.fromkeys(METRICS, 3.0)
-    other = dict.fromkeys(METRICS, 2.0) | {"mape": 0.0}
+def test_relative_divides_and_returns_nan_for_zero():
+    one: dict[str, float] = dict.fromkeys(METRICS, 3.0)
+    other: dict[str, float] = dict.fromkeys(METRICS, 2.0) | {"mape": 0.0}
     found = relative(one, other, "rel_naive")
     assert found["sql_rel_naive"] == 1.5
     assert np.isnan(found["mape_rel_naive"])
@@ -92,7 +92,7 @@ def test_retention_figures():
 def test_scaled_metrics_do_not_depend_on_units(windows, horizon, seed, unit):
     rng = np.random.default_rng(seed)
     truth = rng.normal(5, 1, (windows, horizon))
-    quantiles = np.sort(rng.normal(5, 1, (windows, len(LEVELS), horizon)), axis=1)
+    quantiles = np.sort(rng.normal(5, 1, (windows, len(EVALUATION_LEVELS), horizon)), axis=1)
     scale, spread = rng.uniform(0.5, 2, windows), rng.uniform(0.5, 2, windows)
     plain = summarise(score_windows(quantiles, truth, scale, spread))
     other = summarise(score_windows(quantiles * unit, truth * unit, scale * unit, spread * unit))
@@ -102,7 +102,7 @@ def test_scaled_metrics_do_not_depend_on_units(windows, horizon, seed, unit):
 
 
 @given(st.integers(2, 8), st.integers(0, 1000))
-def test_batches_join_to_the_same_figures(windows, seed):
+def test_batches_join_to_the_same_metrics(windows, seed):
     rng = np.random.default_rng(seed)
     truth, quantiles = rng.normal(size=(windows, 3)), np.sort(rng.normal(size=(windows, 9, 3)), axis=1)
     scale, spread = rng.uniform(0.5, 2, windows), rng.uniform(0.5, 2, windows)

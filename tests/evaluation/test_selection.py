@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from potstill.evaluation.histories import Histories
 from potstill.evaluation.selection import choose_step, select_windows
-from potstill.recipe import EvaluationConfig
+from potstill.recipe import ForecastEvaluation
 
 
 def select(store, horizon=4, **config):
     windows = FakeWindows(store, 8, horizon)
-    return select_windows(windows, "set0", EvaluationConfig(**config), Histories(store))
+    return select_windows(windows, "set0", ForecastEvaluation(**config), Histories(store))
 
 
 def noise(length=200, seed=0):
@@ -21,20 +21,20 @@ def noise(length=200, seed=0):
 
 
 @given(st.lists(st.integers(1, 4000), min_size=1, max_size=30), st.integers(1, 3000), st.integers(1, 400))
-def test_a_chosen_step_keeps_the_limit_and_meets_every_hour(lengths, most, season):
+def test_a_chosen_step_keeps_the_limit_and_covers_every_hour(lengths, most, season):
     lengths = np.array(lengths)
-    step = choose_step(lengths, EvaluationConfig(max_windows=most), np.array([season]))
+    step = choose_step(lengths, ForecastEvaluation(max_windows=most), np.array([season]))
     assert step >= 5
     assert gcd(step, season) == 1
     assert (-(-lengths // step)).sum() <= max(most, len(lengths))
 
 
-def test_a_step_that_was_asked_for_is_kept_while_it_fits():
+def test_a_requested_step_is_kept_while_it_fits():
     lengths, season = np.array([100]), np.array([24])
-    assert choose_step(lengths, EvaluationConfig(stride=24), season) == 24
-    assert choose_step(lengths, EvaluationConfig(stride=1), season) == 1
-    assert choose_step(lengths, EvaluationConfig(stride=1, max_windows=50), season) == 5
-    assert choose_step(lengths, EvaluationConfig(stride=10), season, stride=5) == 2
+    assert choose_step(lengths, ForecastEvaluation(stride=24), season) == 24
+    assert choose_step(lengths, ForecastEvaluation(stride=1), season) == 1
+    assert choose_step(lengths, ForecastEvaluation(stride=1, max_windows=50), season) == 5
+    assert choose_step(lengths, ForecastEvaluation(stride=10), season, stride=5) == 2
 
 
 def test_windows_are_spread_from_the_end_of_every_series():

@@ -1,14 +1,23 @@
-"""A small Chronos-2 and contexts of every awkward kind."""
+"""A small Chronos-2, a small GPT-2, and contexts with edge cases."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from tiny_gpt2 import save_gpt2
 from torch import Tensor
 
 from potstill.families.chronos2.family import Chronos2Family, Chronos2Forecaster
 
 SIZES = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
+
+
+@pytest.fixture(scope="session")
+def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An upstream folder with the GPT-2 of ``tiny_gpt2``."""
+    return save_gpt2(tmp_path_factory.mktemp("gpt2"))
 
 
 @pytest.fixture
@@ -27,7 +36,7 @@ def small(family: Chronos2Family) -> Chronos2Forecaster:
 
 @pytest.fixture
 def contexts() -> Tensor:
-    """``[100, 64]``: gaps, left padding (whole patches of it), constants, big levels, small ones, and emptiness."""
+    """``[100, 64]``: gaps, left padding (also whole patches), constants, large and small means, and no values."""
     generator = torch.Generator().manual_seed(2)
     rows = torch.randn(100, 64, generator=generator).cumsum(dim=1)
     rows[:20][torch.rand(20, 64, generator=generator) < 0.3] = torch.nan

@@ -1,4 +1,4 @@
-"""Attention as the families call it: torch's own numbers, and in training on a CPU never in bf16."""
+"""Attention of the families: equal to torch's, and in fp32 when training on a CPU."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ def qkv():
 
 
 @pytest.mark.parametrize("mask", [None, torch.arange(5)[None] > 1, torch.tensor([[0.0, 0.0, -torch.inf, 0.0, 0.0]])])
-def test_it_is_torchs_attention(qkv, mask):
-    ours = attend(*qkv, mask, scale=1.0)
-    assert torch.equal(ours, functional.scaled_dot_product_attention(*qkv, attn_mask=mask, scale=1.0))
+def test_it_equals_torchs_attention(qkv, mask):
+    actual = attend(*qkv, mask, scale=1.0)
+    assert torch.equal(actual, functional.scaled_dot_product_attention(*qkv, attn_mask=mask, scale=1.0))
 
 
 def test_training_in_bf16_attends_in_fp32(qkv):
-    """The scores of bf16 numbers are multiplied and summed in fp32, and the gradients come back in bf16."""
+    """bf16 inputs are converted to fp32; their gradients are bf16."""
     half = [part.detach().bfloat16().requires_grad_() for part in qkv]
     exact = functional.scaled_dot_product_attention(*(part.float() for part in half))
     with torch.autocast("cpu", torch.bfloat16):
-        ours = attend(*half)
-    assert ours.dtype == torch.float32
-    assert torch.equal(ours, exact)
-    ours.sum().backward()
+        actual = attend(*half)
+    assert actual.dtype == torch.float32
+    assert torch.equal(actual, exact)
+    actual.sum().backward()
     assert all(part.grad is not None and part.grad.dtype == torch.bfloat16 for part in half)
 
 
@@ -38,5 +38,5 @@ def test_without_gradients_it_follows_autocast(qkv):
         assert attend(*qkv).dtype == torch.bfloat16
 
 
-def test_double_precision_stays(qkv):
+def test_double_precision_is_kept(qkv):
     assert attend(*(part.double() for part in qkv)).dtype == torch.float64

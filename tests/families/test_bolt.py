@@ -1,4 +1,4 @@
-"""Chronos-Bolt against upstream's own classes, on a small untrained model."""
+"""Chronos-Bolt compared with upstream's own classes, on a small untrained model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from chronos.chronos_bolt import ChronosBoltModelForForecasting, ChronosBoltPipeline
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from usage_errors import usage_error
 
-from potstill.errors import UserError
-from potstill.families.base import bare_windows
 from potstill.families.bolt import BoltFamily, BoltForecaster
 from potstill.families.load import load
 from potstill.families.registry import family_of
+from potstill.types import Request, Windows
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,11 @@ def upstream(tiny_bolt: Path) -> ChronosBoltPipeline:
     return pipeline
 
 
-def assert_equal(ours: Tensor, theirs: Tensor, context: Tensor) -> None:
-    """To 1e-5 of how far each row's forecasts reach from its level, plus float32's own rounding of that level."""
+def assert_equal(actual: Tensor, expected: Tensor, context: Tensor) -> None:
+    """To 1e-5 of each row's largest distance from its mean, plus the float32 rounding of that mean."""
     level = context.nanmean(dim=1).nan_to_num(0.0)[:, None, None]
-    reach = (theirs - level).abs().amax(dim=(1, 2), keepdim=True)
-    assert ((ours - theirs).abs() <= 1e-5 * reach + 5e-7 * level.abs()).all()
+    reach = (expected - level).abs().amax(dim=(1, 2), keepdim=True)
+    assert ((actual - expected).abs() <= 1e-5 * reach + 5e-7 * level.abs()).all()
 
 
 def test_what_the_config_says(teacher: BoltForecaster):
@@ -52,21 +52,21 @@ def test_what_the_config_says(teacher: BoltForecaster):
 def test_the_pass_equals_upstreams(
     teacher: BoltForecaster, upstream: ChronosBoltPipeline, contexts: Tensor, length: int
 ):
-    """Gaps, padding, constants, levels far above the spread, emptiness; lengths that are no whole patches."""
+    """Gaps, padding, constants, means far above the spread, no values; lengths that are not whole patches."""
     context = contexts[:, -length:]
-    forecast = teacher.forward(bare_windows(context, 32), 32).forecast
-    theirs = upstream.model(context=context).quantile_preds
+    forecast = teacher.forward(Windows.of_context(context, 32), Request(32)).forecast
+    expected = upstream.model(context=context).quantile_preds
     raw = forecast.values.double() * forecast.scale[:, :, None] + forecast.loc[:, :, None]
     assert raw.isfinite().all()
-    assert_equal(raw.float(), theirs, context)
+    assert_equal(raw.float(), expected, context)
 
 
 def test_predict_equals_upstreams(teacher: BoltForecaster, upstream: ChronosBoltPipeline, contexts: Tensor):
-    """The public way, a longer context cut to its newest steps and a horizon shorter than the model's."""
+    """With a longer context, cut to its newest steps, and a horizon shorter than the model's."""
     context = torch.cat([contexts + 1, contexts], dim=1)
-    ours = teacher.predict(context, 20, batch_size=33)
-    assert ours.quantiles.shape == (100, 9, 20)
-    assert_equal(ours.quantiles, upstream.predict(context, prediction_length=20).sort(dim=1).values, contexts)
+    actual = teacher.predict(context, 20, batch_size=33)
+    assert actual.quantiles.shape == (100, 9, 20)
+    assert_equal(actual.quantiles, upstream.predict(context, prediction_length=20).sort(dim=1).values, contexts)
 
 
 def test_the_scale_is_the_contexts_mean_and_deviation(teacher: BoltForecaster):
@@ -77,53 +77,50 @@ def test_the_scale_is_the_contexts_mean_and_deviation(teacher: BoltForecaster):
     torch.testing.assert_close(forecast.scale[:, 0], torch.tensor([(8 / 3) ** 0.5, 1e-5, 1.0]).double())
 
 
-def test_beyond_the_horizon_it_rolls_out_as_upstream(
-    teacher: BoltForecaster, upstream: ChronosBoltPipeline, contexts: Tensor
-):
+def test_longer_horizons_roll_out_as_upstream(teacher: BoltForecaster, upstream: ChronosBoltPipeline, contexts: Tensor):
     context = contexts[:45]
     with pytest.warns(UserWarning, match="feeding its own forecasts back"):
-        ours = teacher.predict(context, 70)
-    theirs = upstream.predict(context, prediction_length=70)
-    assert ours.quantiles.shape == (45, 9, 70)
-    assert_equal(ours.quantiles, theirs.sort(dim=1).values, context)
+        actual = teacher.predict(context, 70)
+    expected = upstream.predict(context, prediction_length=70)
+    assert actual.quantiles.shape == (45, 9, 70)
+    assert_equal(actual.quantiles, expected.sort(dim=1).values, context)
 
 
 def test_it_is_saved_in_upstreams_layout(teacher: BoltForecaster, tmp_path: Path):
     teacher.save(tmp_path / "saved")
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert config["architectures"] == ["ChronosBoltModelForForecasting"]
-    theirs = ChronosBoltModelForForecasting.from_pretrained(tmp_path / "saved")
+    expected = ChronosBoltModelForForecasting.from_pretrained(tmp_path / "saved")
     for name, weight in teacher.module.state_dict().items():
-        torch.testing.assert_close(theirs.state_dict()[name], weight, rtol=0, atol=0)
+        torch.testing.assert_close(expected.state_dict()[name], weight, rtol=0, atol=0)
     assert load(tmp_path / "saved").fingerprint == teacher.fingerprint
 
 
 @pytest.mark.parametrize(
     "lost", ["output_patch_embedding.output_layer.weight", "encoder.block.0.layer.0.SelfAttention.q.weight"]
 )
-def test_weights_that_are_missing_are_not_made_up(tiny_bolt: Path, tmp_path: Path, lost: str):
-    """Upstream passes over missing patch embeddings."""
+def test_missing_weights_are_rejected(tiny_bolt: Path, tmp_path: Path, lost: str):
+    """Upstream ignores missing patch embeddings."""
     folder = Path(shutil.copytree(tiny_bolt, tmp_path / "model"))
     tensors = load_file(folder / "model.safetensors")
     del tensors[lost]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=rf"1 of the model's weights are missing.*{lost}"):
+    with usage_error("model.weights_mismatch", lost):
         load(folder)
 
 
-def test_weights_of_other_shapes_than_the_config(tiny_bolt: Path, tmp_path: Path):
+def test_weights_with_other_shapes_than_the_config_are_rejected(tiny_bolt: Path, tmp_path: Path):
     folder = Path(shutil.copytree(tiny_bolt, tmp_path / "model"))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "d_ff": 48}))
-    with pytest.raises(UserError, match="other shapes"):
+    with usage_error("model.weights_mismatch", str(folder)):
         load(folder)
 
 
-def test_it_teaches_but_is_no_student():
+def test_it_cannot_be_a_student():
     family = BoltFamily()
-    with pytest.raises(UserError, match=r"bolt models teach, but are no students; choose one of chronos2") as caught:
+    with usage_error("student.teacher_only", "bolt"):
         family.design(None, {}, 64, 32)
-    assert "bolt" not in str(caught.value).split("choose")[1]
 
 
 def test_its_config_is_not_chronos_2s(tiny_bolt: Path):

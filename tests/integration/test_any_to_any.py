@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from usage_errors import usage_error
 
 import potstill
 from potstill.evaluation import cost
@@ -51,7 +52,7 @@ def teachers(
 def _quick_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     """One round of small passes: costs are not what is tested."""
     monkeypatch.setattr(cost, "LONGEST_PASS", 0.0)
-    monkeypatch.setattr("potstill.tasks.finish.measure_costs", partial(cost.measure_costs, repeats=1))
+    monkeypatch.setattr("potstill.tasks.forecasting.measure_costs", partial(cost.measure_costs, repeats=1))
 
 
 def recipe_for(teacher: Path, student: str, data: Path, **lengths: int) -> Recipe:
@@ -132,8 +133,6 @@ def test_labels_serve_as_well_as_the_teacher(teachers: dict[str, Path], teacher:
 def test_a_bolt_teacher_alone_asks_for_a_student(teachers: dict[str, Path], small_csv: Path, tmp_path: Path):
     recipe = recipe_for(teachers["bolt"], "chronos2", small_csv)
     recipe.student.family, recipe.student.overrides = None, {}
-    with pytest.raises(
-        potstill.errors.UserError, match=r"bolt models teach, but are no students; choose one of chrono"
-    ):
+    with usage_error("student.family_cannot_be_trained", "bolt", "chronos2"):
         potstill.distill(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()

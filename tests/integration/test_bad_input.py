@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shlex
 import shutil
 import subprocess
 import sys
@@ -137,6 +138,18 @@ CASES = [
     Case("unknown ending", ON + "a.xlsx", ("a.xlsx", ".csv"), {"a.xlsx": "x"}),
     Case("directory without data", ON + "deep", ("deep", ".csv"), {"deep/readme.md": "x"}),
     Case("missing path", ON + "absent.csv", ("absent.csv", "--data")),
+    Case("an empty path", "distill --teacher {teacher} --output {tmp}/run --data ''", ("data.paths", "empty")),
+    Case("an empty path among others", DISTILL + " --data ' '", ("data.paths", "empty")),
+    Case(
+        "an empty path in a recipe",
+        "distill {tmp}/r.yaml --output {tmp}/run",
+        ("data.paths", "empty"),
+        {"r.yaml": "data: {paths: ['']}"},
+    ),
+    Case("label an empty path", "label --teacher {teacher} --output {tmp}/labels --data ''", ("data.paths", "empty")),
+    Case("evaluate an empty path", "evaluate {teacher} --output {tmp}/out --data ''", ("data.paths", "empty")),
+    Case("forecast an empty path", "forecast {teacher} '' --prediction-length 4 --output {tmp}/f.csv", ("empty",)),
+    Case("texts at an empty path", "distill --task language --teacher x --output {tmp}/run --data ''", ("empty",)),
     Case("no data given", "distill --teacher {teacher} --output {tmp}/run", ("--data",)),
     # columns, splits, lengths
     Case("absent target", DISTILL + " --target OT", ("OT", "y")),
@@ -150,6 +163,13 @@ CASES = [
     # models
     Case("absent teacher", WITH + "absent", ("absent",)),
     Case("no teacher given", "distill --data {good} --output {tmp}/run", ("--teacher",)),
+    Case("a teacher without a name", "distill --teacher '' --data {good} --output {tmp}/run", ("empty",)),
+    Case("labels at an empty path", DISTILL + " --labels ''", ("labels", "empty")),
+    Case(
+        "forecast with a model without a name",
+        "forecast '' {good} --prediction-length 4 --output {tmp}/f.csv",
+        ("empty",),
+    ),
     Case("folder without model", WITH + "bare", ("bare", "config.json"), {"bare/readme.md": "x"}),
     Case("truncated safetensors", WITH + "model", ("model.safetensors",), prepare=truncated),
     Case("safetensors cut in its header", WITH + "model", ("model.safetensors",), prepare=cut_header),
@@ -170,14 +190,18 @@ CASES = [
     Case("unknown preset", DISTILL + " --student chronos2:preset=9x9", ("9x9", "3x384")),
     # options and recipes
     Case("alpha of 1.5", DISTILL + " --alpha 1.5", ("objective.alpha", "1.5")),
-    Case("shares beyond one", DISTILL + " --set data.synthetic=0.8 --set data.augmented=0.8", ("data.synthetic",)),
+    Case(
+        "shares beyond one",
+        DISTILL + " --set data.synthetic=0.8 --set data.augmented=0.8",
+        ("data: synthetic + augmented",),
+    ),
     Case(
         "teacher's weight without end", "distill --data {good} --output {tmp}/run --teacher {teacher}:inf", ("weight",)
     ),
     Case(
         "a setting that the model lacks",
         "distill --data {good} --output {tmp}/run --teacher {teacher}:patch_size=8",
-        ("patch_size", "none"),
+        ("patch_size", "it has no settings"),
     ),
     Case("teacher's weight of zero", "distill --data {good} --output {tmp}/run --teacher {teacher}:0", ("weight",)),
     Case("misspelt key", DISTILL + " --set training.lerning_rate=1", ("lerning_rate", "learning_rate")),
@@ -252,7 +276,7 @@ def test_bad_input(
         case.prepare(tmp_path, tiny_teacher)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
-    command = [part.format(tmp=tmp_path, good=good, teacher=tiny_teacher) for part in case.command.split()]
+    command = [part.format(tmp=tmp_path, good=good, teacher=tiny_teacher) for part in shlex.split(case.command)]
     with pytest.raises(SystemExit) as left:
         main(command)
 

@@ -8,18 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from potstill.objectives import base
-from potstill.objectives.base import LossInputs
+from potstill.objectives.base import USER_TERMS, LossInputs
 from potstill.types import Forecast, Output, Windows
 
 
 @pytest.fixture
 def own_terms() -> Iterator[dict[str, type]]:
     """The terms of the user's own, put back afterwards."""
-    before = dict(base.OWN)
-    yield base.OWN
-    base.OWN.clear()
-    base.OWN.update(before)
+    before = dict(USER_TERMS)
+    yield USER_TERMS
+    USER_TERMS.clear()
+    USER_TERMS.update(before)
 
 
 @pytest.fixture
@@ -43,6 +42,6 @@ def passed() -> Callable[..., LossInputs]:
         future = torch.full((rows, steps), torch.nan) if truth is None else torch.as_tensor(truth).float()
         ids = torch.arange(rows)
         windows = Windows(torch.zeros(rows, 4), future, ids, ids, ids)
-        return LossInputs(windows, Output(student), Output(teacher) if teacher is not None else None)
+        return LossInputs(windows, Output(student), {"teacher": Output(teacher)} if teacher is not None else {})
 
     return batch

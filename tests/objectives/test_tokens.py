@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import nn
 from trl.experimental.gkd import GKDTrainer
+from usage_errors import usage_error
 
-from potstill import types as potstill_types
-from potstill.errors import UserError
-from potstill.objectives.base import LossInputs, find_term
+from potstill.objectives.base import LossInputs
 from potstill.objectives.objective import Objective
-from potstill.objectives.tokens import Places
-from potstill.recipe import ObjectiveConfig
+from potstill.objectives.registry import find_term
+from potstill.objectives.tokens import TokenInputs
+from potstill.recipe import LanguageObjective
 from potstill.types import Logits, Output, Tokens, TopLogits
+from potstill.types import logits as logits_module
 
 TERMS = ("cross_entropy", "kl", "reverse_kl", "jsd", "skew_kl")
 
@@ -40,13 +41,13 @@ P, Q = (0.5, 0.25, 0.25), (0.25, 0.25, 0.5)
     ],
 )
 def test_terms_by_hand(name: str, options: dict, value: float):
-    places = Places(logits_of(Q), logits_of(P), torch.tensor([2]))
+    places = TokenInputs(logits_of(Q), logits_of(P), torch.tensor([2]))
     assert find_term(name)(**options).per_token(places).item() == pytest.approx(value, abs=1e-6)
 
 
 def test_the_temperature_flattens_and_is_paid_back():
     """At T = 2 the odds 1 : 4 become 1 : 2; the divergence is multiplied by 4."""
-    places = Places(logits_of((0.5, 0.5)), logits_of((0.2, 0.8)), torch.tensor([0]))
+    places = TokenInputs(logits_of((0.5, 0.5)), logits_of((0.2, 0.8)), torch.tensor([0]))
     by_hand = 4 * (1 / 3 * math.log(2 / 3) + 2 / 3 * math.log(4 / 3))
     assert find_term("kl")(temperature=2.0).per_token(places).item() == pytest.approx(by_hand, abs=1e-6)
 
@@ -56,7 +57,7 @@ def test_jsd_is_trls(beta: float):
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(5, 11, generator=generator), torch.randn(5, 11, generator=generator)
     theirs = GKDTrainer.generalized_jsd_loss(student[None], teacher[None], beta=beta, temperature=1.0, reduction="sum")
-    ours = find_term("jsd")(beta=beta, temperature=1.0).per_token(Places(student, teacher, torch.zeros(5).long()))
+    ours = find_term("jsd")(beta=beta, temperature=1.0).per_token(TokenInputs(student, teacher, torch.zeros(5).long()))
     assert ours.sum().item() == pytest.approx(theirs.item(), rel=1e-5)
 
 
@@ -78,22 +79,24 @@ def test_kept_logits_are_the_whole_ones_with_the_rest_as_one(name: str, temperat
         top = shares.gather(1, labels.indices)
         return torch.cat([top, 1 - top.sum(dim=1, keepdim=True)], dim=1).log() * temperature
 
-    ours = term.per_token(Places(student, labels, torch.zeros(7).long()))
-    theirs = term.per_token(Places(merged(student), merged(teacher), torch.zeros(7).long()))
+    ours = term.per_token(TokenInputs(student, labels, torch.zeros(7).long()))
+    theirs = term.per_token(TokenInputs(merged(student), merged(teacher), torch.zeros(7).long()))
     assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_labels_that_hold_all_the_mass_give_finite_gradients():
     teacher = torch.tensor([[30.0, -30.0, -30.0, -30.0]])
     student = torch.zeros(1, 4, requires_grad=True)
-    find_term("kl")(temperature=1.0).per_token(Places(student, kept(teacher, 2, 1.0), torch.zeros(1).long())).backward()
+    find_term("kl")(temperature=1.0).per_token(
+        TokenInputs(student, kept(teacher, 2, 1.0), torch.zeros(1).long())
+    ).backward()
     assert student.grad is not None
     assert student.grad.isfinite().all()
 
 
 def test_labels_of_another_temperature_are_refused():
-    places = Places(torch.zeros(1, 4), kept(torch.zeros(1, 4), 2, 1.0), torch.zeros(1).long())
-    with pytest.raises(UserError, match=r"objective\.temperature: 1"):
+    places = TokenInputs(torch.zeros(1, 4), kept(torch.zeros(1, 4), 2, 1.0), torch.zeros(1).long())
+    with usage_error("labels.other_temperature", "objective.temperature: 1"):
         find_term("kl")(temperature=2.0).per_token(places)
 
 
@@ -114,19 +117,19 @@ class Whole(nn.Module):
         answer[0, 0] = False
         tokens = Tokens(ids, torch.ones_like(answer), answer, torch.zeros(1).long())
         taught = Output(Logits(self.taught, self.teacher))
-        return LossInputs(tokens, Output(Logits(self.states, self.head)), taught)
+        return LossInputs(tokens, Output(Logits(self.states, self.head)), {"teacher": taught})
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_chunks_give_the_loss_and_the_gradients_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(potstill_types, "LOGITS_OF_A_CHUNK", 1)  # 16 rows a chunk: three chunks, the last one short
-    config = ObjectiveConfig(alpha=0.7, soft="kl" if name == "cross_entropy" else name, hard="cross_entropy")
+    monkeypatch.setattr(logits_module, "LOGITS_OF_A_CHUNK", 1)  # 16 rows a chunk: three chunks, the last one short
+    config = LanguageObjective(alpha=0.7, soft="kl" if name == "cross_entropy" else name, hard="cross_entropy")
     model, objective = Whole(), Objective(config)
     loss, values = objective(model.batch())
     (3 * loss).backward()
     ours = [p.grad.clone() for p in (model.states, model.head.weight, model.head.bias)]  # type: ignore[union-attr]
     model.zero_grad()
-    places = Places(model.head(model.states), model.teacher(model.taught), model.targets)
+    places = TokenInputs(model.head(model.states), model.teacher(model.taught), model.targets)
     means = {n: term.per_token(places).mean() for n, term in objective.terms.items()}  # type: ignore[attr-defined]
     (3 * sum(objective.weights[n] * mean for n, mean in means.items())).backward()
     theirs = [p.grad for p in (model.states, model.head.weight, model.head.bias)]
@@ -138,12 +141,12 @@ def test_chunks_give_the_loss_and_the_gradients_of_the_whole(name: str, monkeypa
         assert torch.allclose(own, whole, rtol=1e-4, atol=1e-6)
 
 
-def test_nothing_as_large_as_the_answer_times_the_vocabulary_is_made():
+def test_nothing_as_large_as_the_answer_times_the_vocabulary_is_made(monkeypatch: pytest.MonkeyPatch):
     """The largest tensor that is born while a loss of 2,000 places and 5,000 words is computed and walked back."""
     model = Whole(2000, 8, 5000)
     largest = 0
 
-    class TrainerHooks(torch.utils._python_dispatch.TorchDispatchMode):
+    class Largest(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             nonlocal largest
             out = func(*args, **(kwargs or {}))
@@ -151,24 +154,21 @@ def test_nothing_as_large_as_the_answer_times_the_vocabulary_is_made():
             largest = max([largest, *made])
             return out
 
-    before, potstill_types.LOGITS_OF_A_CHUNK = potstill_types.LOGITS_OF_A_CHUNK, 2**20
-    try:
-        with TrainerHooks():
-            Objective(ObjectiveConfig(soft="kl", hard="cross_entropy"))(model.batch())[0].backward()
-    finally:
-        potstill_types.LOGITS_OF_A_CHUNK = before
+    monkeypatch.setattr(logits_module, "LOGITS_OF_A_CHUNK", 2**20)
+    with Largest():
+        Objective(LanguageObjective(soft="kl", hard="cross_entropy"))(model.batch())[0].backward()
     assert largest <= 2**20 < 2000 * 5000 / 8
 
 
 def test_without_gradients_none_are_formed():
     model = Whole()
     with torch.no_grad():
-        loss, _ = Objective(ObjectiveConfig(soft="kl", hard="cross_entropy"))(model.batch())
+        loss, _ = Objective(LanguageObjective(soft="kl", hard="cross_entropy"))(model.batch())
     assert not loss.requires_grad
 
 
 def test_options_of_the_soft_term_do_not_change_its_weight():
-    config = ObjectiveConfig(alpha=0.5, soft="jsd", hard="cross_entropy", terms={"jsd": {"beta": 0.9}})
+    config = LanguageObjective(alpha=0.5, soft="jsd", hard="cross_entropy", terms={"jsd": {"beta": 0.9}})
     objective = Objective(config)
     assert objective.weights == {"jsd": 0.5, "cross_entropy": 0.5}
     assert objective.terms["jsd"].beta == 0.9  # type: ignore[attr-defined]
@@ -176,10 +176,10 @@ def test_options_of_the_soft_term_do_not_change_its_weight():
 
 @pytest.mark.parametrize("temperature", ["hot", 0, -1.0, float("nan"), True])
 def test_temperatures_that_are_none(temperature: object):
-    with pytest.raises(UserError, match="a number above 0"):
+    with usage_error("objective.bad_temperature", "objective.terms.kl.temperature"):
         find_term("kl")(temperature=temperature)  # type: ignore[call-arg]
 
 
 def test_terms_of_two_tasks_do_not_mix():
-    with pytest.raises(UserError, match="language models"):
-        Objective(ObjectiveConfig(soft="kl", hard="pinball"))
+    with usage_error("objective.terms_of_two_tasks", "kl", "pinball"):
+        Objective(LanguageObjective(soft="kl", hard="pinball"))

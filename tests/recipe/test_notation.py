@@ -1,9 +1,9 @@
-"""Values as they are written: teachers and students in short, scalars that mean what they look like."""
+"""Values as they are written in short: teachers, students, models with settings."""
 
 import pytest
+from usage_errors import usage_error
 
-from potstill.errors import UserError
-from potstill.recipe.notation import parse_source, parse_student, parse_teachers, parse_yaml
+from potstill.recipe.notation import parse_source, parse_student, parse_teachers
 
 
 @pytest.mark.parametrize(
@@ -56,19 +56,5 @@ def test_a_model_with_settings(text: str, parsed: tuple):
 
 @pytest.mark.parametrize("text", ["linear:rank={a", "mixer:d_model=[64"])
 def test_a_student_with_open_brackets_gets_one_sentence(text: str):
-    with pytest.raises(UserError, match="brackets"):
+    with usage_error("option.not_yaml", "brackets"):
         parse_student(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("8:1:1", "8:1:1"), ("2020-01-31", "2020-01-31"), ("1e-3", 0.001), ("5", 5), ("-2.5", -2.5), ("true", True)],
-)
-def test_scalars_mean_what_they_look_like(text: str, value: object):
-    assert parse_yaml(text) == value
-    assert type(parse_yaml(text)) is type(value)
-
-
-def test_yaml_makes_no_python_objects():
-    with pytest.raises(Exception, match="could not determine a constructor"):
-        parse_yaml("!!python/object/apply:os.system ['true']")

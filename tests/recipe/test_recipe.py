@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from usage_errors import usage_error
 
-from potstill.errors import UserError
 from potstill.recipe import Recipe
 
 NAMES = st.text("abcXYZ019 _-é中:#'\"", min_size=1, max_size=12)
@@ -52,7 +52,7 @@ def test_a_length_that_is_given_replaces_the_files_other_one(tmp_path: Path, fil
     path.write_text(f"training: {{{file}}}\n")
     training = Recipe.read(path, {given: 2}).training
     assert (training.max_steps, training.epochs) == (steps, epochs)
-    with pytest.raises(UserError, match="contradict each other"):
+    with usage_error("training.steps_and_epochs", "max_steps", "epochs"):
         Recipe.read(path, {"training.max_steps": 2, "training.epochs": 3})
 
 
@@ -78,32 +78,30 @@ def test_absolute_paths_mean_the_same_everywhere(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "key", "fact"),
     [
-        ("trainig: {}", "trainig: no such key; known: task, teacher"),
-        ("training: {lr: 1}", "training.lr: no such key; known: learning_rate"),
-        ("objective: {alpha: 1.5}", "objective.alpha"),
-        ("data: {stride: 0}", "data.stride"),
-        ("data: {context_length: many}", "data.context_length"),
-        ("teacher: [{sorce: x}]", "teacher.0"),
-        ("data: {synthetic: 0.7, augmented: 0.7}", "must not exceed 1"),
-        ("training: {max_steps: 7, epochs: 2}", "max_steps and epochs contradict each other"),
-        ("- a\n- b", "found a list"),
-        ("data: {a: [1", "line 1"),
+        ("trainig: {}", "recipe.unknown_key", ": trainig: "),
+        ("training: {lr: 1}", "recipe.unknown_key", "training.lr"),
+        ("objective: {alpha: 1.5}", "recipe.invalid_value", "objective.alpha"),
+        ("data: {stride: 0}", "recipe.invalid_value", "data.stride"),
+        ("data: {context_length: many}", "recipe.invalid_value", "data.context_length"),
+        ("teacher: [{sorce: x}]", "recipe.invalid_value", "teacher.0"),
+        ("data: {synthetic: 0.7, augmented: 0.7}", "data.shares_above_one", "synthetic + augmented"),
+        ("training: {max_steps: 7, epochs: 2}", "training.steps_and_epochs", "max_steps"),
+        ("- a\n- b", "recipe.not_a_mapping", "list"),
+        ("data: {a: [1", "recipe.not_yaml", "line 1"),
     ],
 )
-def test_an_error_is_one_sentence_with_file_and_key(tmp_path: Path, text: str, says: str):
+def test_an_error_is_one_sentence_with_file_and_key(tmp_path: Path, text: str, key: str, fact: str):
     path = tmp_path / "r.yaml"
     path.write_text(text)
-    with pytest.raises(UserError) as error:
+    with usage_error(key, str(path), fact):
         Recipe.read(path)
-    assert str(path) in str(error.value)
-    assert says in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def test_a_recipe_that_is_no_text_or_absent(tmp_path: Path):
     (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\x00\x80")
-    for path in (tmp_path / "r.yaml", tmp_path / "absent.yaml", tmp_path):
-        with pytest.raises(UserError, match=str(path)):
+    faults = {"r.yaml": "not_text", "absent.yaml": "no_such_file", "": "not_text"}
+    for path, fault in ((tmp_path / name, fault) for name, fault in faults.items()):
+        with usage_error(f"recipe.{fault}", str(path)):
             Recipe.read(path)

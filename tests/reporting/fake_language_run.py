@@ -1,4 +1,4 @@
-"""A made-up run folder of language models with every part that a report can show; nothing was trained."""
+"""An invented run folder of language models with every part that a report can show; nothing is trained."""
 
 from __future__ import annotations
 
@@ -110,15 +110,15 @@ def language_log() -> list[dict[str, Any]]:
 
 
 def language_generations() -> dict[str, Any]:
-    """generations.json with five shown examples and one that is not."""
+    """generations.json with five examples that are shown and one that is not."""
     kinds = ("best", "upper quartile", "median", "lower quartile", "worst", None)
-    told = "A rather long answer that goes on and on, as small models do. " * 6
+    repetitive = "A rather long answer that goes on and on, as small models do. " * 6
     examples = []
     for i, ((prompt, reference), kind) in enumerate(zip(ASKED[::-1], kinds, strict=True)):
         answers = {
             "teacher": reference,
             "student": reference[: len(reference) * 2 // 3] + " and so on.",
-            "control": told,
+            "control": repetitive,
         }
         rouge = {"teacher": 1.0 - i / 10, "student": 0.62 - i / 10, "control": 0.1}
         asked = f"Below is an instruction that describes a task.\n\n### Instruction:\n{prompt}\n\n### Response:\n"

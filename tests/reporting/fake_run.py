@@ -1,4 +1,4 @@
-"""A made-up run folder with every part that a report can show; figures are plausible, nothing was trained."""
+"""An invented run folder with every part that a report can show; numbers are plausible, nothing is trained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS = ("mse", "mae", "rmse", "mse_raw", "mae_raw", "rmse_raw", "mape", "smap
 
 
 def write_fake_run(folder: Path, hostile: bool = True) -> Path:
-    """Write metrics.json, log.jsonl, recipe.yaml and forecasts.json; names of series hold markup if ``hostile``."""
+    """Write metrics.json, log.jsonl, recipe.yaml and forecasts.json; series names contain markup if ``hostile``."""
     folder.mkdir(parents=True, exist_ok=True)
     series = HOSTILE if hostile else "HUFL"
     (folder / "metrics.json").write_text(json.dumps(fake_metrics(series)))
@@ -68,7 +68,7 @@ def fake_metrics(series: str = HOSTILE) -> dict[str, Any]:
 
 
 def fake_account(series: str = HOSTILE) -> dict[str, Any]:
-    """What the evaluation used, and beside it what potstill.data.data_report.DataReport writes."""
+    """The account of the evaluation and the data report (potstill.data.data_report.DataReport)."""
     return {
         "datasets": {
             "ETTh1": {"windows": 553, "stride": 5, "dropped": {}, "baselines": {"auto_theta": {"windows": 200}}},
@@ -88,7 +88,7 @@ def fake_account(series: str = HOSTILE) -> dict[str, Any]:
 
 
 def fake_provenance() -> dict[str, Any]:
-    """Where the run came from."""
+    """The provenance of the run."""
     fingerprint = "9f2b6c1e0d" * 6
     teacher = {"source": "embedded", "revision": None, "licence": "Apache-2.0", "fingerprint": fingerprint}
     return {
@@ -103,7 +103,7 @@ def fake_provenance() -> dict[str, Any]:
 
 
 def fake_log() -> list[dict[str, Any]]:
-    """Train and eval lines of student and control, with a few steps logged twice as after a resume."""
+    """Train and eval lines of student and control, with a step logged twice, as after a resume."""
     rng, lines = random.Random(1), []
     for model in ("student", "control"):
         for step in range(10, 6001, 10):
@@ -157,7 +157,7 @@ def _bands(level: float, season: int, horizon: int, off: float, noise: float) ->
 
 
 def small(student: float = 0.8, teacher: float = 0.75, **more: Any) -> dict[str, Any]:
-    """Metrics of a student and a teacher on two data sets, and what they cost."""
+    """Metrics of a student and a teacher on two data sets, and their costs."""
     sql = {"student": student, "teacher": teacher, "seasonal_naive": 1.0}
     models = {
         name: {"A": {"sql": v, "sql_rel_naive": v}, "B": {"sql": v, "sql_rel_naive": v}} for name, v in sql.items()

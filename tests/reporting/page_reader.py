@@ -1,4 +1,4 @@
-"""Reads a report as a browser would, as far as tests need it."""
+"""Parses a report like a browser, as far as the tests need it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VOID = {"meta", "link", "br", "rect", "path"}
 
 
 class Page(HTMLParser):
-    """Checks that tags nest, and collects text, scripts and every reference to something outside."""
+    """Checks that tags are nested, and collects text, scripts and every external reference."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -59,6 +59,6 @@ class Page(HTMLParser):
 
 
 def draw(folder: Path) -> tuple[str, Page]:
-    """Draw the report of a run; its text, and what is in it."""
+    """Write the report of a run; returns its HTML text and the parsed page."""
     text = draw_report(folder).read_text(encoding="utf-8")
     return text, Page(text)

@@ -1,4 +1,4 @@
-"""What the page draws is short, and keeps what a screen can show."""
+"""The chart data is short and has the resolution of a screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from potstill.reporting.forecasts import examples
 from potstill.reporting.scatter import scatter
 
 
-def test_curves_keep_the_last_word_of_a_resumed_run_and_stay_short() -> None:
+def test_curves_are_short_and_use_the_last_line_of_a_repeated_step() -> None:
     log = [{"event": "train", "step": s, "loss": float(s), "terms": {"pinball": 2.0 * s}} for s in range(1, 3001)]
     log.append({"event": "train", "step": 3000, "loss": 0.0, "terms": {}})
     log.append({"event": "eval", "step": 3000, "sql": 0.5, "model": "control"})
@@ -25,7 +25,7 @@ def test_curves_keep_the_last_word_of_a_resumed_run_and_stay_short() -> None:
     assert set(loss_curves(fake_log())) == {"student", "control"}
 
 
-def test_examples_keep_what_a_screen_can_show() -> None:
+def test_examples_have_the_resolution_of_a_screen() -> None:
     truth = [48_000 + 0.0123456789 * i for i in range(96)]
     one = {"dataset": "A", "kind": "worst", "context": [None, *truth, *truth], "truth": truth}
     one["forecasts"] = {"student": [truth] * 5, "torn": [truth]}

@@ -1,6 +1,8 @@
-"""Figures are read from metrics.json, or worked out where it does not say."""
+"""Numbers are read from metrics.json, or computed where it has none."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from fake_run import small
@@ -8,7 +10,7 @@ from fake_run import small
 from potstill.reporting.figures import Figures, compact
 
 
-def test_intervals_are_read_from_either_side() -> None:
+def test_intervals_are_read_from_either_order_of_a_pair() -> None:
     figures = Figures(small(intervals={"ridge/student": {"sql": {"value": 1.25, "low": 1.0, "high": 2.0}}}))
     interval = figures.interval("student", "ridge")
     assert interval
@@ -16,7 +18,7 @@ def test_intervals_are_read_from_either_side() -> None:
     assert figures.ratio("student", "ridge") == 0.8
 
 
-def test_retention_is_worked_out_where_the_file_has_none() -> None:
+def test_retention_is_computed_where_the_file_has_none() -> None:
     metrics = small(0.8, 0.75)
     metrics["models"]["student"]["B"] = {"sql": 0.9, "sql_rel_naive": 0.9}
     figures = Figures(metrics)
@@ -30,7 +32,7 @@ def test_retention_is_worked_out_where_the_file_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         (None, "–"),
         (0.0, "0"),
@@ -42,12 +44,12 @@ def test_retention_is_worked_out_where_the_file_has_none() -> None:
         (5.24e6, "5.24 M"),
     ],
 )
-def test_numbers_for_people(value: float | None, said: str) -> None:
-    assert compact(value) == said
+def test_compact_numbers(value: float | None, expected: str) -> None:
+    assert compact(value) == expected
 
 
-def test_paired_rounds_say_how_much_faster_and_rates_where_there_are_none():
-    cost = {"teacher": {"series_per_second_b32": 10}, "student": {"series_per_second_b32": 79}}
+def test_speed_is_from_paired_rounds_or_else_from_rates():
+    cost: dict[str, Any] = {"teacher": {"series_per_second_b32": 10}, "student": {"series_per_second_b32": 79}}
     metrics = small() | {"cost": cost}
     assert Figures(metrics).times_faster() == 7.9
     cost["student"]["speedup_b32"] = 8.2

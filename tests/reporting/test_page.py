@@ -1,4 +1,4 @@
-"""The page holds together with parts missing, asks for nothing from outside and runs nothing that a user wrote."""
+"""The report works with missing parts, loads nothing from outside and runs no script from the data."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from fake_run import DATASETS, HOSTILE, fake_metrics, write_fake_run
 from page_reader import draw
+from usage_errors import usage_error
 
-from potstill.errors import UserError
 from potstill.reporting import draw_report, summary_lines
 
 
-def test_the_whole_page_says_what_was_measured(tmp_path: Path) -> None:
+def test_the_whole_page_shows_the_measurements(tmp_path: Path) -> None:
     _, page = draw(write_fake_run(tmp_path / "demo"))
     lines = summary_lines(fake_metrics())
     assert lines[0] in page.text
     assert "is 12 times faster and 9 % of its size." in lines[0]
     for figure in (
-        "3,144 against 262 series a second",
+        "3,144 compared with 262 series per second",
         "472 K of 5.24 M parameters",
         "1,204,311",
         "AMD EPYC",
@@ -39,14 +39,14 @@ def test_the_whole_page_says_what_was_measured(tmp_path: Path) -> None:
     assert data["models"]["student"]["label"] == "Student"
 
 
-def test_it_asks_for_nothing_from_outside(tmp_path: Path) -> None:
+def test_the_page_loads_nothing_from_outside(tmp_path: Path) -> None:
     text, page = draw(write_fake_run(tmp_path / "demo"))
     assert page.references == ["data:,"]
     assert not re.search(r"https?://|@import|url\(|\bfetch\(|XMLHttpRequest|WebSocket|\bimport\(", text)
 
 
-def test_only_our_own_script_may_run(tmp_path: Path) -> None:
-    """Series, recipe and account hold a script element; the policy names the hash of ours and no other."""
+def test_only_the_pages_own_script_may_run(tmp_path: Path) -> None:
+    """Series, recipe and account contain a script element; the policy allows only the hash of the page's script."""
     text, page = draw(write_fake_run(tmp_path / f"run {HOSTILE.replace('/', '')}"))
     assert HOSTILE not in text
     assert "&lt;script&gt;" in text
@@ -110,23 +110,23 @@ def test_a_run_in_training_shows_its_curves(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "said"),
+    ("file", "content", "key", "part"),
     [
-        ("metrics.json", "{oh", "metrics.json line 1"),
-        ("metrics.json", "[1]", "expected an object"),
-        ("forecasts.json", '{"levels": [0.1,', "forecasts.json line 1"),
+        ("metrics.json", "{oh", "report.invalid_json", "line 1"),
+        ("metrics.json", "[1]", "report.not_an_object", "list"),
+        ("forecasts.json", '{"levels": [0.1,', "report.invalid_json", "line 1"),
     ],
 )
-def test_a_broken_file_is_named(tmp_path: Path, file: str, content: str, said: str) -> None:
+def test_an_invalid_file_is_named(tmp_path: Path, file: str, content: str, key: str, part: str) -> None:
     folder = write_fake_run(tmp_path / "run")
     (folder / file).write_text(content)
-    with pytest.raises(UserError, match=said):
+    with usage_error(key, file, part):
         draw_report(folder)
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="give the folder of a run"):
+def test_a_folder_without_a_run_is_a_usage_error(tmp_path: Path) -> None:
+    with usage_error("report.no_such_run", str(tmp_path), "metrics.json", "log.jsonl"):
         draw_report(tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="is a file"):
+    with usage_error("report.not_a_folder", str(tmp_path / "file")):
         draw_report(tmp_path / "file")

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from usage_errors import usage_error
 
-from potstill.errors import UserError
 from potstill.runs import clear_up, last_good, open_run, write_atomically, write_folder, write_json
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def test_a_failing_flush_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest
 
 def test_a_failing_folder_leaves_the_old_one(tmp_path: Path):
     folder = tmp_path / "student"
-    write_folder(folder, lambda aside: (aside / "w").write_text("good") and None)
+    write_folder(folder, lambda aside: write(aside / "w", "good"))
 
     def torn(aside: Path) -> None:
         (aside / "w").write_text("half")
@@ -72,8 +76,8 @@ def test_a_failing_folder_leaves_the_old_one(tmp_path: Path):
 
 def test_a_folder_is_replaced_whole(tmp_path: Path):
     folder = tmp_path / "student"
-    write_folder(folder, lambda aside: (aside / "old").write_text("1") and None)
-    write_folder(folder, lambda aside: (aside / "new").write_text("2") and None)
+    write_folder(folder, lambda aside: write(aside / "old", "1"))
+    write_folder(folder, lambda aside: write(aside / "new", "2"))
     assert os.listdir(folder) == ["new"]
     assert os.listdir(tmp_path) == ["student"]
 
@@ -95,7 +99,7 @@ def test_a_run_is_opened_once(tmp_path: Path):
     assert run.is_dir()
     open_run(run, resume=False)
     (run / "recipe.yaml").write_text("task: forecast\n")
-    with pytest.raises(UserError, match="exists already"):
+    with usage_error("run.exists", str(run)):
         open_run(run, resume=False)
     assert open_run(run, resume=True) == run
 
@@ -119,10 +123,10 @@ def test_readers_find_the_last_good_folder_and_move_nothing(tmp_path: Path):
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path):
-    with pytest.raises(UserError, match="no run to resume"):
+    with usage_error("run.not_found", str(tmp_path)):
         open_run(tmp_path, resume=True)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="is a file"):
+    with usage_error("output.is_a_file", "file"):
         open_run(tmp_path / "file", resume=False)
-    with pytest.raises(UserError, match="file is a file"):
+    with usage_error("output.is_a_file", str(tmp_path / "file")):
         open_run(tmp_path / "file" / "run", resume=False)

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 from training_fakes import small_recipe
 
-from potstill.objectives.base import OWN, Term
+from potstill.objectives.base import USER_TERMS, Term
 
 
 @pytest.fixture
@@ -17,12 +17,12 @@ def recipe(tiny_teacher, small_csv, quick_trainer):
 @pytest.fixture
 def term():
     """Defines a term of the user's own for one test."""
-    before = dict(OWN)
+    before = dict(USER_TERMS)
 
     def define(name, call, *, trained=False):
         bases = (Term, nn.Module) if trained else (Term,)
         return type(name.title(), bases, {"name": name, "__call__": call, "__module__": f"test_{name}"})
 
     yield define
-    OWN.clear()
-    OWN.update(before)
+    USER_TERMS.clear()
+    USER_TERMS.update(before)

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import potstill.cli
 from potstill.evaluation.validation import Validation
-from potstill.teaching.stores import make
-from potstill.training import run_trainer, trainer
-
-distilling: Any = importlib.import_module("potstill.verbs.distill")  # the package's attribute is the verb
+from potstill.tasks.forecasting import ForecastTask
+from potstill.teaching.stores import writing as labelling
+from potstill.training import hooks, trainer
 
 # (owner, name, call): the signal comes just before that call
 MOMENTS: dict[str, tuple[Any, str, int]] = {
     "between two checkpoints": (trainer.DistillationTrainer, "compute_loss", 7),
-    "in the writing of a checkpoint": (run_trainer, "seal", 2),
+    "between two later checkpoints": (trainer.DistillationTrainer, "compute_loss", 13),
+    "in the writing of a checkpoint": (hooks, "seal", 2),
     "in an evaluation": (Validation, "__call__", 2),
     "when the old student is moved and the new one is not": (Path, "rename", 0),
     "in the control's training": (trainer.DistillationTrainer, "compute_loss", 18),
-    "in the labelling": (make, "write_shard", 1),
-    "when all is trained": (distilling, "finish", 1),
+    "in the labelling": (labelling, "write_shard", 1),
+    "when all is trained": (ForecastTask, "finish", 1),
 }
 
 
-def run(arguments: list[str], moment: str | None, number: int = signal.SIGKILL) -> None:
-    """The command line, without the final measurements, getting a signal at the moment named."""
-    distilling.finish = lambda *_: None
+def run(
+    arguments: list[str],
+    moment: str | None,
+    number: int = signal.SIGKILL,
+    environment: Mapping[str, object] | None = None,
+) -> None:
+    """The command line, without the final measurements, getting a signal at the moment named.
+
+    ``environment`` is what a launcher tells each of several processes.
+    """
+    os.environ.update({name: str(value) for name, value in (environment or {}).items()})
+    ForecastTask.finish = lambda *_: None  # type: ignore[method-assign]
     gc.freeze()  # the trainer collects garbage: not over all that was imported
     if moment is not None:
         owner, name, call = MOMENTS[moment]

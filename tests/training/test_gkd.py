@@ -11,22 +11,22 @@ import torch
 
 pytest.importorskip("trl")
 
-from training_fakes import small_fit
+from training_fakes import small_run
 from trl.experimental.gkd import GKDConfig
+from usage_errors import usage_error
 
-from potstill.errors import UserError
 from potstill.families.load import load
 from potstill.objectives.base import LossInputs
-from potstill.objectives.output import QuantileMatch
-from potstill.recipe import TrainingConfig
-from potstill.tasks.forecasting import prepare
+from potstill.objectives.quantile_match import QuantileMatch
+from potstill.recipe import ForecastGkd
+from potstill.tasks.forecasting import prepare_forecasting
 from potstill.training.gkd import ForecastGKDTrainer, forecaster, gkd_trainer
 from potstill.training.gkd import divergence as module
 from potstill.training.gkd.divergence import divergence
-from potstill.training.run_trainer import TrainerHooks
-from potstill.types import Forecast, Output
+from potstill.training.hooks import TrainerHooks
+from potstill.types import Forecast, Request
 
-WATCH = TrainerHooks(dict, str)  # these trainings are not validated
+HOOKS = TrainerHooks(dict, lambda ids, series: str(ids))  # these trainings are not validated
 LEVELS = torch.tensor([0.25, 0.5, 0.75])
 
 
@@ -43,8 +43,8 @@ def bernoulli_jsd(p: float, q: float) -> float:
 
 
 def test_heads_by_hand(monkeypatch):
-    monkeypatch.setattr(module, "EDGES", 3)
-    monkeypatch.setattr(module, "REACH", 2.0)  # edges at -2, 0 and 2, a width of 2
+    monkeypatch.setattr(module, "EDGE_COUNT", 3)
+    monkeypatch.setattr(module, "EDGE_RANGE", 2.0)  # edges at -2, 0 and 2, a width of 2
     found = divergence(forecast(0.5), forecast(-1.0))
     expected = sum(
         2 * bernoulli_jsd(1 / (1 + math.exp(-(edge - 0.5) / 2)), 1 / (1 + math.exp(-(edge + 1) / 2)))
@@ -55,8 +55,8 @@ def test_heads_by_hand(monkeypatch):
 
 
 def test_bins_by_hand(monkeypatch):
-    monkeypatch.setattr(module, "EDGES", 2)
-    monkeypatch.setattr(module, "REACH", 1.0)  # three bins
+    monkeypatch.setattr(module, "EDGE_COUNT", 2)
+    monkeypatch.setattr(module, "EDGE_RANGE", 1.0)  # three bins
     bins = []
     for value in (0.5, -1.0):
         low, high = (1 / (1 + math.exp(-(edge - value) / 2)) for edge in (-1, 1))
@@ -106,17 +106,18 @@ def arguments(folder: Path, **settings: Any) -> GKDConfig:
 
 def trained(recipe, folder, form, steps=40, **options: Any):
     """A small student after some steps, its trainer, and its distance to the teacher before and after."""
-    fit, teacher = small_fit(recipe), prepare(recipe).teachers["tiny"]
+    fit, teacher = small_run(recipe), prepare_forecasting(recipe).teachers["tiny"]
     student: Any = fit.student
-    batch = fit.dataset.__getitems__(list(range(0, len(fit.dataset), 5)))
+    dataset = fit.data.dataset
+    batch = dataset.batch(list(range(0, len(dataset), 5)))
 
     def distance() -> float:
         with torch.no_grad():
-            outputs = [Output(model.forward(batch, 32).forecast) for model in (student, teacher)]
-        return QuantileMatch()(LossInputs(batch, *outputs)).mean().item()
+            own, theirs = (model.forward(batch, Request(32)) for model in (student, teacher))
+        return QuantileMatch()(LossInputs(batch, own, {"teacher": theirs})).mean().item()
 
     args = arguments(folder, max_steps=steps, learning_rate=3e-3, lr_scheduler_type="constant", **options)
-    trainer = ForecastGKDTrainer(student, teacher, args, fit.dataset, horizon=32, form=form, watch=WATCH)
+    trainer = ForecastGKDTrainer(student, teacher, args, dataset, horizon=32, form=form, hooks=HOOKS)
     before = distance()
     trainer.train()
     return trainer, before, distance()
@@ -155,25 +156,25 @@ def test_a_share_of_the_windows_goes_on_from_the_students_forecast(recipe, tmp_p
 def test_an_accumulated_step_has_the_gradient_of_one_batch(recipe, tmp_path):
     norms = []
     for size, accumulate in ((8, 1), (4, 2)):
-        fit, teacher = small_fit(recipe), prepare(recipe).teachers["tiny"]
+        fit, teacher = small_run(recipe), prepare_forecasting(recipe).teachers["tiny"]
         sizes = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulate}
         args = arguments(tmp_path, max_steps=1, **sizes)
         student: Any = fit.student
-        trainer = ForecastGKDTrainer(student, teacher, args, fit.dataset, horizon=32, watch=WATCH)
+        trainer = ForecastGKDTrainer(student, teacher, args, fit.data.dataset, horizon=32, hooks=HOOKS)
         trainer.train()
         norms.append(trainer.state.log_history[0]["grad_norm"])
     assert norms[0] == pytest.approx(norms[1], rel=1e-3)
 
 
 def test_copying_the_teachers_sequences_is_refused(recipe, tmp_path):
-    with pytest.raises(UserError, match="seq_kd"):
+    with usage_error("training.seq_kd_of_forecaster", "seq_kd"):
         trained(recipe, tmp_path, "heads", seq_kd=True)
 
 
 @pytest.mark.parametrize("form", ["heads", "bins"])
 def test_a_recipe_chooses_the_form(recipe, tmp_path, form):
-    fit, teacher = small_fit(recipe), prepare(recipe).teachers["tiny"]
-    config = TrainingConfig.model_validate({"engine": "trl", "gkd": {"form": form}, "precision": "fp32"})
-    trainer = gkd_trainer(fit.student, teacher, (config, tmp_path, 1, "cpu", False), fit.dataset, WATCH, 32, [])
+    fit, teacher = small_run(recipe), prepare_forecasting(recipe).teachers["tiny"]
+    config = ForecastGkd.model_validate({"gkd": {"form": form}, "precision": "fp32"})
+    trainer = gkd_trainer(fit.student, teacher, (config, tmp_path, 1, "cpu", False), fit.data.dataset, HOOKS, 32, [])
     assert isinstance(trainer, ForecastGKDTrainer)
     assert trainer.form == form

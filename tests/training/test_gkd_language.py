@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,17 +13,18 @@ from tiny_gpt2 import save_gpt2
 
 pytest.importorskip("trl")
 
-from potstill.families.language.design import build_language, design_language
-from potstill.families.language.load import load_language
+from potstill.families.language.family import LanguageFamily
+from potstill.families.load import load_language
 from potstill.objectives.objective import Objective
-from potstill.recipe import ObjectiveConfig, TrainingConfig
+from potstill.recipe import LanguageGkd, LanguageObjective
+from potstill.teaching.live import LiveTeachers
 from potstill.training.gkd import gkd_trainer
-from potstill.training.gkd.language import IGNORED, LanguageGKDTrainer, prompts_of
-from potstill.training.run_trainer import TrainerHooks
-from potstill.training.trainer import DistillationModule
+from potstill.training.gkd.language import IGNORED_LABEL, LanguageGKDTrainer, prompts_of
+from potstill.training.hooks import TrainerHooks
+from potstill.training.step import DistillationModule, TrainingStep
 from potstill.types import Tokens
 
-WATCH = TrainerHooks(dict, str)  # these trainings are not validated
+HOOKS = TrainerHooks(dict, lambda ids, series: str(ids))  # these trainings are not validated
 
 
 class Made:
@@ -35,7 +35,7 @@ class Made:
     def __len__(self) -> int:
         return 64
 
-    def __getitems__(self, ids: list[int]) -> Tokens:
+    def batch(self, ids: list[int]) -> Tokens:
         draw = torch.Generator().manual_seed(int(ids[0]))
         tokens = torch.randint(2, 200, (len(ids), 12), generator=draw)
         first = torch.randint(4, 9, (len(ids), 1), generator=draw)
@@ -49,17 +49,18 @@ class Made:
 def models(tmp_path: Path) -> SimpleNamespace:
     teacher = load_language(save_gpt2(tmp_path / "teacher")).freeze()
     torch.manual_seed(1)
-    shape = design_language(teacher, "gpt2", {"n_layer": 1, "n_embd": 16, "n_head": 2}, 64)
-    return SimpleNamespace(teacher=teacher, student=build_language(shape, teacher, 0.0))
+    family = LanguageFamily()
+    shape = family.design(teacher, {"model_type": "gpt2", "n_layer": 1, "n_embd": 16, "n_head": 2}, 64, 0)
+    return SimpleNamespace(teacher=teacher, student=family.build(shape, 0.0, teacher))
 
 
 def trainer_of(models: SimpleNamespace, folder: Path, steps: int = 1, **gkd: Any) -> LanguageGKDTrainer:
-    config = TrainingConfig.model_validate(
-        {"engine": "trl", "batch_size": 4, "learning_rate": 3e-3, "gkd": {"max_new_tokens": 6, **gkd}}
+    config = LanguageGkd.model_validate(
+        {"batch_size": 4, "learning_rate": 3e-3, "gkd": {"max_new_tokens": 6, **gkd}}
         | {"precision": "fp32", "schedule": "constant_with_warmup", "warmup": 0.0}
     )
-    told = (config, folder, steps, "cpu", False)
-    trainer = gkd_trainer(models.student, models.teacher, told, Made(), WATCH, 0, [])
+    settings = (config, folder, steps, "cpu", False)
+    trainer = gkd_trainer(models.student, models.teacher, settings, Made(), HOOKS, 0, [])
     assert isinstance(trainer, LanguageGKDTrainer)
     return trainer
 
@@ -86,13 +87,15 @@ def test_prompts_end_where_the_last_answer_begins():
 def test_on_the_data_trls_loss_is_that_of_our_term(models, tmp_path, beta, term):
     trainer = trainer_of(models, tmp_path, beta=beta)
     theirs = trainer.compute_loss(models.student.module, inputs_of(trainer))
-    batch = Made().__getitems__([0, 1, 2, 3])
-    batch = replace(batch, labels=models.teacher.forward(batch).logits)
+    batch = Made().batch([0, 1, 2, 3])
     # TRL's β is the teacher's share, too
     options = {"soft": term, "alpha": 1.0, "temperature": 1.0, "hard": "cross_entropy"}
     extra = {"alpha": 0.0, "terms": {"jsd": {"weight": 1.0, "beta": beta}}} if term == "jsd" else {}
-    config = ObjectiveConfig.model_validate({**options, **extra} | ({"soft": "kl"} if extra else {}))
-    _, terms = DistillationModule(models.student, Objective(config))(batch, 0)
+    config = LanguageObjective.model_validate({**options, **extra} | ({"soft": "kl"} if extra else {}))
+    live, objective = LiveTeachers({"teacher": models.teacher}), Objective(config)
+    objective.bind(models.student.info, live.infos)
+    module = DistillationModule(models.student, objective)
+    _, terms = TrainingStep(module, live, 0, seed=0)(module, batch, None, 0)
     assert theirs.item() == pytest.approx(terms[term].item(), rel=1e-4)
 
 
@@ -106,16 +109,16 @@ def test_what_the_student_writes_is_padded_behind_and_keeps_its_prompt(models, t
     for row in range(4):
         prompt = int(inputs["prompt_attention_mask"][row].sum())
         assert tokens[row, :prompt].equal(batch.input_ids[row, :prompt])
-        assert (labels[row, :prompt] == IGNORED).all()
+        assert (labels[row, :prompt] == IGNORED_LABEL).all()
         written = int(mask[row].sum()) - prompt
         assert 1 <= written <= 6
         assert labels[row, prompt : prompt + written].equal(tokens[row, prompt : prompt + written])
-        assert (labels[row, prompt + written :] == IGNORED).all()
+        assert (labels[row, prompt + written :] == IGNORED_LABEL).all()
 
 
 def test_what_is_written_fits_into_the_models(models, tmp_path):
     trainer = trainer_of(models, tmp_path, max_new_tokens=500)
-    assert trainer.room == 64  # the teacher's; the student reads more
+    assert trainer.max_length == 64  # the teacher's; the student reads more
     tokens, _, _ = trainer.generate_on_policy_outputs(
         models.student.module, inputs_of(trainer), trainer.generation_config
     )
@@ -173,7 +176,7 @@ def test_the_models_are_left_as_they_were(models, tmp_path):
 
 
 def test_every_setting_of_gkd_reaches_trl(models, tmp_path):
-    told = {"lmbda": 0.25, "beta": 0.75, "seq_kd": True, "max_new_tokens": 3, "temperature": 0.4}
-    trainer = trainer_of(models, tmp_path, **told)
+    settings = {"lmbda": 0.25, "beta": 0.75, "seq_kd": True, "max_new_tokens": 3, "temperature": 0.4}
+    trainer = trainer_of(models, tmp_path, **settings)
     assert (trainer.lmbda, trainer.beta, trainer.seq_kd) == (0.25, 0.75, True)
     assert (trainer.generation_config.max_new_tokens, trainer.generation_config.temperature) == (3, 0.4)

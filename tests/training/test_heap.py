@@ -64,8 +64,8 @@ def test_what_is_held_beyond_a_steps_need_is_given_back():
 
 @glibc
 def test_holes_between_blocks_in_use_are_given_back():
-    told = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, check=True).stdout
-    before, full, after = map(int, told.split())
+    stdout = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, check=True).stdout
+    before, full, after = map(int, stdout.split())
     assert full - before > 500_000  # KiB: a hundred blocks of 8 MB, freed
     assert after - before < 100_000
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import run_apart
-from training_fakes import log_lines, small_fit, small_recipe
+from training_fakes import log_lines, small_recipe, small_run
 
 from potstill.families.load import load
 from potstill.training.checkpoints import newest_checkpoint
@@ -144,7 +144,7 @@ def stopped(tiny_teacher, small_csv, tmp_path_factory):
     """A run of eight steps and its recipe."""
     recipe = small_recipe(tiny_teacher, small_csv)
     folder = tmp_path_factory.mktemp("stopped")
-    small_fit(recipe, steps=8).run(folder / "stopped", resume=False)
+    small_run(recipe, steps=8).run(folder / "stopped", resume=False)
     return recipe, folder
 
 
@@ -164,7 +164,7 @@ def test_a_run_resumed_behind_a_torn_checkpoint_ends_alike(stopped, tmp_path):
     recipe, folder = stopped
     run = copied(folder / "stopped", tmp_path)
     cut_off(run / "checkpoints" / "student" / "checkpoint-8")
-    small_fit(recipe, steps=8).run(run, resume=True)
+    small_run(recipe, steps=8).run(run, resume=True)
     assert load(run / "student").fingerprint == load(folder / "stopped" / "student").fingerprint
     assert log(run) == log(folder / "stopped")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,20 +10,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from training_fakes import log_lines, small_fit, small_recipe
+from training_fakes import Watched, log_lines, small_recipe, small_run
+from usage_errors import usage_error
 
 import potstill
-from potstill.errors import UserError
-from potstill.families.base import Forecaster, Source
+from potstill.families.base import Forecaster, ModelSource
 from potstill.families.load import load
 from potstill.recipe import Recipe, RolloutConfig
-from potstill.tasks.forecasting import prepare
+from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
 from potstill.tasks.plan import plan_lines
 from potstill.training import rollout
 from potstill.training.rollout import on_policy
-from potstill.types import Forecast, Output, Windows
+from potstill.types import Forecast, Output, Request, Windows
 
-DISTILLING = importlib.import_module("potstill.verbs.distill")  # the package's attribute is the verb
 NAN = float("nan")
 
 
@@ -39,12 +38,15 @@ class Counting(Forecaster):
         self.module = nn.Linear(1, 1, bias=False)
         nn.init.ones_(self.module.weight)
         self.levels = torch.tensor(levels or (0.5,))
-        self.source = Source("counting", "here")
+        self.source = ModelSource("counting", "here")
         self.contexts: list[Tensor] = []
+        self.seen: list[Windows] = []
         self.modes: list[tuple[bool, bool]] = []
 
-    def forward(self, windows: Windows, horizon: int, hidden: Any = (), attention: Any = ()) -> Output:
+    def forward(self, batch: Windows, request: Request) -> Output:
+        windows, horizon = batch, request.horizon
         self.contexts.append(windows.context)
+        self.seen.append(windows)
         self.modes.append((self.module.training, torch.is_grad_enabled()))
         loc = windows.context[:, -1:].double()
         values = self.module(torch.arange(1.0, horizon + 1)[:, None]).T + 10 * torch.arange(len(self.levels))[:, None]
@@ -53,7 +55,7 @@ class Counting(Forecaster):
 
     def save(self, folder: Path) -> None: ...
 
-    def roll_out(self, context: Tensor, prediction_length: int) -> Forecast:
+    def roll_out(self, windows: Windows, prediction_length: int) -> Forecast:
         raise NotImplementedError
 
 
@@ -124,7 +126,7 @@ def test_the_gradient_reaches_the_student_and_does_not_pass_through_what_it_roll
     fixed(1)
     student = Counting()
     windows = on_policy(batch(), student, RolloutConfig(share=1), seed=0, step=0)
-    forecast = student.forward(windows, 4).forecast
+    forecast = student.forward(windows, Request(4)).forecast
     raw = forecast.values.double().sinh() * forecast.scale[:, :, None] + forecast.loc[:, :, None]
     (gradient,) = torch.autograd.grad(raw.sum(), student.module.weight)
     # steps of 1 to 4 weights; through the context each would count the weight twice more
@@ -146,7 +148,7 @@ def test_share_and_length_are_drawn_and_follow_from_seed_step_and_id():
     assert (first > 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
     assert (first == 6).float().mean().item() == pytest.approx(0.25 / 3, abs=0.02)
     # a window gets the same alone as in any company
-    alone = Windows(*(getattr(windows, name)[7:8] for name in ("context", "future", "ids", "series", "origin")))
+    alone = windows.take(slice(7, 8))
     assert extended(0, 0, alone)[0] == first[7]
 
 
@@ -156,20 +158,20 @@ def test_without_a_share_the_windows_are_the_same():
 
 
 def test_a_real_path_is_one_that_inference_rolls_out(recipe, fixed):
-    setup = prepare(recipe)
+    setup = prepare_forecasting(recipe)
     teacher = setup.teachers["tiny"]
-    windows = setup.training_windows(8).__getitems__([0, 5])
+    windows = setup.dataset(8).batch([0, 5])
     fixed(2, level=3)
     context = on_policy(windows, teacher, RolloutConfig(share=1), seed=0, step=0).context
     own = [i for i, level in enumerate(teacher.levels.tolist()) if 0.09 < level < 0.91]
-    forecast = teacher.forward(windows, 32).forecast
+    forecast = teacher.forward(windows, Request(32)).forecast
     raw = forecast.values.double().sinh() * forecast.scale[:, :, None] + forecast.loc[:, :, None]
     assert torch.allclose(context[:, :32], windows.context[:, 32:])
     assert torch.allclose(context[:, 32:], raw[:, own[3]].float(), rtol=1e-5)
 
 
 def quick(recipe: Recipe, **changes: Any):
-    return small_fit(recipe, **{"validate": lambda _: {"sql": 1.0}, **changes})
+    return small_run(recipe, **{"validate": lambda _: {"sql": 1.0}, **changes})
 
 
 def rolled(recipe: Recipe, share: float, patches: int = 2) -> Recipe:
@@ -182,21 +184,21 @@ def end(run: Path) -> tuple[list[float], str]:
 
 
 def test_the_teacher_answers_from_where_the_student_went(recipe, tmp_path):
-    fit, asked = quick(rolled(recipe, 0.5)), []
-    live: Any = fit.teach
+    task, asked = prepare_forecasting(rolled(recipe, 0.5)), []
+    dataset, live = task.dataset(task.steps), task.live_teachers()
+    assert live is not None
 
-    def teach(windows, horizon):
-        plain = fit.dataset.__getitems__(windows.ids.tolist())
+    def look(windows, outputs):
+        plain = dataset.batch(windows.ids.tolist())
         moved = (windows.context != plain.context).any(dim=1)
-        taught = live(windows, horizon)
-        asked.append((moved, (taught.labels.values - live(plain, horizon).labels.values).abs().amax(dim=(1, 2)) > 0))
+        requests = {"tiny": Request(plain.future.shape[1])}
+        answers = [found["tiny"].forecast.values for found in (outputs, live.outputs(plain, requests))]
+        asked.append((moved, (answers[0] - answers[1]).abs().amax(dim=(1, 2)) > 0))
         k = windows.future.isnan().sum(dim=1)
         assert set(k.tolist()) <= {0, 16, 32}
         assert torch.equal(k > 0, moved)
-        return taught
 
-    fit.teach = teach
-    fit.run(tmp_path, resume=False)
+    quick(recipe, provider=Watched(live, look)).run(tmp_path, resume=False)
     moved, answered = (torch.cat(parts) for parts in zip(*asked, strict=True))
     assert 0.3 < moved.float().mean() < 0.7
     assert torch.equal(moved, answered)
@@ -213,7 +215,7 @@ def test_no_share_trains_bit_for_bit_as_before(recipe, tmp_path, monkeypatch):
     recipe.training.dropout = 0.1
     quick(recipe).run(tmp_path / "off", resume=False)
     quick(rolled(recipe, 0.5)).run(tmp_path / "on", resume=False)
-    monkeypatch.setattr("potstill.training.trainer.on_policy", lambda windows, *_: windows)
+    monkeypatch.setattr("potstill.training.step.on_policy", lambda windows, *_: windows)
     quick(recipe).run(tmp_path / "before", resume=False)
     assert end(tmp_path / "off") == end(tmp_path / "before")
     assert end(tmp_path / "on") != end(tmp_path / "before")
@@ -237,34 +239,61 @@ def test_a_resumed_run_rolls_out_alike(recipe, tmp_path):
 
 
 def test_the_plan_tells_of_rollouts(recipe):
-    assert not any("Rollouts" in line for line in plan_lines(prepare(recipe)))
-    lines = plan_lines(prepare(rolled(recipe, 0.25, patches=3)))
-    assert "Rollouts   25% of the windows go on from 16 to 48 steps of the student's own forecast" in lines
+    assert not any("Rollouts" in line for line in plan_lines(prepare_forecasting(recipe), None))
+    lines = plan_lines(prepare_forecasting(rolled(recipe, 0.25, patches=3)), None)
+    assert "Rollouts   25% of the windows continue for 16 to 48 steps with the student's own forecast" in lines
 
 
 @pytest.mark.parametrize("options", [{"alpha": 0}, {"labels": "auto"}, {"labels": "somewhere"}])
 def test_rollouts_without_a_live_teacher_are_refused(recipe, tmp_path, options):
-    with pytest.raises(UserError, match=r"^training\.rollout: only a live teacher") as caught:
+    with usage_error("training.rollout_without_teacher", "training.rollout"):
         potstill.distill(rolled(recipe, 0.25), tmp_path / "run", **options)
-    assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_control_has_no_rollouts(tiny_teacher, small_csv, tmp_path, quick_trainer, monkeypatch):
     taught = []
     original = rollout.on_policy
-    monkeypatch.setattr(
-        "potstill.training.trainer.on_policy", lambda *given: taught.append(given[1]) or original(*given)
-    )
+
+    def watched(windows, student, config, seed, step):
+        taught.append((student, step))
+        return original(windows, student, config, seed, step)
+
+    monkeypatch.setattr("potstill.training.step.on_policy", watched)
     recipe = rolled(small_recipe(tiny_teacher, small_csv), 0.5)
     recipe.control, recipe.control_steps = True, 3
-    monkeypatch.setattr(DISTILLING, "finish", lambda *_: None)
+    monkeypatch.setattr(ForecastTask, "finish", lambda *_: None)
     potstill.distill(recipe, tmp_path / "run")
-    assert len(taught) == 12
-    assert len(set(map(id, taught))) == 1
+    trained = [step for student, step in taught if student is taught[-1][0]]
+    assert trained == list(range(12))
+    # before it only the plan's own student, which is thrown away; the control is none of them
+    assert len({id(student) for student, _ in taught}) == 2
 
 
 @pytest.mark.parametrize(("key", "value"), [("share", 1.5), ("share", -0.1), ("patches", 0), ("lambda", 0.1)])
 def test_bad_keys_are_named(key, value):
-    with pytest.raises(UserError, match=rf"training\.rollout\.{key}"):
+    fault = "unknown_key" if key == "lambda" else "invalid_value"
+    with usage_error(f"recipe.{fault}", f"training.rollout.{key}"):
         Recipe.read(None, {f"training.rollout.{key}": value})
+
+
+def test_covariates_and_groups_move_along(fixed):
+    """Past covariates are unknown over the appended steps, known ones move; a whole group is extended alike."""
+    fixed(1)
+    plain = batch(2)
+    known = torch.arange(11.0).expand(2, 1, -1)
+    windows = replace(plain, group=torch.zeros(2).long(), past_covariates=known[..., :6], future_covariates=known)
+
+    class Grouped(Counting):
+        group_signals = frozenset({"forecast"})
+
+    student = Grouped()
+    moved = on_policy(windows, student, RolloutConfig(share=1), seed=0, step=0)
+    assert same(moved.context[:1], [3, 4, 5, 6, 7, 8])
+    assert moved.past_covariates is not None
+    assert moved.future_covariates is not None
+    assert same(moved.past_covariates[0], [2, 3, 4, 5, NAN, NAN])
+    assert same(moved.future_covariates[1], [2, 3, 4, 5, 6, 7, 8, 9, 10, NAN, NAN])
+    assert moved.group.tolist() == [0, 0]
+    # what the student reads while it rolls out reaches as far as it forecasts
+    assert student.seen[0].future_covariates.shape == (2, 1, 6 + 4)

@@ -7,26 +7,27 @@ import math
 import signal
 
 import pytest
-from training_fakes import log_lines, small_fit
+from training_fakes import log_lines, small_run
+from usage_errors import usage_error
 
 from potstill.families.load import load
 from potstill.training.checkpoints import newest_checkpoint
-from potstill.training.run_trainer import Diverged
+from potstill.training.hooks import Diverged
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_series(recipe, tmp_path, term):
     calls = []
 
-    def diverge(self, batch):
+    def diverge(self, inputs):
         calls.append(1)
-        loss = batch.student.forecast.values.square().mean(dim=(1, 2))
+        loss = inputs.student.forecast.values.square().mean(dim=(1, 2))
         return loss * math.nan if len(calls) == 7 else loss
 
     term("diverging", diverge)
     recipe.objective.terms = {"diverging": {"weight": 0.1}}
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(Diverged) as caught:
-        small_fit(recipe).run(tmp_path, resume=False)
+        small_run(recipe).run(tmp_path, resume=False)
     message = str(caught.value)
     assert "at step 7" in message
     assert "small/" in message
@@ -40,23 +41,23 @@ def test_a_loss_that_is_no_number_stops_and_names_the_series(recipe, tmp_path, t
 def test_a_gradient_that_is_no_number_never_reaches_a_checkpoint(recipe, tmp_path, term):
     calls = []
 
-    def overflow(self, batch):
+    def overflow(self, inputs):
         calls.append(1)
-        values = batch.student.forecast.values
+        values = inputs.student.forecast.values
         if len(calls) == 8:  # the last step before an evaluation
             values.register_hook(lambda gradient: gradient * math.nan)
         return values.square().mean(dim=(1, 2))
 
     term("overflowing", overflow)
     recipe.objective.terms = {"overflowing": {}}
-    with pytest.raises(Diverged, match="at step 8"):
-        small_fit(recipe).run(tmp_path, resume=False)
+    with usage_error("training.diverged", "at step 8"):
+        small_run(recipe).run(tmp_path, resume=False)
     assert newest_checkpoint(tmp_path / "checkpoints" / "student").name == "checkpoint-4"
     assert all(p.isfinite().all() for p in load(tmp_path / "student").module.parameters())
 
 
 class Scripted:
-    """Validation whose scores are given beforehand; it notes the weights it judged."""
+    """Validation whose scores are given beforehand; it records the weights it scored."""
 
     def __init__(self, *scores):
         self.scores, self.seen = list(scores), []
@@ -69,7 +70,7 @@ class Scripted:
 def test_the_best_student_by_validation_is_kept(recipe, tmp_path):
     recipe.training.eval_steps = 2
     judge = Scripted(0.9, 0.7, 0.8, 0.75, 0.9, 1.0)
-    small_fit(recipe, validate=judge).run(tmp_path, resume=False)
+    small_run(recipe, validate=judge).run(tmp_path, resume=False)
     assert len(judge.seen) == len(set(judge.seen)) == 6
     assert load(tmp_path / "student").fingerprint == judge.seen[1]
     assert [line["sql"] for line in log_lines(tmp_path, "eval")] == judge.scores
@@ -83,20 +84,20 @@ def test_the_best_student_by_validation_is_kept(recipe, tmp_path):
 def test_patience_ends_the_run_and_resuming_leaves_it_ended(recipe, tmp_path):
     recipe.training.eval_steps, recipe.training.patience = 2, 2
     judge = Scripted(0.9, 0.7, 0.8, 0.75)
-    small_fit(recipe, validate=judge).run(tmp_path, resume=False)
+    small_run(recipe, validate=judge).run(tmp_path, resume=False)
     assert len(judge.seen) == 4
     assert log_lines(tmp_path, "eval")[-1]["step"] == 8
     written = (tmp_path / "log.jsonl").read_bytes()
-    small_fit(recipe, validate=Scripted()).run(tmp_path, resume=True)
+    small_run(recipe, validate=Scripted()).run(tmp_path, resume=True)
     assert (tmp_path / "log.jsonl").read_bytes() == written
     assert load(tmp_path / "student").fingerprint == judge.seen[1]
 
 
 def test_a_finished_run_resumed_takes_no_further_step(recipe, tmp_path):
     judge = Scripted(0.9, 0.8, 0.7)
-    small_fit(recipe, validate=judge).run(tmp_path, resume=False)
+    small_run(recipe, validate=judge).run(tmp_path, resume=False)
     written = (tmp_path / "log.jsonl").read_bytes()
-    small_fit(recipe, validate=Scripted()).run(tmp_path, resume=True)
+    small_run(recipe, validate=Scripted()).run(tmp_path, resume=True)
     assert (tmp_path / "log.jsonl").read_bytes() == written
     assert load(tmp_path / "student").fingerprint == judge.seen[-1]
 
@@ -105,7 +106,7 @@ def test_left_overs_of_a_kill_are_swept_up(recipe, tmp_path):
     for name in (".student.abc123", ".student.old"):
         (tmp_path / name).mkdir()
     (tmp_path / "checkpoints" / "student" / ".checkpoint-4.xyz").mkdir(parents=True)
-    small_fit(recipe, validate=lambda _: {"sql": 1.0}).run(tmp_path, resume=True)
+    small_run(recipe, validate=lambda _: {"sql": 1.0}).run(tmp_path, resume=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoints", "log.jsonl", "student"]
     assert not list((tmp_path / "checkpoints" / "student").glob(".*"))
     assert newest_checkpoint(tmp_path / "checkpoints" / "student").name == "checkpoint-12"

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from itertools import chain, count, repeat
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from training_fakes import Recorded, log_lines, small_fit
+from training_fakes import Recorded, Watched, log_lines, small_run
 from transformers import TrainerCallback
 
 from potstill.families.load import load
-from potstill.tasks.forecasting import prepare
-from potstill.teaching.stores.make import make_labels
+from potstill.tasks.forecasting import prepare_forecasting
 from potstill.training import callbacks
-from potstill.training.run_trainer import TrainerHooks
+from potstill.training.arguments import device_precision
 from potstill.training.sampler import PermutedSampler
-from potstill.training.trainer import DistillationModule, DistillationTrainer, device_precision, training_arguments
 
 
 def weights(fit):
@@ -25,7 +24,7 @@ def weights(fit):
 
 
 def test_the_log_tells_losses_terms_rates_and_evaluations(recipe, tmp_path):
-    small_fit(recipe).run(tmp_path, resume=False)
+    small_run(recipe).run(tmp_path, resume=False)
     train, evaluations = log_lines(tmp_path, "train"), log_lines(tmp_path, "eval")
     assert [line["step"] for line in train] == list(range(1, 13))
     assert [line["step"] for line in evaluations] == [4, 8, 12]
@@ -44,21 +43,21 @@ def test_rates_count_the_windows_of_short_batches(recipe, tmp_path, monkeypatch)
     recipe.data.train_windows, recipe.training.eval_steps = 20, 12  # batches of 8, 8 and 4
     clock = chain.from_iterable(repeat(2.0 * second, 2) for second in count())  # two looks at it for every report
     monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=clock.__next__))
-    small_fit(recipe, validate=lambda _: {"sql": 1.0}).run(tmp_path, resume=False)
+    small_run(recipe, validate=lambda _: {"sql": 1.0}).run(tmp_path, resume=False)
     rates = [line["windows_per_second"] for line in log_lines(tmp_path, "train")]
     assert rates == [4, 4, 2] * 4
 
 
 def test_losses_are_logged_whenever_a_checkpoint_is_written(recipe, tmp_path):
     recipe.training.max_steps, recipe.training.eval_steps = 230, 7  # a report every 2 steps
-    small_fit(recipe, validate=lambda _: {"sql": 1.0}, steps=30).run(tmp_path, resume=False)
+    small_run(recipe, validate=lambda _: {"sql": 1.0}, steps=30).run(tmp_path, resume=False)
     logged = {line["step"] for line in log_lines(tmp_path, "train")}
     assert {7, 14, 21, 28, 30} <= logged
 
 
 def test_training_lowers_the_loss(recipe, tmp_path):
     recipe.training.max_steps, recipe.training.learning_rate, recipe.training.eval_steps = 60, 3e-3, 60
-    small_fit(recipe).run(tmp_path, resume=False)
+    small_run(recipe).run(tmp_path, resume=False)
     losses = [line["loss"] for line in log_lines(tmp_path, "train")]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
@@ -79,8 +78,8 @@ def test_every_epoch_is_another_order_and_a_resumed_run_goes_on_in_it(recipe, tm
     recipe.data.train_windows, recipe.training.max_steps = 24, 9  # three batches an epoch
 
     def run(folder, resume, steps=9):
-        dataset = Recorded(prepare(recipe).training_windows(9))
-        small_fit(recipe, dataset=dataset, validate=lambda _: {"sql": 1.0}, steps=steps).run(folder, resume)
+        dataset = Recorded(prepare_forecasting(recipe).dataset(9))
+        small_run(recipe, dataset=dataset, validate=lambda _: {"sql": 1.0}, steps=steps).run(folder, resume)
         return dataset.batches
 
     whole = run(tmp_path / "whole", False)
@@ -93,8 +92,8 @@ def test_every_epoch_is_another_order_and_a_resumed_run_goes_on_in_it(recipe, tm
 
 def test_windows_drawn_by_hash_come_in_order(recipe, tmp_path):
     recipe.data.synthetic = 0.5
-    dataset = Recorded(prepare(recipe).training_windows(12))
-    small_fit(recipe, dataset=dataset, validate=lambda _: {"sql": 1.0}).run(tmp_path, resume=False)
+    dataset = Recorded(prepare_forecasting(recipe).dataset(12))
+    small_run(recipe, dataset=dataset, validate=lambda _: {"sql": 1.0}).run(tmp_path, resume=False)
     assert list(chain(*dataset.batches)) == list(range(12 * 8))
 
 
@@ -108,19 +107,6 @@ class AtEachStep(TrainerCallback):
         self.look(model)
 
 
-def bare_trainer(fit, folder, *callbacks):
-    return DistillationTrainer(
-        DistillationModule(fit.student, fit.objective),
-        fit.dataset,
-        training_arguments(fit.config, folder, fit.steps, "cpu", progress=False),
-        TrainerHooks(lambda: fit.validate(fit.student), fit.describe),
-        teach=fit.teach,
-        horizon=fit.horizon,
-        random_horizon=fit.config.random_horizon,
-        callbacks=list(callbacks),
-    )
-
-
 def test_gradients_are_clipped_to_norm_one(recipe, tmp_path):
     recipe.objective.terms = {"soft_median": {"weight": 1e6}}
     recipe.training.max_steps, recipe.training.eval_steps = 3, 100
@@ -130,7 +116,7 @@ def test_gradients_are_clipped_to_norm_one(recipe, tmp_path):
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         norms.append(torch.stack([g.norm() for g in gradients]).norm().item())
 
-    bare_trainer(small_fit(recipe), tmp_path, AtEachStep(look)).train()
+    small_run(recipe).trainer(tmp_path, [AtEachStep(look)]).train()
     assert norms == pytest.approx([1.0] * 3, rel=1e-3)
 
 
@@ -138,7 +124,7 @@ def test_accumulated_batches_step_as_one_of_their_size(recipe, tmp_path):
     ends = []
     for size, accumulate in ((8, 1), (2, 4)):
         recipe.training.batch_size, recipe.training.accumulate = size, accumulate
-        fit = small_fit(recipe, validate=lambda _: {"sql": 1.0})
+        fit = small_run(recipe, validate=lambda _: {"sql": 1.0})
         assert fit.steps == 12
         fit.run(tmp_path / str(size), resume=False)
         ends.append((weights(fit), [line["loss"] for line in log_lines(tmp_path / str(size), "train")]))
@@ -150,10 +136,8 @@ def test_accumulated_batches_step_as_one_of_their_size(recipe, tmp_path):
 
 @pytest.fixture
 def labels(recipe, tmp_path):
-    setup = prepare(recipe)
-    folder = tmp_path / "labels"
-    make_labels(next(iter(setup.teachers.values())), setup.training_windows(setup.steps), folder, shard_windows=128)
-    return folder
+    prepare_forecasting(recipe).label(tmp_path / "labels")
+    return tmp_path / "labels"
 
 
 @pytest.mark.parametrize("random_horizon", [False, True])
@@ -161,7 +145,7 @@ def test_stored_labels_give_the_loss_of_the_live_teacher(recipe, labels, tmp_pat
     recipe.training.random_horizon = random_horizon
     losses = []
     for name, store in (("live", None), ("stored", labels)):
-        small_fit(recipe, labels=store, validate=lambda _: {"sql": 1.0}).run(tmp_path / name, resume=False)
+        small_run(recipe, labels=store, validate=lambda _: {"sql": 1.0}).run(tmp_path / name, resume=False)
         losses.append([line["terms"]["quantile_match"] for line in log_lines(tmp_path / name, "train")])
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)  # labels are kept in fp16
     assert losses[0][0] == pytest.approx(losses[1][0], rel=3e-4)
@@ -173,14 +157,14 @@ def test_a_random_horizon_is_whole_patches_and_the_same_after_resuming(recipe, t
 
     def run(folder, resume, steps=12):
         seen = []
-        fit = small_fit(recipe, validate=lambda _: {"sql": 1.0}, steps=steps)
+        fit = small_run(recipe, validate=lambda _: {"sql": 1.0}, steps=steps)
         forward = type(fit.student).forward
 
-        def watched(self, windows, horizon, *args, **kwargs):
-            if fit.student is self and self.module.training:
-                assert windows.future.shape[1] == windows.labels.values.shape[2] == horizon
-                seen.append(horizon)
-            return forward(self, windows, horizon, *args, **kwargs)
+        def watched(self, windows, request):
+            if self.module.training:
+                assert windows.future.shape[1] == request.horizon
+                seen.append(request.horizon)
+            return forward(self, windows, request)
 
         fit.student.forward = watched.__get__(fit.student)
         fit.run(folder, resume)
@@ -192,40 +176,37 @@ def test_a_random_horizon_is_whole_patches_and_the_same_after_resuming(recipe, t
 
 
 def test_a_term_of_the_users_own_is_trained_with_the_student(recipe, tmp_path, term):
-    def shifted(self, batch):
-        return (batch.student.forecast.values.mean(dim=(1, 2)) + self.shift).square()
+    def shifted(self, inputs):
+        return (inputs.student.forecast.values.mean(dim=(1, 2)) + self.shift).square()
 
     made = term("shifted", shifted, trained=True)
     made.__init__ = lambda self: (nn.Module.__init__(self), setattr(self, "shift", nn.Parameter(torch.tensor(2.0))))[0]
     recipe.objective.terms = {"shifted": {}}
-    fit = small_fit(recipe)
+    fit = small_run(recipe)
     fit.run(tmp_path, resume=False)
-    shift = fit.objective.trained["shifted"].shift
+    shift: Any = fit.objective.trained["shifted"].shift
     assert shift.item() < 2.0 - 1e-3
     assert "shifted" in log_lines(tmp_path, "train")[0]["terms"]
     assert not any("shift" in name for name in load(tmp_path / "student").module.state_dict())
-    resumed = small_fit(recipe, steps=16)
+    resumed = small_run(recipe, steps=16)
     resumed.run(tmp_path, resume=True)
-    assert resumed.objective.trained["shifted"].shift.item() < shift.item()
+    again: Any = resumed.objective.trained["shifted"].shift
+    assert again.item() < shift.item()
 
 
 def test_bf16_trains_fp32_weights_against_labels_in_fp32(recipe, tmp_path):
     recipe.training.precision = "bf16"
-    labels = []
-    fit = small_fit(recipe)
-    live = fit.teach
+    live, seen = prepare_forecasting(recipe).live_teachers(), []
+    assert live is not None
 
-    def teach(windows, horizon):
-        taught = live(windows, horizon)
-        alone = live(windows, horizon)
-        labels.append(taught.labels.values.dtype)
+    def look(batch, outputs):
         assert not torch.is_autocast_enabled("cpu")
-        assert torch.equal(taught.labels.values, alone.labels.values)
-        return taught
+        (output,) = outputs.values()
+        seen.append(output.forecast.values.dtype)
 
-    fit.teach = teach
+    fit = small_run(recipe, provider=Watched(live, look))
     fit.run(tmp_path, resume=False)
-    assert set(labels) == {torch.float32}
+    assert set(seen) == {torch.float32}
     assert {p.dtype for p in fit.student.module.parameters()} == {torch.float32}
     assert {p.dtype for p in load(tmp_path / "student").module.parameters()} == {torch.float32}
 

@@ -7,15 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
-
-from potstill.evaluation.validation import Validation
 from potstill.recipe import Recipe
 from potstill.recipe.options import resolve
-from potstill.tasks.forecasting import prepare
-from potstill.tasks.training_data import live, stored
-from potstill.teaching.stores.forecasts import LabelStore
-from potstill.training.fit import TrainingRun
+from potstill.tasks.forecasting import prepare_forecasting
+from potstill.teaching.base import TargetProvider, TrainingData
+from potstill.teaching.stored import StoredForecasts
+from potstill.teaching.stores.forecasts import ForecastStore
+from potstill.training.run import TrainingRun
 
 STUDENT = {"num_layers": 1, "d_model": 32, "d_ff": 32, "num_heads": 1, "d_kv": 16}
 
@@ -33,26 +31,16 @@ def small_recipe(teacher: Path | None, data: Path, **training: Any) -> Recipe:
     return resolve(Recipe.model_validate({**tree, **({"teacher": str(teacher)} if teacher else {})}), {})
 
 
-def small_fit(recipe: Recipe, labels: Path | None = None, **changes: Any) -> TrainingRun:
+def small_run(
+    recipe: Recipe, labels: Path | None = None, dataset: Any = None, provider: Any = None, **changes: Any
+) -> TrainingRun:
     """The training of a recipe's student, taught live or from labels, with parts of it replaced."""
-    setup = prepare(recipe)
-    set_seed(recipe.training.seed)
-    student = setup.family.build(setup.architecture, recipe.training.dropout)
-    windows = setup.training_windows(setup.steps)
-    fit = TrainingRun(
-        name="student",
-        student=student,
-        objective=setup.objective(),
-        dataset=windows,
-        teach=stored(LabelStore.open(labels, windows)) if labels else live(list(setup.teachers.values()), [1.0]),
-        validate=Validation(setup.validation, recipe.training.eval_windows),
-        config=setup.recipe.training,
-        steps=setup.steps,
-        horizon=setup.recipe.data.prediction_length,
-        device="cpu",
-        describe=lambda batch: ", ".join(setup.store.names[i] for i in batch.series.unique()),
-    )
-    return replace(fit, **changes)
+    task = prepare_forecasting(recipe)
+    windows = dataset or task.dataset(task.steps)
+    stored = StoredForecasts(ForecastStore.open(labels, task.dataset(task.steps))) if labels else None
+    data = TrainingData(windows, provider or stored or task.live_teachers())
+    run = task.training("student", data, task.steps, task.validation(), quiet=True)
+    return replace(run, **changes)
 
 
 def log_lines(run: Path, event: str | None = None) -> list[dict[str, Any]]:
@@ -71,6 +59,19 @@ class Recorded:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitems__(self, ids: list[int]) -> Any:
+    def batch(self, ids: list[int]) -> Any:
         self.batches.append(list(ids))
-        return self.dataset.__getitems__(ids)
+        return self.dataset.batch(ids)
+
+
+class Watched(TargetProvider):
+    """A provider whose answers are looked at: ``look(batch, outputs)``."""
+
+    def __init__(self, provider: TargetProvider, look: Any):
+        self.provider, self.look = provider, look
+        self.infos, self.stored = provider.infos, provider.stored
+
+    def outputs(self, batch: Any, requests: Any) -> Any:
+        found = self.provider.outputs(batch, requests)
+        self.look(batch, found)
+        return found

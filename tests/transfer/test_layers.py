@@ -1,6 +1,8 @@
-"""Layers copied from teacher to student."""
+"""Copying layers from a teacher to a student."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ def test_first_and_last_layer_and_evenly_between(student, teacher, expected):
     assert spaced_layers(student, teacher) == expected
 
 
-def stack(depth: int, width: int, head: int) -> nn.Module:
+def stack(depth: int, width: int, head: int) -> Any:
     model = nn.Module()
     model.embed = nn.Linear(4, 8)
     model.inner = nn.ModuleDict({"block": nn.ModuleList([nn.Linear(8, width) for _ in range(depth)])})
@@ -25,7 +27,7 @@ def stack(depth: int, width: int, head: int) -> nn.Module:
     return model
 
 
-def test_what_agrees_is_copied_and_what_does_not_stays_and_is_told():
+def test_matching_weights_are_copied_and_the_others_are_reported():
     torch.manual_seed(0)
     teacher, student = stack(11, 8, head=3), stack(2, 8, head=5)
     before = student.head.weight.clone()
@@ -40,7 +42,7 @@ def test_what_agrees_is_copied_and_what_does_not_stays_and_is_told():
     ]
 
 
-def test_copies_are_copies():
+def test_copies_share_no_memory():
     teacher, student = stack(2, 8, 3), stack(2, 8, 3)
     copy_layers(student, teacher, blocks="inner.block")
     nn.init.zeros_(student.embed.weight)

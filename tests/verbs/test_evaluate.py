@@ -7,21 +7,22 @@ import json
 import shutil
 
 import pytest
+from usage_errors import usage_error
 
 import potstill
 from potstill.errors import UserError
-from potstill.recipe import DataConfig, Recipe
+from potstill.recipe import Recipe, SeriesData
 
 
 @pytest.fixture
 def data(small_csv):
-    return DataConfig(paths=[str(small_csv)])
+    return SeriesData(paths=[str(small_csv)])
 
 
 @pytest.fixture(scope="module")
 def figures(distilled, tiny_teacher, small_csv, tmp_path_factory):
     models = [str(tiny_teacher), f"student={distilled}"]
-    data, out = DataConfig(paths=[str(small_csv)]), tmp_path_factory.mktemp("evaluation") / "judged"
+    data, out = SeriesData(paths=[str(small_csv)]), tmp_path_factory.mktemp("evaluation") / "evaluation"
     folder = potstill.evaluate(models, data, out, stride=7, baselines=["seasonal_naive"])
     return folder, json.loads((folder / "metrics.json").read_text())
 
@@ -49,33 +50,33 @@ def test_lengths_follow_the_models_and_stand_in_the_recipe(figures):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "key", "facts"),
     [
-        ({"baselines": ["ridges"]}, "ridge"),
-        ({"split": "train"}, "split"),
-        ({"stride": 0}, "stride"),
-        ({"reference": "./absent"}, "absent"),
+        ({"baselines": ["ridges"]}, "names.unknown_baseline", ["'ridges'", "'ridge'"]),
+        ({"split": "train"}, "split.unreadable", ["data.split", "'train'"]),
+        ({"stride": 0}, "recipe.invalid_value", ["evaluation.stride"]),
+        ({"reference": "./absent"}, "model.no_such_folder", ["./absent: "]),
     ],
 )
-def test_options_that_do_not_fit_leave_no_folder(tiny_teacher, data, tmp_path, options, says):
-    with pytest.raises(UserError, match=says):
-        potstill.evaluate([str(tiny_teacher)], data, tmp_path / "judged", **options)
-    assert not (tmp_path / "judged").exists()
+def test_options_that_do_not_fit_leave_no_folder(tiny_teacher, data, tmp_path, options, key, facts):
+    with usage_error(key, *facts):
+        potstill.evaluate([str(tiny_teacher)], data, tmp_path / "evaluation", **options)
+    assert not (tmp_path / "evaluation").exists()
 
 
 def test_models_need_names_of_their_own(tiny_teacher, data, tmp_path):
-    with pytest.raises(UserError, match=r"two models are called 'tiny'; name them apart"):
-        potstill.evaluate([str(tiny_teacher)] * 2, data, tmp_path / "judged")
-    with pytest.raises(UserError, match="none given"):
-        potstill.evaluate([], data, tmp_path / "judged")
-    with pytest.raises(UserError, match="No data given"):
-        potstill.evaluate([str(tiny_teacher)], DataConfig(), tmp_path / "judged")
+    with usage_error("models.same_name", "'tiny'"):
+        potstill.evaluate([str(tiny_teacher)] * 2, data, tmp_path / "evaluation")
+    with usage_error("models.none"):
+        potstill.evaluate([], data, tmp_path / "evaluation")
+    with usage_error("data.no_paths", "--data"):
+        potstill.evaluate([str(tiny_teacher)], SeriesData(), tmp_path / "evaluation")
 
 
 def test_a_length_beyond_the_model_is_refused_when_it_was_asked_for(tiny_teacher, data, tmp_path):
     data.prediction_length = 40
-    with pytest.raises(UserError, match=r"--prediction-length 40: tiny forecasts at most 32 steps"):
-        potstill.evaluate([str(tiny_teacher)], data, tmp_path / "judged")
+    with usage_error("data.too_long_for_model", "--prediction-length 40", "tiny", "32"):
+        potstill.evaluate([str(tiny_teacher)], data, tmp_path / "evaluation")
 
 
 def test_inspect_tells_what_a_model_is(distilled, tiny_teacher):
@@ -130,7 +131,7 @@ def test_a_runs_own_split_cuts_the_data_unless_another_is_given(run, tiny_teache
     ]
     for models, given, options in asked:
         with pytest.raises(UserError, match="seen"):
-            potstill.evaluate(models, given, tmp_path / "judged", **options)
+            potstill.evaluate(models, given, tmp_path / "evaluation", **options)
     assert cut == [
         ("6:2:2", "test"),
         ("6:2:2", "validation"),
@@ -143,10 +144,10 @@ def test_a_runs_own_split_cuts_the_data_unless_another_is_given(run, tiny_teache
 
 def test_runs_that_were_cut_differently_need_a_word(run, data, tmp_path, cut):
     models = [str(run("one", "6:2:2")), str(run("two", "7:1:2"))]
-    with pytest.raises(UserError, match=r"one was trained on the split '6:2:2', two on '7:1:2'; .*--split 6:2:2"):
-        potstill.evaluate(models, data, tmp_path / "judged")
+    with usage_error("models.different_splits", "'6:2:2'", "'7:1:2'", "--split 6:2:2"):
+        potstill.evaluate(models, data, tmp_path / "evaluation")
     with pytest.raises(UserError, match="seen"):
-        potstill.evaluate(models, data, tmp_path / "judged", split="6:2:2")
+        potstill.evaluate(models, data, tmp_path / "evaluation", split="6:2:2")
     assert cut == [("6:2:2", "test")]
 
 
@@ -156,7 +157,7 @@ def test_a_run_killed_between_two_renames_is_read_all_the_same(distilled, run, d
     for model in (killed, killed / "student"):
         assert potstill.load(model).fingerprint == potstill.load(distilled).fingerprint
         with pytest.raises(UserError, match="seen"):
-            potstill.evaluate([str(model)], data, tmp_path / "judged")
+            potstill.evaluate([str(model)], data, tmp_path / "evaluation")
     assert cut == [("6:2:2", "test")] * 2
     assert potstill.report(killed).exists()
     assert not (killed / "student").exists()

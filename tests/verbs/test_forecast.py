@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 from chronos.chronos2 import Chronos2Pipeline
+from usage_errors import usage_error
 
 import potstill
-from potstill.errors import UserError
 from potstill.families.chronos2.family import Chronos2Forecaster
 
 LEVELS = [round(0.1 * k, 1) for k in range(1, 10)]
@@ -62,7 +63,7 @@ def test_forecasts_are_those_of_the_upstream_pipeline(distilled, folder, tmp_pat
         assert (np.diff(ours, axis=0) >= 0).all()
         theirs = by_pipeline(distilled / "student", values, horizon)
         assert np.abs(ours - theirs).max() <= 1e-4 * max(1.0, np.abs(values[np.isfinite(values)]).max() / 10)
-        step = pd.Timedelta("1D" if name.startswith("few") else "1h")
+        step = timedelta(days=1) if name.startswith("few") else timedelta(hours=1)
         last = pd.Timestamp("2024-03-30" if name.startswith("few") else "2024-01-21 19:00")
         assert list(rows["ds"]) == [last + step * k for k in range(1, horizon + 1)]
 
@@ -97,7 +98,7 @@ def test_levels_and_targets_as_asked(distilled, folder, tmp_path):
 def test_many_series_go_through_in_batches(distilled, folder, tmp_path, monkeypatch, ending):
     read = {"csv": pd.read_csv, "parquet": pd.read_parquet}[ending]
     whole = read(potstill.forecast(str(distilled), str(folder), 5, tmp_path / f"a.{ending}"))
-    monkeypatch.setattr(sys.modules["potstill.verbs.forecast"], "BATCH", 1)
+    monkeypatch.setattr(sys.modules["potstill.verbs.forecast"], "BATCH_SIZE", 1)
     apart = read(potstill.forecast(str(distilled), str(folder), 5, tmp_path / f"b.{ending}"))
     pd.testing.assert_frame_equal(whole, apart, rtol=1e-4)
 
@@ -117,19 +118,18 @@ def test_a_failure_leaves_the_old_table_and_nothing_else(distilled, folder, tmp_
 
 
 @pytest.mark.parametrize(
-    ("output", "horizon", "levels", "says"),
+    ("output", "horizon", "levels", "key", "fact"),
     [
-        ("out.json", 3, LEVELS, "'.json'"),
-        ("absent/out.csv", 3, LEVELS, "does not exist"),
-        ("out.csv", 0, LEVELS, "at least 1 step"),
-        ("out.csv", 3, [0.5, 1.0], "between 0 and 1"),
-        ("out.csv", 3, [], "between 0 and 1"),
+        ("out.json", 3, LEVELS, "output.unknown_ending", "'.json'"),
+        ("absent/out.csv", 3, LEVELS, "output.no_parent_folder", "absent"),
+        ("out.csv", 0, LEVELS, "option.out_of_range", "--prediction-length 0"),
+        ("out.csv", 3, [0.5, 1.0], "quantiles.bad_levels", "0.5,1.0"),
+        ("out.csv", 3, [], "quantiles.bad_levels", "--quantiles"),
     ],
 )
-def test_what_does_not_fit(distilled, folder, tmp_path, output, horizon, levels, says):
-    with pytest.raises(UserError) as caught:
+def test_what_does_not_fit(distilled, folder, tmp_path, output, horizon, levels, key, fact):
+    with usage_error(key, fact):
         potstill.forecast(str(distilled), str(folder), horizon, tmp_path / output, quantiles=levels)
-    assert says in str(caught.value)
     assert not (tmp_path / output).exists()
 
 
@@ -150,3 +150,84 @@ def test_a_frame_is_forecast_like_its_file(small_csv: Path, tiny_teacher: Path, 
     potstill.forecast(str(tiny_teacher), frame, 4, tmp_path / "frame.csv")
     ours, theirs = pd.read_csv(tmp_path / "frame.csv"), pd.read_csv(tmp_path / "file.csv")
     np.testing.assert_allclose(ours.filter(regex=r"^q0"), theirs.filter(regex=r"^q0"))
+
+
+def mixed_frame(**values: list[float]) -> pd.DataFrame:
+    """A long frame of days that all end on the same one."""
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": pd.date_range(end="2024-03-31", periods=len(y)), "y": y})
+        for name, y in values.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_every_series_with_a_value_is_forecast_and_what_is_not_is_named(tiny_teacher: Path, tmp_path: Path, capsys):
+    wave = (10 + np.sin(np.arange(60))).tolist()
+    frame = mixed_frame(flat=[7.0] * 60, gone=[np.nan] * 60, one=[3.0], two=[5.0, 4.0], wave=wave)
+    path = potstill.forecast(str(tiny_teacher), frame, 3, tmp_path / "out.csv", quantiles=[0.1, 0.5])
+    table = pd.read_csv(path, keep_default_na=False)
+    assert table["unique_id"].unique().tolist() == ["frame/flat", "frame/one", "frame/two", "frame/wave"]
+    assert table["ds"].str[:10].tolist() == ["2024-04-01", "2024-04-02", "2024-04-03"] * 4
+    for name, value, note in (("flat", 7, False), ("one", 3, True), ("two", 4, True)):
+        rows = table[table["unique_id"] == f"frame/{name}"]
+        assert (rows[["q0.1", "q0.5"]] == value).all(axis=None)
+        assert (rows["note"] == ("fewer than 3 values: the last value is repeated" if note else "")).all()
+    assert (table[table["unique_id"] == "frame/wave"]["note"] == "").all()
+    said = capsys.readouterr().err
+    assert "left out: 1 series (no values): frame/gone" in said
+    assert "1 series constant, forecast as that constant: frame/flat" in said
+    assert "2 series forecast without the model, see note: frame/one, frame/two" in said
+    assert "frame: step D, season 7" in said
+    assert f"4 of 5 series forecast, 3 steps each, written to {path}" in said
+
+
+def test_without_anything_to_note_there_is_no_column_for_it(tiny_teacher: Path, tmp_path: Path):
+    frame = mixed_frame(flat=[7.0] * 60, wave=np.sin(np.arange(60)).tolist())
+    table = pd.read_csv(potstill.forecast(str(tiny_teacher), frame, 3, tmp_path / "out.csv", quantiles=[0.5]))
+    assert list(table.columns) == ["unique_id", "ds", "q0.5"]
+
+
+def test_what_was_repaired_is_printed(tiny_teacher: Path, tmp_path: Path, capsys):
+    rows = [f"2024-01-{d:02d},{'oops' if d == 9 else d % 5},{10**9 + d % 3}" for d in range(1, 30) if d != 12]
+    (tmp_path / "days.csv").write_text("\n".join(["date,y,large", *rows, rows[-1]]) + "\n")
+    path = potstill.forecast(str(tiny_teacher), tmp_path / "days.csv", 3, tmp_path / "out.csv")
+    said = capsys.readouterr().err
+    assert "repaired: 1 unreadable cells taken as missing: days/y" in said
+    assert "repaired: 1 missing time steps opened" in said
+    assert "repaired: 1 repeated timestamps" in said
+    assert "repaired: 1 series rounded" in said
+    table = pd.read_csv(path, keep_default_na=False)
+    large = table[table["unique_id"] == "days/large"]
+    assert large["note"].str.startswith("changes too small for single precision").all()
+    assert (large["q0.5"] == 10**9).all()
+
+
+def test_forecasts_begin_after_the_last_row_of_the_table(tiny_teacher: Path, tmp_path: Path, capsys):
+    wave = 10 + np.sin(np.arange(120))
+    tail = np.where(np.arange(120) < 110, wave, np.nan)
+    long_gone = np.where(np.arange(120) < 50, wave, np.nan)
+    frame = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=120), "a": wave, "b": tail, "c": long_gone})
+    path = potstill.forecast(str(tiny_teacher), frame, 3, tmp_path / "out.parquet")
+    table = pd.read_parquet(path).set_index("unique_id")
+    for name in "abc":
+        assert table.loc[f"frame/{name}", "ds"].iloc[0] == pd.Timestamp("2024-04-30")
+    own = potstill.load(tiny_teacher).predict(tail, 3).at_levels(torch.tensor(LEVELS)).quantiles[0]
+    ours = table.loc["frame/b"].filter(regex="^q").to_numpy().T
+    np.testing.assert_allclose(ours, own, rtol=1e-5)
+    assert (table.loc["frame/c", "note"] == "no value in the last 64 rows: the last value is repeated").all()
+    assert (table.loc["frame/c", "q0.5"] == np.float32(wave[49])).all()
+    assert "2 series end with missing values" in capsys.readouterr().err
+
+
+def test_a_model_that_answers_nan_writes_nothing(tiny_teacher: Path, tmp_path: Path, monkeypatch):
+    def broken(self, windows, horizon, hidden=(), attention=()):
+        output = forward(self, windows, horizon)
+        output.forecast.values[-1] = torch.nan
+        return output
+
+    forward = Chronos2Forecaster.forward
+    monkeypatch.setattr(Chronos2Forecaster, "forward", broken)
+    frame = mixed_frame(a=np.sin(np.arange(60)).tolist(), b=[7.0] * 60, c=np.cos(np.arange(60)).tolist())
+    with usage_error("model.forecast_not_finite", "tiny", "frame/c"):
+        potstill.forecast(str(tiny_teacher), frame, 3, tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == []

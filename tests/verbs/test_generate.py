@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from tiny_gpt2 import save_gpt2
+from usage_errors import usage_error
 
 import potstill
-from potstill.errors import UserError
-from potstill.families.language.load import load_language
+from potstill.families.load import load_language
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +27,18 @@ def test_without_a_chat_template_the_prompt_is_alpacas(model: Path):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "key"),
     [
-        ({"prompt": "  "}, "is empty"),
-        ({"max_new_tokens": 0}, "at least 1"),
-        ({"temperature": -1.0}, "0 or above"),
-        ({"prompt": "word " * 400}, "the model reads 256"),
+        ({"prompt": "  "}, "prompt.empty"),
+        ({"max_new_tokens": 0}, "option.out_of_range"),
+        ({"temperature": -1.0}, "option.out_of_range"),
     ],
 )
-def test_what_does_not_go_is_said(model: Path, options: dict, said: str):
-    with pytest.raises(UserError, match=said):
+def test_options_out_of_range_are_usage_errors(model: Path, options: dict, key: str):
+    with usage_error(key):
         potstill.generate(str(model), **{"prompt": "two", **options})
+
+
+def test_a_prompt_that_is_too_long_is_a_usage_error(model: Path):
+    with usage_error("prompt.too_long", "256"):
+        potstill.generate(str(model), "word " * 400)

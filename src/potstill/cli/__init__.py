@@ -1,4 +1,4 @@
-"""The command line: one thin file per verb, no logic; nothing here imports torch before a verb begins its work."""
+"""The command line: one thin file per verb, without logic. Nothing here imports torch before a verb runs."""
 
 from potstill.cli.program import main
 

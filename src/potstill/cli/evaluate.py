@@ -6,65 +6,59 @@ from typing import Annotated
 
 import typer
 
-from potstill.cli import options as given
-from potstill.cli.parse import names, recipe_of
-from potstill.errors import UserError
+from potstill.cli.options import with_options, with_recipe
+from potstill.cli.parse import names
+from potstill.recipe import Recipe
 
 
+@with_recipe("data", "target", "max_files", "context_length", "prediction_length", file=False, keys="data.")
+@with_options("device")
 def evaluate(
+    recipe: Recipe,
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Folders made here, upstream checkpoints, hub ids, 'embedded'; forecasters or language models."
+            help="Folders written by Potstill, Hugging Face checkpoints, hub ids or 'embedded', optionally NAME=MODEL."
+            " All forecasters, or all language models."
         ),
     ],
     output: Annotated[str, typer.Option(metavar="DIR", help="Folder for metrics.json and report.html.")],
-    data: given.DataPaths = None,
-    target: given.Target = None,
     split: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="test or validation; or how series are cut, as for distill (default: as the run's)."
+            metavar="NAME",
+            help="The part, test or validation; or a split of the series as for distill"
+            " (default: that of the models' runs).",
         ),
     ] = "test",
-    max_files: given.MaxFiles = None,
-    context_length: given.ContextLength = None,
-    prediction_length: given.PredictionLength = None,
-    stride: Annotated[int | None, typer.Option(help="Steps between origins; default: 5, wider when large.")] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Steps between forecast origins; default: 5, larger for large data.")
+    ] = None,
     max_windows: Annotated[
-        int | None, typer.Option(help="Most windows per data set, of text examples; default: 2,000, of text 500.")
+        int | None,
+        typer.Option(
+            help="Maximum number of windows per data set (default: 2,000) or of text examples (default: 500)."
+        ),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Model that the others are held against.")
+        str | None, typer.Option(metavar="MODEL", help="Model that the others are compared with; default: the first.")
     ] = None,
     baselines: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,…",
-            help="Simple rivals, default: seasonal_naive,ridge,auto_theta; empty for none. Series only.",
+            help="Simple forecasting methods to compare with, default: seasonal_naive,ridge,auto_theta; empty: none."
+            " Series only.",
         ),
     ] = None,
-    device: given.Device = None,
-    settings: given.Settings = None,
+    device: str | None = None,
 ) -> None:
-    """Measure forecasters (beside baselines) or language models on data: accuracy, cost, and a report."""
-    for text in settings or []:
-        if not text.startswith("data."):
-            raise UserError(f"--set {text}: evaluating reads the data keys alone; write data.KEY=VALUE.")
-    config = recipe_of(
-        None,
-        settings,
-        data=data,
-        target=names(target),
-        max_files=max_files,
-        context_length=context_length,
-        prediction_length=prediction_length,
-    ).data
+    """Evaluate forecasters (together with baselines) or language models: accuracy, cost, and a report."""
     from potstill import verbs
 
     verbs.evaluate(
         models,
-        config,
+        recipe.data,
         output,
         split=split,
         stride=stride,

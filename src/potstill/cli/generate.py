@@ -6,18 +6,21 @@ from typing import Annotated
 
 import typer
 
-from potstill.cli import options as given
+from potstill.cli.options import with_options
 
 
+@with_options("device", "seed")
 def generate(
-    model: Annotated[str, typer.Argument(help="A folder made here, an upstream checkpoint, a GGUF file, or a hub id.")],
-    prompt: Annotated[str, typer.Argument(help="What the model is to answer.")],
-    max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 128,
-    temperature: Annotated[float, typer.Option(help="0: the likeliest token each time; above: sampled.")] = 0.0,
-    device: given.Device = None,
-    seed: given.Seed = None,
+    model: Annotated[
+        str, typer.Argument(help="A folder written by Potstill, a Hugging Face checkpoint, a GGUF file, or a hub id.")
+    ],
+    prompt: Annotated[str, typer.Argument(help="The user's message.")],
+    max_new_tokens: Annotated[int, typer.Option(help="Maximum length of the answer, in tokens.")] = 128,
+    temperature: Annotated[float, typer.Option(help="0: always the most likely token; above 0: sampled.")] = 0.0,
+    device: str | None = None,
+    seed: int | None = None,
 ) -> None:
-    """Let a language model answer a prompt."""
+    """Generate a language model's answer to a prompt."""
     from potstill import verbs
 
     answer = verbs.generate(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from potstill.cli import options as given
+from potstill.cli.options import Model
 
 
-def inspect(model: given.Model) -> None:
-    """Say what a model is: its family, sizes and lengths, a forecaster's levels, a language model's vocabulary."""
+def inspect(model: Model) -> None:
+    """Describe a model: its family, sizes and lengths, a forecaster's levels, a language model's vocabulary."""
     from rich.console import Console
     from rich.table import Table
 

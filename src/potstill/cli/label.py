@@ -6,54 +6,25 @@ from typing import Annotated, Literal
 
 import typer
 
-from potstill.cli import options as given
-from potstill.cli.parse import names, recipe_of
+from potstill.cli.options import with_recipe
+from potstill.recipe import Recipe
+from potstill.recipe.options import OPTIONS
+
+TRAINING_OPTIONS = ("student", "learning_rate", "alpha", "labels", "control")
 
 
+@with_recipe(*(name for name in OPTIONS if name not in TRAINING_OPTIONS))
 def label(
+    recipe: Recipe,
     output: Annotated[str, typer.Option(metavar="LABELS", help="Folder of the label store.")],
-    recipe: given.RecipePath = None,
-    task: given.Task = None,
-    teacher: given.Teachers = None,
-    data: given.DataPaths = None,
-    target: given.Target = None,
-    split: given.Split = None,
-    max_files: given.MaxFiles = None,
-    max_steps: given.MaxSteps = None,
-    epochs: given.Epochs = None,
-    batch_size: given.BatchSize = None,
-    device: given.Device = None,
-    context_length: given.ContextLength = None,
-    prediction_length: given.PredictionLength = None,
-    stride: given.Stride = None,
-    settings: given.Settings = None,
-    seed: given.Seed = None,
     engine: Annotated[
-        Literal["local"], typer.Option(help="Where to compute; 'local' is the only one so far.")
+        Literal["local"], typer.Option(help="Where the teacher runs; 'local': in this process.")
     ] = "local",
 ) -> None:
-    """Let a teacher label every training window once; give the same recipe and options to `distill --labels`.
+    """Store a teacher's outputs for all training windows; use the same recipe and options with `distill --labels`.
 
-    Steps and batch size count where windows are generated or mixed: they say how many a run will see.
+    With generated or augmented windows, steps and batch size determine how many windows are labelled.
     """
-    resolved = recipe_of(
-        recipe,
-        settings,
-        task=task,
-        teacher=teacher,
-        data=data,
-        target=names(target),
-        split=split,
-        max_files=max_files,
-        max_steps=max_steps,
-        epochs=epochs,
-        batch_size=batch_size,
-        device=device,
-        context_length=context_length,
-        prediction_length=prediction_length,
-        stride=stride,
-        seed=seed,
-    )
     from potstill import verbs
 
-    verbs.label(resolved, output, engine=engine)
+    verbs.label(recipe, output, engine=engine)

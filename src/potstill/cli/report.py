@@ -8,7 +8,7 @@ import typer
 
 
 def report(run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run or an evaluation.")]) -> None:
-    """(Re)draw RUN/report.html from what the run holds."""
+    """Write RUN/report.html again from the files of a run."""
     from potstill import verbs
 
     typer.echo(verbs.report(run))

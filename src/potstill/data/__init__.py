@@ -1,5 +1,5 @@
 """Series in, windows out: readers → store (memory-mapped) → splits → windows, and the report of what was used.
 
-A user's files are read once into a flat float32 file (``store``); a window is a number from which arithmetic finds the
-series and the origin (``windows``); shuffling is arithmetic too (``permutation``). Nothing here knows models.
+A user's files are read once into a flat float32 file (``store``). A window id is an integer from which the series and
+the origin are computed (``windows``); so is the shuffled order (``permutation``). Nothing here imports models.
 """

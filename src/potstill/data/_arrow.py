@@ -1,4 +1,4 @@
-"""Arrow's compute functions are made when pyarrow is imported: type checkers do not know them."""
+"""Access to pyarrow's compute functions: they are generated at import time, so type checkers cannot see them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def arrow_functions() -> Any:
-    """The module ``pyarrow.compute``, imported where it is first used."""
+    """The module ``pyarrow.compute``, imported at first use because the import is slow."""
     import pyarrow.compute
 
     return pyarrow.compute

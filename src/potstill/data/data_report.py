@@ -1,4 +1,4 @@
-"""What was used, what was left out and why, what was repaired: printed, and kept in metrics.json."""
+"""The report of the data: what was used, left out (and why) and repaired. It is printed and kept in metrics.json."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _EXAMPLES = 5
 
 
 class DataReport:
-    """Counts of what was used, dropped and repaired. It stays small: of equal reasons only examples are kept."""
+    """Counts of what was used, dropped and repaired. It stays small: each reason keeps a few examples."""
 
     def __init__(self) -> None:
         self.used: dict[str, int] = {}
@@ -24,28 +24,28 @@ class DataReport:
             self.used[what] = self.used.get(what, 0) + int(count)
 
     def add_dropped(self, what: str, why: str, kind: str = "series", count: int = 1) -> None:
-        """One thing (or ``count`` of them) left out: its name, the reason in a few words, and its kind."""
+        """Count an item (or ``count`` of them) as left out: its name, a short reason, and its kind."""
         self._count(self.dropped.setdefault((kind, why), {"count": 0, "examples": []}), what, count)
 
     def add_repaired(self, how: str, where: str, count: int = 1) -> None:
-        """``count`` values or rows mended: what was done, and in which file or series."""
+        """Count repaired values or rows: what was done, and in which file or series."""
         if count:
             self._count(self.repaired.setdefault(how, {"count": 0, "examples": []}), where, count)
 
     def add_note(self, text: str) -> None:
-        """A decision the user may want to know of, such as which column was taken as time."""
+        """Note a decision that the user may want to check, such as which column is the time column."""
         if text not in self.notes:
             self.notes.append(text)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types; ``DataReport.from_dict`` is the inverse."""
+        """The report in plain JSON types; ``DataReport.from_dict`` is the inverse."""
         dropped = [{"kind": kind, "why": why, **entry} for (kind, why), entry in self.dropped.items()]
         repaired = [{"how": how, **entry} for how, entry in self.repaired.items()]
         return copy.deepcopy({"used": self.used, "dropped": dropped, "repaired": repaired, "notes": self.notes})
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> DataReport:
-        """Read back what ``to_dict`` wrote."""
+        """Restore a report from the output of ``to_dict``."""
         report, tree = cls(), copy.deepcopy(tree)
         report.used, report.notes = tree["used"], tree["notes"]
         report.dropped = {(e.pop("kind"), e.pop("why")): e for e in tree["dropped"]}
@@ -63,11 +63,11 @@ class DataReport:
             self.add_note(note)
 
     def copy(self) -> DataReport:
-        """An independent copy, to go on counting from."""
+        """An independent copy."""
         return DataReport.from_dict(self.to_dict())
 
     def lines(self) -> list[str]:
-        """Sentences for people: one on what was used, one per reason, repair and note."""
+        """Readable lines: one for what was used, then one per reason, repair and note."""
         used = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in self.used.items())
         lines = [f"used: {used}"] if used else []
         for (kind, why), entry in self.dropped.items():
@@ -77,7 +77,7 @@ class DataReport:
         return lines + self.notes
 
     def reasons(self) -> list[str]:
-        """Why things were left out, most frequent first, such as ``constant (3 series)``."""
+        """Why items were left out, most frequent first, such as ``constant (3 series)``."""
         ranked = sorted(self.dropped.items(), key=lambda item: -item[1]["count"])
         return [f"{why} ({entry['count']:,} {kind})" for (kind, why), entry in ranked]
 

@@ -1,4 +1,4 @@
-"""The user's files: found in trees, named by data set, opened with a sentence for whatever stands in the way."""
+"""The user's data files: find them in directories, name their data sets, and report read errors as usage errors."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 
 from potstill.data.data_report import DataReport
 from potstill.errors import UserError
+from potstill.recipe.reading import EMPTY_PATH
 
 
 @dataclass
-class Source:
-    """One file of the user's and the name its data set goes by."""
+class DataSource:
+    """A data file and the name of its data set."""
 
     path: Path
     name: str
@@ -27,52 +28,58 @@ def choose_files(
     exclude: Sequence[str],
     max_files: int | None,
     report: DataReport,
-) -> list[Source]:
-    """The files behind ``paths``, each once, without those excluded and those beyond ``max_files``.
+) -> list[DataSource]:
+    """List the files of ``paths``, each once, without excluded files and at most ``max_files`` of them.
 
-    A data set goes by its file's stem; where two files share one, by the path below the directory given.
+    A data set is named by its file's stem. If two files share a stem, the name is the path below the given directory.
 
     Parameters
     ----------
     paths, exclude, max_files
         As in a recipe's ``data``.
     expand
-        From a path as it was given to the files there.
+        Maps an entry of ``paths`` to its files.
     endings
-        What is no part of a name.
+        File name endings that are not part of a data set's name.
     report
-        Told what is left out.
+        Counts the files that are left out.
 
     Raises
     ------
     UserError
-        A path that cannot be read, nothing left.
+        A path cannot be read, or every file is excluded.
     """
-    once: dict[Path, tuple[Path, str]] = {}
+    by_target: dict[Path, tuple[Path, str]] = {}
     for entry in paths:
-        given = Path(entry).expanduser()
+        if not entry.strip():
+            raise UserError(f"data.paths: {EMPTY_PATH}", key="data.empty_path")
+        root = Path(entry).expanduser()
         try:
             files = expand(entry)
         except OSError as error:
-            raise UserError(f"{entry}: cannot be read ({error.strerror}); check its permissions.") from None
+            raise UserError(
+                f"{entry}: cannot be read ({error.strerror}); check its permissions.", key="data.unreadable_file"
+            ) from None
         for path in files:
-            inside = path != given and path.is_relative_to(given)
-            relative = path.relative_to(given).as_posix() if inside else path.absolute().name
-            once.setdefault(path.resolve(), (path, stem_of(relative, endings)))
-    found = dict(once.values())
-    stems = {path: stem_of(path.absolute().name, endings) for path in found}
-    kept = [path for path in found if not {stems[path], found[path]} & set(exclude)]
+            inside = path != root and path.is_relative_to(root)
+            relative = path.relative_to(root).as_posix() if inside else path.absolute().name
+            by_target.setdefault(path.resolve(), (path, stem_of(relative, endings)))
+    relative_names = dict(by_target.values())
+    stems = {path: stem_of(path.absolute().name, endings) for path in relative_names}
+    kept = [path for path in relative_names if not {stems[path], relative_names[path]} & set(exclude)]
     for name in exclude:
-        if name not in stems.values() and name not in found.values():
+        if name not in stems.values() and name not in relative_names.values():
             report.add_note(f"exclude: no file is named {name!r}")
-    for path in sorted(found.keys() - set(kept)):
+    for path in sorted(relative_names.keys() - set(kept)):
         report.add_dropped(stems[path], "excluded", kind="files")
     if max_files is not None and len(kept) > max_files:
         report.add_dropped(stems[kept[max_files]], f"beyond max_files = {max_files}", "files", len(kept) - max_files)
         kept = kept[:max_files]
     if not kept:
-        raise UserError(f"{', '.join(map(str, paths))}: every file is excluded; shorten data.exclude.")
-    return _named(kept, stems, found)
+        raise UserError(
+            f"{', '.join(map(str, paths))}: every file is excluded; shorten data.exclude.", key="data.all_excluded"
+        )
+    return _named(kept, stems, relative_names)
 
 
 def stem_of(name: str, endings: Sequence[str]) -> str:
@@ -83,23 +90,27 @@ def stem_of(name: str, endings: Sequence[str]) -> str:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """What the system may say while a file is read, as a UserError of one sentence."""
+    """Turn errors of the operating system while a file is read into a UserError."""
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; check --data.") from None
+        raise UserError(f"{path}: no such file; check --data.", key="data.no_such_file") from None
     except MemoryError:
-        raise UserError(f"{path}: does not fit into memory; split it into several files.") from None
+        raise UserError(
+            f"{path}: does not fit into memory; split it into several files.", key="data.file_too_large"
+        ) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); check its permissions.") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); check its permissions.", key="data.unreadable_file"
+        ) from None
 
 
-def _named(kept: list[Path], stems: dict[Path, str], relative: dict[Path, str]) -> list[Source]:
+def _named(kept: list[Path], stems: dict[Path, str], relative: dict[Path, str]) -> list[DataSource]:
     counts = Counter(stems[path] for path in kept)
     used: Counter[str] = Counter()
     sources = []
     for path in kept:
         name = stems[path] if counts[stems[path]] == 1 else relative[path]
         used[name] += 1
-        sources.append(Source(path, name if used[name] == 1 else f"{name}~{used[name]}"))
+        sources.append(DataSource(path, name if used[name] == 1 else f"{name}~{used[name]}"))
     return sources

@@ -1,4 +1,4 @@
-"""What the data is, as a number: sha256 over the bytes, rehashed unless a file certainly is the one hashed before."""
+"""Fingerprints of data: sha256 over the content. A file is hashed again unless it is certainly unchanged."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potstill.data.files import Source
+from potstill.data.files import DataSource
 from potstill.runs import write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1  # of the store; raise it when the same files would give another store
-_SETTLED = (
-    2_000_000_000  # ns: a file touched later than this before it was hashed may change again within one clock tick
-)
+STORE_FORMAT = 1  # raise it when the same files give a different store
+# ns: a file that changed this shortly before it was hashed may change again with the same time stamp
+_SETTLED = 2_000_000_000
 
 
-def of_files(sources: Sequence[Source], options: dict[str, Any], cache: Path) -> str:
-    """sha256 over names, bytes and options; where the files lie does not matter.
+def of_files(sources: Sequence[DataSource], options: dict[str, Any], cache: Path) -> str:
+    """sha256 over names, bytes and options; the files' location does not matter.
 
-    A file's hash is remembered in ``cache`` with its size, inode, modification and change time, and is taken from there
-    while all of these stand and were old when it was hashed; the change time cannot be set back by a program.
+    ``cache`` keeps each file's hash with its size, inode, modification time and change time. A kept hash is used while
+    all of these are equal, and only if both times were old when the file was hashed. A program cannot set back the
+    change time.
     """
-    memory = cache / "hashes.json"
-    known = _remembered(memory)
+    hash_file = cache / "hashes.json"
+    known = _load_hashes(hash_file)
     fresh = dict(known)
     parts = []
     for source in sources:
         try:
             digest = _digest(source.path, known, fresh)
         except OSError:
-            digest = "unreadable"  # reading it says why, and leaves it out where others can be read
+            digest = "unreadable"  # the reader reports the reason, and leaves the file out if others can be read
         parts.append([source.name, digest])
     if fresh != known:
-        _remember(memory, fresh)
-    return _sha([FORMAT, parts, options])
+        _save_hashes(hash_file, fresh)
+    return _sha([STORE_FORMAT, parts, options])
 
 
 def of_table(table: pa.Table, options: dict[str, Any]) -> str:
@@ -56,7 +56,7 @@ def of_table(table: pa.Table, options: dict[str, Any]) -> str:
             return len(data)
 
         def flush(self) -> None:
-            """Nothing is held back."""
+            """There is no buffer."""
 
         def close(self) -> None:
             """Nothing to close."""
@@ -64,7 +64,17 @@ def of_table(table: pa.Table, options: dict[str, Any]) -> str:
     table = table.replace_schema_metadata(None).combine_chunks()
     with pa.ipc.new_stream(pa.PythonFile(Sink(), mode="w"), table.schema) as writer:
         writer.write_table(table)
-    return _sha([FORMAT, digest.hexdigest(), options])
+    return _sha([STORE_FORMAT, digest.hexdigest(), options])
+
+
+def with_choices(fingerprint: str, choices: list[list[str]]) -> str:
+    """Add to a fingerprint how ambiguous data was read, such as the order of day and month."""
+    return _sha([fingerprint, choices]) if choices else fingerprint
+
+
+def of_layout(fingerprint: str, layout: int) -> str:
+    """The cache key of data: with the layout version, entries of an older version are not found."""
+    return _sha([fingerprint, layout])
 
 
 def _sha(tree: Any) -> str:
@@ -85,17 +95,17 @@ def _digest(path: Path, known: dict[str, list[Any]], fresh: dict[str, list[Any]]
     return digest
 
 
-def _remembered(memory: Path) -> dict[str, list[Any]]:
+def _load_hashes(hash_file: Path) -> dict[str, list[Any]]:
     try:
-        known = json.loads(memory.read_text(encoding="utf-8"))
+        known = json.loads(hash_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
 
 
-def _remember(memory: Path, fresh: dict[str, list[Any]]) -> None:
+def _save_hashes(hash_file: Path, fresh: dict[str, list[Any]]) -> None:
     try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(memory, json.dumps(fresh))
+        hash_file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(hash_file, json.dumps(fresh))
     except OSError:
-        pass  # only time is lost; building the store says what is wrong with the folder
+        pass  # the hashes only save time; building the store reports what is wrong with the folder

@@ -1,4 +1,4 @@
-"""A shuffled order of range(n) by arithmetic: no list of n numbers, whatever n."""
+"""A shuffled order of range(n), computed without a list of n numbers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def splitmix64(x: np.ndarray) -> np.ndarray:
 class Permutation:
     """A bijection of ``range(n)`` that depends on ``seed`` alone; memory O(1).
 
-    A Feistel network over the smallest power of two that holds ``n``; what falls outside ``range(n)`` walks on
-    along its cycle (Black and Rogaway, 2002), fewer than two passes on average.
+    A Feistel network over the smallest power of two that is at least ``n``. Values outside ``range(n)`` are mapped
+    again until they are inside (cycle walking; Black and Rogaway, 2002), in fewer than two passes on average.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class Permutation:
             yield from self[np.arange(first, min(first + _BLOCK, self.n))].tolist()
 
     def _once(self, x: np.ndarray) -> np.ndarray:
-        """One pass: the halves take turns at being scrambled by the other, so that every round can be undone."""
+        """One pass: each round scrambles one half with a hash of the other, so every round is invertible."""
         high, low = x >> self._low_bits, x & self._low
         for k, key in enumerate(self._keys):
             if k % 2:

@@ -1,6 +1,6 @@
-"""Cheap deterministic chance: hashes of window ids, and a stream of draws per (seed, index).
+"""Cheap deterministic random numbers: hashes of window ids, and a stream of draws per (seed, index).
 
-A window must be the same in every batch, run and process that asks for it, so nothing here keeps state between calls.
+A window must be the same in every batch, run and process, so nothing here keeps state between calls.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def uniforms(seed: int, ids: np.ndarray, salt: int) -> np.ndarray:
 
 
 class Rng:
-    """The random draws of one series: ``Rng(seed, index, salt)`` always rolls the same.
+    """The random draws of one series: ``Rng(seed, index, salt)`` always draws the same numbers.
 
-    Single draws come from a block of 64 uniforms, twenty times cheaper than asking the generator for each.
+    Single draws come from a block of 64 uniforms, twenty times cheaper than a call of the generator per draw.
     """
 
     def __init__(self, seed: int, index: int, salt: int) -> None:

@@ -1,6 +1,7 @@
-"""Simple rivals that every report carries: seasonal naive, closed-form ridge, AutoTheta.
+"""Simple baselines for every report: seasonal naive, closed-form ridge, AutoTheta.
 
-Each is fitted per data set on the training part and answers with quantiles ``[N, 9, H]`` at ``metrics.LEVELS``.
+Each is fitted per data set on the training part and returns quantiles ``[N, 9, H]`` at the levels
+``metrics.EVALUATION_LEVELS``.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ import numpy as np
 
 from potstill.errors import UnknownName
 from potstill.evaluation.histories import Past
-from potstill.evaluation.metrics import LEVELS
+from potstill.evaluation.metrics import EVALUATION_LEVELS
 from potstill.types import Windows
 
 if TYPE_CHECKING:
     from potstill.evaluation.ridge import RidgeForecaster
 
-NORMAL = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
+NORMAL_QUANTILES = np.array([NormalDist().inv_cdf(level) for level in EVALUATION_LEVELS])
 
 
 class Baseline(ABC):
-    """A forecaster made for one data set; a fresh object serves each data set."""
+    """A forecaster for one data set; each data set gets a new object."""
 
     max_windows: int | None = None
-    """Most windows per data set it is asked for (None: all), for methods that take long."""
+    """The maximum number of windows per data set (None: all), for slow methods."""
 
     def fit(self, train: Any, dataset: str) -> str | None:
-        """Fit on the data set's windows of ``train`` (a SeriesWindows); return why that is impossible, or None."""
+        """Fit on the data set's windows of ``train`` (a SeriesWindows); return None, or why it cannot be fitted."""
         return None
 
     @abstractmethod
@@ -37,38 +38,38 @@ class Baseline(ABC):
         """Quantiles ``[N, 9, H]`` in input units, ascending along the levels."""
 
     def remarks(self) -> dict[str, Any]:
-        """What the account should say about how it went."""
+        """Remarks on the fit and the forecasts, for the ``account`` in metrics.json."""
         return {}
 
 
 class SeasonalNaive(Baseline):
-    """The last season again, with normal errors whose variance grows by one season's each season.
+    """Repeats the last season, with normal errors whose variance grows linearly with the number of seasons.
 
-    The spread is that of the seasonal differences over the whole history, not over the context alone.
+    Their standard deviation is that of the seasonal differences of the whole history, not only of the context.
     """
 
     def predict(self, windows: Windows, past: Past) -> np.ndarray:
         seasons = np.arange(past.path.shape[1])[None] // past.season[:, None]
         width = past.spread[:, None] * np.sqrt(1 + seasons)
-        return past.path[:, None, :] + NORMAL[None, :, None] * width[:, None, :]
+        return past.path[:, None, :] + NORMAL_QUANTILES[None, :, None] * width[:, None, :]
 
 
 class Ridge(Baseline):
-    """One linear map from the standardised context to the horizon; see ``ridge.fit_ridge``."""
+    """A linear model from the standardised context to the horizon; see ``ridge.fit_ridge``."""
 
     def __init__(self) -> None:
         self.forecaster: RidgeForecaster | None = None
 
     def fit(self, train: Any, dataset: str) -> str | None:
-        from potstill.evaluation.ridge import MIN_WINDOWS, fit_ridge
+        from potstill.evaluation.ridge import RIDGE_MIN_WINDOWS, fit_ridge
 
         self.forecaster = fit_ridge(train, train.of_dataset(dataset))
-        return None if self.forecaster else f"fewer than {MIN_WINDOWS} complete training windows"
+        return None if self.forecaster else f"fewer than {RIDGE_MIN_WINDOWS} complete training windows"
 
     def predict(self, windows: Windows, past: Past) -> np.ndarray:
         if self.forecaster is None:
             raise RuntimeError("Ridge.predict was called before a successful fit")
-        return self.forecaster.predict(windows.context, past.path.shape[1]).quantiles.numpy()
+        return self.forecaster.predict(windows, past.path.shape[1]).quantiles.numpy()
 
     def remarks(self) -> dict[str, Any]:
         if self.forecaster is None:
@@ -79,7 +80,7 @@ class Ridge(Baseline):
 class AutoTheta(Baseline):
     """statsforecast's AutoTheta on each window's context, at most 200 windows per data set (about 0.1 s each).
 
-    Where it cannot be fitted (a constant or a tiny context) the season's last values are repeated, and counted.
+    Where it cannot be fitted (a constant or very short context), the seasonal naive path is used and counted.
     """
 
     max_windows = 200
@@ -100,11 +101,11 @@ class AutoTheta(Baseline):
         central = [80, 60, 40, 20]
         try:
             found = _fit_theta(filled, season).predict(h=len(path), level=central)
-        except Exception:  # the solver raises whatever comes, bare Exception included
+        except Exception:  # statsforecast raises many exception types, plain Exception among them
             found = {"mean": np.full(len(path), np.nan)}
         if not np.isfinite(found["mean"]).all():
             self.failures += 1
-            return np.repeat(path[None], len(LEVELS), 0)
+            return np.repeat(path[None], len(EVALUATION_LEVELS), 0)
         low = [found[f"lo-{level}"] for level in central]
         high = [found[f"hi-{level}"] for level in reversed(central)]
         return np.sort(np.stack([*low, found["mean"], *high]), axis=0)
@@ -114,10 +115,10 @@ class AutoTheta(Baseline):
 
 
 def _fit_theta(values: np.ndarray, season: int) -> Any:
-    """A fitted AutoTheta whose intervals come from its errors alone.
+    """A fitted AutoTheta whose intervals come from its residuals without the season.
 
-    Where statsforecast (2.1) takes off an additive season it puts that season into the residuals and draws intervals
-    from their spread: on ETTh1 they came out several times too wide. The season is taken out again.
+    statsforecast (2.1) leaves a removed additive season in the residuals from which it computes the intervals. On ETTh1
+    they were several times too wide. This function removes the season from the residuals.
     """
     from statsforecast.models import AutoTheta as Theta
 
@@ -134,7 +135,7 @@ BASELINES: dict[str, type[Baseline]] = {"seasonal_naive": SeasonalNaive, "ridge"
 
 
 def make_baseline(name: str) -> Baseline:
-    """A fresh baseline by name; an unknown name is the user's error."""
+    """A new baseline by name; an unknown name raises UnknownName."""
     if name not in BASELINES:
         raise UnknownName("baseline", name, list(BASELINES))
     return BASELINES[name]()

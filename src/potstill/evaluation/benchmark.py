@@ -1,38 +1,30 @@
-"""Evaluate forecasters and baselines over the test windows of many data sets, all on the same windows.
+"""Evaluate forecasters and baselines on the test windows of many data sets, all on the same windows.
 
-Each data set: choose windows, fit the baselines on the training part, then go through the windows batch by batch and
-keep only scores per window, so that memory does not grow with the test part.
+For each data set: select windows, fit the baselines on the training part, then forecast the windows batch by batch.
+Only the scores per window are kept, so that memory does not grow with the size of the test part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from potstill.errors import UserError
+from potstill.errors import NotFinite, UserError
 from potstill.evaluation.baselines import Baseline, make_baseline
-from potstill.evaluation.examples import SHOWN, pick_examples
+from potstill.evaluation.examples import SHOWN_LEVELS, pick_examples
 from potstill.evaluation.histories import Histories, training_spread
-from potstill.evaluation.metrics import LEVELS, WindowScores, mape_ignored, score_windows
-from potstill.evaluation.outcome import NAIVE, Evaluation, Scored, conclude
-from potstill.evaluation.selection import CHUNK, Selection, pasts, select_windows
-from potstill.recipe import EvaluationConfig
-from potstill.types import Forecast, Windows
+from potstill.evaluation.metrics import EVALUATION_LEVELS, WindowScores, mape_ignored, score_windows
+from potstill.evaluation.outcome import SEASONAL_NAIVE, Evaluation, Scored, conclude
+from potstill.evaluation.selection import WINDOWS_PER_CHUNK, Selection, pasts, select_windows
+from potstill.recipe import ForecastEvaluation
+from potstill.types import Predictor, Windows
 
-Progress = Callable[[int, int, str], None]
-"""Called with the windows done so far, all of them, and the data set."""
-
-
-class Predictor(Protocol):
-    """What an evaluation needs of a forecaster."""
-
-    def predict(self, context: torch.Tensor, prediction_length: int) -> Forecast:
-        """Quantiles of the next ``prediction_length`` steps of ``context [B, C]``."""
-        ...
+ProgressCallback = Callable[[int, int, str], None]
+"""Called with the number of windows done, the total, and the data set."""
 
 
 def evaluate_models(
@@ -40,46 +32,49 @@ def evaluate_models(
     windows_test: Any,
     windows_train: Any,
     baselines: list[str],
-    config: EvaluationConfig,
+    config: ForecastEvaluation,
     reference: str = "teacher",
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Evaluation:
-    """Measure all models and baselines on the same windows.
+    """Evaluate all models and baselines on the same windows.
 
     Parameters
     ----------
     models
         Forecasters by name, such as ``teacher``, ``student``, ``control``.
     windows_test, windows_train
-        ``SeriesWindows`` of the part to judge on, best at stride 1 (windows are chosen here, see ``select_windows``),
-        and of the training part (for the baselines, and for the spread that standardised metrics are in).
+        ``SeriesWindows`` of the part to evaluate on, preferably at stride 1 (``select_windows`` selects from
+        them), and of the training part (for the baselines, and for the standard deviation of standardised metrics).
     baselines
-        Names from ``baselines.BASELINES``; seasonal naive is always measured, as others are relative to it.
+        Names from ``baselines.BASELINES``. Seasonal naive is always evaluated: other metrics are relative to it.
     config
-        Stride and the most windows per data set.
+        Stride and the maximum number of windows per data set.
     reference
-        The model that retention is about; retention is left out where it is not among the models.
+        The model that retention is relative to. Without it among the models there is no retention.
     progress
-        Called after every batch; ``progress_bar`` makes one that draws rate and time left.
+        Called after every batch; ``progress_bar`` returns one that shows the rate and the time left.
 
     Raises
     ------
     UserError
-        Where no window can be scored, a baseline is unknown or a model's forecast is not finite.
+        When no window can be scored, a baseline is unknown, or a model's forecast is not finite.
     """
-    names = [NAIVE, *(name for name in dict.fromkeys(baselines) if name != NAIVE)]
+    names = [SEASONAL_NAIVE, *(name for name in dict.fromkeys(baselines) if name != SEASONAL_NAIVE)]
     for name in names:
         make_baseline(name)
         if name in models:
-            raise UserError(f"model name {name!r} is that of a baseline; give the model another name.")
+            raise UserError(
+                f"model name {name!r} is the name of a baseline; choose another name for the model.",
+                key="evaluation.reserved_model_name",
+            )
     subject = next((name for name in ("student", *models) if name in models and name != reference), reference)
-    subject = subject if subject in models else NAIVE
+    subject = subject if subject in models else SEASONAL_NAIVE
     histories = Histories(windows_test.store)
     selections = [select_windows(windows_test, name, config, histories) for name in windows_test.store.datasets]
     account: dict[str, Any] = {s.dataset: s.report() for s in selections if s.available}
     selections = [s for s in selections if len(s.ids)]
     if not selections:
-        raise UserError(_nothing_left(windows_test, account))
+        raise _no_windows(windows_test, account)
 
     spread = training_spread(windows_train, np.unique(np.concatenate([s.series for s in selections])))
     bench = _Bench(windows_test, histories, models, spread, progress, sum(len(s.ids) for s in selections))
@@ -89,18 +84,18 @@ def evaluate_models(
         fitted, remarks = _fit(names, windows_train, selection.dataset)
         result = bench.score(selection, fitted)
         account[selection.dataset] |= _remarks(result, fitted, remarks)
-        shown = {name: result.sql(name) for name in models or [NAIVE]}
+        shown = {name: result.sql(name) for name in models or [SEASONAL_NAIVE]}
         examples += bench.examples(selection, shown, subject)
         scored.append(result)
     without = [name for name in windows_test.store.datasets if name not in account]
-    whole = {"datasets": account, "without_windows": without, "levels": LEVELS.tolist()}
+    whole = {"datasets": account, "without_windows": without, "levels": EVALUATION_LEVELS.tolist()}
     found = conclude(scored, reference, subject, whole)
-    found.examples = {"levels": list(SHOWN), "examples": examples}
+    found.examples = {"levels": list(SHOWN_LEVELS), "examples": examples}
     return found
 
 
 class _Bench:
-    """The windows, the models, and how far it has come."""
+    """The windows, the models and the progress."""
 
     def __init__(
         self,
@@ -108,27 +103,28 @@ class _Bench:
         histories: Histories,
         models: Mapping[str, Predictor],
         spread: np.ndarray,
-        progress: Progress | None,
+        progress: ProgressCallback | None,
         total: int,
     ):
         self.windows, self.histories, self.models, self.spread = windows, histories, models, spread
         self.progress, self.done, self.total = progress, 0, total
 
     def score(self, selection: Selection, baselines: dict[str, Baseline]) -> Scored:
-        """Scores of every model and baseline on a data set's windows."""
+        """Scores of every model and baseline on the windows of one data set."""
         rows = {name: np.arange(len(selection.ids)) for name in self.models}
         rows |= {name: selection.subset(baseline.max_windows) for name, baseline in baselines.items()}
         parts: dict[str, list[WindowScores]] = {name: [] for name in rows}
-        for start in range(0, len(selection.ids), CHUNK):
-            chunk = slice(start, min(start + CHUNK, len(selection.ids)))
-            batch = self.windows.__getitems__(selection.ids[chunk])
+        for start in range(0, len(selection.ids), WINDOWS_PER_CHUNK):
+            chunk = slice(start, min(start + WINDOWS_PER_CHUNK, len(selection.ids)))
+            batch = self.windows.batch(selection.ids[chunk])
             past = pasts(selection, self.histories, self.windows.prediction_length, chunk)
             spread = self.spread[selection.series[chunk]]
             for name in rows:
                 here = rows[name][(rows[name] >= chunk.start) & (rows[name] < chunk.stop)] - chunk.start
                 if len(here) == 0:
                     continue
-                some, before = (batch, past) if len(here) == len(batch) else (_take(batch, here), past.take(here))
+                every = len(here) == len(batch)
+                some, before = (batch, past) if every else (batch.take(torch.from_numpy(here)), past.take(here))
                 baseline = baselines.get(name)
                 quantiles = baseline.predict(some, before) if baseline else self.forecast(name, some)
                 parts[name].append(score_windows(quantiles, some.future.numpy(), before.scale, spread[here]))
@@ -140,21 +136,28 @@ class _Bench:
         return Scored(selection.dataset, selection.series, selection.origin, horizon, scores, rows)
 
     def forecast(self, name: str, batch: Windows) -> np.ndarray:
-        """A model's quantiles ``[N, 9, H]``; one that is not finite is an error that names model and window."""
+        """A model's quantiles ``[N, 9, H]``. Raises UserError, with model and window, if one is not finite."""
         horizon = batch.future.shape[1]
-        found = self.models[name].predict(batch.context, horizon).at_levels(torch.tensor(LEVELS, dtype=torch.float32))
-        quantiles = found.quantiles.numpy()
-        expected = (len(batch), len(LEVELS), horizon)
+        try:
+            found = self.models[name].predict(batch, horizon)
+        except NotFinite as error:
+            raise self._not_finite(name, batch, error.rows) from None
+        quantiles = found.at_levels(torch.tensor(EVALUATION_LEVELS, dtype=torch.float32)).quantiles.numpy()
+        expected = (len(batch), len(EVALUATION_LEVELS), horizon)
         if quantiles.shape != expected:
-            raise ValueError(f"{name} forecast {quantiles.shape} where {expected} was asked for")
+            raise ValueError(f"{name}: the forecast has shape {quantiles.shape}, expected {expected}")
         bad = np.flatnonzero(~np.isfinite(quantiles).all((1, 2)))
         if len(bad):
-            series = self.windows.store.names[int(batch.series[bad[0]])]
-            raise UserError(
-                f"{name}: its forecast of {series} from step {int(batch.origin[bad[0]])} on is not finite "
-                f"({len(bad)} of {len(batch)} windows in this batch); the model is broken or the values are too large."
-            )
+            raise self._not_finite(name, batch, bad.tolist())
         return quantiles
+
+    def _not_finite(self, name: str, batch: Windows, rows: list[int]) -> UserError:
+        series, origin = self.windows.store.names[int(batch.series[rows[0]])], int(batch.origin[rows[0]])
+        return UserError(
+            f"{name}: the forecast of {series} from step {origin} on is NaN or infinite ({len(rows)} of {len(batch)}"
+            " windows in this batch); the model is broken, or the values are too large for it.",
+            key="model.forecast_not_finite",
+        )
 
     def examples(self, selection: Selection, sql: dict[str, np.ndarray], subject: str) -> list[dict[str, Any]]:
         """Best, median and worst window of a data set."""
@@ -167,8 +170,8 @@ class _Bench:
 
 
 @contextmanager
-def progress_bar(title: str = "evaluate", unit: str = "windows") -> Iterator[Progress]:
-    """A bar on stderr with rate (``unit`` a second) and time left, to be given to an evaluation as ``progress``."""
+def progress_bar(title: str = "evaluate", unit: str = "windows") -> Iterator[ProgressCallback]:
+    """A progress bar on stderr with rate (``unit`` per second) and time left: the ``progress`` of an evaluation."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -186,7 +189,7 @@ def progress_bar(title: str = "evaluate", unit: str = "windows") -> Iterator[Pro
 
 
 def _fit(names: list[str], train: Any, dataset: str) -> tuple[dict[str, Baseline], dict[str, str]]:
-    """Fitted baselines by name, and why the others could not be fitted."""
+    """Fitted baselines by name, and the reasons why others could not be fitted."""
     fitted, reasons = {}, {}
     for name in names:
         baseline = make_baseline(name)
@@ -203,17 +206,21 @@ def _remarks(result: Scored, fitted: dict[str, Baseline], left_out: dict[str, st
     for name, baseline in fitted.items():
         subset = {"windows": len(result.rows[name])} if len(result.rows[name]) < len(result.series) else {}
         notes[name] = {**subset, **baseline.remarks()}
-    return {"baselines": {k: v for k, v in notes.items() if v}, "mape_ignored": mape_ignored(result.scores[NAIVE])}
+    return {
+        "baselines": {k: v for k, v in notes.items() if v},
+        "mape_ignored": mape_ignored(result.scores[SEASONAL_NAIVE]),
+    }
 
 
-def _take(batch: Windows, rows: np.ndarray) -> Windows:
-    at = torch.from_numpy(rows)
-    return Windows(*(getattr(batch, name)[at] for name in ("context", "future", "ids", "series", "origin")))
-
-
-def _nothing_left(windows: Any, account: dict[str, Any]) -> str:
+def _no_windows(windows: Any, account: dict[str, Any]) -> UserError:
     reasons = sorted({reason for one in account.values() for reason in one["dropped"]})
     if not account:
-        why = f"no series reaches into the {windows.part} part with {windows.prediction_length} steps to forecast"
-        return f"evaluation: {why}; give longer series, a shorter prediction_length or another split."
-    return f"evaluation: no window of the {windows.part} part can be scored ({'; '.join(reasons)}); check the data."
+        return UserError(
+            f"evaluation: no series has {windows.prediction_length} steps to forecast in the {windows.part} part; give"
+            " longer series, a shorter prediction_length or another split.",
+            key="evaluation.no_window",
+        )
+    return UserError(
+        f"evaluation: no window of the {windows.part} part can be scored ({'; '.join(reasons)}); check the data.",
+        key="evaluation.no_usable_window",
+    )

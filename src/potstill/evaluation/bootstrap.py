@@ -1,8 +1,8 @@
-"""Intervals by bootstrap: series are drawn first, then pieces of each series, so that neighbours stay together.
+"""Confidence intervals by a cluster bootstrap: series are resampled first, then blocks of time within each series.
 
-Windows of one series are alike, and windows whose futures overlap are nearly the same: drawing them one by one would
-make every interval too narrow. So windows are grouped by series, and within a series by blocks of one horizon.
-Where there are three series or fewer, only the blocks are drawn.
+Windows of one series are correlated, and windows with overlapping futures are almost equal. Resampling single windows
+would make every interval too narrow. So windows are grouped by series, and within a series by blocks of one horizon.
+With three series or fewer, only the blocks are resampled.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 
 FEW_SERIES = 3
-REPEATS = 1000
+BOOTSTRAP_SAMPLES = 1000
 
 
 @dataclass
 class Interval:
-    """A figure and the interval that holds it with 95 % confidence."""
+    """A value and its 95 % confidence interval."""
 
     value: float
     low: float
     high: float
 
     def to_dict(self) -> dict[str, float]:
-        """As plain numbers for metrics.json."""
+        """A dictionary for metrics.json."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
-def draw_weights(series: np.ndarray, block: np.ndarray, repeats: int = REPEATS, seed: int = 0) -> np.ndarray:
-    """How often each window stands in each bootstrap sample.
+def draw_weights(series: np.ndarray, block: np.ndarray, repeats: int = BOOTSTRAP_SAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each window occurs in each bootstrap sample.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ def draw_weights(series: np.ndarray, block: np.ndarray, repeats: int = REPEATS, 
 
 
 def mean_ratio(above: np.ndarray, below: np.ndarray, weights: np.ndarray) -> tuple[Interval, np.ndarray]:
-    """mean(above) / mean(below) over the same windows ``[N]`` with its interval, and the samples' logarithms.
+    """mean(above) / mean(below) over the same windows ``[N]`` with its interval, and the logarithms of the samples.
 
-    Both means of a sample are over the same drawn windows, so that what is hard for both models cancels out.
+    Both means of a sample use the same windows (a paired bootstrap), so that the difficulty of a window cancels out.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(weights @ above.astype(np.float64)) - np.log(weights @ below.astype(np.float64))
@@ -67,7 +67,7 @@ def mean_ratio(above: np.ndarray, below: np.ndarray, weights: np.ndarray) -> tup
 
 
 def geometric_mean_ratio(values: list[float], logs: list[np.ndarray]) -> Interval:
-    """Geometric mean over data sets of ratios, each with the logarithms of its own samples (drawn independently)."""
+    """Geometric mean over data sets of ratios, from each ratio and the logarithms of its own, independent samples."""
     if not values:
         return Interval(float("nan"), float("nan"), float("nan"))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -75,14 +75,14 @@ def geometric_mean_ratio(values: list[float], logs: list[np.ndarray]) -> Interva
 
 
 def samples_of_ratio(above: np.ndarray, below: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
-    """sum(above) / sum(below) over units ``[N]``, and of each bootstrap sample ``[repeats]``; above may be 0."""
+    """sum(above) / sum(below) over units ``[N]``, and per bootstrap sample ``[repeats]``; above may be 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = (weights @ above.astype(np.float64)) / (weights @ below.astype(np.float64))
         return float(np.float64(above.sum()) / np.float64(below.sum())), drawn
 
 
 def interval_of(value: float, samples: np.ndarray) -> Interval:
-    """The value with the middle 95 % of its samples."""
+    """The value with the central 95 % of its samples."""
     samples = samples[np.isfinite(samples)]
     if len(samples) == 0:
         return Interval(value, float("nan"), float("nan"))

@@ -1,6 +1,6 @@
-"""What a forecaster costs: size, operations, latency, throughput, memory. All models are measured in turns.
+"""The cost of a forecaster: size, FLOPs, latency, throughput, memory. Measurements of all models are interleaved.
 
-A pass is what a user calls: ``predict(context, prediction_length).quantiles``, from input units to input units.
+A pass is the call of a user: ``predict(context, prediction_length).quantiles``, from input units to input units.
 """
 
 from __future__ import annotations
@@ -17,21 +17,15 @@ import torch
 from potstill.families.base import Model
 from potstill.families.load import saved_weights
 from potstill.malloc import release, resident
-from potstill.types import Forecast
+from potstill.types import Predictor, Sized
 
 BATCHES = (32, 256)
-LONGEST_PASS = 3.0  # seconds; a slower b256 pass is measured on fewer series
-LATENCY_CALLS = 5
+LONGEST_PASS = 3.0  # seconds; if a pass of 256 is slower, it is measured on fewer series
+LATENCY_CALLS = 5  # per round; the median counts
 
 
-class Measurable(Protocol):
-    """What measuring needs: the module that holds the numbers, and predict."""
-
-    module: torch.nn.Module
-
-    def predict(self, context: torch.Tensor, prediction_length: int) -> Forecast:
-        """Quantiles of the next ``prediction_length`` steps of ``context [B, C]``."""
-        ...
+class Measurable(Predictor, Sized, Protocol):
+    """What can be measured: it forecasts and has a size; it need not be a torch module."""
 
 
 def measure_costs(
@@ -43,24 +37,24 @@ def measure_costs(
     repeats: int = 7,
     seconds: float = 20.0,
 ) -> dict[str, dict[str, Any]]:
-    """Measure all models in one go, a round of each after the other, so that a busy machine slows all alike.
+    """Measure all models in interleaved rounds, so that other load on the machine slows all of them equally.
 
     Parameters
     ----------
     models
-        Forecasters by name.
+        Forecasters by name. ``flops`` is None where the pass runs no torch operation that can be counted.
     reference
-        The model that others are compared with (default: ``teacher`` if it is there).
+        The model that others are compared with (default: ``teacher`` if there is one).
     repeats, seconds
-        Rounds, and the time after which no further round begins (one always runs).
+        The number of rounds, and the time after which no further round starts (one always runs).
 
     Returns
     -------
     Per model ``parameters``, ``bytes`` (see ``weight_bytes``), ``flops`` (one series), ``latency_ms_b1``,
     ``series_per_second_b32``, ``series_per_second_b256`` (medians over rounds), ``peak_mb`` (working memory of a b32
-    pass in MiB, beyond what stood before, such as the weights; None where the system does not tell),
-    ``speedup_{b1,b32,b256}`` (the reference's time over the model's own, median of paired rounds), ``rounds``, and
-    ``note`` where a pass was cut.
+    pass in MiB, in addition to memory in use before, such as the weights; None where the system does not report it),
+    ``speedup_{b1,b32,b256}`` (the reference's time over the model's, median of paired rounds), ``rounds``, and
+    ``note`` where a batch was reduced.
     """
     reference = reference or ("teacher" if "teacher" in models else None)
     context = _contexts(max(BATCHES), context_length)
@@ -71,8 +65,10 @@ def measure_costs(
         costs[name]["peak_mb"] = peak_megabytes(lambda run=run: run(32))
         sizes[name] = _affordable(run)
         if sizes[name] < 256:
-            costs[name]["note"] = f"series_per_second_b256 was measured on {sizes[name]} series: a pass of 256 is slow"
-    rounds = in_turns(_timed(passes, sizes), repeats, seconds)
+            costs[name]["note"] = (
+                f"series_per_second_b256 was measured on {sizes[name]} series because a pass of 256 is slow"
+            )
+    rounds = interleaved(_timed(passes, sizes), repeats, seconds)
     for name, cost in costs.items():
         one, mid, large = ([r[i][name] for r in rounds] for i in range(3))
         cost["latency_ms_b1"] = 1e3 * median(one)
@@ -86,14 +82,14 @@ def measure_costs(
     return costs
 
 
-Timed = Mapping[str, Callable[[], float]]
-"""By model: what runs a pass and returns the seconds it took (or seconds per piece of work)."""
+TimedPasses = Mapping[str, Callable[[], float]]
+"""By model: a function that runs a pass and returns its seconds (or its seconds per series or token)."""
 
 
-def in_turns(kinds: Sequence[Timed], repeats: int, seconds: float) -> list[list[dict[str, float]]]:
-    """Time several kinds of passes, a round of all models after the other; per round, kind and model what they took.
+def interleaved(kinds: Sequence[TimedPasses], repeats: int, seconds: float) -> list[list[dict[str, float]]]:
+    """Time several kinds of passes in rounds of all models; returns the time by round, kind and model.
 
-    No further round begins once ``seconds`` would be passed; one always runs.
+    No further round starts if it would exceed ``seconds``; one always runs.
     """
     rounds: list[list[dict[str, float]]] = []
     start, last = time.perf_counter(), 0.0
@@ -101,8 +97,8 @@ def in_turns(kinds: Sequence[Timed], repeats: int, seconds: float) -> list[list[
         begun = time.perf_counter()
         if rounds and begun - start + last > seconds:
             break
-        # every kind in turns, so that the paired passes of a round lie close together; every second round backwards,
-        # because who comes after a large model finds the caches full of that
+        # the models run kind by kind, so that the paired passes of a round are close in time; every second round is
+        # reversed, because a model that runs after a large one finds cold caches
         way = -1 if len(rounds) % 2 else 1
         rounds.append([{name: timed[name]() for name in list(timed)[::way]} for timed in kinds])
         last = time.perf_counter() - begun
@@ -110,15 +106,15 @@ def in_turns(kinds: Sequence[Timed], repeats: int, seconds: float) -> list[list[
 
 
 def speedup(rounds: Sequence[Sequence[Mapping[str, float]]], kind: int, reference: str, name: str) -> float:
-    """The reference's time over the model's own: the median of the rounds, each of them paired."""
+    """The reference's time divided by the model's time in the same round: the median over rounds."""
     return median(r[kind][reference] / r[kind][name] for r in rounds)
 
 
 def count_flops(run: Callable[[], Any]) -> int | None:
-    """Floating point operations of ``run``: its matrix products, convolutions and attention; None if none is seen."""
+    """Floating point operations of ``run``: matrix products, convolutions and attention; None if there are none."""
     from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # the one torch's own table leaves out
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # missing in torch's own table
 
     def attention(query: Any, key: Any, value: Any, *args: Any, **options: Any) -> int:
         return sdpa_flop_count(query, key, value)
@@ -129,9 +125,9 @@ def count_flops(run: Callable[[], Any]) -> int | None:
 
 
 def peak_megabytes(run: Callable[[], Any]) -> float | None:
-    """Largest resident memory during ``run`` beyond what stood before, in MiB; None where Linux does not tell."""
+    """Peak resident memory during ``run`` minus that before it, in MiB; None where /proc does not report it."""
     run()  # the first pass also loads code and fills caches
-    release()  # so that a pass that takes freed memory again counts in full
+    release()  # so that memory which the pass reuses counts in full
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -142,15 +138,12 @@ def peak_megabytes(run: Callable[[], Any]) -> float | None:
     return None if before is None or most is None else max(most - before, 0) / 1024
 
 
-def weight_bytes(model: Any, files: list[Path]) -> int:
-    """Bytes of the weights as saved: the files that a model was loaded from, nothing beside them.
+def weight_bytes(model: Sized, files: list[Path]) -> int:
+    """Bytes of the saved weights: the files that the model was loaded from.
 
-    A model that lies in no file (ridge, a committee) counts what its tensors hold, each storage once.
+    For a model without files (ridge, an ensemble): the size of its weights in memory.
     """
-    if files:
-        return sum(file.stat().st_size for file in files)
-    held = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in model.module.state_dict().values()}
-    return sum(held.values())
+    return sum(file.stat().st_size for file in files) if files else model.bytes
 
 
 def _contexts(count: int, length: int) -> torch.Tensor:
@@ -164,14 +157,14 @@ def _pass_of(model: Measurable, context: torch.Tensor, horizon: int) -> Callable
 
 def _static(model: Measurable, run: Callable[[int], Any]) -> dict[str, Any]:
     return {
-        "parameters": sum(p.numel() for p in model.module.parameters()),
+        "parameters": model.parameters,
         "bytes": weight_bytes(model, saved_weights(model.source) if isinstance(model, Model) else []),
         "flops": count_flops(lambda: run(1)),
     }
 
 
 def _affordable(run: Callable[[int], Any]) -> int:
-    """How many series the large pass may have; run once at b32, so that it also warms up."""
+    """The number of series of the large pass, from one pass of 32, which also warms up."""
     seconds = _seconds(run, 32)
     for batch in (256, 128, 64):
         if seconds * batch / 32 <= LONGEST_PASS:
@@ -179,8 +172,8 @@ def _affordable(run: Callable[[int], Any]) -> int:
     return 32
 
 
-def _timed(passes: Mapping[str, Callable[[int], Any]], sizes: Mapping[str, int]) -> list[Timed]:
-    """Seconds of a pass of one, and seconds per series at b32 and at the large batch."""
+def _timed(passes: Mapping[str, Callable[[int], Any]], sizes: Mapping[str, int]) -> list[TimedPasses]:
+    """Seconds of a pass of one series, and seconds per series at batch 32 and at the large batch."""
     return [
         {name: lambda run=run: median(_seconds(run, 1) for _ in range(LATENCY_CALLS)) for name, run in passes.items()},
         {name: lambda run=run: _seconds(run, 32) / 32 for name, run in passes.items()},

@@ -1,4 +1,4 @@
-"""Windows worth looking at: the best, the median and the worst of each data set by the subject's SQL."""
+"""Example windows for the report: best, median and worst of each data set by the subject's scaled quantile loss."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-SHOWN = {0.1: 0, 0.5: 4, 0.9: 8}
-"""Levels that are drawn, and where they stand in ``metrics.LEVELS``."""
+SHOWN_LEVELS = {0.1: 0, 0.5: 4, 0.9: 8}
+"""Quantile levels that are drawn, and their positions in ``metrics.EVALUATION_LEVELS``."""
 SHORTEST_TAIL = 48
 
 
@@ -20,18 +20,18 @@ def pick_examples(
     windows: Any,
     forecast: Callable[[str, Any], np.ndarray],
 ) -> list[dict[str, Any]]:
-    """Best, median and worst window, ready for JSON.
+    """Best, median and worst window as plain values for JSON.
 
     Parameters
     ----------
     sql
-        ``[N]`` per model; a baseline without an entry is not shown.
+        ``[N]`` per model; a model without an entry is not shown.
     subject
-        The model that ranks them.
+        The model whose SQL ranks the windows.
     ids
         ``[N]`` window ids in ``windows``.
     forecast
-        ``(model, Windows) -> [n, 9, H]`` quantiles at ``metrics.LEVELS``.
+        ``(model, Windows) -> [n, 9, H]`` quantiles at ``metrics.EVALUATION_LEVELS``.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def pick_examples(
     order = np.argsort(sql[subject], kind="stable")
     picked = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
     rows = np.array(list(picked.values()))
-    batch = windows.__getitems__(ids[rows])
+    batch = windows.batch(ids[rows])
     series, origin = windows.locate(ids[rows])
     tail = max(SHORTEST_TAIL, 2 * batch.future.shape[1])
     quantiles = {model: forecast(model, batch) for model in sql}
@@ -54,12 +54,12 @@ def pick_examples(
             "sql": {model: float(values[rows[i]]) for model, values in sql.items()},
             "context": _plain(batch.context[i, -tail:].numpy()),
             "truth": _plain(batch.future[i].numpy()),
-            "forecasts": {model: [_plain(q[i, at]) for at in SHOWN.values()] for model, q in quantiles.items()},
+            "forecasts": {model: [_plain(q[i, at]) for at in SHOWN_LEVELS.values()] for model, q in quantiles.items()},
         }
         for i, kind in enumerate(picked)
     ]
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
-    """Seven significant digits (float32 holds no more), None for missing."""
+    """Seven significant digits (the precision of float32), None for missing values."""
     return [float(f"{value:.7g}") if np.isfinite(value) else None for value in values]

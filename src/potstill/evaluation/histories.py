@@ -1,7 +1,8 @@
-"""What happened before each window's origin: seasonal naive's path, its spread, and the error that MASE scales by.
+"""The history before each window's origin: the seasonal naive path, its spread, and the error that MASE divides by.
 
-The history is the whole series up to the origin, the last known value carried forward (and the first one back). The
-season counts where two of them fit, otherwise 1. Prefix sums per series make each window's figures a subtraction.
+Seasonal naive repeats the last season. The history is the whole series up to the origin; missing values take the last
+known value, and those at the start the first known one. A history shorter than two seasons has season 1. Prefix sums
+per series make the statistics of a window a subtraction.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any
 import numpy as np
 
 USABLE_SCALE = 1e-9
-ROUNDING = 1e-12  # of the largest value: what a constant's deviation may be in float64
+ROUNDING = 1e-12  # relative to the largest value: a standard deviation below it is a float64 rounding error
 
 
 @dataclass
 class Past:
-    """Figures of N windows: ``scale``, ``spread`` ``[N]``, ``season [N]``, ``path [N, H]`` (seasonal naive)."""
+    """Statistics of N windows: ``scale [N]``, ``spread [N]``, ``season [N]``, ``path [N, H]`` (seasonal naive)."""
 
     scale: np.ndarray
     spread: np.ndarray
@@ -26,26 +27,26 @@ class Past:
 
     @property
     def usable(self) -> np.ndarray:
-        """``[N]`` bool: the in-sample seasonal naive error is finite and not nothing."""
+        """``[N]`` bool: the in-sample seasonal naive error is finite and above zero."""
         return np.isfinite(self.scale) & (self.scale >= USABLE_SCALE)
 
     def take(self, rows: np.ndarray) -> Past:
-        """The figures of some windows."""
+        """The statistics of some windows."""
         return Past(self.scale[rows], self.spread[rows], self.season[rows], self.path[rows])
 
 
 class Histories:
-    """Histories of the series of a store, read one series at a time."""
+    """Histories of the series of a store; one series at a time is in memory."""
 
     def __init__(self, store: Any):
         self.store = store
         self._last: tuple[int, _Series] | None = None
 
     def before(self, series: np.ndarray, origin: np.ndarray, horizon: int) -> Past:
-        """Figures of the windows at ``origin [N]`` of ``series [N]``, for ``horizon`` steps ahead.
+        """Statistics of the windows at ``origin [N]`` of ``series [N]``, for ``horizon`` steps ahead.
 
         ``scale`` is the mean absolute seasonal difference of the history, ``spread`` its standard deviation. Both are
-        NaN where the history is empty, all missing or not longer than a season.
+        NaN where the history is empty, has no known value, or is not longer than a season.
         """
         scale, spread = np.full(len(series), np.nan), np.full(len(series), np.nan)
         season, path = np.ones(len(series), np.int64), np.full((len(series), horizon), np.nan)
@@ -62,9 +63,9 @@ class Histories:
 
 
 def training_spread(train: Any, series: np.ndarray) -> np.ndarray:
-    """Standard deviation over the training rows, float64 ``[S]``, of the series asked for (NaN for all others).
+    """Standard deviation over the training rows of the requested series, float64 ``[S]`` (NaN for all others).
 
-    A series without two known training rows (of a file kept out whole) takes its own rows; a constant one has NaN.
+    A series with fewer than two known training rows (of a held-out file) uses all its rows. A constant series has NaN.
     ``train`` is a ``SeriesWindows`` of the training part.
     """
     start, end = train.bounds
@@ -96,13 +97,13 @@ class _Series:
             scale[rows], spread[rows] = differences.before(origin[rows])
         steps = origin[:, None] - season[:, None] + np.arange(horizon)[None] % season[:, None]
         path = self.filled[np.clip(steps, 0, len(self.filled) - 1)]
-        unknown = origin <= self.first  # what fills the start would come from beyond the origin
+        unknown = origin <= self.first  # the first known value, which fills the start, would be after the origin
         scale[unknown], spread[unknown], path[unknown] = np.nan, np.nan, np.nan
         return scale, spread, season, path
 
 
 class _Differences:
-    """Prefix sums of the lagged differences e: their size, and first two moments about their mean (for precision)."""
+    """Prefix sums of the lagged differences e: absolute values, and two moments about their mean (for precision)."""
 
     def __init__(self, filled: np.ndarray, lag: int):
         e = filled[lag:] - filled[:-lag]

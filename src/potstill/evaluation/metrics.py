@@ -1,8 +1,9 @@
-"""Accuracy of quantile forecasts, per window first and over a data set second.
+"""Accuracy of quantile forecasts: scores per window, then metrics per data set.
 
-Shapes: N windows, Q levels, H steps. A missing truth (NaN) takes part in no metric. The point forecast is the median.
-Percentage errors are fractions (0.12, not 12): ``mape`` leaves out steps where the truth is tiny (below a thousandth
-of the series' own spread in the training part), where a ratio to it says nothing, and ``mape_ignored`` counts them.
+Shapes: N windows, Q levels, H steps. Steps with an unknown true value (NaN) are ignored. The point forecast is the
+median. Percentage errors are fractions (0.12, not 12). ``mape`` ignores steps where the true value is close to zero
+(below a thousandth of the series' standard deviation in the training part), because the ratio is meaningless there;
+``mape_ignored`` is their share.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-LEVELS = np.round(np.arange(1, 10) / 10, 1)
-"""Every model is judged at these nine quantile levels."""
+EVALUATION_LEVELS = np.round(np.arange(1, 10) / 10, 1)
+"""The nine quantile levels at which every model is evaluated."""
 
 METRICS = ("mse", "mae", "rmse", "mse_raw", "mae_raw", "rmse_raw", "mape", "smape", "mase", "sql", "wql", "coverage_80")
-TINY = 1e-3
+TINY = 1e-3  # of a series' standard deviation; ``mape`` ignores smaller true values
 
 
-def pinball(quantiles: np.ndarray, truth: np.ndarray, levels: np.ndarray = LEVELS) -> np.ndarray:
-    """Pinball loss ``[N, Q, H]`` of ``quantiles [N, Q, H]`` against ``truth [N, H]`` at ``levels [Q]``."""
+def pinball(quantiles: np.ndarray, truth: np.ndarray, levels: np.ndarray = EVALUATION_LEVELS) -> np.ndarray:
+    """Pinball loss ``[N, Q, H]`` of ``quantiles [N, Q, H]`` for true values ``truth [N, H]`` at ``levels [Q]``."""
     difference = truth[:, None, :] - quantiles
     above = levels[None, :, None]
     return np.maximum(above * difference, (above - 1) * difference)
@@ -28,11 +29,12 @@ def pinball(quantiles: np.ndarray, truth: np.ndarray, levels: np.ndarray = LEVEL
 
 @dataclass
 class WindowScores:
-    """Sums and means per window, ``[N]`` each, from which every metric of a data set follows.
+    """Sums and means per window, ``[N]`` each. Every metric of a data set is computed from them.
 
-    ``count`` is the number of known truths, ``percent_count`` of those that ``mape`` uses. Sums with ``_raw`` are in
-    input units; ``squared`` and ``absolute`` are divided by the series' spread in the training part (NaN where that
-    spread is zero). ``mase`` and ``sql`` are means over the window, divided by its in-sample seasonal naive error.
+    ``count`` is the number of known true values, ``percent_count`` the number of those that ``mape`` uses. Sums with
+    ``_raw`` are in input units. ``squared`` and ``absolute`` are standardised by the series' standard deviation in the
+    training part (NaN where that is zero). ``mase`` and ``sql`` are means over the window, divided by its in-sample
+    seasonal naive error.
     """
 
     count: np.ndarray
@@ -51,7 +53,7 @@ class WindowScores:
 
     @classmethod
     def join(cls, parts: list[WindowScores]) -> WindowScores:
-        """The scores of several batches as one."""
+        """Concatenate the scores of several batches."""
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
     def take(self, rows: np.ndarray) -> WindowScores:
@@ -65,18 +67,18 @@ def score_windows(quantiles: Any, truth: Any, scale: Any, spread: Any) -> Window
     Parameters
     ----------
     quantiles
-        ``[N, 9, H]`` at ``LEVELS``, in input units, ascending along the levels.
+        ``[N, 9, H]`` at ``EVALUATION_LEVELS``, in input units, ascending along the levels.
     truth
-        ``[N, H]``; NaN is unknown.
+        ``[N, H]`` true values; NaN where unknown.
     scale
         ``[N]`` in-sample seasonal naive error of each window (see ``Histories``).
     spread
-        ``[N]`` standard deviation of each window's series over the training part.
+        ``[N]`` standard deviation of each window's series in the training part.
 
     Notes
     -----
-    The scaled quantile loss (SQL) is that of fev-bench: pinball times 2, averaged over levels and steps, divided by
-    the error that MASE divides by.
+    The scaled quantile loss (SQL) is defined as in fev-bench: twice the pinball loss, averaged over levels and steps,
+    divided by the in-sample seasonal naive error (the same divisor as in MASE).
     """
     q, y = np.asarray(quantiles, np.float64), np.asarray(truth, np.float64)
     scale, spread = np.asarray(scale, np.float64), np.asarray(spread, np.float64)
@@ -84,7 +86,7 @@ def score_windows(quantiles: Any, truth: Any, scale: Any, spread: Any) -> Window
     known = np.isfinite(y)
     y = np.where(known, y, 0.0)
     count = known.sum(1)
-    middle = q[:, len(LEVELS) // 2]
+    middle = q[:, len(EVALUATION_LEVELS) // 2]
     error = np.where(known, middle - y, 0.0)
     size = np.abs(error)
     steps = np.maximum(count, 1)
@@ -114,7 +116,7 @@ def score_windows(quantiles: Any, truth: Any, scale: Any, spread: Any) -> Window
 
 
 def summarise(scores: WindowScores) -> dict[str, float]:
-    """Metrics of a data set from the scores of its windows; NaN where nothing could be measured."""
+    """Metrics of a data set from the scores of its windows; NaN where there is no value."""
     count = scores.count.sum()
     standard = np.isfinite(scores.squared)
     standard_count = scores.count[standard].sum()
@@ -136,17 +138,17 @@ def summarise(scores: WindowScores) -> dict[str, float]:
 
 
 def mape_ignored(scores: WindowScores) -> float:
-    """Share of known truths that ``mape`` leaves out because they are tiny."""
+    """Share of known true values that ``mape`` ignores because they are close to zero."""
     return 1 - _ratio(scores.percent_count.sum(), scores.count.sum())
 
 
 def relative(metrics: dict[str, float], to: dict[str, float], suffix: str) -> dict[str, float]:
-    """Each metric divided by another model's, named ``{metric}_{suffix}``; NaN where the divisor is zero."""
+    """Each metric divided by that of another model, as ``{metric}_{suffix}``; NaN where the divisor is zero."""
     return {f"{name}_{suffix}": _ratio(metrics[name], to[name]) for name in METRICS}
 
 
 def geometric_mean(values: Any) -> float:
-    """Geometric mean of positive values; NaN if there is none or one is not positive and finite."""
+    """Geometric mean of positive values; NaN if there are none, or one is not positive and finite."""
     values = np.asarray(list(values), np.float64)
     if len(values) == 0 or not (np.isfinite(values) & (values > 0)).all():
         return float("nan")
@@ -154,7 +156,10 @@ def geometric_mean(values: Any) -> float:
 
 
 def skill_retention(student: float, teacher: float) -> float:
-    """``(1 - student) / (1 - teacher)`` of figures relative to seasonal naive; NaN for a teacher without skill."""
+    """The share of the teacher's skill that a student keeps; NaN for a teacher without skill.
+
+    Skill is 1 − SQL relative to seasonal naive; both arguments are such relative values.
+    """
     return (1 - student) / (1 - teacher) if teacher < 1 else float("nan")
 
 

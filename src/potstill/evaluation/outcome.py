@@ -1,4 +1,8 @@
-"""What an evaluation found: metrics, retention, intervals, per-window scores, examples, and the account of it."""
+"""The result of an evaluation: metrics, retention, confidence intervals, scores per window, examples, and the account.
+
+Skill is 1 − scaled quantile loss (SQL) relative to seasonal naive; retention is the share of the teacher's SQL or skill
+that a student keeps; the account lists the data that were used and left out.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,14 @@ import numpy as np
 from potstill.evaluation import bootstrap, metrics
 from potstill.evaluation.metrics import WindowScores
 
-NAIVE = "seasonal_naive"
+SEASONAL_NAIVE = "seasonal_naive"
 
 
 @dataclass
 class Scored:
-    """One data set's windows and the scores of every model on them.
+    """The windows of one data set and the scores of every model on them.
 
-    ``rows`` says on which of the N windows a model was scored: a slow baseline sees a subset.
+    ``rows`` are the positions of the N windows on which a model was scored: a slow baseline gets a subset.
     """
 
     dataset: str
@@ -28,13 +32,13 @@ class Scored:
     rows: dict[str, np.ndarray]
 
     def sql(self, model: str) -> np.ndarray:
-        """``[N]`` scaled quantile loss per window; NaN where the model was not asked."""
+        """``[N]`` scaled quantile loss (SQL) per window; NaN where the model was not scored."""
         values = np.full(len(self.series), np.nan)
         values[self.rows[model]] = self.scores[model].sql
         return values
 
     def on_rows_of(self, other: str, model: str) -> WindowScores:
-        """``model``'s scores on the windows that ``other`` was scored on; ``model`` must have seen them all."""
+        """``model``'s scores on the windows on which ``other`` was scored; ``model`` needs scores for all of them."""
         return self.scores[model].take(np.searchsorted(self.rows[model], self.rows[other]))
 
 
@@ -45,25 +49,25 @@ class Evaluation:
     Attributes
     ----------
     reference, subject
-        The model that others are held against, and the one that retention and examples are about.
+        The model that others are compared with, and the model that retention and examples refer to.
     metrics
         ``{model: {dataset: {metric: value}}}``, each metric also ``…_rel_naive`` and (where the reference was
         evaluated) ``…_rel_teacher``.
     overall
         ``{model: {metric_rel_naive: geometric mean over data sets, "datasets": how many}}``.
     retention
-        ``{dataset | "overall": {"sql", "skill"}}`` of the subject; ``retention_by_model`` holds every model's.
+        ``{dataset | "overall": {"sql", "skill"}}`` of the subject; ``retention_by_model``: the same of every model.
     intervals
         ``{"a/b": {"sql": {"value", "low", "high", "datasets": {dataset: {"value", "low", "high"}}}}}``: the ratio of
-        model a's SQL to model b's on the same windows (below one: a is better), a geometric mean over data sets. The
-        subject against every other model, and every model against seasonal naive.
+        model a's SQL to model b's on the same windows (below one: a is better), a geometric mean over data sets. Pairs:
+        the subject and every other model, and every model and seasonal naive.
     windows
         ``{dataset: {"series": [N], "origin": [N], "sql": {model: [N]}}}``.
     examples
-        ``{"levels": [0.1, 0.5, 0.9], "examples": [{"kind": "best" | "median" | "worst", …}]}`` for the report, ready
-        for JSON; see ``examples.pick_examples``.
+        ``{"levels": [0.1, 0.5, 0.9], "examples": [{"kind": "best" | "median" | "worst", …}]}`` for the report, as
+        plain values for JSON; see ``examples.pick_examples``.
     account
-        What was used and dropped, why, and remarks on the baselines.
+        Which windows were used and dropped, the reasons, and remarks on the baselines.
     """
 
     reference: str
@@ -78,7 +82,7 @@ class Evaluation:
     account: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The part that stands in metrics.json (``cost`` and ``provenance`` come from elsewhere)."""
+        """The evaluation's part of metrics.json (the caller adds ``cost`` and ``provenance``)."""
         return {
             "reference": self.reference,
             "subject": self.subject,
@@ -92,7 +96,7 @@ class Evaluation:
 
 
 def conclude(scored: list[Scored], reference: str, subject: str, account: dict[str, Any]) -> Evaluation:
-    """Draw metrics, retention and intervals from the scores of all data sets."""
+    """Compute metrics, retention and intervals from the scores of all data sets."""
     table = _metrics(scored, reference)
     overall = {model: _overall(sets) for model, sets in table.items()}
     kept = {m: _retention(table[m], table[reference]) for m in table if reference in table and m != reference}
@@ -118,7 +122,7 @@ def _metrics(scored: list[Scored], reference: str) -> dict[str, dict[str, dict[s
     for one in scored:
         for model, scores in one.scores.items():
             values = metrics.summarise(scores)
-            naive = metrics.summarise(one.on_rows_of(model, NAIVE))
+            naive = metrics.summarise(one.on_rows_of(model, SEASONAL_NAIVE))
             found = {**values, **metrics.relative(values, naive, "rel_naive")}
             if reference in one.scores:
                 teacher = metrics.summarise(one.on_rows_of(model, reference))
@@ -134,13 +138,13 @@ def _overall(sets: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def _retention(model: dict[str, dict[str, float]], teacher: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Per data set and overall: teacher SQL / model SQL, and the share of the teacher's skill over naive."""
+    """Per data set and overall: teacher SQL / model SQL, and the share of the teacher's skill that the model keeps."""
     ratio = {name: 1 / values["sql_rel_teacher"] for name, values in model.items() if values["sql_rel_teacher"]}
     own = {name: model[name]["sql_rel_naive"] for name in ratio}
-    # on the model's own windows, which may be fewer than the teacher's
-    taught = {name: own[name] * ratio[name] for name in ratio}
-    kept = {n: {"sql": ratio[n], "skill": metrics.skill_retention(own[n], taught[n])} for n in ratio}
-    means = [metrics.geometric_mean(values.values()) for values in (ratio, own, taught)]
+    # the teacher's on the windows of the model, which may be fewer
+    of_teacher = {name: own[name] * ratio[name] for name in ratio}
+    kept = {n: {"sql": ratio[n], "skill": metrics.skill_retention(own[n], of_teacher[n])} for n in ratio}
+    means = [metrics.geometric_mean(values.values()) for values in (ratio, own, of_teacher)]
     kept["overall"] = {"sql": means[0], "skill": metrics.skill_retention(means[1], means[2])}
     return kept
 
@@ -152,12 +156,16 @@ def _intervals(scored: list[Scored], subject: str) -> dict[str, dict[str, dict[s
     }
     models = list(dict.fromkeys(model for one in scored for model in one.scores))
     pairs = [(subject, other) for other in models if other != subject]
-    pairs += [(model, NAIVE) for model in models if model not in (subject, NAIVE) and subject != NAIVE]
+    pairs += [
+        (model, SEASONAL_NAIVE)
+        for model in models
+        if model not in (subject, SEASONAL_NAIVE) and subject != SEASONAL_NAIVE
+    ]
     return {f"{first}/{second}": {"sql": _ratio(scored, weights, first, second)} for first, second in pairs}
 
 
 def _ratio(scored: list[Scored], weights: dict[str, np.ndarray], first: str, second: str) -> dict[str, Any]:
-    """Ratio of two models' mean SQLs on the windows both saw: geometric mean over data sets, and each of them."""
+    """Ratio of two models' mean SQL on the windows of both: geometric mean over data sets, and per data set."""
     found, logs = {}, []
     for one in scored:
         if first not in one.scores or second not in one.scores:

@@ -1,4 +1,4 @@
-"""Closed-form ridge from the standardised context to the horizon: a strong and very fast rival.
+"""Closed-form ridge regression from the standardised context to the horizon: a strong and very fast baseline.
 
 Shapes: N windows, C context steps, H horizon steps.
 """
@@ -12,54 +12,64 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from potstill.evaluation.metrics import LEVELS
-from potstill.types import Forecast
+from potstill.evaluation.metrics import EVALUATION_LEVELS
+from potstill.types import Forecast, Windows
 
-MAX_WINDOWS = 20_000
-MIN_WINDOWS = 20
-CHUNK = 1024
+RIDGE_MAX_WINDOWS = 20_000
+RIDGE_MIN_WINDOWS = 20
+RIDGE_CHUNK = 1024
 HELD_OUT = 0.2
 PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-LARGEST_TARGET = 10.0  # of a context's spread: a nearly constant context must not outweigh all others
+LARGEST_TARGET = 10.0  # times the context's spread: otherwise a nearly constant context outweighs all others
 
 
 class RidgeForecaster:
-    """A fitted map: ``predict`` like any forecaster, ``module`` holds its numbers.
+    """A fitted linear model, with the ``predict`` of any forecaster.
 
     Attributes
     ----------
-    module
-        ``torch.nn.Module`` with the map ``[C, H]``, its bias ``[H]`` and the spread of its errors ``[9, H]``.
+    weight, bias, spread
+        The weights ``[C, H]``, the bias ``[H]`` and the quantiles of the errors ``[9, H]``, float32.
+    levels, max_context, max_horizon
+        As for any forecaster.
     penalty, training_windows
-        What was chosen on the held-out windows, and how many windows it was fitted on.
+        The penalty chosen on held-out windows, and the number of windows it was fitted on.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, spread: Tensor, penalty: float, training_windows: int):
-        self.module = torch.nn.Module()
-        for name, value in (("weight", weight), ("bias", bias), ("spread", spread)):
-            self.module.register_parameter(name, torch.nn.Parameter(value.float().contiguous(), requires_grad=False))
+        self.weight, self.bias, self.spread = (part.float().contiguous() for part in (weight, bias, spread))
         self.penalty, self.training_windows = penalty, training_windows
+        self.levels = torch.tensor(EVALUATION_LEVELS, dtype=torch.float32)
+        self.max_context, self.max_horizon = self.weight.shape
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return self.weight.numel() + self.bias.numel() + self.spread.numel()
+
+    @property
+    def bytes(self) -> int:
+        """Size of the weights in memory, in bytes."""
+        return 4 * self.parameters
 
     @torch.inference_mode()
-    def predict(self, context: Tensor, prediction_length: int, batch_size: int = 4096) -> Forecast:
-        """Forecast of ``context [N, C]`` (NaN = missing); the horizon is the one it was fitted for.
+    def predict(self, windows: Any, prediction_length: int) -> Forecast:
+        """Forecast of Windows or of contexts ``[N, C]`` (NaN = missing), in one matrix product.
 
-        The whole batch is one product, so ``batch_size`` is accepted only to be called like any forecaster.
+        The horizon is at most the one of the fit.
         """
-        weight, bias = self.module.get_parameter("weight"), self.module.get_parameter("bias")
-        spread = self.module.get_parameter("spread")
-        if prediction_length > weight.shape[1]:
-            raise ValueError(f"ridge was fitted for {weight.shape[1]} steps, not for {prediction_length}")
-        x, loc, scale = standardise(context, weight.shape[0])
-        middle = torch.addmm(bias, x, weight)
-        values = (middle[:, None] + spread)[:, :, :prediction_length]
-        levels = torch.tensor(LEVELS, dtype=torch.float32)
-        return Forecast(levels=levels, values=values, loc=loc.double(), scale=scale.double())
+        if prediction_length > self.max_horizon:
+            raise ValueError(f"ridge was fitted for {self.max_horizon} steps, which is less than {prediction_length}")
+        context = windows.context if isinstance(windows, Windows) else windows
+        x, loc, scale = standardise(context, self.max_context)
+        middle = torch.addmm(self.bias, x, self.weight)
+        values = (middle[:, None] + self.spread)[:, :, :prediction_length]
+        return Forecast(levels=self.levels, values=values, loc=loc.double(), scale=scale.double())
 
 
 @dataclass
 class _Moments:
-    """Sums over windows from which the closed form follows: counts, means, second moments."""
+    """Sums over windows for the closed form: count, first and second moments."""
 
     count: int
     x: Tensor
@@ -85,10 +95,10 @@ class _Moments:
 
 
 def fit_ridge(train: Any, ids: np.ndarray, seed: int = 0) -> RidgeForecaster | None:
-    """Fit on a data set's training windows; None where fewer than ``MIN_WINDOWS`` are complete.
+    """Fit on a data set's training windows; None if fewer than ``RIDGE_MIN_WINDOWS`` are complete.
 
-    At most 20,000 windows are drawn. The latest fifth of them chooses the penalty and gives the quantiles of the
-    errors, step by step; the map itself is then fitted again on all of them.
+    At most 20,000 windows are drawn. Their latest fifth chooses the penalty and provides the quantiles of the errors
+    for each step. The weights are then fitted again on all of them.
 
     Parameters
     ----------
@@ -97,27 +107,27 @@ def fit_ridge(train: Any, ids: np.ndarray, seed: int = 0) -> RidgeForecaster | N
     ids
         The data set's window ids.
     """
-    if len(ids) > MAX_WINDOWS:
-        ids = np.sort(np.random.default_rng(seed).choice(ids, MAX_WINDOWS, replace=False))
+    if len(ids) > RIDGE_MAX_WINDOWS:
+        ids = np.sort(np.random.default_rng(seed).choice(ids, RIDGE_MAX_WINDOWS, replace=False))
     early, gap, late = _split(train, ids)
     held_x, held_y = _gather(train, late)
     moments = _moments(train, early)
     total = moments + _moments(train, gap) + _moments_of(held_x, held_y)
-    if total.count < MIN_WINDOWS:
+    if total.count < RIDGE_MIN_WINDOWS:
         return None
-    if moments.count < MIN_WINDOWS or len(held_x) == 0:
+    if moments.count < RIDGE_MIN_WINDOWS or len(held_x) == 0:
         moments, (held_x, held_y) = total, _gather(train, ids)
     errors = [_error(held_x, held_y, *fitted) for fitted in moments.solve(PENALTIES)]
     best = int(np.argmin([float(e.square().mean()) for e in errors]))
-    levels = torch.tensor(LEVELS, dtype=torch.float32)
+    levels = torch.tensor(EVALUATION_LEVELS, dtype=torch.float32)
     spread = torch.quantile(errors[best], levels, dim=0)
-    spread = spread - spread[len(LEVELS) // 2]
+    spread = spread - spread[len(EVALUATION_LEVELS) // 2]
     weight, bias = total.solve(PENALTIES[best : best + 1])[0]
     return RidgeForecaster(weight, bias, spread, PENALTIES[best], total.count)
 
 
 def standardise(context: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The last ``length`` steps in units of their own spread, missing ones at the mean; and loc, scale ``[N, 1]``."""
+    """The last ``length`` steps, standardised, with missing values at the mean; and loc, scale ``[N, 1]``."""
     context = context[:, -length:].float()
     known = torch.isfinite(context)
     count = known.sum(1, keepdim=True).clamp(min=1)
@@ -133,7 +143,7 @@ def standardise(context: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _split(train: Any, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Earlier windows of each series, those whose future overlaps the later ones, and the later ones."""
+    """The early windows of each series, those whose future overlaps the late ones, and the late ones."""
     series, origin = train.locate(ids)
     cut = np.empty(len(ids))
     for one in np.unique(series):
@@ -148,7 +158,7 @@ def _gather(train: Any, ids: np.ndarray) -> tuple[Tensor, Tensor]:
     length = train.context_length
     if len(ids) == 0:
         return torch.zeros(0, length), torch.zeros(0, train.prediction_length)
-    windows = train.__getitems__(ids)
+    windows = train.batch(ids)
     x, loc, scale = standardise(windows.context, length)
     y = ((windows.future - loc) / scale).clamp(-LARGEST_TARGET, LARGEST_TARGET)
     usable = torch.isfinite(windows.future).all(1) & (torch.isfinite(windows.context).sum(1) >= 3)
@@ -162,8 +172,8 @@ def _moments_of(x: Tensor, y: Tensor) -> _Moments:
 
 def _moments(train: Any, ids: np.ndarray) -> _Moments:
     total = _moments_of(*_gather(train, ids[:0]))
-    for start in range(0, len(ids), CHUNK):
-        total = total + _moments_of(*_gather(train, ids[start : start + CHUNK]))
+    for start in range(0, len(ids), RIDGE_CHUNK):
+        total = total + _moments_of(*_gather(train, ids[start : start + RIDGE_CHUNK]))
     return total
 
 

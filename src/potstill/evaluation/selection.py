@@ -1,4 +1,4 @@
-"""Which windows a data set is judged on: evenly spread, out of step with the season, and scorable."""
+"""The windows on which a data set is evaluated: evenly spaced, at all phases of the season, and scorable."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from potstill.evaluation.histories import Histories, Past
-from potstill.recipe import EvaluationConfig
+from potstill.recipe import ForecastEvaluation
 
 DEFAULT_STRIDE = 5
-CHUNK = 256
-LEAST_KNOWN = 3
+WINDOWS_PER_CHUNK = 256
+LEAST_KNOWN = 3  # values in a context
 
 
 @dataclass
 class Selection:
-    """The windows of one data set, in order of series and origin, ``[N]`` each, and what was left out.
+    """The windows of one data set, in order of series and origin, ``[N]`` each, and how many were left out.
 
-    ``dropped`` counts windows by reason; ``partial`` says that no window had a complete future, so that windows with
-    some known truths stand in and the missing ones are masked.
+    ``dropped`` counts windows by reason. ``partial``: no window has a complete future, so windows with some known true
+    values are used and the missing ones are masked.
     """
 
     dataset: str
@@ -34,23 +34,23 @@ class Selection:
     dropped: dict[str, int] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
-        """For metrics.json."""
+        """The entry in metrics.json."""
         counts = {"windows": len(self.ids), "available": self.available, "stride": self.stride}
-        masked = {"note": "no future is complete: missing truths are masked"} if self.partial else {}
+        masked = {"note": "no future is complete: missing true values are masked"} if self.partial else {}
         return {**counts, "series": len(np.unique(self.series)), "dropped": self.dropped, **masked}
 
     def subset(self, most: int | None) -> np.ndarray:
-        """Positions of at most ``most`` windows, evenly spread."""
+        """Positions of at most ``most`` windows, evenly spaced."""
         if most is None or len(self.ids) <= most:
             return np.arange(len(self.ids))
         return np.linspace(0, len(self.ids) - 1, most).astype(np.int64)
 
 
-def select_windows(windows: Any, dataset: str, config: EvaluationConfig, histories: Histories) -> Selection:
-    """Choose a data set's windows and drop those that cannot be scored.
+def select_windows(windows: Any, dataset: str, config: ForecastEvaluation, histories: Histories) -> Selection:
+    """Select windows of a data set and drop those that cannot be scored.
 
-    A window is dropped if its future has a missing value (unless all have), its context fewer than three known values,
-    or its in-sample seasonal naive error is not finite or below 1e-9.
+    A window is dropped if its future has a missing value (unless every future has one), its context has fewer than
+    three known values, or its in-sample seasonal naive error is not finite or below 1e-9.
     """
     ids = windows.of_dataset(dataset)
     available = len(ids)
@@ -67,11 +67,11 @@ def select_windows(windows: Any, dataset: str, config: EvaluationConfig, histori
     return selection
 
 
-def choose_step(lengths: np.ndarray, config: EvaluationConfig, seasons: np.ndarray, stride: int = 1) -> int:
-    """Take every how manyth window of each series.
+def choose_step(lengths: np.ndarray, config: ForecastEvaluation, seasons: np.ndarray, stride: int = 1) -> int:
+    """The step between selected windows of each series.
 
-    The stride asked for (default 5), widened until at most ``max_windows`` remain. One that was not asked for shares
-    no factor with a season: it would meet some hours of the day only.
+    It is the requested stride (default 5), increased until at most ``max_windows`` remain. A stride that was not
+    requested shares no factor with a season: otherwise only some hours of the day would be evaluated.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def choose_step(lengths: np.ndarray, config: EvaluationConfig, seasons: np.ndarr
     seasons
         Seasons of the series, in steps.
     stride
-        The windows' own stride.
+        The stride of the windows themselves.
     """
     asked = max(1, (config.stride or DEFAULT_STRIDE) // stride)
     if config.stride is not None and _count(lengths, asked) <= config.max_windows:
@@ -94,7 +94,7 @@ def choose_step(lengths: np.ndarray, config: EvaluationConfig, seasons: np.ndarr
 
 
 def pasts(selection: Selection, histories: Histories, horizon: int, rows: slice | np.ndarray) -> Past:
-    """Histories of some of the windows."""
+    """Histories before some of the windows."""
     return histories.before(selection.series[rows], selection.origin[rows], horizon)
 
 
@@ -103,7 +103,7 @@ def _count(lengths: np.ndarray, step: int) -> int:
 
 
 def _positions_from_end(series: np.ndarray) -> np.ndarray:
-    """How many windows of the same series follow each one (series ids stand in runs)."""
+    """The number of windows of the same series after each one (windows of one series are consecutive)."""
     last = np.flatnonzero(np.r_[series[1:] != series[:-1], np.ones(min(len(series), 1), bool)])
     return np.repeat(last, np.diff(np.r_[-1, last])) - np.arange(len(series))
 
@@ -111,9 +111,9 @@ def _positions_from_end(series: np.ndarray) -> np.ndarray:
 def _drop_unscorable(selection: Selection, windows: Any, histories: Histories) -> None:
     known = np.zeros(len(selection.ids), np.int64)
     seen, usable = known.copy(), np.zeros(len(known), bool)
-    for start in range(0, len(known), CHUNK):
-        rows = slice(start, start + CHUNK)
-        batch = windows.__getitems__(selection.ids[rows])
+    for start in range(0, len(known), WINDOWS_PER_CHUNK):
+        rows = slice(start, start + WINDOWS_PER_CHUNK)
+        batch = windows.batch(selection.ids[rows])
         known[rows] = np.isfinite(batch.future.numpy()).sum(1)
         seen[rows] = np.isfinite(batch.context.numpy()).sum(1)
         usable[rows] = pasts(selection, histories, windows.prediction_length, rows).usable

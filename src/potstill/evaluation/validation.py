@@ -1,41 +1,43 @@
-"""The figure that picks the best checkpoint: SQL on a fixed sample of validation windows."""
+"""The metric that selects the best checkpoint: scaled quantile loss (SQL) on a fixed sample of validation windows."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from potstill.errors import UserError
+from potstill.errors import NotFinite, UserError
 from potstill.evaluation.baselines import SeasonalNaive
 from potstill.evaluation.histories import Histories
-from potstill.evaluation.metrics import LEVELS, geometric_mean, score_windows
+from potstill.evaluation.metrics import EVALUATION_LEVELS, geometric_mean, score_windows
+from potstill.types import Predictor, Windows
 
 
 class Validation:
-    """Measures a forecaster on the same ``count`` windows again and again.
+    """Evaluates forecasters on the same ``count`` windows.
 
     Parameters
     ----------
     windows
-        ``SeriesWindows`` of the validation part; the sample is spread over its data sets.
+        ``SeriesWindows`` of the validation part; the sample covers its data sets.
     count
         Windows per evaluation.
 
     Notes
     -----
-    ``sql`` is the geometric mean over data sets of the mean scaled quantile loss, ``rel_naive`` the same divided by
-    seasonal naive's.
+    ``sql`` is the geometric mean over data sets of the mean scaled quantile loss, ``rel_naive`` is the same
+    relative to seasonal naive.
 
     Raises
     ------
     UserError
-        Where no window of the sample can be scored.
+        When no window of the sample can be scored.
     """
 
     def __init__(self, windows: Any, count: int):
         ids = np.sort(windows.sample(count, 0))
-        batch = windows.__getitems__(ids)
+        batch = windows.batch(ids)
         series = batch.series.numpy()
         past = Histories(windows.store).before(series, batch.origin.numpy(), windows.prediction_length)
         known = np.isfinite(batch.future.numpy()).any(axis=1)
@@ -43,24 +45,39 @@ class Validation:
         if not len(rows):
             raise UserError(
                 f"{', '.join(windows.store.datasets[:3])}: no validation window can be scored; each needs a known"
-                " future after a history that changes. Choose another data.split, or leave such series out."
+                " future value and a history that is not constant. Choose another data.split, or leave such series"
+                " out.",
+                key="evaluation.no_usable_validation_window",
             )
         past = past.take(rows)
-        self.context, self.future = batch.context[rows], batch.future[rows].numpy()
+        self.windows, self.scored = _with_their_groups(batch, rows)
+        self.future = batch.future[rows].numpy()
         self.dataset, self.scale = windows.store.dataset_of[series[rows]], past.scale
         self.naive = self._by_dataset(SeasonalNaive().predict(batch, past))
 
     def __len__(self) -> int:
-        return len(self.context)
+        return len(self.scored)
 
-    def __call__(self, forecaster: Any) -> dict[str, float]:
+    def __call__(self, forecaster: Predictor) -> dict[str, float]:
         """``{"sql", "rel_naive"}`` of a forecaster; lower is better."""
         import torch
 
-        forecast = forecaster.predict(self.context, self.future.shape[1]).at_levels(torch.tensor(LEVELS))
-        sql = self._by_dataset(forecast.quantiles.numpy())
+        try:
+            forecast = forecaster.predict(self.windows, self.future.shape[1]).at_levels(torch.tensor(EVALUATION_LEVELS))
+        except NotFinite:  # the trainer reports the step at which this happened
+            return {"sql": math.nan, "rel_naive": math.nan}
+        sql = self._by_dataset(forecast.quantiles.numpy()[self.scored])
         return {"sql": geometric_mean(sql), "rel_naive": geometric_mean(sql / self.naive)}
 
     def _by_dataset(self, quantiles: np.ndarray) -> np.ndarray:
         sql = score_windows(quantiles, self.future, self.scale, np.ones(len(self.scale))).sql
         return np.array([sql[self.dataset == one].mean() for one in np.unique(self.dataset)])
+
+
+def _with_their_groups(batch: Windows, rows: np.ndarray) -> tuple[Windows, np.ndarray]:
+    """The windows of some rows together with the other members of their groups, and the rows' positions among them."""
+    if batch.group is None:
+        return batch.take(rows), np.arange(len(rows))
+    group = batch.group.numpy()
+    kept = np.flatnonzero(np.isin(group, group[rows]))
+    return batch.take(kept), np.searchsorted(kept, rows)

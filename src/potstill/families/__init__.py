@@ -1,1 +1,1 @@
-"""Families: what Potstill must know about one kind of model; a file or a folder each."""
+"""Families: one file or folder per kind of model, with all that Potstill needs to load and run it."""

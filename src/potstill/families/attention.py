@@ -1,4 +1,4 @@
-"""Scaled dot-product attention as the families' passes call it: torch's own, in the precision that is fast."""
+"""Scaled dot-product attention, used by all families: torch's function, in the precision that is fastest."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-    """``torch.nn.functional.scaled_dot_product_attention``; in training on a CPU always in fp32.
+    """``torch.nn.functional.scaled_dot_product_attention``; always in fp32 when training on a CPU.
 
-    There the backward pass in bf16 takes ten times that of fp32 (torch 2.13, a CPU with AMX): it alone undoes what bf16
+    On a CPU the backward pass in bf16 takes ten times as long as in fp32 (torch 2.13, a CPU with AMX), more than bf16
     saves in the matrix products.
 
     Parameters
@@ -19,9 +19,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     query, key, value
         ``[B, A, T, width]``.
     mask
-        Additive, or True where a key is looked at; broadcasts to ``[B, A, T, T]``.
+        Additive, or True where a key is attended to; broadcasts to ``[B, A, T, T]``.
     options
-        ``dropout_p``, ``scale``.
+        ``dropout_p`` and ``scale``, passed on to torch.
     """
     device = query.device.type
     precise = device == "cpu" and torch.is_grad_enabled()
@@ -31,3 +31,21 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
         mask = mask.to(query.dtype)
     with torch.autocast(device, enabled=not precise and torch.is_autocast_enabled(device)):
         return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
+
+
+def attention_map(query: Tensor, key: Tensor, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
+    """The attention weights that :func:`attend` applies, ``[B, A, T, T]`` float32, without dropout.
+
+    Parameters
+    ----------
+    query, key
+        ``[B, A, T, width]``.
+    mask
+        True where a key is attended to; broadcasts to ``[B, A, T, T]``.
+    scale
+        Factor of the scores; default: 1 / √width.
+    """
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = (query @ key.transpose(2, 3)).float() * factor
+    scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(dim=3)

@@ -1,7 +1,7 @@
 """Chronos-Bolt (Amazon) through chronos-forecasting's own classes: a teacher.
 
-A T5 encoder over patches and one decoder step that gives all quantiles of all steps at once. Weights, names and files
-stay upstream's.
+A T5 encoder over patches and one decoder step that returns all quantiles of all steps at once. Weights, their names
+and the file layout are upstream's.
 
 Shapes: B windows, C context, Q levels, H steps.
 """
@@ -15,28 +15,30 @@ from typing import Any
 import torch
 from chronos.chronos_bolt import ChronosBoltModelForForecasting as UpstreamModel
 from chronos.chronos_bolt import ChronosBoltPipeline
-from torch import Tensor
 
 from potstill.errors import UserError
-from potstill.families.base import Forecaster, Source, TeacherFamily
-from potstill.types import Forecast, Output, Windows
+from potstill.families.base import Forecaster, ModelSource, TeacherFamily
+from potstill.types import Forecast, Output, Request, Windows
 
-ARCHITECTURE = "ChronosBoltModelForForecasting"
+BOLT_ARCHITECTURE = "ChronosBoltModelForForecasting"
 
 
 class ChronosBoltModelForForecasting(UpstreamModel):
-    """Upstream's model, which passes over patch embeddings that a checkpoint lacks and draws them at random."""
+    """Upstream's model, except that patch embeddings missing from a checkpoint are reported, not drawn at random."""
 
     _keys_to_ignore_on_load_missing = None
 
 
 class BoltForecaster(Forecaster):
-    """A Chronos-Bolt model of any size; see :class:`Forecaster`. ``patch`` is that of the context: H has none."""
+    """A Chronos-Bolt model of any size; see :class:`Forecaster`.
+
+    ``horizon_multiple`` is the patch size of the context; the horizon is not split into patches.
+    """
 
     family = "bolt"
-    module: Any  # a Chronos-Bolt model; as such, each of its submodules would need a cast
+    module: Any  # a ChronosBoltModelForForecasting; with that type every use of a submodule would need a cast
 
-    def __init__(self, module: UpstreamModel, source: Source):
+    def __init__(self, module: UpstreamModel, source: ModelSource):
         self.module = module
         self.source = source
         bolt = module.chronos_config
@@ -45,21 +47,21 @@ class BoltForecaster(Forecaster):
         self.max_context = bolt.context_length
         self.max_horizon = bolt.prediction_length
 
-    def forward(
-        self, windows: Windows, horizon: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
-    ) -> Output:
-        """Quantiles in instance-normalised space; of ``hidden`` and ``attention`` it gives none."""
+    def forward(self, windows: Windows, request: Request) -> Output:
+        """Quantiles in instance-normalised space."""
+        self.check_windows(windows, request)
         context = windows.context[:, -self.max_context :]
         states, (loc, scale), embedded, mask = self.module.encode(context=context)
         decoded = self.module.decode(embedded, mask, states)
         values = self.module.output_patch_embedding(decoded).float().view(len(context), len(self.levels), -1)
-        levels = self.levels.to(values.device)
-        return Output(Forecast(levels, values[..., :horizon], loc.double(), scale.double()))
+        levels = self.levels.to(values.device, non_blocking=True)
+        return Output(Forecast(levels, values[..., : request.horizon], loc.double(), scale.double()))
 
-    def roll_out(self, context: Tensor, prediction_length: int) -> Forecast:
-        """Upstream's: Q paths, each fed back with its own quantile, Q · Q forecasts reduced to Q, block after block."""
+    def roll_out(self, windows: Windows, prediction_length: int) -> Forecast:
+        """Roll out as upstream does: per block, feed back Q quantile paths and reduce the Q · Q forecasts to Q."""
+        context = windows.context
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # predict has said it
+            warnings.simplefilter("ignore")  # predict has already warned
             quantiles = ChronosBoltPipeline(self.module).predict(context, prediction_length=prediction_length)
         _, (loc, scale) = self.module.instance_norm(context.cpu())
         loc, scale = loc.double(), scale.double()
@@ -67,36 +69,38 @@ class BoltForecaster(Forecaster):
         return Forecast(self.levels, values.float(), loc, scale)
 
     def save(self, folder: Path) -> None:
-        """Upstream's layout: config.json and model.safetensors."""
+        """Write upstream's layout: config.json and model.safetensors."""
         self.module.save_pretrained(folder)
 
 
-class BoltFamily(TeacherFamily):
+class BoltFamily(TeacherFamily[BoltForecaster]):
     """Loads Chronos-Bolt models."""
 
     name = "bolt"
+    library = "chronos-forecasting"
 
     def recognises(self, config: dict[str, Any]) -> bool:
-        """By the architecture name."""
-        return config.get("architectures") == [ARCHITECTURE]
+        """Recognised by the architecture name."""
+        return config.get("architectures") == [BOLT_ARCHITECTURE]
 
-    def load(self, folder: str, source: Source, **hub_options: Any) -> BoltForecaster:
-        """Through ``from_pretrained``; safetensors only.
+    def load(self, folder: str, source: ModelSource, **hub_options: Any) -> BoltForecaster:
+        """Load with ``from_pretrained``, from safetensors only.
 
         Raises
         ------
         UserError
-            Where the checkpoint lacks weights or they do not fit its config.json.
+            If weights are missing from the checkpoint or their shapes differ from its config.json.
         """
         loaded: Any = ChronosBoltModelForForecasting.from_pretrained(
             folder, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **hub_options
         )
-        module, found = loaded
-        # transformers would go on with random numbers in the place of either
-        wrong = [*sorted(found["missing_keys"]), *sorted(key[0] for key in found["mismatched_keys"])]
+        module, report = loaded
+        # transformers would use random weights in both cases
+        wrong = [*sorted(report["missing_keys"]), *sorted(key[0] for key in report["mismatched_keys"])]
         if wrong:
             raise UserError(
-                f"{folder}: {len(wrong)} of the model's weights are missing or of other shapes than config.json says,"
-                f" for example {wrong[0]}; fetch or make it again."
+                f"{folder}: {len(wrong)} of the model's weights are missing or have other shapes than in config.json,"
+                f" for example {wrong[0]}; download or create the checkpoint again.",
+                key="model.weights_mismatch",
             )
         return BoltForecaster(module, source)

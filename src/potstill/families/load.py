@@ -1,37 +1,36 @@
-"""One way in for every model: a Potstill folder, an upstream checkpoint, a hub id, ``embedded``, or a family's name.
+"""Load any model: a Potstill folder, an upstream checkpoint, a hub id, a GGUF file, ``embedded``, or a family's name.
 
-Weights are read from safetensors only: a pickle is refused, and no code from a checkpoint is run.
+Weights are read only from safetensors or GGUF: pickles are rejected, and no code from a checkpoint is run.
 """
 
 from __future__ import annotations
 
-import re
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from potstill.errors import UserError
-from potstill.families.base import Forecaster, Source
-from potstill.families.checkpoint import check_weights, config_of, is_causal, licence, weight_files
-from potstill.families.registry import family, family_of, known
-from potstill.recipe.notation import parse_source
-from potstill.runs import last_good
+from potstill.families.base import Family, Forecaster, Model, ModelSource
+from potstill.families.checkpoint import GGUF, check_finite, check_weights, config_of, licence, weight_files
+from potstill.families.places import Place, embedded_folder, locate
+from potstill.families.registry import family_of, gguf_family, known
 
-EMBEDDED = "embedded"
+if TYPE_CHECKING:
+    from potstill.families.language.model import LanguageModel
+
+__all__ = ["embedded_folder", "is_language", "load", "load_forecaster", "load_language", "saved_weights"]
 
 
-def load(
-    source: str | Path, *, device: str = "cpu", precision: str = "fp32", revision: str | None = None
-) -> Forecaster:
-    """Load a forecaster.
+def load(source: str | Path, *, device: str = "cpu", precision: str = "fp32", revision: str | None = None) -> Model:
+    """Load a model of any family.
 
     Parameters
     ----------
     source
-        A folder (a run, its student, an upstream checkpoint), a hub id such as ``amazon/chronos-2``, ``embedded``, or
-        the name of a family that brings its own weights (see ``Family.locate``); a folder of that name goes first.
-        Settings may stand behind it (``Forecaster.settings``), as in ``Salesforce/moirai-1.1-R-base:patch_size=64``.
-        Offline mode (``HF_HUB_OFFLINE``) and mirrors (``HF_ENDPOINT``) are respected.
+        A folder (a run, its student, an upstream checkpoint, one with a single GGUF file), a GGUF file, a hub id such
+        as ``amazon/chronos-2``, ``embedded``, or the name of a family whose weights come with its package (see
+        ``Family.locate``); a folder with that name takes precedence. Settings (``Model.settings``) may follow, as in
+        ``Salesforce/moirai-1.1-R-base:patch_size=64``; ``:gguf_file=NAME`` selects one of several GGUF files. Offline
+        mode (``HF_HUB_OFFLINE``) and mirrors (``HF_ENDPOINT``) are respected.
     device
         ``cpu`` or ``cuda``.
     precision
@@ -42,69 +41,100 @@ def load(
     Raises
     ------
     UserError
-        Naming the folder or id, what is wrong with it, and what to do.
+        Names the folder or id, what is wrong with it, and what to do.
     """
+    return _load(source, None, device, precision, revision)
+
+
+def load_forecaster(
+    source: str | Path, *, device: str = "cpu", precision: str = "fp32", revision: str | None = None
+) -> Forecaster:
+    """Load a forecaster like :func:`load`; raises UserError for a language model before reading its weights."""
+    return cast("Forecaster", _load(source, "forecast", device, precision, revision))
+
+
+def load_language(
+    source: str | Path, *, device: str = "cpu", precision: str = "fp32", revision: str | None = None
+) -> LanguageModel:
+    """Load a language model like :func:`load`; raises UserError for a forecaster before reading its weights."""
+    return cast("LanguageModel", _load(source, "language", device, precision, revision))
+
+
+def is_language(source: str | Path, revision: str | None = None) -> bool:
+    """Whether a source is a language model: a GGUF file, or a config of one; no weights are read.
+
+    Raises
+    ------
+    UserError
+        If there is no model at that place.
+    """
+    place = locate(str(source))
+    model_family = gguf_family() if place.gguf else family_of(config_of(place.location, revision))
+    return model_family is not None and model_family.task == "language"
+
+
+def saved_weights(source: ModelSource) -> list[Path]:
+    """The files that a model was loaded from, safetensors or GGUF; empty if they are no longer on this machine."""
+    try:
+        place = locate(source.location)
+    except UserError:
+        return []
+    return weight_files(place.location, source.revision, **({"name": place.gguf} if place.gguf else {}))
+
+
+def _load(source: str | Path, task: str | None, device: str, precision: str, revision: str | None) -> Model:
     import torch
 
-    given, settings = parse_source(str(source))
-    location = _locate(given)
-    folder = Path(location)
-    config = config_of(location, revision)
-    if folder.is_dir():
-        check_weights(folder)
-    options: dict[str, Any] = {"revision": revision} if revision and not folder.is_dir() else {}
-    found = family_of(config)
-    if found is None:
-        if is_causal(config):
-            raise UserError(f"{source}: is a language model, no forecaster; ask it with `potstill generate`.")
-        kind = config.get("architectures") or config.get("model_type") or "no architecture named"
-        raise UserError(f"{source}: config.json is of no family Potstill knows ({kind}); known: {', '.join(known())}.")
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    name = folder.name if given != EMBEDDED and Path(given).expanduser().is_dir() else given
-    where = Source(name, str(source), revision, licence(location, revision))
+    place = locate(str(source))
+    model_family = _family_at(place, source, revision)
+    if task is not None and model_family.task != task:
+        raise _wrong_task(model_family, source)
+    options: dict[str, Any] = {"dtype": torch.bfloat16 if precision == "bf16" else torch.float32}
+    if revision and place.folder is None:
+        options["revision"] = revision
+    if place.gguf:
+        options[GGUF] = place.gguf
+    origin = ModelSource(place.name, str(source), revision, licence(place.location, revision))
     try:
-        forecaster = found.load(location, where, dtype=dtype, **options)
+        model = model_family.load(place.location, origin, **options)
     except UserError:
         raise
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{source}: the checkpoint cannot be loaded as {found.name} ({first});"
-            " it may be damaged: fetch or make it again."
+            f"{source}: the checkpoint cannot be loaded as {model_family.name} ({first});"
+            " it may be damaged: download or create it again.",
+            key="model.cannot_load",
         ) from error
-    forecaster.set(settings)
-    forecaster.module.to(device)
-    return forecaster
+    check_finite(model.module, str(source))
+    model.set(place.settings)
+    model.module.to(device)
+    return model.check()
 
 
-def saved_weights(source: Source) -> list[Path]:
-    """The safetensors files that a forecaster was loaded from; none where they are not on this machine (any more)."""
-    try:
-        location = _locate(parse_source(source.location)[0])
-    except UserError:
-        return []
-    return weight_files(location, source.revision)
+def _family_at(place: Place, source: str | Path, revision: str | None) -> Family[Any]:
+    """The family of the model at a place; checks that its weight files are complete and not pickles."""
+    if place.gguf:
+        return gguf_family()
+    config = config_of(place.location, revision)
+    if place.folder is not None:
+        check_weights(place.folder)
+    model_family = family_of(config)
+    if model_family is None:
+        kind = config.get("architectures") or config.get("model_type") or "no architecture named"
+        raise UserError(
+            f"{source}: its config.json does not belong to a known family ({kind}); known: {', '.join(known())}.",
+            key="model.unknown_family",
+        )
+    return model_family
 
 
-def embedded_folder() -> Path:
-    """Where the embedded teacher lies."""
-    return Path(str(files("potstill") / "assets" / "teacher"))
-
-
-def _locate(source: str) -> str:
-    if source == EMBEDDED:
-        return str(embedded_folder())
-    folder = last_good(Path(source).expanduser())
-    if folder.is_file():
-        raise UserError(f"{source}: is a file; give the folder that holds config.json and model.safetensors.")
-    if folder.is_dir():
-        student = last_good(folder / "student")
-        return str(student if (folder / "recipe.yaml").exists() and student.is_dir() else folder)
-    if source in known():
-        location = family(source).locate()
-        if location is None:
-            raise UserError(f"{source}: is a family of models, not one of them; give a folder or a hub id.")
-        return location
-    if source.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        raise UserError(f"{source}: no such folder, and no hub id either (those read like amazon/chronos-2).")
-    return source
+def _wrong_task(model_family: Family[Any], source: str | Path) -> UserError:
+    if model_family.task == "language":
+        return UserError(
+            f"{source}: is a language model, not a forecaster; use `potstill generate`.", key="model.not_a_forecaster"
+        )
+    return UserError(
+        f"{source}: is a forecaster ({model_family.name}), not a language model; use `potstill forecast`.",
+        key="model.not_a_language_model",
+    )

@@ -1,13 +1,14 @@
-"""Names of the families and where they live; resolving one imports only that family's file.
+"""The names of the families and the modules they are in; looking one up imports only that family's module.
 
-An installed package adds its own through an entry point of the group ``potstill.families``: docs/adding-a-family.md.
+An installed package adds a family through an entry point of the group ``potstill.families``: docs/adding-a-family.md.
 """
 
 from __future__ import annotations
 
 import importlib
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 from potstill.errors import UnknownName, UserError
 
@@ -16,71 +17,104 @@ if TYPE_CHECKING:
 
     from potstill.families.base import Family
 
-TABLE = {
+Task = Literal["forecast", "language"]
+
+FAMILY_CLASSES = {
     "chronos2": ("potstill.families.chronos2.family", "Chronos2Family"),
     "bolt": ("potstill.families.bolt", "BoltFamily"),
     "moirai": ("potstill.families.moirai.family", "MoiraiFamily"),
     "patch_transformer": ("potstill.families.small.patch_transformer", "PatchTransformerFamily"),
     "linear": ("potstill.families.small.linear", "LinearFamily"),
     "mixer": ("potstill.families.small.mixer", "MixerFamily"),
+    "language": ("potstill.families.language.family", "LanguageFamily"),
 }
+#: tried after all others, because it recognises every causal language model of transformers; it also opens GGUF files
+LAST_RESORT = "language"
+DEFAULT_STUDENTS: dict[Task, str] = {"forecast": "chronos2", "language": "language"}
 ENTRY_POINTS = "potstill.families"
 
 
-def family(name: str) -> Family:
-    """The family of that name: Potstill's own, or an installed plug-in's.
+def family(name: str) -> Family[Any]:
+    """The family with that name: a built-in one, or an installed plug-in's.
 
     Raises
     ------
     UnknownName
-        Listing the known ones and the nearest.
+        Lists the known names and the nearest match.
     UserError
-        Where a plug-in takes a name that is taken, cannot be imported, or gives no family.
+        If a plug-in uses a name that is taken, cannot be imported, or does not return a family.
     """
     plugged = [point for point in _plug_ins() if point.name == name]
-    makers = ["Potstill itself"] * (name in TABLE) + [_package(point) for point in plugged]
-    if len(makers) > 1:
-        raise UserError(f"family {name!r}: is given by {' and by '.join(makers)}; uninstall or rename all but one.")
-    if name in TABLE:
-        return _own(name)
+    providers = ["Potstill itself"] * (name in FAMILY_CLASSES) + [_package(point) for point in plugged]
+    if len(providers) > 1:
+        raise UserError(
+            f"family {name!r}: is provided by {' and by '.join(providers)}; uninstall or rename all but one.",
+            key="family.name_taken",
+        )
+    if name in FAMILY_CLASSES:
+        return _built_in(name)
     if not plugged:
         raise UnknownName("family", name, known())
-    return _outside(plugged[0])
+    return _plug_in_family(plugged[0])
 
 
-def family_of(config: dict[str, Any]) -> Family | None:
-    """The family that recognises a checkpoint's config, if any; a plug-in that fails is passed over with a warning."""
-    own = next((f for f in map(_own, TABLE) if f.recognises(config)), None)
-    if own is not None:
-        return own
-    for point in _plug_ins():
-        try:
-            found = family(point.name)
-            recognised = found.recognises(config)
-        except UserError as error:
-            warnings.warn(str(error), stacklevel=2)
-        except Exception as error:
-            warnings.warn(f"family {point.name!r}: {_package(point)} fails on a config.json: {error!r}", stacklevel=2)
-        else:
-            if recognised:
-                return found
-    return None
+def family_of(config: dict[str, Any]) -> Family[Any] | None:
+    """The family that recognises a checkpoint's config, or None.
+
+    Built-in forecasters are tried first, then plug-ins' families, then causal language models. A plug-in that fails is
+    skipped with a warning.
+    """
+    return next((one for one in _families() if _recognises(one, config)), None)
 
 
-def known() -> list[str]:
-    """Names of all families, plug-ins' included; imports none of them."""
-    return sorted({*TABLE, *(point.name for point in _plug_ins())})
+def gguf_family() -> Family[Any]:
+    """The family that opens GGUF files."""
+    return family(LAST_RESORT)
 
 
-def students() -> list[str]:
-    """Names of Potstill's own families that can be students."""
+def known(task: Task | None = None) -> list[str]:
+    """Names of all families, plug-ins' included; imports them only if ``task`` is given."""
+    names = sorted({*FAMILY_CLASSES, *(point.name for point in _plug_ins())})
+    return names if task is None else [name for name in names if family(name).task == task]
+
+
+def students(task: Task = "forecast") -> list[str]:
+    """Names of the built-in families of a task that can be students."""
     from potstill.families.base import TeacherFamily
 
-    return [name for name in TABLE if not isinstance(_own(name), TeacherFamily)]
+    built_in = {name: _built_in(name) for name in FAMILY_CLASSES}
+    return [name for name, one in built_in.items() if one.task == task and not isinstance(one, TeacherFamily)]
 
 
-def _own(name: str) -> Family:
-    module, attribute = TABLE[name]
+def default_student(task: Task) -> str:
+    """Name of a student's family if neither the user nor the teacher determines it."""
+    return DEFAULT_STUDENTS[task]
+
+
+def _families() -> Iterator[Family[Any]]:
+    """All families in the order in which they are tried; a plug-in that cannot be loaded causes a warning."""
+    yield from (_built_in(name) for name in FAMILY_CLASSES if name != LAST_RESORT)
+    for point in _plug_ins():
+        try:
+            yield family(point.name)
+        except UserError as error:
+            warnings.warn(str(error), stacklevel=2)
+    yield _built_in(LAST_RESORT)
+
+
+def _recognises(one: Family[Any], config: dict[str, Any]) -> bool:
+    if one.name in FAMILY_CLASSES:
+        return one.recognises(config)
+    try:
+        return one.recognises(config)
+    except Exception as error:
+        point = next(point for point in _plug_ins() if point.name == one.name)
+        warnings.warn(f"family {one.name!r}: {_package(point)} fails on a config.json: {error!r}", stacklevel=2)
+        return False
+
+
+def _built_in(name: str) -> Family[Any]:
+    module, attribute = FAMILY_CLASSES[name]
     return getattr(importlib.import_module(module), attribute)()
 
 
@@ -90,8 +124,8 @@ def _plug_ins() -> list[EntryPoint]:
     return sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
 
 
-def _outside(point: EntryPoint) -> Family:
-    """What a plug-in's entry point makes: a Family class's instance, or what a callable returns."""
+def _plug_in_family(point: EntryPoint) -> Family[Any]:
+    """Call a plug-in's entry point, a Family class or a function that returns a Family."""
     from potstill.families.base import Family
 
     try:
@@ -100,13 +134,15 @@ def _outside(point: EntryPoint) -> Family:
         first = next(iter(str(error).strip().splitlines()), "")
         raise UserError(
             f"family {point.name!r}: the plug-in {_package(point)} cannot be imported"
-            f" ({type(error).__name__}: {first}); mend or uninstall it."
+            f" ({type(error).__name__}: {first}); fix or uninstall it.",
+            key="family.plugin_import",
         ) from error
     if not isinstance(made, Family) or made.name != point.name:
         what = f"a family named {made.name!r}" if isinstance(made, Family) else f"a {type(made).__name__}"
         raise UserError(
-            f"family {point.name!r}: the plug-in {_package(point)} gives {what};"
-            f" its entry point must give a potstill Family named {point.name!r}."
+            f"family {point.name!r}: the plug-in {_package(point)} returns {what};"
+            f" its entry point must return a potstill Family named {point.name!r}.",
+            key="family.plugin_result",
         )
     return made
 

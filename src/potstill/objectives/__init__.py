@@ -1,1 +1,1 @@
-"""Terms and their sum: what the student is pulled towards."""
+"""Loss terms by name, one per file, and their weighted sum."""

@@ -1,43 +1,35 @@
-"""What a term of the objective is. Names resolve through a static table, so that a misspelt one imports no torch.
+"""The base class of loss terms: its inputs, its requirements, and how its values are averaged.
 
-Shapes: B windows, Q levels, H steps.
+Shapes: B windows (or examples), N answer tokens of the batch.
 """
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from potstill.errors import UnknownName, UserError
-from potstill.types import Output, Tokens, Windows
+from potstill.errors import UserError
+from potstill.objectives.names import TERM_CLASSES
+from potstill.types import ENSEMBLE, ModelInfo, Output, Request, Tokens, Windows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-TABLE = {
-    "soft_median": "potstill.objectives.output",
-    "hard_median": "potstill.objectives.output",
-    "quantile_match": "potstill.objectives.output",
-    "pinball": "potstill.objectives.output",
-    "scaled_pinball": "potstill.objectives.scaled_pinball",
-    "cross_entropy": "potstill.objectives.tokens",
-    "kl": "potstill.objectives.tokens",
-    "reverse_kl": "potstill.objectives.tokens",
-    "jsd": "potstill.objectives.tokens",
-    "skew_kl": "potstill.objectives.tokens",
-}
-ENTRY_POINTS = "potstill.terms"
-OWN: dict[str, type] = {}
+FEATURES = frozenset({"hidden", "attention"})  # signals that feature terms compare
+Unit = Literal["windows", "steps", "tokens"]
+
+#: terms in files of the user, by name; filled when the classes are defined
+USER_TERMS: dict[str, type[Term]] = {}
 
 
 @dataclass
 class LossInputs:
-    """One batch as the terms see it: what was asked, the student's output, and the teacher's where there is one."""
+    """The inputs of a term for one batch: the data, the student's output, and the teachers' outputs by name."""
 
     batch: Windows | Tokens
     student: Output
-    teacher: Output | None
+    teachers: Mapping[str, Output] = field(default_factory=dict)
 
     @property
     def windows(self) -> Windows:
@@ -45,91 +37,84 @@ class LossInputs:
         assert not isinstance(self.batch, Tokens)
         return self.batch
 
+    @property
+    def teacher(self) -> Output:
+        """The output of the one teacher, or the average of several."""
+        assert self.teachers, "this term needs a teacher or its labels"
+        return self.teachers[ENSEMBLE] if len(self.teachers) > 1 else next(iter(self.teachers.values()))
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What a term needs from the student and from each teacher, by name: layers and attention maps."""
+
+    student: Request = field(default_factory=Request)
+    teachers: Mapping[str, Request] = field(default_factory=dict)
+
 
 class Term:
-    """One addend of the objective.
+    """One term of the objective.
 
-    A subclass sets ``name`` and ``needs``, and computes a loss per window in ``__call__``. One with weights of its own
-    (a projection) also derives from ``torch.nn.Module``: the trainer finds and trains them.
+    A subclass sets ``name`` and what it ``requires`` from the teacher, and computes a loss per window (or example) in
+    ``__call__``. A term that compares hidden states or attention maps also overrides ``bind``, where it chooses the
+    layers and may create its own weights (a projection). Such a term also derives from ``torch.nn.Module``; its weights
+    are trained and checkpointed with the student, and not saved with it.
+
+    Attributes
+    ----------
+    name
+        The name of the term in recipes.
+    requires
+        Signals of the teacher that it uses, among "forecast", "logits", "hidden", "attention"; empty for terms on the
+        ground truth alone.
+    averages
+        How the objective averages its values: over windows equally, or over windows weighted by their known target
+        steps. Token terms are averaged over answer tokens.
+    task
+        "forecast" or "language" for a term that suits one kind of model; None for both.
+    tempered
+        Whether it has an option ``temperature``, by default the objective's.
 
     Examples
     --------
     >>> class Width(Term):
     ...     name = "width"
-    ...     needs = frozenset({"forecast"})
-    ...     def __call__(self, batch):
-    ...         student = batch.student.forecast.values
+    ...
+    ...     def __call__(self, inputs):
+    ...         student = inputs.student.forecast.values
     ...         return (student[:, -1] - student[:, 0]).abs().mean(dim=1)
     """
 
     name: ClassVar[str]
-    #: what the teacher must give: any of "forecast", "logits", "hidden", "attention"; empty for the truth alone
-    needs: ClassVar[frozenset[str]] = frozenset()
-    #: whether it takes an option ``temperature``, which is then the objective's unless it is given its own
+    requires: ClassVar[frozenset[str]] = frozenset()
+    averages: ClassVar[Unit] = "windows"
+    task: ClassVar[str | None] = None
     tempered: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         name = cls.__dict__.get("name")
-        if name is None:
+        if name is None or cls.__module__.startswith("potstill."):
             return
-        known = OWN.get(name)
-        inside = cls.__module__.startswith("potstill.")
-        again = known is not None and (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
-        if (name in TABLE and not inside) or (known is not None and not again):
-            raise UserError(f"{cls.__module__}: a term named {name!r} exists already; choose another name.")
-        if not inside:
-            OWN[name] = cls
+        known = USER_TERMS.get(name)
+        redefined = known is not None and (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
+        if name in TERM_CLASSES or (known is not None and not redefined):
+            raise UserError(
+                f"{cls.__module__}: a term named {name!r} already exists; choose another name.",
+                key="objective.name_taken",
+            )
+        USER_TERMS[name] = cls
 
-    def __call__(self, batch: LossInputs) -> Tensor:
-        """Loss per window ``[B]``; NaN where a window says nothing to this term (it then does not count)."""
+    def bind(self, student: ModelInfo, teachers: Mapping[str, ModelInfo]) -> Requests:
+        """Choose layers and create weights for these models; called once, before the optimizer is created.
+
+        Returns
+        -------
+        Requests
+            The layers whose hidden states or attention maps ``__call__`` will read.
+        """
+        return Requests()
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        """Loss per window ``[B]``; NaN if a window has no value for this term (it is then not counted)."""
         raise NotImplementedError
-
-
-def find_term(name: str) -> type[Term]:
-    """The term's class by its name: Potstill's own, the recipe's imports, or an entry point of ``potstill.terms``.
-
-    Raises
-    ------
-    UnknownName
-        Listing the known names and the nearest.
-    """
-    if name in TABLE:
-        module = importlib.import_module(TABLE[name])
-        return next(t for t in vars(module).values() if getattr(t, "name", None) == name)
-    if name in OWN:
-        return OWN[name]
-    from importlib.metadata import entry_points
-
-    outside = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if name in outside:
-        return outside[name].load()
-    raise UnknownName("term", name, [*TABLE, *OWN, *outside])
-
-
-def import_terms(paths: list[str]) -> None:
-    """Run the Python files that a recipe names in ``imports``; their Term subclasses become known by name.
-
-    Raises
-    ------
-    UserError
-        When a file is missing or fails, with its own message.
-    """
-    import importlib.util
-    import sys
-    from pathlib import Path
-
-    for path in map(Path, paths):
-        if not path.is_file():
-            raise UserError(f"imports: {path}: no such file; paths are relative to where the command runs.")
-        # the whole path names the module: two files of one stem are two modules, one file read twice is one
-        spec = importlib.util.spec_from_file_location(f"potstill_user:{path.resolve()}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(f"imports: {path}: {type(error).__name__}: {error}") from error

@@ -1,8 +1,8 @@
-"""The pinball loss in units of what copying the past would cost: the training counterpart of SQL.
+"""The pinball loss divided by the error of a seasonal naive forecast: a loss for the scaled quantile loss (SQL).
 
-Instance-normalised losses hardly see a mistake on a cleanly seasonal series, whose whole spread is predictable, though
-users (and MASE, SQL) measure exactly those in units of the seasonal naive error. The calendar is not needed for it: the
-best lag is looked for in the context. Nothing of the future enters the weight, so the quantiles stay unbiased.
+In the scale of the context, an error on a strongly seasonal series is small compared with the spread of its values.
+MASE and the scaled quantile loss (SQL) measure it in units of the seasonal naive error. No calendar is needed: the best
+lag is searched in the context. The weight does not depend on the future, so the quantiles stay unbiased.
 
 Shapes: B windows, C context, H steps.
 """
@@ -14,45 +14,67 @@ from torch import Tensor
 
 from potstill.errors import UserError
 from potstill.objectives.base import LossInputs
-from potstill.objectives.output import Pinball
+from potstill.objectives.pinball import Pinball
 
-_PAIRS = 8  # values a lag must be seen on
+_MIN_PAIRS = 8  # pairs of known values that a lag needs
 
 
 class ScaledPinball(Pinball):
-    """Pinball loss over the context's own copying error: see :func:`copy_error`.
+    """Pinball loss divided by the error of copying the context at its best lag; see :func:`copy_error`.
 
     Parameters
     ----------
     floor
         Added to the copying error, in units of the context's scale: bounds a window's weight at ``1 / floor``.
+
+    Requirements
+    ------------
+    Teacher: none. Batch: Windows with a future; windows without a known step are not counted.
+
+    References
+    ----------
+    Hyndman and Koehler, "Another look at measures of forecast accuracy", 2006 (errors scaled by the naive error).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from potstill.types import Forecast, Output, Windows
+    >>> levels, zero, one = torch.tensor([0.5]), torch.zeros(1, 1).double(), torch.ones(1, 1).double()
+    >>> student = Output(Forecast(levels, torch.zeros(1, 1, 4), zero, one))
+    >>> batch = Windows.of_context(torch.tensor([[1.0, 2.0, 3.0, 4.0] * 8]), 4)
+    >>> batch.future[:] = 3.0
+    >>> ScaledPinball(floor=0.5)(LossInputs(batch, student))  # exactly seasonal: 3 / (0 + 0.5)
+    tensor([6.])
     """
 
     name = "scaled_pinball"
 
     def __init__(self, floor: float = 0.3):
         if isinstance(floor, bool) or not isinstance(floor, (int, float)) or not 0 < floor < float("inf"):
-            raise UserError(f"objective.terms.scaled_pinball.floor: {floor!r}; expected a number above 0.")
+            raise UserError(
+                f"objective.terms.scaled_pinball.floor: {floor!r}; expected a number above 0.",
+                key="objective.bad_floor",
+            )
         self.floor = float(floor)
 
-    def __call__(self, batch: LossInputs) -> Tensor:
-        """``[B]``; NaN where no step of the future is known."""
-        context = batch.student.forecast.scaled(batch.windows.context)
-        return super().__call__(batch) / (copy_error(context, batch.windows.future.shape[1]) + self.floor)
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        """``[B]``; NaN if no step of the future is known."""
+        context = inputs.student.forecast.scaled(inputs.windows.context)
+        return super().__call__(inputs) / (copy_error(context, inputs.windows.future.shape[1]) + self.floor)
 
 
 def copy_error(context: Tensor, horizon: int) -> Tensor:
-    """Error of the best copy of the past that reaches over the whole horizon: ``[B]``, about the spread for noise.
+    """Error of copying the context at its best lag, ``[B]``; for noise, about the standard deviation.
 
-    ``min over lags m of sqrt(mean (x_t − x_{t−m})² / 2)`` for lags from ``horizon`` (or a quarter of the history, where
-    that is short) to three quarters of the history, over pairs of known values.
+    ``min over lags m of sqrt(mean (x_t − x_{t−m})² / 2)`` for lags from ``horizon`` (or a quarter of the history, if
+    that is shorter) to three quarters of the history, over pairs of known values.
 
     Parameters
     ----------
     context
-        ``[B, C]``, NaN where missing; the newest value last.
+        ``[B, C]``, NaN if missing; the newest value last.
     horizon
-        Steps H that the copy must reach over.
+        Steps H that the copy must cover.
     """
     known = context.isfinite()
     values, mask = context.nan_to_num(0.0, 0.0, 0.0).double(), known.double()
@@ -68,7 +90,7 @@ def copy_error(context: Tensor, horizon: int) -> Tensor:
     span = length - known.int().argmax(dim=1, keepdim=True)
     lag = torch.arange(length, device=context.device)[None]
     first = torch.minimum(span // 4, torch.full_like(span, horizon)).clamp(min=1)
-    open_ = (lag >= first) & (lag <= 3 * span // 4) & (pairs >= _PAIRS)
-    best = torch.where(open_, error, torch.inf).amin(dim=1).sqrt()
+    allowed = (lag >= first) & (lag <= 3 * span // 4) & (pairs >= _MIN_PAIRS)
+    best = torch.where(allowed, error, torch.inf).amin(dim=1).sqrt()
     spread = (values.square().sum(dim=1) / mask.sum(dim=1).clamp(min=1)).sqrt()
     return torch.minimum(best, spread).to(context.dtype)

@@ -1,30 +1,62 @@
-"""The one configuration tree of a run.
+"""The configuration of a run.
 
-Reading a recipe imports no torch, so that ``--help`` and a misspelt key answer at once.
+Reading a recipe does not import torch, so that ``--help`` and messages about unknown keys appear immediately.
 """
 
-from potstill.recipe.sections import (
-    LANGUAGE,
-    DataConfig,
-    EvaluationConfig,
+from potstill.recipe.data import DataConfig, SeriesData, TextData
+from potstill.recipe.evaluation import EvaluationConfig, ForecastEvaluation, LanguageEvaluation
+from potstill.recipe.objective import ForecastObjective, LanguageObjective, ObjectiveConfig
+from potstill.recipe.recipe import (
+    ForecastGkdRecipe,
+    ForecastRecipe,
+    GkdRecipe,
+    LanguageGkdRecipe,
+    LanguageRecipe,
+    OfflineRecipe,
+    Recipe,
+)
+from potstill.recipe.student import ForecastStudent, LanguageStudent, StudentConfig
+from potstill.recipe.teacher import TeacherConfig
+from potstill.recipe.training import (
+    ForecastGkd,
+    ForecastGkdConfig,
+    ForecastTraining,
     GkdConfig,
-    ObjectiveConfig,
+    LanguageGkd,
+    LanguageGkdConfig,
+    LanguageTraining,
     RolloutConfig,
-    StudentConfig,
-    TeacherConfig,
     TrainingConfig,
 )
-from potstill.recipe.tree import Recipe
 
 __all__ = [
-    "LANGUAGE",
     "DataConfig",
     "EvaluationConfig",
+    "ForecastEvaluation",
+    "ForecastGkd",
+    "ForecastGkdConfig",
+    "ForecastGkdRecipe",
+    "ForecastObjective",
+    "ForecastRecipe",
+    "ForecastStudent",
+    "ForecastTraining",
     "GkdConfig",
+    "GkdRecipe",
+    "LanguageEvaluation",
+    "LanguageGkd",
+    "LanguageGkdConfig",
+    "LanguageGkdRecipe",
+    "LanguageObjective",
+    "LanguageRecipe",
+    "LanguageStudent",
+    "LanguageTraining",
     "ObjectiveConfig",
+    "OfflineRecipe",
     "Recipe",
     "RolloutConfig",
+    "SeriesData",
     "StudentConfig",
     "TeacherConfig",
+    "TextData",
     "TrainingConfig",
 ]

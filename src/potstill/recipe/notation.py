@@ -1,44 +1,15 @@
-"""How values are written: YAML as people mean it, teachers and students in short."""
+"""Short forms of values: teachers, students, models with settings."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-import yaml
-
 from potstill.errors import UserError
+from potstill.recipe.yaml import YamlProblem, parse_yaml
 
 _SETTINGS = re.compile(r"(?P<source>.+?):(?P<settings>\w+=[^:/]+)$")
 _OUTSIDE_BRACKETS = re.compile(r",(?![^\[{]*[\]}])")
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML with the scalars of version 1.2: 8:1:1 and 2020-01-31 stay text, 1e-3 is a number."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 (the class attribute is how PyYAML is configured)
-        first: [(tag, shape) for tag, shape in pairs if tag.rpartition(":")[2] not in ("int", "float", "timestamp")]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9]\d*)$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"),
-    list("-+.0123456789"),
-)
-
-
-class Dumper(yaml.SafeDumper):
-    """Quotes the texts that the loader would take for numbers."""
-
-    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
-
-
-def parse_yaml(text: str) -> Any:
-    """A YAML document or scalar as a value; raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_Loader)
 
 
 def parse_teachers(value: Any) -> list[Any]:
@@ -60,17 +31,17 @@ def _parse_teacher(text: str) -> dict[str, Any]:
 
 
 def parse_named(text: str) -> tuple[str | None, str]:
-    """``[NAME=]MODEL`` as the name, where there is one, and the rest."""
+    """``[NAME=]MODEL`` as the name (or None) and the rest."""
     name, separator, rest = text.partition("=")
     return (name, rest) if separator and not {"/", ":"} & set(name) else (None, text)
 
 
 def parse_source(text: str) -> tuple[str, dict[str, Any]]:
-    """``MODEL[:key=value,…]`` as the model's place and the settings that it is to be loaded with."""
-    found = _SETTINGS.fullmatch(text)
-    if found is None:
+    """``MODEL[:key=value,…]`` as the model's location and the settings with which to load it."""
+    match = _SETTINGS.fullmatch(text)
+    if match is None:
         return text, {}
-    return found["source"], _pairs(found["settings"], text)
+    return match["source"], _pairs(match["settings"], text)
 
 
 def parse_student(text: str) -> dict[str, Any]:
@@ -89,14 +60,20 @@ def parse_student(text: str) -> dict[str, Any]:
 
 
 def _pairs(text: str, where: str) -> dict[str, Any]:
-    """``key=value,…`` as a mapping; ``where`` begins the message that says what cannot be read."""
-    found: dict[str, Any] = {}
+    """``key=value,…`` as a mapping; ``where`` is the start of an error message."""
+    pairs: dict[str, Any] = {}
     for pair in filter(None, _OUTSIDE_BRACKETS.split(text)):
         key, equals, value = pair.partition("=")
         if not equals:
-            raise UserError(f"{where}: {pair!r} is no key=value pair; write for example num_layers=3,d_model=384.")
+            raise UserError(
+                f"{where}: {pair!r} is not a key=value pair; write for example num_layers=3,d_model=384.",
+                key="option.not_a_setting",
+            )
         try:
-            found[key.strip()] = parse_yaml(value)
-        except yaml.YAMLError:
-            raise UserError(f"{where}: {pair!r}: {value!r} cannot be read as a value; check its brackets.") from None
-    return found
+            pairs[key.strip()] = parse_yaml(value)
+        except YamlProblem as problem:
+            raise UserError(
+                f"{where}: {pair!r}: the value cannot be read ({problem.what}); check its brackets and quotes.",
+                key="option.not_yaml",
+            ) from None
+    return pairs

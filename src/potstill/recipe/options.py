@@ -1,4 +1,4 @@
-"""Short names of options and where each lies in a recipe: what Python callers pass to ``distill`` and ``label``."""
+"""Short names of options and their keys in a recipe, as Python callers pass them to ``distill`` and ``label``."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ OPTIONS = {
     "labels": "labels",
     "control": "control",
 }
-LISTS = ("data.paths", "data.target")
+LIST_KEYS = ("data.paths", "data.target")
 
 
 def resolve(recipe: Recipe | str | Path | None, options: dict[str, Any]) -> Recipe:
-    """A recipe (or its file, or the defaults) with options laid over it.
+    """A recipe (or its file, or the defaults) overridden by options.
 
     Raises
     ------
     UnknownName
-        For an option that is none; the message lists them.
+        For an unknown option; the message lists the known ones.
     UserError
-        For a value that does not fit.
+        For an invalid value.
     """
     overrides = {}
     for name, value in options.items():
@@ -51,17 +51,16 @@ def resolve(recipe: Recipe | str | Path | None, options: dict[str, Any]) -> Reci
             raise UnknownName("option", name, list(OPTIONS))
         key = OPTIONS[name]
         value = str(value) if isinstance(value, Path) else value
-        overrides[key] = [value] if key in LISTS and isinstance(value, str) else value
+        overrides[key] = [value] if key in LIST_KEYS and isinstance(value, str) else value
     if isinstance(recipe, Recipe):
         return Recipe.lay_over(recipe.model_dump(mode="json", exclude_unset=True), overrides) if overrides else recipe
     return Recipe.read(recipe, overrides)
 
 
 def recipe_of_run(run: Path, given: Recipe) -> Recipe:
-    """The recipe of a run that is to go on. What was given beside ``--resume`` must be what stands there.
+    """The recipe of a run to resume. Options given with ``--resume`` must equal those of the run.
 
-    So the command that started the run continues it with ``--resume`` behind, and nothing that was asked for is passed
-    over in silence.
+    So the command that started the run continues it with ``--resume`` added, and no option is silently ignored.
 
     Raises
     ------
@@ -71,27 +70,28 @@ def recipe_of_run(run: Path, given: Recipe) -> Recipe:
     path = run / "recipe.yaml"
     own = Recipe.read(path)
     given = given.absolute()
-    for key in _given(given):
-        asked, stands = _value(given, key), _value(own, key)
-        if asked is not None and asked != stands:
+    for key in _set_keys(given):
+        requested, recorded = _value(given, key), _value(own, key)
+        if requested is not None and requested != recorded:
             raise UserError(
-                f"--resume: {path} has {key}: {_plain(stands)}, {_plain(asked)} was given; leave that out, or change"
-                " it in the file first."
+                f"--resume: {path} has {key}: {_plain(recorded)}, {_plain(requested)} was given; leave that option"
+                " out, or change it in the file first.",
+                key="run.other_recipe",
             )
     return own
 
 
-def _given(node: BaseModel, prefix: str = "") -> Iterator[str]:
-    """Dotted keys of all that was set by hand."""
+def _set_keys(node: BaseModel, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all values that were set explicitly."""
     for name in type(node).model_fields:
         if name in node.model_fields_set:
             value = getattr(node, name)
-            yield from _given(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else [f"{prefix}{name}"]
+            yield from _set_keys(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else [f"{prefix}{name}"]
 
 
 def _value(node: Any, key: str) -> Any:
     for name in key.split("."):
-        node = getattr(node, name)
+        node = getattr(node, name, None)  # the run's recipe may be of another kind, without that key
     return [item.model_dump() for item in node] if key == "teacher" else node
 
 

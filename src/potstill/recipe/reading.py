@@ -1,78 +1,86 @@
-"""From a YAML file to plain values with overrides laid over them, and from a validation error to one sentence."""
+"""Read a YAML file as plain values, override them, and turn a validation error into a usage error."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from potstill.errors import UserError
-from potstill.recipe.notation import parse_student, parse_yaml
+from potstill.recipe.kinds import unknown_key
+from potstill.recipe.notation import parse_student
+from potstill.recipe.yaml import YamlProblem, parse_yaml
+
+if TYPE_CHECKING:
+    from potstill.recipe.recipe import Recipe
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys of a file; none where it is empty. Raises UserError where it is no recipe."""
+    """The content of a file as a mapping; empty for an empty file. Raises UserError if it is not a recipe."""
     try:
         tree = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such recipe; give the path of a YAML file.") from None
+        raise UserError(
+            f"{path}: no such recipe file; give the path of a YAML file.", key="recipe.no_such_file"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error}); a recipe is a YAML file.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{place}: not valid YAML; mend the line or start from a file in recipes/.") from None
+        raise UserError(
+            f"{path}: cannot be read as text ({error}); a recipe is a YAML file.", key="recipe.not_text"
+        ) from None
+    except YamlProblem as problem:
+        place = f" line {problem.line}" if problem.line else ""
+        raise UserError(
+            f"{path}{place}: not valid YAML ({problem.what}); fix the line or start from a file in recipes/.",
+            key="recipe.not_yaml",
+        ) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise UserError(
-            f"{path}: expected keys such as teacher, data, training at the top; found a {type(tree).__name__}."
+            f"{path}: expected keys such as teacher, data, training at the top; found a {type(tree).__name__}.",
+            key="recipe.not_a_mapping",
         )
     return tree
 
 
-def absolute_path(path: str) -> str:
-    """A local path that means the same from any working directory."""
-    # not resolved: a data set goes by the name of the link that was given
+# an empty path would mean the working directory
+EMPTY_PATH = "a path is empty; name a file or a folder (an unset shell variable yields an empty argument)."
+
+
+def absolute_path(path: str, key: str) -> str:
+    """A local path as an absolute path; ``key`` names it in the error for an empty path."""
+    if not path.strip():
+        raise UserError(f"{key}: {EMPTY_PATH}", key="path.empty")
+    # links are not resolved: a data set has the name of the given link
     return str(Path(path).expanduser().absolute())
 
 
 def put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
-    """Set a value at the end of a way of keys, making what is not there."""
+    """Set the value at a path of keys, creating missing sections."""
     for key in keys[:-1]:
         node = tree.setdefault(key, {})
         if isinstance(node, str) and key == "student":
             node = tree[key] = parse_student(node)
         if not isinstance(node, dict):
-            raise UserError(f"--set {'.'.join(keys)}: {key!r} holds a plain value and has no keys below it.")
+            raise UserError(
+                f"--set {'.'.join(keys)}: {key!r} is a single value without keys below it; set {key} itself.",
+                key="recipe.not_a_section",
+            )
         tree = node
     tree[keys[-1]] = value
 
 
-def sentence(error: ValidationError, recipe: type[BaseModel], path: str | Path | None) -> str:
-    """What is wrong first, where, and what was expected there."""
+def usage_error(error: ValidationError, base: type[Recipe], kind: type[Recipe], path: str | Path | None) -> UserError:
+    """The first problem of a recipe of a kind: where it is and what was expected there."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "recipe"
-    what = first["msg"].removeprefix("Value error, ")
+    where = ".".join(str(part) for part in first["loc"])
+    what, key = first["msg"], "recipe.invalid_value"
     if first["type"] == "extra_forbidden":
-        known = _known_keys(recipe, first["loc"][:-1])
-        what = f"no such key{'; known: ' + ', '.join(known) if known else ''}"
-    elif not isinstance(first["input"], dict):
+        what, key = unknown_key(base, kind, first["loc"])
+    elif "." in first["type"]:  # the key of an error that Potstill's own validators raise
+        key = first["type"]
+    if first["type"] != "extra_forbidden" and not isinstance(first["input"], dict):
         what += f" (given: {first['input']!r})"
-    more = f" ({len(error.errors()) - 1} more problem(s) follow.)" if len(error.errors()) > 1 else ""
-    return f"{path or 'options'}: {where}: {what}.{more}"
-
-
-def _known_keys(recipe: type[BaseModel], parts: tuple[Any, ...]) -> list[str]:
-    node: Any = recipe
-    for part in parts:
-        if isinstance(part, int):
-            continue
-        annotation = node.model_fields[part].annotation if part in node.model_fields else None
-        inner = getattr(annotation, "__args__", (annotation,))
-        node = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
-        if node is None:
-            return []
-    return list(node.model_fields)
+    more = f" (This is the first of {len(error.errors())} problems.)" if len(error.errors()) > 1 else ""
+    return UserError(f"{path or 'options'}: {where}{': ' if where else ''}{what}.{more}", key=key)

@@ -1,8 +1,8 @@
-"""The report of a run: what was measured, in plain words, charts and tables, in one HTML file.
+"""The report of a run: summary, charts and tables in one HTML file.
 
-``draw`` reads the run's files (``inputs``) and picks the page: ``page`` of forecasters, or ``language``. Both fill the
-frame of ``shell`` with sentences (``summary``, ``phrases``), charts (``curves``, ``forecasts``, ``scatter``,
-``tables``) and ``tree`` (account, provenance); ``figures`` reads metrics.json.
+``draw`` reads the run's files (``inputs``) and chooses the page: ``page`` for forecasters, ``language`` for language
+models. Both fill the common layout of ``shell`` with sentences (``summary``, ``phrases``), charts (``curves``,
+``forecasts``, ``scatter``, ``tables``) and ``tree`` (account, provenance). ``figures`` reads metrics.json.
 """
 
 from potstill.reporting.draw import draw_report, summary_lines

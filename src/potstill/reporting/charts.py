@@ -1,4 +1,4 @@
-"""What the page's script draws, as one small JSON tree; and how each model looks."""
+"""The data of the page's scripts as one JSON tree, and the style of each model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from potstill.reporting.curves import loss_curves, validation_curves
-from potstill.reporting.figures import BASELINES, Figures, display_name
+from potstill.reporting.figures import BASELINE_ORDER, Figures, display_name
 from potstill.reporting.forecasts import examples
 from potstill.reporting.scatter import scatter
 from potstill.reporting.tables import tables
 
 
 def chart_data(figures: Figures, log: Sequence[Mapping[str, Any]], forecasts: Mapping[str, Any]) -> dict[str, Any]:
-    """Gather everything the page's script draws; what is absent is an empty tree and its section is left out."""
+    """All data that the page's scripts draw; an absent part is empty, and its section is left out."""
     found = list(examples(forecasts))
     shown = [*figures.costed, *(model for example in found for model in example["forecasts"])]
     return {
@@ -25,9 +25,9 @@ def chart_data(figures: Figures, log: Sequence[Mapping[str, Any]], forecasts: Ma
 
 
 def training_data(log: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], shown: Iterable[str]) -> dict[str, Any]:
-    """The part that every page has: curves of the training, and how each model of them and of ``shown`` looks.
+    """The part of every page: training curves, and the style of each model in them and in ``shown``.
 
-    ``metrics`` says which figures of validation are drawn, by their name on the page.
+    ``metrics`` maps titles on the page to the validation metrics that are drawn.
     """
     loss = loss_curves(log)
     drawn = {name: validation_curves(log, metric) for name, metric in metrics.items()}
@@ -40,8 +40,8 @@ def training_data(log: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], 
 
 
 def styles(models: Iterable[str]) -> dict[str, str]:
-    """A fixed look (CSS class) for each known model, and the next free one for every other."""
-    known = ("teacher", "student", "control", *BASELINES)
+    """A fixed CSS class for each known model, and one of three for every other."""
+    known = ("teacher", "student", "control", *BASELINE_ORDER)
     others = [name for name in dict.fromkeys(models) if name not in known]
     free = {name: f"m-other{index % 3}" for index, name in enumerate(others)}
     return {name: free.get(name, f"m-{name}") for name in dict.fromkeys(models)}

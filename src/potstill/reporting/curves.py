@@ -1,4 +1,4 @@
-"""Curves of the training: loss by term and figures on validation, from the lines of log.jsonl."""
+"""Training curves: loss by term and validation metrics, from the lines of log.jsonl."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from potstill.reporting.values import mapping, number, short
 
-POINTS = 300  # along a curve: more than a screen shows
+CURVE_POINTS = 300  # per curve: more than a screen can resolve
 
 
 def loss_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -24,7 +24,7 @@ def loss_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def validation_curves(log: Sequence[Mapping[str, Any]], metric: str) -> dict[str, list[list[float]]]:
-    """A figure on validation over the steps: ``{model: [steps, values]}``."""
+    """A validation metric by step: ``{model: [steps, values]}``."""
     curves = {
         model: _curve(((line["step"], line.get(metric)) for line in lines), thin=False)
         for model, lines in _events(log, "eval").items()
@@ -33,7 +33,7 @@ def validation_curves(log: Sequence[Mapping[str, Any]], metric: str) -> dict[str
 
 
 def _events(log: Sequence[Mapping[str, Any]], event: str) -> dict[str, list[Mapping[str, Any]]]:
-    """Lines of one event by model, in step order; a resumed run writes steps twice and the later line counts."""
+    """Lines of one event by model, in step order; of steps that a resumed run logs twice, the later line counts."""
     by_model: dict[str, dict[float, Mapping[str, Any]]] = {}
     for line in log:
         if line.get("event") == event and number(line.get("step")) is not None:
@@ -42,9 +42,9 @@ def _events(log: Sequence[Mapping[str, Any]], event: str) -> dict[str, list[Mapp
 
 
 def _curve(pairs: Iterable[tuple[Any, Any]], thin: bool = True) -> list[list[float]]:
-    """[steps, values] without gaps; a long curve becomes the means of its stretches."""
+    """[steps, values] without missing values; a long curve is reduced to the means of its segments."""
     known = [(x, y) for x, raw in pairs if (y := number(raw)) is not None]
-    size = max(1, math.ceil(len(known) / POINTS)) if thin else 1
-    stretches = [known[i : i + size] for i in range(0, len(known), size)]
-    steps = [stretch[-1][0] for stretch in stretches]
-    return [steps, [short(sum(y for _, y in stretch) / len(stretch)) for stretch in stretches]]
+    size = max(1, math.ceil(len(known) / CURVE_POINTS)) if thin else 1
+    segments = [known[i : i + size] for i in range(0, len(known), size)]
+    steps = [segment[-1][0] for segment in segments]
+    return [steps, [short(sum(y for _, y in segment) / len(segment)) for segment in segments]]

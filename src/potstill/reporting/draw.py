@@ -1,4 +1,4 @@
-"""The report of a run folder, and its sentences: the page of forecasters or that of language models."""
+"""The report and the summary of a run folder: of forecasters or of language models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from potstill.reporting.language import page as language_page
 from potstill.reporting.language import summary as language_summary
 from potstill.runs import write_atomically
 
-LANGUAGE = "language"
+LANGUAGE_TASK = "language"
 
 
 def draw_report(run: Path) -> Path:
-    """Draw ``run/report.html`` from what the run folder holds.
+    """Write ``run/report.html`` from the files of the run folder.
 
-    Reads metrics.json, log.jsonl, recipe.yaml and forecasts.json (or, of language models, generations.json). Each may
-    be absent (a run still in training, one without teacher or control): its part of the page is left out.
+    Reads metrics.json, log.jsonl, recipe.yaml and forecasts.json (generations.json for language models). If a file is
+    absent (the run is still in training, or has no teacher or control), its part of the page is left out.
 
     Parameters
     ----------
@@ -31,21 +31,23 @@ def draw_report(run: Path) -> Path:
     Returns
     -------
     Path
-        The report, written atomically.
+        The path of the report, which is written atomically.
 
     Raises
     ------
     UserError
-        The folder holds neither figures nor a log, or a file in it is not what it should be.
+        When the folder has neither metrics nor a log, or a file in it is invalid.
     """
     run = Path(run)
     metrics, log = read_json(run / "metrics.json"), read_log(run / "log.jsonl")
     if not metrics and not log:
-        raise UserError(f"{run}: holds neither metrics.json nor log.jsonl; give the folder of a run.")
+        raise UserError(
+            f"{run}: has neither metrics.json nor log.jsonl; give the folder of a run.", key="report.no_such_run"
+        )
     recipe = read_text(run / "recipe.yaml") or ""
     name = run.resolve().name or "run"
-    # before there are figures, the recipe says what is in training
-    if _is_language(metrics) or (not metrics and re.search(rf"^task: *{LANGUAGE}\b", recipe, re.MULTILINE)):
+    # before there are metrics, the recipe names the task
+    if _is_language(metrics) or (not metrics and re.search(rf"^task: *{LANGUAGE_TASK}\b", recipe, re.MULTILINE)):
         text = language_page.render(name, metrics, log, recipe, read_json(run / "generations.json"))
     else:
         text = page.render(name, metrics, log, recipe, read_json(run / "forecasts.json"))
@@ -54,12 +56,12 @@ def draw_report(run: Path) -> Path:
 
 
 def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """What a run came to, in plain words, most important first.
+    """The results of a run in sentences, most important first.
 
     Parameters
     ----------
     metrics
-        The tree of metrics.json; any part may be absent.
+        The content of metrics.json; any part may be absent.
 
     Returns
     -------
@@ -70,4 +72,4 @@ def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _is_language(metrics: Mapping[str, Any]) -> bool:
-    return metrics.get("task") == LANGUAGE
+    return metrics.get("task") == LANGUAGE_TASK

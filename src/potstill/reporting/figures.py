@@ -1,9 +1,9 @@
-"""What the report needs of metrics.json, read so that any part may be absent.
+"""The numbers of metrics.json that the report shows; any part of the file may be absent.
 
-The tree is the one of SPEC "The surface that others rely on": ``models.{model}.{dataset}.{metric}``, ``retention``,
-``cost``, ``account``, ``provenance``; besides it ``reference`` and ``subject`` (names of models, where they are not
-``teacher`` and ``student``) and ``intervals.{"a/b"}.{metric}.{value, low, high, datasets}`` for the ratio of model a's
-metric to model b's. A data set called ``overall`` is the writer's own mean over the data sets and is kept apart.
+The structure is that of SPEC "The surface that others rely on": ``models.{model}.{dataset}.{metric}``, ``retention``,
+``cost``, ``account``, ``provenance``; also ``reference`` and ``subject`` (names of models, if they are not ``teacher``
+and ``student``) and ``intervals.{"a/b"}.{metric}.{value, low, high, datasets}`` for the ratio of model a's metric to
+model b's. The name ``overall`` is not a data set but the mean over data sets, and is read separately.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 from potstill.reporting.values import mapping, number
 
 OVERALL = "overall"
-BASELINES = ("ridge", "auto_theta", "seasonal_naive")
-ORDER = ("student", "control", "teacher", *BASELINES)
-NAMES = {
+BASELINE_ORDER = ("ridge", "auto_theta", "seasonal_naive")
+MODEL_ORDER = ("student", "control", "teacher", *BASELINE_ORDER)
+MODEL_NAMES = {
     "teacher": "Teacher",
     "student": "Student",
     "control": "Control",
@@ -30,7 +30,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Interval:
-    """The ratio of two models' SQL and its 95 % interval; below one the first model is better."""
+    """The ratio of two models' metric with its 95 % confidence interval; below one the first model is better."""
 
     value: float
     low: float
@@ -38,12 +38,12 @@ class Interval:
 
 
 class Figures:
-    """Numbers of one metrics.json; every accessor returns None where the file does not say.
+    """Numbers of one metrics.json; every accessor returns None where the file has no value.
 
     Parameters
     ----------
     metrics
-        The parsed file. It is read, never changed.
+        The parsed file. It is not changed.
     """
 
     rates: ClassVar[tuple[str, ...]] = ("series_per_second_b32", "series_per_second_b256")
@@ -61,24 +61,24 @@ class Figures:
 
     @property
     def subject(self) -> str | None:
-        """The model the report is about: the student, else the first that is neither teacher nor baseline."""
+        """The model that the report describes: the student, or the first that is neither teacher nor baseline."""
         named, reference = self.metrics.get("subject"), self.metrics.get("reference")
-        others = [name for name in self.models if name not in (*BASELINES, "teacher", "control", reference)]
+        others = [name for name in self.models if name not in (*BASELINE_ORDER, "teacher", "control", reference)]
         return next((name for name in (named, "student", *others, reference, "teacher") if name in self.models), None)
 
     @property
     def teacher(self) -> str | None:
-        """The model the subject is held against, where it was measured."""
+        """The model that the subject is compared with, if it was evaluated."""
         given = self.metrics.get("reference", "teacher")
         name = given if isinstance(given, str) and given in self.models else "teacher"
         return name if name in self.models and name != self.subject else None
 
     def value(self, model: str | None, dataset: str, metric: str) -> float | None:
-        """One figure of one model on one data set."""
+        """One metric of one model on one data set."""
         return number(_branch(self.metrics, "models", model, dataset).get(metric))
 
     def relative(self, model: str | None, dataset: str, metric: str = "sql") -> float | None:
-        """The metric divided by seasonal naive's, as the file says it or worked out from the two."""
+        """The metric divided by seasonal naive's, from the file or computed from both."""
         given = self.value(model, dataset, f"{metric}_rel_naive")
         if given is not None:
             return given
@@ -89,10 +89,10 @@ class Figures:
         return self._mean(lambda dataset: self.relative(model, dataset, metric))
 
     def ratio(self, first: str | None, second: str | None, metric: str = "sql") -> float | None:
-        """Geometric mean over the data sets that both saw of first / second.
+        """Geometric mean of first / second over the data sets of both.
 
-        The evaluation's own figure where it made one: it compares on the same windows, which matters for a slow
-        baseline that was asked for some of them only.
+        The value from the evaluation, if there is one: it compares on the same windows, which matters for a slow
+        baseline that was evaluated on a subset.
         """
         interval = self.interval(first, second, metric)
         if interval is not None:
@@ -100,12 +100,12 @@ class Figures:
         return self._mean(lambda d: _quotient(self.value(first, d, metric), self.value(second, d, metric)))
 
     def mean(self, model: str | None, metric: str) -> float | None:
-        """Plain mean over the data sets (for coverage, which is no ratio)."""
+        """Arithmetic mean over the data sets (for coverage, which is not a ratio)."""
         values = [v for v in (self.value(model, d, metric) for d in self.datasets) if v is not None]
         return sum(values) / len(values) if values else None
 
     def wins(self, first: str | None, second: str | None) -> tuple[int, int]:
-        """On how many data sets the first model's SQL is lower, and how many both were measured on."""
+        """The number of data sets on which the first model's SQL is lower, and the number of data sets of both."""
         pairs = {d: _quotient(self.value(first, d, "sql"), self.value(second, d, "sql")) for d in self.datasets}
         pairs |= {d: found.value for d in self.datasets if (found := self.interval(first, second, dataset=d))}
         ratios = [ratio for ratio in pairs.values() if ratio is not None]
@@ -114,7 +114,7 @@ class Figures:
     def retention(self, kind: str, dataset: str = OVERALL) -> float | None:
         """``sql``: teacher SQL / student SQL. ``skill``: (1 − student's SQL relative to naive) / (1 − teacher's).
 
-        None as well where the teacher has no skill to keep (no better than seasonal naive).
+        Skill retention is None if the teacher has no skill (it is no better than seasonal naive).
         """
         if self.teacher is None or self.subject is None:
             return None
@@ -137,7 +137,7 @@ class Figures:
         return number(_branch(self.metrics, "cost", model).get(what))
 
     def times_faster(self) -> float | None:
-        """Subject's throughput over the teacher's: of paired rounds, else of the first rate (or latency) both know."""
+        """The subject's speed relative to the teacher's: from paired rounds, or from the first rate or latency."""
         paired = next((v for what in self.speedups if (v := self.cost(self.subject, what)) is not None), None)
         if paired is not None and self.metrics.get("reference", "teacher") == self.teacher:
             return paired
@@ -148,7 +148,7 @@ class Figures:
         return _quotient(self.cost(self.teacher, "latency_ms_b1"), self.cost(self.subject, "latency_ms_b1"))
 
     def size_share(self) -> float | None:
-        """Subject's parameters (else bytes) over the teacher's."""
+        """The subject's parameters (or bytes) divided by the teacher's."""
         for what in ("parameters", "bytes"):
             share = _quotient(self.cost(self.subject, what), self.cost(self.teacher, what))
             if share is not None:
@@ -158,16 +158,16 @@ class Figures:
     def interval(
         self, first: str | None, second: str | None, metric: str = "sql", dataset: str = OVERALL
     ) -> Interval | None:
-        """The interval of first / second, read from either order of the pair; of one data set where asked."""
+        """The interval of first / second, from either order of the pair; of one data set if given."""
         tree = _branch(self.metrics, "intervals")
-        for pair, turned in ((f"{first}/{second}", False), (f"{second}/{first}", True)):
+        for pair, inverse in ((f"{first}/{second}", False), (f"{second}/{first}", True)):
             entry = (
                 _branch(tree, pair, metric) if dataset == OVERALL else _branch(tree, pair, metric, "datasets", dataset)
             )
             value, low, high = (number(entry.get(key)) for key in ("value", "low", "high"))
             if value is None or low is None or high is None or min(value, low, high) <= 0:
                 continue
-            return Interval(1 / value, 1 / high, 1 / low) if turned else Interval(value, low, high)
+            return Interval(1 / value, 1 / high, 1 / low) if inverse else Interval(value, low, high)
         return None
 
     def _mean(self, of: Callable[[str], float | None]) -> float | None:
@@ -176,12 +176,12 @@ class Figures:
 
 
 def display_name(model: str) -> str:
-    """How a model is called in the report."""
-    return NAMES.get(model, model)
+    """The name of a model in the report."""
+    return MODEL_NAMES.get(model, model)
 
 
 def compact(value: float | None, digits: int = 3) -> str:
-    """A number for people: 3 significant digits, K, M, G, T above ten thousand; an en dash for None."""
+    """A short number: 3 significant digits, with K, M, G, T above ten thousand; an en dash for None."""
     if value is None:
         return "–"
     for limit, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " K")):
@@ -199,7 +199,7 @@ def _plain(value: float, digits: int) -> str:
 
 
 def _rank(name: str) -> int:
-    return ORDER.index(name) if name in ORDER else 1
+    return MODEL_ORDER.index(name) if name in MODEL_ORDER else 1
 
 
 def _branch(tree: Mapping[str, Any], *keys: str | None) -> Mapping[str, Any]:

@@ -1,11 +1,11 @@
-"""Windows to look at: forecasts of every model against the truth, reduced to what a screen can show.
+"""Example windows: forecasts of every model and the true values, at the resolution of a screen.
 
-forecasts.json, written by the evaluation and read here::
+The format of forecasts.json, which the evaluation writes::
 
     {"levels": [0.1, 0.5, 0.9],
      "examples": [{"dataset": "ETTh1", "series": "ETTh1/HUFL", "origin": 11520, "kind": "best" | "median" | "worst",
                    "sql": {"student": 0.41, …},                 # of this window
-                   "context": [x, …], "truth": [x, …],          # input units, null is missing; truth has H steps
+                   "context": [x, …], "truth": [x, …],          # input units; null is missing; truth has H steps
                    "forecasts": {"student": [[q at levels[0], H steps], …one row per level], …}}]}
 """
 
@@ -17,12 +17,12 @@ from typing import Any
 
 from potstill.reporting.values import mapping, number, short
 
-STEPS = 2000  # of a forecast chart's range: half a pixel on the largest screen
-KINDS = ("best", "median", "worst")
+CHART_STEPS = 2000  # rounding steps per range of a chart: half a pixel on the largest screen
+WINDOW_KINDS = ("best", "median", "worst")
 
 
 def examples(forecasts: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """The windows of forecasts.json, reduced to the lowest, middle and highest level and a tail of the context."""
+    """The windows of forecasts.json, reduced to the lowest, middle and highest level and the end of the context."""
     levels = [level for level in forecasts.get("levels") or [] if number(level) is not None]
     if not levels:
         return
@@ -30,7 +30,9 @@ def examples(forecasts: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     rows = [levels.index(min(levels)), middle, levels.index(max(levels))]
     band = [levels[row] for row in rows]
     found = [e for e in forecasts.get("examples") or [] if isinstance(e, Mapping) and e.get("truth")]
-    for example in sorted(found, key=lambda e: KINDS.index(e["kind"]) if e.get("kind") in KINDS else len(KINDS)):
+    for example in sorted(
+        found, key=lambda e: WINDOW_KINDS.index(e["kind"]) if e.get("kind") in WINDOW_KINDS else len(WINDOW_KINDS)
+    ):
         truth = example["truth"]
         context = list(example.get("context") or [])[-max(24, 3 * len(truth) // 2) :]
         quantiles = {
@@ -56,7 +58,7 @@ def examples(forecasts: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 def _decimals(arrays: Sequence[Sequence[Any]]) -> int:
     values = [v for array in arrays for v in array if number(v) is not None]
     span = max(values) - min(values) if values else 0.0
-    return max(0, math.ceil(math.log10(STEPS / span))) if span > 0 else 6
+    return max(0, math.ceil(math.log10(CHART_STEPS / span))) if span > 0 else 6
 
 
 def _rounded(array: Sequence[Any], places: int) -> list[float | None]:

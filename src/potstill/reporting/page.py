@@ -1,4 +1,4 @@
-"""The page of forecasters: accuracy by data set, forecasts, accuracy against cost."""
+"""The report of forecasters: accuracy by data set, forecasts, accuracy against cost."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from potstill.reporting import summary
 from potstill.reporting.charts import chart_data
 from potstill.reporting.figures import OVERALL, Figures
-from potstill.reporting.scatter import COSTS
+from potstill.reporting.scatter import COST_TITLES
 from potstill.reporting.shell import fill, sizes
 from potstill.reporting.tables import cost_table
 
-SCRIPTS = ("curves.js", "forecasts.js", "scatter.js", "tables.js")
+FORECAST_SCRIPTS = ("curves.js", "forecasts.js", "scatter.js", "tables.js")
 
 
 def render(
@@ -22,11 +22,11 @@ def render(
     recipe: str,
     forecasts: Mapping[str, Any],
 ) -> str:
-    """The page as text; a pure function of what the run folder holds."""
+    """The page as HTML text, a pure function of the files of the run folder."""
     figures = Figures(metrics)
     return fill(
         "report.html.j2",
-        SCRIPTS,
+        FORECAST_SCRIPTS,
         name=name,
         figures=figures,
         recipe=recipe,
@@ -36,7 +36,7 @@ def render(
         claims=summary.claims(figures),
         comparisons=summary.comparisons(figures),
         cautions=summary.cautions(figures),
-        costs=cost_table(figures, COSTS),
+        costs=cost_table(figures, COST_TITLES),
         retention=_retention(figures),
     )
 

@@ -1,13 +1,14 @@
-"""How figures are put into words, the same in every report: percentages, factors, verdicts."""
+"""Numbers in words, the same in every report: percentages, factors, verdicts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from potstill.reporting.figures import Interval
 
 Verdict = Literal["better", "worse", "even"]
-EVEN = 0.005  # without an interval, a difference below half a percent is called none
+SMALLEST_DIFFERENCE = 0.005  # without an interval, a smaller difference (half a percent) counts as none
 
 
 def percent(share: float, fine: bool = False) -> str:
@@ -23,12 +24,12 @@ def signed(change: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A factor for people: '12', '3.4', '1.27', '0.46'."""
+    """A factor: '12', '3.4', '1.27', '0.46'."""
     return f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}" if ratio >= 1.95 else f"{ratio:.2f}"
 
 
 def speed(faster: float | None) -> str:
-    """A factor of speed as the headline has it; nothing where it is not known."""
+    """A factor of speed in words; empty if it is not known."""
     if faster is None:
         return ""
     if faster > 1.1:
@@ -37,7 +38,7 @@ def speed(faster: float | None) -> str:
 
 
 def size(share: float | None) -> str:
-    """A share of the size as the headline has it; nothing where it is not known."""
+    """A share of the size in words; empty if it is not known."""
     if share is None:
         return ""
     if share > 1.05:
@@ -45,8 +46,8 @@ def size(share: float | None) -> str:
     return f"{percent(share, fine=True) if share < 0.02 else percent(share)} of its size"
 
 
-def joined(kept: str, faster: float | None, share: float | None) -> str:
-    """The headline: what is kept of the teacher, then speed and size as far as they are known."""
+def headline_sentence(kept: str, faster: float | None, share: float | None) -> str:
+    """The headline: what is kept of the teacher, then speed and size if they are known."""
     pace, weight = speed(faster), size(share)
     if pace and weight:
         joint = ", but is " if "slower" in pace else ", is "
@@ -55,12 +56,41 @@ def joined(kept: str, faster: float | None, share: float | None) -> str:
     return f"{kept} and is {rest}." if rest else f"{kept}."
 
 
+def with_better_models(sentence: str, better: Sequence[tuple[str, str, float]]) -> str:
+    """The headline with the models that are better at its end, best first, so that no gain is reported without them.
+
+    Parameters
+    ----------
+    sentence
+        The headline so far.
+    better
+        Name, metric, and how much lower the metric is than the subject's, as a share.
+    """
+    if not better:
+        return sentence
+    ranked = sorted(better, key=lambda item: -item[2])
+    if len(ranked) == 1:
+        name, what, lower = ranked[0]
+        return f"{sentence.removesuffix('.')}; {name} is better ({what} {percent(lower, fine=True)} lower)."
+    named = [f"{name} ({what} {percent(lower, fine=True)} lower)" for name, what, lower in ranked]
+    return f"{sentence.removesuffix('.')}; {', '.join(named[:-1])} and {named[-1]} are better."
+
+
+def even(interval: Interval | None) -> str:
+    """The words for a difference that counts as none."""
+    if interval is None:
+        return f"no meaningful difference (below {SMALLEST_DIFFERENCE * 100:g} %)"
+    return "no significant difference (95 % CI includes 0)"
+
+
 def verdict(ratio: float, interval: Interval | None) -> Verdict:
-    """Of a ratio of two errors, by its interval where there is one."""
-    low, high = (interval.low, interval.high) if interval else (ratio - EVEN, ratio + EVEN)
+    """Whether a ratio of two errors is below or above one, by its interval if there is one."""
+    low, high = (
+        (interval.low, interval.high) if interval else (ratio - SMALLEST_DIFFERENCE, ratio + SMALLEST_DIFFERENCE)
+    )
     return "better" if high < 1 else "worse" if low > 1 else "even"
 
 
-def place(value: float, low: float, high: float) -> str:
-    """Where a value lies beside a usual range."""
+def compare_with_range(value: float, low: float, high: float) -> str:
+    """The position of a value relative to a usual range."""
     return "above" if value > high else "within" if value >= low else "below"

@@ -1,4 +1,4 @@
-"""Accuracy against cost: SQL relative to seasonal naive beside every cost that was measured."""
+"""Accuracy against cost: scaled quantile loss (SQL) relative to seasonal naive, by every measured cost."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Any
 from potstill.reporting.figures import OVERALL, Figures
 from potstill.reporting.values import known
 
-COSTS = {
+COST_TITLES = {
     "latency_ms_b1": "Latency at batch 1 (ms)",
     "series_per_second_b32": "Series per second, batch 32",
     "series_per_second_b256": "Series per second, batch 256",
     "parameters": "Parameters",
-    "bytes": "Weights as saved (bytes)",
+    "bytes": "Saved weights (bytes)",
     "flops": "FLOPs per series",
     "peak_mb": "Working memory (MiB)",
 }
 
 
 def scatter(figures: Figures) -> dict[str, Any]:
-    """SQL relative to seasonal naive against every cost that at least two models know; empty where there is none."""
+    """SQL relative to seasonal naive, by every cost that at least two models have; empty if there is none."""
     points = []
     for model in figures.models:
         y = {dataset: figures.relative(model, dataset) for dataset in figures.datasets}
         y[OVERALL] = figures.overall_relative(model)
-        x = {key: figures.cost(model, key) for key in COSTS}
+        x = {key: figures.cost(model, key) for key in COST_TITLES}
         points.append({"model": model, "x": known(x), "y": known(y)})
     drawn = [point for point in points if point["x"] and point["y"]]
-    axes = [key for key in COSTS if sum(point["x"].get(key, 0) > 0 for point in drawn) > 1]
+    axes = [key for key in COST_TITLES if sum(point["x"].get(key, 0) > 0 for point in drawn) > 1]
     if not axes:
         return {}
     return {
-        "axes": [{"key": key, "label": COSTS[key], "more": key.startswith("series_per")} for key in axes],
+        "axes": [{"key": key, "label": COST_TITLES[key], "more": key.startswith("series_per")} for key in axes],
         "datasets": figures.datasets,
         "points": drawn,
     }

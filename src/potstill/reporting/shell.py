@@ -1,7 +1,7 @@
-"""What all pages share: the frame, the style, the headline with what stands under it, account and provenance.
+"""The common parts of all pages: layout, style, headline with comparisons, account and provenance.
 
-The page is a Jinja template with its style and scripts inlined. Text is escaped by Jinja, the script's data is JSON
-inside a non-executed element, and a content security policy allows only the script and style whose hashes it names.
+The page is a Jinja template with its style and scripts inlined. Jinja escapes the text, the data of the scripts is JSON
+in an element that is not executed, and a content security policy allows only the script and style with given hashes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from potstill.reporting.figures import Figures, compact, display_name
 from potstill.reporting.summary import Claim, Comparison
 from potstill.reporting.tree import present
 
-LEADING = ("teachers", "models", "data", "seed", "versions", "hardware", "finished", "command")
-UNMEASURED = "Still in training: nothing was evaluated yet."
+PROVENANCE_ORDER = ("teachers", "models", "data", "seed", "versions", "hardware", "finished", "command")
+STILL_TRAINING = "Still in training: nothing has been evaluated yet."
 
 
 def fill(
@@ -42,13 +42,13 @@ def fill(
     Parameters
     ----------
     template, scripts
-        Files in ``templates/``; chart.js goes before the scripts and page.js behind them.
+        Files in ``templates/``; chart.js comes before the scripts and page.js after them.
     name
         The run's name.
     data
-        What the scripts draw.
+        The data that the scripts draw.
     parts
-        What the template itself shows beside the shared frame.
+        Further variables of the template.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -66,7 +66,7 @@ def fill(
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
         figures=figures,
-        headline=headline if figures.metrics else UNMEASURED,
+        headline=headline if figures.metrics else STILL_TRAINING,
         subtitle=subtitle,
         claims=claims,
         comparisons=[(comparison, _bar(comparison, comparisons)) for comparison in comparisons],
@@ -74,24 +74,24 @@ def fill(
         data=data,
         styles=styles(figures.costed),
         account=present(account, grouped=True, first=("data", "datasets")) if account else None,
-        provenance=present(provenance, first=LEADING) if provenance else None,
+        provenance=present(provenance, first=PROVENANCE_ORDER) if provenance else None,
         recipe=recipe,
         **parts,
     )
 
 
 def sizes(figures: Figures) -> str:
-    """Teacher and subject with their parameters, as a subtitle begins."""
+    """Teacher and subject with their parameters, for the subtitle."""
     found = [
         f"{display_name(name)} {compact(size)}"
         for name in (figures.teacher, figures.subject)
         if name and (size := figures.cost(name, "parameters")) is not None
     ]
-    return " → ".join(found)
+    return f"{' → '.join(found)} parameters" if found else ""
 
 
 def _bar(comparison: Comparison, all_of_them: Sequence[Comparison]) -> dict[str, float]:
-    """Positions in percent along a bar: no difference, the difference, and its interval where there is one."""
+    """Positions in percent along a bar: zero, the difference, and its interval if there is one."""
     intervals = [c.interval for c in all_of_them if c.interval]
     ends = [c.change for c in all_of_them] + [end - 1 for span in intervals for end in (span.low, span.high)]
     low, high = min(*ends, -0.02), max(*ends, 0.02)
@@ -102,7 +102,7 @@ def _bar(comparison: Comparison, all_of_them: Sequence[Comparison]) -> dict[str,
 
 
 def _tight(text: str) -> str:
-    """Keep a percent sign on the line of its number."""
+    """Keep a percent sign on the same line as its number."""
     return text.replace(" %", "\u00a0%")
 
 

@@ -1,6 +1,6 @@
-"""The run in plain words: one sentence first, then what it was held against, then what to be careful about.
+"""The summary of a run: one headline, then comparisons with other models, then cautions.
 
-The command line prints ``summary_lines`` and the report shows the same sentences, so that both say one thing.
+The command line prints ``summary_lines`` and the report shows the same sentences.
 """
 
 from __future__ import annotations
@@ -10,24 +10,44 @@ from dataclasses import dataclass
 from typing import Any
 
 from potstill.reporting.figures import Figures, Interval, compact, display_name
-from potstill.reporting.phrases import EVEN, Verdict, joined, percent, place, signed, times, verdict
+from potstill.reporting.phrases import (
+    SMALLEST_DIFFERENCE,
+    Verdict,
+    compare_with_range,
+    even,
+    headline_sentence,
+    percent,
+    signed,
+    times,
+    verdict,
+    with_better_models,
+)
 
-AGAINST = {
+DESCRIPTIONS = {
     "teacher": "its teacher",
-    "control": "its control (same student, no teacher)",
-    "ridge": "ridge (a linear map fitted to these data)",
+    "control": "its control (the same student trained without a teacher for the same time)",
+    "ridge": "ridge (a linear model fitted to these data)",
     "seasonal_naive": "seasonal naive (the last season repeated)",
 }
-HELPED: dict[Verdict, str] = {
+HEADLINE_NAMES = {
+    "control": "its control",
+    "ridge": "ridge",
+    "auto_theta": "AutoTheta",
+    "seasonal_naive": "seasonal naive",
+}
+TERMS = (
+    "Skill is how far the scaled quantile loss (SQL) is below that of seasonal naive, which repeats the last season;"
+    " CI is the confidence interval."
+)
+CONTROL_VERDICTS: dict[Verdict, str] = {
     "better": "the teacher helped",
-    "worse": "the teacher did not help here, it cost accuracy",
-    "even": "no difference that these data can tell",
+    "worse": "the teacher did not help: the control is more accurate",
 }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The student's error beside one other model's; ``change`` is the relative difference (−0.1: 10 % less)."""
+    """The student's error compared with another model's; ``change`` is the relative difference (−0.1: 10 % less)."""
 
     model: str
     change: float
@@ -39,12 +59,12 @@ class Comparison:
 
     @property
     def against(self) -> str:
-        """The other model, with what it is."""
-        return AGAINST.get(self.model, display_name(self.model))
+        """The other model, with a description."""
+        return DESCRIPTIONS.get(self.model, display_name(self.model))
 
     @property
     def difference(self) -> str:
-        """'SQL 4.2 % lower' and the like; from twice as much on the factor: 'perplexity 16 times as high'."""
+        """'SQL 4.2 % lower' and the like; a factor from twice as high on: 'perplexity 16 times as high'."""
         if self.change >= 1:
             return f"{self.what} {times(1 + self.change)} times as high"
         if abs(self.change) < 0.0005:
@@ -53,7 +73,7 @@ class Comparison:
 
     @property
     def span(self) -> str:
-        """The 95 % interval of the difference, or nothing."""
+        """The 95 % confidence interval of the difference, or an empty text."""
         if self.interval is None:
             return ""
         if self.change >= 1:
@@ -62,29 +82,29 @@ class Comparison:
 
     @property
     def meaning(self) -> str:
-        """What follows, in a few words."""
-        if self.model == "control":
-            return HELPED[self.verdict]
+        """The conclusion, in a few words."""
         if self.verdict == "even":
-            return "level"
+            return even(self.interval)
+        if self.model == "control":
+            return CONTROL_VERDICTS[self.verdict]
         if self.model == "seasonal_naive":
-            return "it has skill" if self.verdict == "better" else "no skill: seasonal naive forecasts better"
+            return "it has skill" if self.verdict == "better" else "no skill: seasonal naive is more accurate"
         return self.verdict
 
     @property
     def sentence(self) -> str:
-        """The whole comparison as the command line prints it."""
-        interval = f" (95 % interval {self.span})" if self.span else ""
+        """The comparison as one sentence."""
+        interval = f" (95 % CI {self.span})" if self.span else ""
         wins = f", lower on {self.wins} of {self.shared} data sets" if self.shared > 1 else ""
-        return f"Against {self.against}: {self.difference}{interval}{wins}; {self.meaning}."
+        return f"Compared with {self.against}: {self.difference}{interval}{wins}; {self.meaning}."
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One measured figure beside what is usually claimed of distilled models; ``place`` is above, within or below.
+    """One measurement and what is usually claimed of distilled models; ``place`` is above, within or below.
 
-    It is placed as it is shown: 95.3 % reads 95 % and lies within 90–95 %. Where nothing is usually claimed, ``usual``
-    is empty.
+    The rounded number is compared: 95.3 % is shown as 95 % and is within 90–95 %. ``usual`` is empty if there is no
+    usual claim.
     """
 
     measured: str
@@ -95,12 +115,12 @@ class Claim:
 
 
 def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """What a run came to, in plain words, most important first.
+    """The results of a run in sentences, most important first.
 
     Parameters
     ----------
     metrics
-        The tree of metrics.json; any part may be absent.
+        The content of metrics.json; any part may be absent.
 
     Returns
     -------
@@ -108,12 +128,13 @@ def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
         One sentence each. Never empty.
     """
     figures = Figures(metrics)
-    lines = [headline(figures), *(comparison.sentence for comparison in comparisons(figures))]
-    return lines + beside_the_usual(claims(figures)) + cautions(figures)
+    terms = [] if figures.subject is None else [TERMS]
+    lines = [headline(figures), *terms, *(comparison.sentence for comparison in comparisons(figures))]
+    return lines + usual_claims(claims(figures)) + cautions(figures)
 
 
-def beside_the_usual(measured: Sequence[Claim]) -> list[str]:
-    """A line on what is usually claimed and what was measured; none where there is nothing to set side by side."""
+def usual_claims(measured: Sequence[Claim]) -> list[str]:
+    """One line on usual claims and measurements; empty if there is nothing to compare."""
     measured = [claim for claim in measured if claim.usual]
     if not measured:
         return []
@@ -123,16 +144,24 @@ def beside_the_usual(measured: Sequence[Claim]) -> list[str]:
 
 
 def headline(figures: Figures) -> str:
-    """The one sentence: skill kept, speed, size; or what is known where there is no teacher."""
+    """One sentence: skill kept, speed, size, and models that are better; without a teacher, what is known."""
     if figures.subject is None:
-        return "Nothing was measured: this run holds no figures yet."
+        return "Nothing was measured: this run has no metrics yet."
+    better = {c.model: c for c in comparisons(figures) if c.model in HEADLINE_NAMES and c.verdict == "worse"}
     if figures.teacher is None:
-        return _without_teacher(figures)
-    return joined(_kept(figures), figures.times_faster(), figures.size_share())
+        better.pop("seasonal_naive", None)  # the sentence itself compares with it
+        return with_better_models(_without_teacher(figures), [_ahead(comparison) for comparison in better.values()])
+    sentence = headline_sentence(_kept(figures), figures.times_faster(), figures.size_share())
+    return with_better_models(sentence, [_ahead(comparison) for comparison in better.values()])
+
+
+def _ahead(comparison: Comparison) -> tuple[str, str, float]:
+    name = HEADLINE_NAMES.get(comparison.model, comparison.model)
+    return name, comparison.what, 1 - 1 / (1 + comparison.change)
 
 
 def comparisons(figures: Figures) -> list[Comparison]:
-    """The student against the teacher, the control and the baselines, as far as they were measured."""
+    """The student compared with the teacher, the control and the baselines, if they were evaluated."""
     if figures.subject is None:
         return []
     others = [figures.teacher, "control", "ridge", "auto_theta", "seasonal_naive"]
@@ -148,51 +177,65 @@ def comparisons(figures: Figures) -> list[Comparison]:
 
 
 def claims(figures: Figures) -> list[Claim]:
-    """Skill kept, speed and size beside the usual claims (90–95 % kept, 2–5 times faster, 50–80 % smaller)."""
+    """Skill kept, speed and size with the usual claims (90–95 % kept, 2–5 times faster, 50–80 % smaller)."""
     found = []
     skill, sql = figures.retention("skill"), figures.retention("sql")
-    if skill is not None and skill > 0:  # a share of skill below nothing says nothing
+    if skill is not None and skill > 0:  # a negative share is meaningless
         note = f"SQL retention {percent(sql, fine=True)}" if sql is not None else ""
         found.append(
-            Claim(percent(skill), "of the skill kept", "90–95 % kept", place(round(skill, 2), 0.90, 0.95), note)
+            Claim(
+                percent(skill),
+                "of the skill kept",
+                "90–95 % kept",
+                compare_with_range(round(skill, 2), 0.90, 0.95),
+                note,
+            )
         )
-    return found + cost_claims(figures, "series_per_second_b32", "series a second")
+    return found + cost_claims(figures, "series_per_second_b32", "series per second")
 
 
 def cost_claims(figures: Figures, rate: str, unit: str) -> list[Claim]:
-    """Speed and size beside the usual claims."""
+    """Speed and size with the usual claims."""
     found = []
     faster = figures.times_faster()
     if faster is not None:
         what = "faster" if faster >= 1 else "the speed"
-        note = pair(figures, rate, "against", unit)
-        found.append(Claim(f"{times(faster)} times", what, "2–5 times faster", place(round(faster, 1), 2, 5), note))
+        note = pair(figures, rate, "compared with", unit)
+        found.append(
+            Claim(f"{times(faster)} times", what, "2–5 times faster", compare_with_range(round(faster, 1), 2, 5), note)
+        )
     share = figures.size_share()
     if share is not None:
         what = "smaller" if share <= 1 else "larger"
         note = pair(figures, "parameters", "of", "parameters")
         found.append(
-            Claim(percent(abs(1 - share)), what, "50–80 % smaller", place(round(1 - share, 2), 0.5, 0.8), note)
+            Claim(
+                percent(abs(1 - share)),
+                what,
+                "50–80 % smaller",
+                compare_with_range(round(1 - share, 2), 0.5, 0.8),
+                note,
+            )
         )
     return found
 
 
 def cautions(figures: Figures) -> list[str]:
-    """What a careful reader should hold against the figures above."""
+    """Limits of the results above."""
     found = []
     coverage = figures.mean(figures.subject, "coverage_80")
     if coverage is not None:
-        judged = "too narrow" if coverage < 0.75 else "too wide" if coverage > 0.85 else "honest"
-        found.append(f"Its 80 % band holds {percent(coverage)} of the truth: {judged}.")
+        width = "too narrow" if coverage < 0.75 else "too wide" if coverage > 0.85 else "close to 80 %"
+        found.append(f"Its 80 % interval covers {percent(coverage)} of the true values: {width}.")
     if figures.teacher is not None and "student" in figures.models and "control" not in figures.models:
-        found.append("No control was trained (--control), so what the teacher added is not known.")
+        found.append("No control was trained (--control), so the effect of the teacher is not known.")
     teacher = figures.overall_relative(figures.teacher)
     if teacher is not None and teacher >= 1:
         found.append(f"The teacher itself is no better than seasonal naive here ({teacher:.2f} of its SQL).")
     if figures.datasets and all(name.startswith("ETT") for name in figures.datasets):
-        found.append("ETT data alone discriminate little: a linear map stands level with foundation models there.")
+        found.append("ETT data alone prove little: a linear model is as accurate as foundation models on them.")
     elif len(figures.datasets) == 1:
-        found.append("One data set only: in a domain with plenty of data, most of the skill is easy to keep.")
+        found.append("Only one data set: with plenty of data from one domain, most of the skill is easy to keep.")
     return found
 
 
@@ -202,12 +245,12 @@ def _kept(figures: Figures) -> str:
     if skill is None:
         sql = figures.retention("sql")
         if sql is None:
-            return "Was not measured on the same data as its teacher"
-        return f"Keeps {percent(sql)} of {owner} accuracy (SQL; the teacher has no skill over seasonal naive)"
+            return "Was not evaluated on the same data as its teacher"
+        return f"Keeps {percent(sql)} of {owner} accuracy (SQL; the teacher is no better than seasonal naive)"
     if skill > 1.005:
         return f"Keeps all of {owner} skill and more ({percent(skill)})"
     if skill <= 0:
-        return f"Loses {owner} skill (it forecasts no better than seasonal naive)"
+        return f"Loses {owner} skill (it is no better than seasonal naive)"
     return f"Keeps {'only ' if skill < 0.795 else ''}{percent(skill)} of {owner} skill"
 
 
@@ -218,17 +261,17 @@ def _without_teacher(figures: Figures) -> str:
     parameters = figures.cost(figures.subject, "parameters")
     rate = figures.cost(figures.subject, "series_per_second_b32")
     costs = [f"{compact(parameters)} parameters"] if parameters is not None else []
-    costs += [f"{compact(rate)} series a second"] if rate is not None else []
+    costs += [f"{compact(rate)} series per second"] if rate is not None else []
     with_costs = f", with {' and '.join(costs)}" if costs else ""
     if naive is None:
-        return f"{name} was measured{with_costs}; no seasonal naive or teacher stands beside it."
-    if abs(naive - 1) < EVEN:
-        return f"{name} forecasts as well as seasonal naive (SQL){with_costs}."
+        return f"{name} was evaluated{with_costs}, without seasonal naive or a teacher to compare with."
+    if abs(naive - 1) < SMALLEST_DIFFERENCE:
+        return f"{name} is as accurate as seasonal naive (SQL){with_costs}."
     side = "lower" if naive < 1 else "higher"
     return f"{name}'s error (SQL) is {percent(abs(naive - 1))} {side} than seasonal naive's{with_costs}."
 
 
 def pair(figures: Figures, cost: str, between: str, unit: str) -> str:
-    """The subject's cost beside the teacher's; nothing where one of them is not known."""
+    """The subject's cost and the teacher's; empty if one of them is not known."""
     own, other = figures.cost(figures.subject, cost), figures.cost(figures.teacher, cost)
     return "" if own is None or other is None else f"{compact(own)} {between} {compact(other)} {unit}"

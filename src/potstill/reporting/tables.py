@@ -1,4 +1,4 @@
-"""Every figure by model, data set and metric, for the table that the reader sorts and switches."""
+"""All metrics by model and data set, for the sortable tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from potstill.reporting.figures import Figures
 from potstill.reporting.values import known, mapping
 
-METRICS = {
+METRIC_TITLES = {
     "sql": "SQL",
     "wql": "WQL",
     "mase": "MASE",
@@ -22,11 +22,15 @@ METRICS = {
     "mae_raw": "MAE, input units",
     "rmse_raw": "RMSE, input units",
 }
-SCALES = {"": "as measured", "_rel_naive": "relative to seasonal naive", "_rel_teacher": "relative to the teacher"}
+SCALE_TITLES = {
+    "": "as measured",
+    "_rel_naive": "relative to seasonal naive",
+    "_rel_teacher": "relative to the teacher",
+}
 
 
 def tables(figures: Figures) -> dict[str, Any]:
-    """Every figure by model, data set and metric, with the metrics' names and order; empty where there is none."""
+    """All metrics by model and data set, with the metrics' titles and order; empty if there is none."""
     found = {
         metric: None
         for model in figures.models
@@ -48,12 +52,12 @@ def tables(figures: Figures) -> dict[str, Any]:
         "metrics": [
             {
                 "key": m,
-                "label": METRICS.get(m, m.replace("_", " ")),
-                "scales": [s for s in SCALES if m + s in found and not (s and m.startswith("coverage"))],
+                "label": METRIC_TITLES.get(m, m.replace("_", " ")),
+                "scales": [s for s in SCALE_TITLES if m + s in found and not (s and m.startswith("coverage"))],
             }
             for m in plain
         ],
-        "scales": {s: title for s, title in SCALES.items() if any(m + s in found for m in plain)},
+        "scales": {s: title for s, title in SCALE_TITLES.items() if any(m + s in found for m in plain)},
         "datasets": figures.datasets,
         "models": figures.models,
         "values": values,
@@ -61,12 +65,12 @@ def tables(figures: Figures) -> dict[str, Any]:
 
 
 def cost_table(figures: Figures, titles: Mapping[str, str]) -> dict[str, Any]:
-    """The costs that any model knows (``keys``: their titles), and the models that know any."""
+    """The costs that at least one model has (``keys``: their titles), and the models that have one."""
     known_keys = [key for key in titles if any(figures.cost(model, key) is not None for model in figures.costed)]
     models = [m for m in figures.costed if any(figures.cost(m, key) is not None for key in known_keys)]
     return {"keys": {key: titles[key] for key in known_keys}, "models": models}
 
 
 def _place(metric: str) -> tuple[int, str]:
-    names = list(METRICS)
-    return (names.index(metric) if metric in METRICS else len(names), metric)
+    names = list(METRIC_TITLES)
+    return (names.index(metric) if metric in METRIC_TITLES else len(names), metric)

@@ -1,4 +1,4 @@
-"""DataReport and provenance as the page shows them: any JSON tree becomes text, lists, tables and definitions."""
+"""Any JSON tree (account, provenance) as text, lists, tables and definitions for the page."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-ROWS = 100  # of a list or table; the rest stands in metrics.json
-LINE = 160  # characters of plain values that fit on a line
+SHOWN_ROWS = 100  # of a list or table; the rest is only in metrics.json
+LINE_CHARACTERS = 160  # that fit on a line
 
 
 @dataclass
 class Cell:
-    """A table's cell; a number is set flush right."""
+    """A cell of a table; numbers are aligned right."""
 
     text: str
     numeric: bool
 
 
 @dataclass
-class Node:
-    """One piece of the tree: ``text``, ``list`` (of nodes), ``pairs`` (name, node) or ``table`` (columns, rows)."""
+class TreeNode:
+    """One node of the tree: ``text``, ``list`` (of nodes), ``pairs`` (name, node) or ``table`` (columns, rows)."""
 
     kind: Literal["text", "list", "pairs", "table"]
     text: str = ""
-    nodes: list[Node] = field(default_factory=list)
-    pairs: list[tuple[str, Node]] = field(default_factory=list)
+    nodes: list[TreeNode] = field(default_factory=list)
+    pairs: list[tuple[str, TreeNode]] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
     rows: list[list[Cell]] = field(default_factory=list)
     more: int = 0
 
 
-def present(tree: Any, grouped: bool = False, first: Sequence[str] = ()) -> Node:
+def present(tree: Any, grouped: bool = False, first: Sequence[str] = ()) -> TreeNode:
     """Lay out a JSON tree.
 
     Parameters
     ----------
     tree
-        Whatever the file holds.
+        Any JSON value.
     grouped
-        Write counts with thousands separated (seeds and the like are not counts).
+        Separate thousands in integers (not for provenance: a seed is not a count).
     first
-        Keys of the outermost object that come first, in this order.
+        Keys of the outer object that come first, in this order.
     """
     if isinstance(tree, Mapping) and tree:
         names = [*(key for key in first if key in tree), *(key for key in tree if key not in first)]
-        return Node("pairs", pairs=[(words(name), _node(tree[name], grouped)) for name in names])
+        return TreeNode("pairs", pairs=[(words(name), _node(tree[name], grouped)) for name in names])
     return _node(tree, grouped)
 
 
@@ -55,26 +55,30 @@ def words(key: Any) -> str:
     return str(key).replace("_", " ")
 
 
-def _node(tree: Any, grouped: bool) -> Node:
+def _node(tree: Any, grouped: bool) -> TreeNode:
     if isinstance(tree, Mapping):
         inner = [value for value in tree.values() if isinstance(value, Mapping)]
         if len(inner) == len(tree) > 1 and set.intersection(*map(set, inner)):
             return _table([{"": name, **value} for name, value in tree.items()], grouped)
-        return present(tree, grouped) if tree else Node("text", "none")
+        return present(tree, grouped) if tree else TreeNode("text", "none")
     if isinstance(tree, (list, tuple)):
         if tree and all(isinstance(value, Mapping) for value in tree):
             return _table(tree, grouped)
         line = _inline(tree, grouped)
-        if len(line) <= LINE and not any(isinstance(value, str) and " " in value for value in tree):
-            return Node("text", line)
-        return Node("list", nodes=[_node(value, grouped) for value in tree[:ROWS]], more=max(0, len(tree) - ROWS))
-    return Node("text", _leaf(tree, grouped))
+        if len(line) <= LINE_CHARACTERS and not any(isinstance(value, str) and " " in value for value in tree):
+            return TreeNode("text", line)
+        return TreeNode(
+            "list", nodes=[_node(value, grouped) for value in tree[:SHOWN_ROWS]], more=max(0, len(tree) - SHOWN_ROWS)
+        )
+    return TreeNode("text", _leaf(tree, grouped))
 
 
-def _table(rows: Sequence[Mapping[str, Any]], grouped: bool) -> Node:
+def _table(rows: Sequence[Mapping[str, Any]], grouped: bool) -> TreeNode:
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[_cell(row.get(column), grouped) for column in columns] for row in rows[:ROWS]]
-    return Node("table", columns=[words(column) for column in columns], rows=cells, more=max(0, len(rows) - ROWS))
+    cells = [[_cell(row.get(column), grouped) for column in columns] for row in rows[:SHOWN_ROWS]]
+    return TreeNode(
+        "table", columns=[words(column) for column in columns], rows=cells, more=max(0, len(rows) - SHOWN_ROWS)
+    )
 
 
 def _cell(value: Any, grouped: bool) -> Cell:

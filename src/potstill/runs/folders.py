@@ -1,4 +1,4 @@
-"""Run folders and atomic writes: what is on disk is always the last good one."""
+"""Run folders and atomic writes: the version on disk is always the last complete one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from potstill.errors import UserError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write beside ``path``, flush to disk, rename over it: a kill or a full disk leaves the old file whole."""
+    """Write a temporary file next to ``path`` and rename it: a kill or a full disk leaves the old file unchanged."""
     data = content.encode() if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -35,80 +35,99 @@ def write_json(path: Path, tree: Any) -> None:
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write a folder aside, then put it in the place of ``path`` by renaming."""
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    """Call ``fill`` with a temporary folder, then rename it to ``path``."""
+    temporary = begin_folder(path)
     try:
-        aside.chmod(0o755)
-        fill(aside)
-        _sync(aside)
-        old = _aside(path)
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            path.rename(old)
-        aside.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
+        fill(temporary)
+        put_in_place(temporary, path)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def last_good(path: Path) -> Path:
-    """The folder, or where a kill inside ``write_folder(path)`` left the last good one.
+def begin_folder(path: Path) -> Path:
+    """A new empty folder next to ``path``, to be filled and then passed to :func:`put_in_place`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary.chmod(0o755)
+    return temporary
 
-    For readers: nothing is moved, because the writer may be at work.
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Flush a filled folder to disk and rename it to ``path``; an existing folder is replaced."""
+    _sync(temporary)
+    old = _old_folder(path)
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        path.rename(old)
+    temporary.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def last_good(path: Path) -> Path:
+    """The folder, or the place of its last complete version after a kill inside ``write_folder(path)``.
+
+    For readers: nothing is moved, because another process may be writing.
     """
-    return _aside(path) if _aside(path).is_dir() and not path.exists() else path
+    return _old_folder(path) if _old_folder(path).is_dir() and not path.exists() else path
 
 
 def clear_up(path: Path) -> None:
-    """Undo what a kill inside ``write_folder(path)`` left: put the last good folder back, remove the half-written."""
+    """Clean up after a kill inside ``write_folder(path)``: restore the last complete folder, remove partial ones."""
     if last_good(path) != path:
-        _aside(path).rename(path)
+        _old_folder(path).rename(path)
     for left_over in path.parent.glob(f".{path.name}.*"):
         shutil.rmtree(left_over, ignore_errors=True)
 
 
 def open_run(output: str | Path, resume: bool) -> Path:
-    """Make the run's folder; one that holds a run already is an error unless it is resumed."""
+    """Create the run's folder; a folder that already holds a run is an error unless the run is resumed."""
     run = check_run(output, resume)
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{run}: the folder cannot be made ({error.strerror}); choose another --output.") from None
+        raise UserError(
+            f"{run}: the folder cannot be created ({error.strerror}); choose another --output.",
+            key="output.not_writable",
+        ) from None
     return run
 
 
 def check_run(output: str | Path, resume: bool) -> Path:
-    """Whether a run may go there, before anything is made."""
+    """Check that a run can use this folder, without creating it."""
     run = Path(output)
-    standing = next(path for path in (run, *run.absolute().parents) if path.exists())
-    if standing.is_file():
-        raise UserError(f"{run}: {standing} is a file; --output needs a folder that does not exist yet.")
+    existing = next(path for path in (run, *run.absolute().parents) if path.exists())
+    if existing.is_file():
+        raise UserError(
+            f"{run}: {existing} is a file; --output needs a folder that does not exist yet.", key="output.is_a_file"
+        )
     if resume and not (run / "recipe.yaml").exists():
-        raise UserError(f"{run}: holds no run to resume (no recipe.yaml); start it without --resume.")
+        raise UserError(
+            f"{run}: holds no run to resume (no recipe.yaml); start one without --resume.", key="run.not_found"
+        )
     if not resume and run.exists() and any(run.iterdir()):
-        raise UserError(f"{run}: exists already; continue it with --resume or choose another --output.")
+        raise UserError(
+            f"{run}: already exists; continue the run with --resume or choose another --output.", key="run.exists"
+        )
     return run
 
 
 def run_of(model: str | Path) -> Path | None:
-    """The run that a model's folder is, or is the student or control of; None for any other model."""
+    """The run folder that a model's folder is or belongs to (as student or control); None for other models."""
     folder = last_good(Path(model).expanduser())
-    found = (
-        run for run in (folder, folder.parent) if (run / "recipe.yaml").is_file() and (run / "log.jsonl").is_file()
-    )
-    return next(found, None) if folder.is_dir() else None
+    runs = (run for run in (folder, folder.parent) if (run / "recipe.yaml").is_file() and (run / "log.jsonl").is_file())
+    return next(runs, None) if folder.is_dir() else None
 
 
-def _aside(path: Path) -> Path:
-    """Where the old folder stands between the two renames."""
+def _old_folder(path: Path) -> Path:
+    """The path of the old folder between the two renames."""
     return path.with_name(f".{path.name}.old")
 
 
 def _sync(folder: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file():
-            file.chmod(0o644)  # some writers leave them to their owner alone
+            file.chmod(0o644)  # some libraries create files that only their owner can read
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
 

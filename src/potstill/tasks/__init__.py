@@ -1,1 +1,1 @@
-"""Tasks: what a run of forecasters or of language models needs, from the plan to the report."""
+"""Tasks: the steps of a run for forecasters and for language models, from the plan to the report."""

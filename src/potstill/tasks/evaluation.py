@@ -1,34 +1,33 @@
-"""What evaluations of any models begin and end with: models by their names, the part that is judged, the files."""
+"""Common parts of evaluations: models by name, the evaluated part of the data, the output files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from potstill.console import say
 from potstill.errors import UserError
 from potstill.families.base import Model
-from potstill.families.language.load import is_language
-from potstill.recipe import DataConfig, Recipe
+from potstill.families.load import is_language
+from potstill.recipe import DataConfig, ForecastRecipe, LanguageRecipe, Recipe
 from potstill.recipe.notation import parse_named, parse_source
 from potstill.reporting import draw_report, summary_lines
 from potstill.runs import run_of, write_atomically, write_json
-from potstill.tasks.foreign import refuse_foreign
 from potstill.tasks.provenance import machine
 
-PARTS = ("validation", "test")
+EVALUATION_PARTS = ("validation", "test")
 
 
 def named_sources(models: list[str], reference: str | None) -> tuple[dict[str, str], str]:
-    """Where each model lies, by its name, and the name of the one that the others are held against.
+    """The source of each model by name, and the name of the reference model that the others are compared with.
 
     Parameters
     ----------
     models
-        Sources, each optionally as ``NAME=…``.
+        Sources, optionally as ``NAME=…``.
     reference
-        One of their names, one of them as it was given, or a further model; default: the first.
+        One of their names, one of their sources, or another model; default: the first.
     """
     sources = _named(models)
     if reference is None:
@@ -41,34 +40,46 @@ def named_sources(models: list[str], reference: str | None) -> tuple[dict[str, s
 
 
 def are_language_models(sources: dict[str, str]) -> bool:
-    """Whether the models are language models; raises UserError where some are and others forecast."""
+    """Whether the models are language models; raises UserError if some are forecasters."""
     kinds = {name: is_language(source) for name, source in sources.items()}
     if len(set(kinds.values())) > 1:
         text, series = (next(name for name, kind in kinds.items() if kind is wanted) for wanted in (True, False))
-        raise UserError(f"MODEL: {text} is a language model, {series} a forecaster; evaluate them apart.")
+        raise UserError(
+            f"MODEL: {text} is a language model, {series} a forecaster; evaluate them separately.",
+            key="models.two_kinds",
+        )
     return all(kinds.values())
 
 
-def judging(task: str, data: DataConfig, options: Mapping[str, Any], sources: dict[str, str]) -> Recipe:
-    """The recipe of an evaluation: the data as they are to be cut, and the options that were given.
+@overload
+def evaluation_recipe(
+    task: Literal["forecast"], data: DataConfig, options: Mapping[str, Any], sources: dict[str, str]
+) -> ForecastRecipe: ...
 
-    ``split`` among them is a part, or says how the data are cut, and the part is ``test``. Where neither it nor
-    ``data`` says how, the runs that the models come from do.
+
+@overload
+def evaluation_recipe(
+    task: Literal["language"], data: DataConfig, options: Mapping[str, Any], sources: dict[str, str]
+) -> LanguageRecipe: ...
+
+
+def evaluation_recipe(task: str, data: DataConfig, options: Mapping[str, Any], sources: dict[str, str]) -> Recipe:
+    """The recipe of an evaluation, from the data and the options.
+
+    The option ``split`` is either a part of the data (``validation`` or ``test``), or it defines the split, and the
+    part is ``test``. If neither it nor ``data`` defines the split, the split of the models' own runs is used.
 
     Raises
     ------
     UserError
-        A setting of the other task's, one that is no such setting, or runs that cut in different ways.
+        For a setting of the other task, an unknown setting, or runs with different splits.
     """
-    if options["split"] in PARTS:
-        data = _cut_as_runs_were(data, sources)
+    if options["split"] in EVALUATION_PARTS:
+        data = _with_split_of_runs(data, sources)
     else:
         data, options = data.model_copy(update={"split": options["split"]}), {**options, "split": "test"}
     given = {f"evaluation.{key}": value for key, value in options.items() if value is not None}
-    recipe = Recipe.read(None, {"task": task, **given})
-    recipe.data = data
-    refuse_foreign(recipe)
-    return recipe
+    return Recipe.lay_over({"task": task, "data": data.model_dump(exclude_unset=True)}, given)
 
 
 def write_evaluation(
@@ -79,18 +90,18 @@ def write_evaluation(
     fingerprint: str,
     shown: Mapping[str, Any],
 ) -> None:
-    """Write what came out into an evaluation's folder, draw its report and say what it came to.
+    """Write the results of an evaluation and its report into a folder, and print a summary.
 
     Parameters
     ----------
     metrics
         The tree of metrics.json without provenance.
     models
-        Those that were judged, by name.
+        The evaluated models by name.
     fingerprint
-        Of the data.
+        Fingerprint of the data.
     shown
-        Files that the report shows examples from: trees by name.
+        Files with examples for the report: their content by file name.
     """
     metrics["provenance"] = {
         "models": {name: {"source": m.source.location, "fingerprint": m.fingerprint} for name, m in models.items()},
@@ -107,25 +118,28 @@ def write_evaluation(
 
 def _named(models: list[str]) -> dict[str, str]:
     if not models:
-        raise UserError("MODEL: none given; name a folder, a hub id or 'embedded'.")
+        raise UserError("MODEL: no model given; name a folder, a hub id or 'embedded'.", key="models.none")
     sources: dict[str, str] = {}
     for text in models:
         name, source = parse_named(text)
         name = name or _name_of(source)
         if name in sources:
-            raise UserError(f"MODEL: two models are called {name!r}; name them apart, as in first={source}.")
+            raise UserError(
+                f"MODEL: two models have the name {name!r}; give them different names, as in first={source}.",
+                key="models.same_name",
+            )
         sources[name] = source
     return sources
 
 
 def _name_of(source: str) -> str:
-    """The last part of a path; a run's student or control goes by the run's name too, or all would be called alike."""
+    """The last part of a path; for a run's student or control with the run's name, so that names differ."""
     parts = source.rstrip("/").split("/")
     return "/".join(parts[-2:]) if parts[-1] in ("student", "control") else parts[-1]
 
 
-def _cut_as_runs_were(data: DataConfig, sources: dict[str, str]) -> DataConfig:
-    """The data with the split of the runs that the models come from, where none was given."""
+def _with_split_of_runs(data: DataConfig, sources: dict[str, str]) -> DataConfig:
+    """The data with the split of the models' own runs, unless a split is given."""
     if "split" in data.model_fields_set:
         return data
     splits: dict[str, str] = {}
@@ -136,7 +150,7 @@ def _cut_as_runs_were(data: DataConfig, sources: dict[str, str]) -> DataConfig:
     if len(splits) > 1:
         (one, first), (other, second), *_ = splits.items()
         raise UserError(
-            f"MODEL: {first} was trained on the split {one!r}, {second} on {other!r}; say which cuts the data, as in"
-            f" --split {one}."
+            f"MODEL: {first} was trained on the split {one!r}, {second} on {other!r}; choose one, as in --split {one}.",
+            key="models.different_splits",
         )
     return data.model_copy(update={"split": next(iter(splits))}) if splits else data

@@ -1,150 +1,223 @@
-"""What a run needs before its first step: teachers, windows and the student's shape, checked against one another."""
+"""The task of forecasters: teachers, windows and the student's architecture, checked for consistency."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
-import torch
+from torch import Tensor
 
+from potstill.console import console, say
 from potstill.data.series.store import Store, open_store
 from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
 from potstill.evaluation.baselines import make_baseline
-from potstill.families.base import Architecture, Family, Forecaster
-from potstill.families.load import load
-from potstill.families.registry import family
-from potstill.objectives.base import import_terms
+from potstill.evaluation.benchmark import evaluate_models, progress_bar
+from potstill.evaluation.cost import measure_costs
+from potstill.evaluation.validation import Validation
+from potstill.families.base import Architecture, Family, Forecaster, TeacherFamily
+from potstill.families.ensemble import Ensemble
+from potstill.families.load import load_forecaster
+from potstill.families.registry import default_student, family, students
 from potstill.objectives.objective import Objective
-from potstill.recipe import Recipe, TrainingConfig
-from potstill.tasks.foreign import refuse_foreign
-from potstill.tasks.gkd import check_engine, check_forecasters
+from potstill.objectives.registry import import_terms
+from potstill.recipe import ForecastGkdRecipe, ForecastRecipe, Recipe
+from potstill.reporting import draw_report, summary_lines
+from potstill.runs import write_json
+from potstill.tasks.base import AUTO_LABELS, Task, available_device, check_teachers, objective_config
+from potstill.tasks.card import write_cards
+from potstill.tasks.gkd import check_gkd
 from potstill.tasks.lengths import fit_lengths
+from potstill.tasks.provenance import provenance
+from potstill.teaching.engines.forecasts import label_forecasts
+from potstill.teaching.engines.progress import LabelProgress
+from potstill.teaching.stored import StoredForecasts
+from potstill.teaching.stores.forecasts import ForecastStore
 
-DEFAULT_FAMILY = "chronos2"
-FEWEST_STEPS = 1000  # a small file has too few windows for one pass to train anything
-LENGTHS = ("context_length", "prediction_length")
-AUTO = "auto"  # labels: made by the run itself
-
-
-class Job(Protocol):
-    """What training and timing ask of a checked run, of forecasters or of language models."""
-
-    recipe: Recipe
-    device: str
-
-    @property
-    def horizon(self) -> int:
-        """Steps of the future that the loss sees."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of the student's training."""
-        ...
-
-    def training_windows(self, steps: int) -> Any:
-        """The training data set of a run of that many steps."""
-        ...
-
-    def batches(self, count: int) -> list[list[int]]:
-        """Ids of batches to time a step on, as the training has them."""
-        ...
-
-    def objective(self, alpha: float | None = None) -> Objective:
-        """The recipe's objective, or the same with another α (0: the truth alone, further terms left out)."""
-        ...
+LENGTH_KEYS = ("context_length", "prediction_length")
 
 
-@dataclass
-class Setup:
-    """A checked run: everything but the student's weights. Its recipe is its own, to be resolved further."""
+class ForecastTask(Task):
+    """A run of forecasters, created by :func:`prepare_forecasting`.
 
-    recipe: Recipe
-    device: str
-    store: Store
-    windows: SeriesWindows
-    validation: SeriesWindows
-    teachers: dict[str, Forecaster]
-    family: Family
+    Attributes
+    ----------
+    store, windows, validation_windows
+        All series, and the windows of the training and validation parts.
+    """
+
+    metric, unit = "sql", "windows"
+    teachers: Mapping[str, Forecaster]
+
+    def __init__(
+        self,
+        recipe: Any,
+        device: str,
+        store: Store,
+        windows: SeriesWindows,
+        validation_windows: SeriesWindows,
+        teachers: Mapping[str, Forecaster],
+        family: Family[Any],
+    ):
+        self.recipe, self.device, self.store = recipe, device, store
+        self.windows, self.validation_windows = windows, validation_windows
+        self.teachers, self.family = teachers, family
 
     @cached_property
     def architecture(self) -> Architecture:
-        """The student's config; raises UserError where the sizes asked for do not fit."""
-        teacher, data = next(iter(self.teachers.values()), None), self.recipe.data
+        """The student's config; raises UserError for sizes that are not possible."""
+        data = self.recipe.data
         overrides = _overrides(self.recipe, self.family)
-        return self.family.design(teacher, overrides, data.context_length, data.prediction_length)
+        return self.family.design(self.teacher, overrides, data.context_length, data.prediction_length)
 
     @property
     def horizon(self) -> int:
-        """Steps of the future that the loss sees."""
+        """Steps of the future that the loss uses."""
         return self.recipe.data.prediction_length
 
     @property
-    def steps(self) -> int:
-        """Optimiser steps of the student's training."""
-        return steps_of(self.recipe.training, len(self.windows))
+    def size(self) -> int:
+        """Number of training windows: one pass over the data."""
+        return len(self.windows)
 
-    @property
-    def windows_seen(self) -> int:
-        """Windows that the student's training looks at, one seen twice counted twice."""
-        return self.steps * self.recipe.training.batch_size * self.recipe.training.accumulate
+    def dataset(self, steps: int) -> TrainingWindows:
+        """The training data set of a run of ``steps`` steps."""
+        return TrainingWindows(self.windows, self.recipe.data, self.recipe.training.seed, steps * self.windows_per_step)
 
-    def training_windows(self, steps: int) -> TrainingWindows:
-        """The training data set of a run of that many steps."""
-        training = self.recipe.training
-        length = steps * training.batch_size * training.accumulate
-        return TrainingWindows(self.windows, self.recipe.data, training.seed, length)
+    def validation(self) -> Validation:
+        """The scaled quantile loss on a sample of validation windows."""
+        return Validation(self.validation_windows, self.recipe.training.eval_windows)
 
-    def batches(self, count: int) -> list[list[int]]:
-        """The first one, again and again: windows are all of one size."""
-        return [list(range(min(self.recipe.training.batch_size, len(self.training_windows(self.steps)))))] * count
+    def ready_labels(self) -> StoredForecasts | None:
+        """The label store in the recipe, checked against the run; None with a live teacher."""
+        labels = getattr(self.recipe, "labels", None)
+        if labels in (None, AUTO_LABELS) or not self.learns_from_teacher:
+            return None
+        dataset = self.dataset(self.steps)
+        teacher = next(iter(self.teachers.values())) if len(self.teachers) == 1 else None
+        store = ForecastStore.open(labels, dataset, teacher, self._label_settings())
+        if store.labelled() < len(dataset):
+            raise UserError(
+                f"{labels}: holds labels for {store.labelled():,} of the {len(dataset):,} windows of this run;"
+                " run `potstill label` with the same recipe, steps and batch size to continue it.",
+                key="labels.incomplete",
+            )
+        return StoredForecasts(store)
 
-    def objective(self, alpha: float | None = None) -> Objective:
-        """The recipe's objective, or the same with another α (0: the truth alone, further terms left out)."""
-        return objective_of(self.recipe, alpha)
+    def label(self, folder: Path) -> StoredForecasts:
+        """Store the teacher's forecasts of the training windows; shows rate and time left."""
+        assert self.teacher is not None
+        with console.status("Labelling") as status:
+
+            def show(progress: LabelProgress) -> None:
+                status.update(f"Labelling {progress}")
+
+            store = label_forecasts(
+                self.teachers[next(iter(self.teachers))],
+                self.dataset(self.steps),
+                folder,
+                progress=show,
+                provenance={"teacher": self.recipe.teacher[0].model_dump(), **self._label_settings()},
+            )
+        say(f"{store.labelled():,} windows labelled in {folder}")
+        return StoredForecasts(store)
+
+    def seconds_of_labels(self, provider: StoredForecasts) -> float:
+        """Seconds that the labels that this run reads took; if the run made the labels, all of them count."""
+        count = len(self.dataset(self.steps))
+        read = count if self.recipe.labels == AUTO_LABELS else min(count, self.steps * self.windows_per_step)
+        return read * provider.store.seconds_per_window()
+
+    def source_lines(self) -> list[str]:
+        """A line about the data, what was left out, and a line per teacher."""
+        data = self.recipe.data
+        lines = [
+            f"Data       {len(self.store.datasets)} data sets, {self.store.usable.sum():,} series;"
+            f" {len(self.windows):,} training and {len(self.validation_windows):,} validation windows"
+            f" of {data.context_length} → {data.prediction_length} (split {data.split})",
+            *(f"           {line}" for line in self.windows.report.lines()),
+        ]
+        if data.synthetic or data.augmented:
+            lines.append(f"           {data.synthetic:.0%} of them synthetic, {data.augmented:.0%} mixed or warped")
+        for name, teacher in self.teachers.items():
+            lines.append(f"Teacher    {name}: {teacher.family}, {teacher.parameters:,} parameters")
+        return lines
+
+    def describe(self, ids: Tensor, series: Tensor | None) -> str:
+        """Names of the series of a batch."""
+        numbers = [] if series is None else series.tolist()
+        known = sorted({i for i in numbers if i >= 0})
+        generated = sum(i < 0 for i in numbers)
+        names = [self.store.names[i] for i in known[:5]]
+        return ", ".join(names + ["…"] * (len(known) > 5) + [f"{generated} generated windows"] * (generated > 0))
+
+    def open(self, name: str, folder: Path) -> Forecaster:
+        """Load a finished student or control."""
+        return load_forecaster(folder, device=self.device)
+
+    def finish(self, run: Path, models: Mapping[str, Any]) -> None:
+        """Evaluate on the test part; write metrics.json, forecasts.json, the cards and report.html."""
+        recipe, reference = self.recipe, self._reference()
+        models = {**({"teacher": reference} if reference is not None else {}), **models}
+        windows = SeriesWindows(self.store, recipe.data, recipe.evaluation.split, stride=1)
+        require_windows(windows)
+        with progress_bar("Evaluating") as progress:
+            found = evaluate_models(
+                models, windows, self.windows, recipe.evaluation.baselines, recipe.evaluation, progress=progress
+            )
+        metrics = found.to_dict()
+        metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
+        say("Measuring costs")
+        metrics["cost"] = measure_costs(models, recipe.data.context_length, recipe.data.prediction_length)
+        metrics["provenance"] = provenance(recipe, self.teachers, self.store.fingerprint)
+        write_json(run / "metrics.json", metrics)
+        write_json(run / "forecasts.json", found.examples)
+        write_cards(self, run, models, metrics, self.store.fingerprint)
+        path = draw_report(run)
+        say("", *summary_lines(metrics), f"Student  {run / 'student'}", f"Report   {path}")
+
+    def _reference(self) -> Any:
+        """The model that the student is compared with: the teacher, or the ensemble of several."""
+        if len(self.teachers) < 2:
+            return self.teacher
+        return Ensemble(self.teachers, [teacher.weight for teacher in self.recipe.teacher])
+
+    def _label_settings(self) -> dict[str, Any]:
+        """The settings that determine the training windows; stored with labels, to name differences in messages."""
+        return {"data": self.recipe.data.model_dump(), "training": {"seed": self.recipe.training.seed}}
 
 
-def objective_of(recipe: Recipe, alpha: float | None) -> Objective:
-    """A recipe's objective, or the same with another α."""
-    config = recipe.objective
-    if alpha is not None:
-        config = config.model_copy(update={"alpha": alpha, "terms": {}})
-    return Objective(config)
-
-
-def steps_of(training: TrainingConfig, windows: int) -> int:
-    """Optimiser steps: as many as told, else one pass or as many as the epochs say, and by default at least 1,000."""
-    if training.max_steps is not None:
-        return training.max_steps
-    one_pass = windows / (training.batch_size * training.accumulate)
-    if training.epochs is not None:
-        return max(1, round(one_pass * training.epochs))
-    return max(FEWEST_STEPS, round(one_pass))
-
-
-def prepare(recipe: Recipe) -> Setup:
-    """Load, cut and check everything a run needs.
+def prepare_forecasting(recipe: Recipe) -> ForecastTask:
+    """Load and check everything that a run of forecasters needs.
 
     Raises
     ------
     UserError
-        One sentence on what does not fit: a term without a teacher, lengths beyond the teacher's, no usable window.
+        If the recipe, data and models are not consistent: a term without a teacher, lengths beyond the teacher's, no
+        usable window.
     """
-    if not recipe.data.paths:
-        raise UserError("data.paths: no data given; name a CSV or Parquet file or a folder with --data.")
     recipe = recipe.model_copy(deep=True)
-    refuse_foreign(recipe)
+    assert isinstance(recipe, ForecastRecipe | ForecastGkdRecipe)
+    if not recipe.data.paths:
+        raise UserError(
+            "data.paths: no data given; name a CSV or Parquet file or a folder with --data.", key="data.no_paths"
+        )
     import_terms(recipe.imports)
     for baseline in recipe.evaluation.baselines:
-        make_baseline(baseline)  # a misspelt one must not wait for the end of the training
-    needs = Objective(recipe.objective).needs
-    check_engine(recipe)
-    _check_objective(recipe, needs)
-    device = available(recipe.training.device)
-    teachers = {name: t.freeze() for name, t in load_teachers(recipe, device).items()}
+        make_baseline(baseline)  # report an unknown baseline before the training
+    objective = Objective(objective_config(recipe, None))
+    if objective.task == "language":
+        raise UserError(
+            "objective: its terms are for language models; write task: language, or choose other terms.",
+            key="objective.other_task",
+        )
+    check_teachers(recipe, objective)
+    _check_rollout(recipe, objective)
+    device = available_device(recipe.training.device)
+    teachers = {name: teacher.freeze() for name, teacher in _load_teachers(recipe, device).items()}
     recipe.data = fit_lengths(recipe.data, list(teachers.values()))
     store = open_store(recipe.data)
     windows = SeriesWindows(store, recipe.data, "train")
@@ -154,61 +227,56 @@ def prepare(recipe: Recipe) -> Setup:
     require_windows(validation)
     require_windows(SeriesWindows(store, recipe.data, recipe.evaluation.split, stride=1))
     first = next(iter(teachers.values()), None)
-    chosen = family(recipe.student.family or (first.family if first else DEFAULT_FAMILY))
-    check_forecasters(recipe, [teacher.family for teacher in teachers.values()], chosen.name)
-    return Setup(recipe, device, store, windows, validation, teachers, chosen)
+    chosen = family(recipe.student.family or (first.family if first else default_student("forecast")))
+    if isinstance(chosen, TeacherFamily):
+        raise UserError(
+            f"--student: {chosen.name} models can only be teachers; choose one of {', '.join(students())}.",
+            key="student.family_cannot_be_trained",
+        )
+    check_gkd(recipe, [teacher.family for teacher in teachers.values()], chosen)
+    return ForecastTask(recipe, device, store, windows, validation, teachers, chosen)
 
 
-def load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:
+def _load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:
     """The recipe's teachers by name."""
     loaded: dict[str, Forecaster] = {}
     for config in recipe.teacher:
         name = config.name or config.source.rstrip("/").split("/")[-1]
         if name in loaded:
-            raise UserError(f"teacher: two teachers are called {name!r}; name them apart, as in first=ID.")
-        loaded[name] = load(config.source, device=device, precision=config.precision, revision=config.revision)
+            raise UserError(
+                f"teacher: two teachers have the name {name!r}; give them different names, as in first=ID.",
+                key="teacher.same_name",
+            )
+        loaded[name] = load_forecaster(
+            config.source, device=device, precision=config.precision, revision=config.revision
+        )
     return loaded
 
 
-def _overrides(recipe: Recipe, chosen: Family) -> dict[str, Any]:
+def _overrides(recipe: Any, chosen: Family[Any]) -> dict[str, Any]:
     for key, value in recipe.student.overrides.items():
-        other = "training.dropout" if "dropout" in key else f"data.{key}" if key in LENGTHS else None
+        other = "training.dropout" if "dropout" in key else f"data.{key}" if key in LENGTH_KEYS else None
         if other is not None:
-            raise UserError(f"--student: {key} is decided by {other}; write --set {other}={value} instead.")
+            raise UserError(
+                f"--student: {key} is set by {other}; write --set {other}={value} instead.",
+                key="student.decided_elsewhere",
+            )
     preset = recipe.student.preset
     if preset is None:
         return recipe.student.overrides
     if preset not in chosen.presets:
         raise UserError(
-            f"student.preset: {chosen.name} has no {preset!r}; known: {', '.join(chosen.presets) or 'none'}."
+            f"student.preset: {chosen.name} has no preset {preset!r}; known: {', '.join(chosen.presets) or 'none'}.",
+            key="student.unknown_preset",
         )
     return {**chosen.presets[preset], **recipe.student.overrides}
 
 
-def _check_objective(recipe: Recipe, needs: frozenset[str]) -> None:
-    if needs and not recipe.teacher and not recipe.labels:
+def _check_rollout(recipe: Any, objective: Objective) -> None:
+    rollout = getattr(recipe.training, "rollout", None)
+    if rollout is not None and rollout.share > 0 and (recipe.labels or not objective.requires):
         raise UserError(
-            "teacher: the objective asks for one (objective.alpha > 0);"
-            " give --teacher, or --alpha 0 to train on the truth."
+            "training.rollout: only a live teacher can forecast from where the student's own forecast ends; give"
+            " --teacher and an --alpha above 0 without --labels, or leave training.rollout out.",
+            key="training.rollout_without_teacher",
         )
-    if recipe.labels == AUTO and len(recipe.teacher) != 1:
-        raise UserError(
-            f"labels: auto: a store holds one teacher's answers, {len(recipe.teacher)} given; leave it out."
-        )
-    unmet = needs - {"forecast"}
-    if recipe.labels and unmet:
-        raise UserError(f"labels: a store holds forecasts only, but the objective asks for {', '.join(sorted(unmet))}.")
-    if recipe.training.rollout.share > 0 and (recipe.labels or not needs):
-        raise UserError(
-            "training.rollout: only a live teacher can say how to go on from where the student went; give"
-            " --teacher and an --alpha above 0 without --labels, or leave training.rollout out."
-        )
-    if recipe.student.start == "teacher" and not recipe.teacher:
-        raise UserError("student.start: teacher: there is no teacher to start from; give --teacher.")
-
-
-def available(device: str | None) -> str:
-    """The device asked for; without a wish cuda where there is one. Raises UserError where it is not there."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no GPU on this machine; use --device cpu.")
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")

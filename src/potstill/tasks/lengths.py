@@ -1,4 +1,4 @@
-"""Context and horizon that the user did not give follow the models; those that were given are checked against them."""
+"""Context length and horizon: defaults are limited to what the models read; explicit values are checked."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from potstill.console import say
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
-from potstill.recipe import DataConfig
+from potstill.recipe import SeriesData
 
 
-def fit_lengths(data: DataConfig, models: Sequence[Forecaster]) -> DataConfig:
-    """The data part with lengths no model is asked to exceed; what is shortened is said.
+def fit_lengths(data: SeriesData, models: Sequence[Forecaster]) -> SeriesData:
+    """The data section with lengths that all models support; prints what is shortened.
 
     Raises
     ------
     UserError
-        Where a length that was given is beyond what a model was trained for.
+        If an explicit length exceeds what a model was trained for.
     """
     chosen = {}
     for key, limit, what in (
@@ -32,7 +32,8 @@ def fit_lengths(data: DataConfig, models: Sequence[Forecaster]) -> DataConfig:
                 option = key.replace("_", "-")
                 raise UserError(
                     f"--{option} {length}: {model.source.name} {what} at most {longest} steps;"
-                    f" choose {longest} or fewer."
+                    f" choose {longest} or fewer.",
+                    key="data.too_long_for_model",
                 )
             length, shortest = longest, model
         if shortest is not None:

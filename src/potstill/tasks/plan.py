@@ -1,87 +1,100 @@
-"""The plan of a run in plain lines: windows, sizes, memory and time, before anything is trained."""
+"""The plan of a run as lines of text: data, sizes, memory and time, before training."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 
-from potstill.tasks.forecasting import Setup
-from potstill.tasks.gkd import TRL, objective_line
-from potstill.training.rollout import on_policy, rollouts
-from potstill.training.trainer import device_precision
+from potstill.tasks.base import GKD, Task
+from potstill.tasks.gkd import objective_line
+from potstill.teaching.base import TargetProvider, TrainingData
+from potstill.teaching.stored import info_of_labels
+from potstill.training.arguments import device_precision
+from potstill.training.rollout import rollouts
+from potstill.training.step import TrainingStep
 
 ADAM_COPIES = 4  # weights, gradients, two moments
+SLOW_STEP_SECONDS = 2.0  # a slower step is timed once
 
 
-def source_lines(setup: Setup) -> list[str]:
-    """What there is to learn from: a line on the data, with what was dropped, and one for each teacher."""
-    data = setup.recipe.data
-    lines = [
-        f"Data       {len(setup.store.datasets)} data sets, {len(setup.store.names):,} series;"
-        f" {len(setup.windows):,} training and {len(setup.validation):,} validation windows"
-        f" of {data.context_length} → {data.prediction_length} (split {data.split})",
-        *(f"           {line}" for line in setup.windows.report.lines()),
-    ]
-    if data.synthetic or data.augmented:
-        lines.append(f"           {data.synthetic:.0%} of them synthetic, {data.augmented:.0%} mixed or warped")
-    for name, teacher in setup.teachers.items():
-        lines.append(f"Teacher    {name}: {teacher.family}, {teacher.parameters:,} parameters")
-    return lines
-
-
-def plan_lines(setup: Setup) -> list[str]:
-    """One line each on data, teacher, student, training, memory and expected time."""
-    recipe, training = setup.recipe, setup.recipe.training
+def plan_lines(task: Task, stored: TargetProvider | None) -> list[str]:
+    """One line each about data, teacher, student, training, memory and expected time."""
+    recipe, training, student = task.recipe, task.recipe.training, task.architecture
     share = ""
-    if setup.teachers:
-        largest = max(teacher.parameters for teacher in setup.teachers.values())
-        share = f", {setup.architecture.parameters / largest:.1%} of the teacher's"
-    precision = device_precision(training.precision, setup.device)
-    seconds, held, patch = _rehearse(setup)
-    weights = 4 * (setup.architecture.parameters * ADAM_COPIES + sum(t.parameters for t in setup.teachers.values()))
+    if task.teachers:
+        largest = max(teacher.parameters for teacher in task.teachers.values())
+        share = f", {student.parameters / largest:.1%} of the teacher's"
+    seconds, held, patch = _measure_step(task, stored)
+    weights = ADAM_COPIES * 4 * student.parameters + sum(teacher.bytes for teacher in task.teachers.values())
     return [
-        *source_lines(setup),
-        f"Student    {setup.architecture.family}, {setup.architecture.parameters:,} parameters{share},"
-        f" start: {recipe.student.start}",
-        objective_line(recipe, setup.objective()),
-        f"Training   {setup.steps:,} steps of {training.batch_size * training.accumulate} windows on {setup.device},"
-        f" {precision}",
-        *_rollout_lines(setup, patch),
-        f"Memory     about {(weights + held) / 1e6:,.0f} MB for weights, optimiser and one batch",
-        f"Time       about {_clock(seconds * setup.steps)} for the student on this machine",
+        *task.source_lines(),
+        f"Student    {student.label}, {student.parameters:,} parameters{share}, start: {recipe.student.start}",
+        objective_line(recipe, task.objective()),
+        f"Training   {task.steps:,} steps of {task.windows_per_step} {task.unit} on {task.device},"
+        f" {device_precision(training.precision, task.device)}",
+        *_rollout_lines(training, patch),
+        f"Memory     about {(weights + held) / 1e6:,.0f} MB for weights, optimizer and one batch",
+        f"Time       about {_clock(seconds * task.steps)} for the student on this machine",
     ]
 
 
-def _rollout_lines(setup: Setup, patch: int) -> list[str]:
-    rollout = setup.recipe.training.rollout
-    if rollout.share == 0:
+def _rollout_lines(training: Any, patch: int) -> list[str]:
+    rollout = getattr(training, "rollout", None)
+    if rollout is None or rollout.share == 0:
         return []
     return [
-        f"Rollouts   {rollout.share:.0%} of the windows go on from {patch} to {patch * rollout.patches} steps of the"
-        " student's own forecast"
+        f"Rollouts   {rollout.share:.0%} of the windows continue for {patch} to {patch * rollout.patches} steps with"
+        " the student's own forecast"
     ]
 
 
-def _rehearse(setup: Setup) -> tuple[float, int, int]:
-    """Seconds of a step on made-up windows, and bytes that a batch holds for its gradients: rough, for orientation.
+def _measure_step(task: Task, stored: TargetProvider | None) -> tuple[float, int, int]:
+    """Measure a training step on the first batch, as an estimate.
 
-    The student's output patch comes along, in steps.
+    Returns its seconds, the bytes it keeps for the backward pass, and the student's output patch in steps.
     """
-    from potstill.families.base import bare_windows
+    recipe = task.recipe
+    live = task.live_teachers() if task.learns_from_teacher else None
+    if live is not None and getattr(
+        recipe, "labels", None
+    ):  # labels that do not exist yet: only forecasts or logits are stored
+        live.infos = {name: info_of_labels(info) for name, info in live.infos.items()}
+    dataset = task.dataset(task.steps) if stored is None else stored.dataset(task.dataset(task.steps))
+    run = task.training("student", TrainingData(dataset, stored or live), task.steps, dict, quiet=True)
+    step = run.step()
+    step.module.to(task.device)  # including the weights of terms
+    run.check(step)
+    patch = getattr(run.student, "horizon_multiple", 1)
+    if recipe.training.algorithm == GKD and task.horizon:
+        step.rollout = rollouts(recipe.training.gkd.lmbda, recipe.training.gkd.max_new_tokens, patch)
+    batch = run.data.dataset.batch(list(range(min(recipe.training.batch_size, len(run.data.dataset))))).to(task.device)
+    targets = None
+    if getattr(recipe, "labels", None) and run.data.provider is not None:  # read from the store during training
+        found = run.data.provider.outputs(batch, step.requests)
+        targets = {name: output.to(task.device) for name, output in found.items()}
+    held = _bytes_held(step, batch, targets)  # also warms up
+    best = float("inf")
+    for number in range(3):
+        start = time.perf_counter()
+        _one_step(step, batch, targets, number)
+        best = min(best, time.perf_counter() - start)
+        if best > SLOW_STEP_SECONDS:
+            break
+    return best * recipe.training.accumulate, held, patch
 
-    data, batch = setup.recipe.data, setup.recipe.training.batch_size
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        student = setup.family.build(setup.architecture, 0.0)
-        windows = bare_windows(torch.randn(batch, data.context_length).cumsum(1), data.prediction_length)
-    student.module.to(setup.device)
-    windows = windows.to(setup.device)
-    best, held, rollout = float("inf"), {}, setup.recipe.training.rollout
-    if setup.recipe.training.engine == TRL:
-        gkd = setup.recipe.training.gkd
-        rollout = rollouts(gkd.lmbda, gkd.max_new_tokens, student.horizon_multiple)
-    own = {weight.data_ptr() for weight in student.module.parameters()}
+
+def _one_step(step: TrainingStep, batch: Any, targets: Any, number: int) -> None:
+    loss, _ = step(step.module, batch, targets, number)
+    loss.backward()
+    if batch.ids.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _bytes_held(step: TrainingStep, batch: Any, targets: Any) -> int:
+    held: dict[int, int] = {}
+    own = {weight.data_ptr() for weight in step.module.parameters()}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -90,18 +103,8 @@ def _rehearse(setup: Setup) -> tuple[float, int, int]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = student.forward(windows, data.prediction_length).forecast.values.square().mean()
-    loss.backward()  # both also warm up
-    for _ in range(3):
-        start = time.perf_counter()
-        if setup.recipe.labels is None and setup.objective().needs:
-            given = on_policy(windows, student, rollout, setup.recipe.training.seed, 0)
-            with torch.no_grad():
-                for teacher in setup.teachers.values():
-                    teacher.forward(given, data.prediction_length)
-        student.forward(windows, data.prediction_length).forecast.values.square().mean().backward()
-        best = min(best, time.perf_counter() - start)
-    return best * setup.recipe.training.accumulate, sum(held.values()), student.horizon_multiple
+        _one_step(step, batch, targets, 0)
+    return sum(held.values())
 
 
 def _clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Where a result came from: enough to make it again."""
+"""The provenance of a result: enough to reproduce it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from potstill.tasks.forecasting import Setup
+from potstill.families.base import Model
 
 PACKAGES = ("potstill", "torch", "transformers", "chronos-forecasting", "numpy")
 
 
-def provenance(setup: Setup) -> dict[str, Any]:
+def provenance(recipe: Any, teachers: Mapping[str, Model], fingerprint: str) -> dict[str, Any]:
     """Teachers, data, seed, versions, hardware, time and the command that ran."""
     return {
         "teachers": {
@@ -25,10 +26,10 @@ def provenance(setup: Setup) -> dict[str, Any]:
                 "family": teacher.family,
                 "fingerprint": teacher.fingerprint,
             }
-            for name, teacher in setup.teachers.items()
+            for name, teacher in teachers.items()
         },
-        "data": {"paths": setup.recipe.data.paths, "fingerprint": setup.store.fingerprint},
-        "seed": setup.recipe.training.seed,
+        "data": {"paths": recipe.data.paths, "fingerprint": fingerprint},
+        "seed": recipe.training.seed,
         **machine(),
     }
 
@@ -52,7 +53,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of what decides a result."""
+    """Installed versions of the packages that affect results."""
     found = {}
     for package in PACKAGES:
         try:

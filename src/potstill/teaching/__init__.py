@@ -1,1 +1,1 @@
-"""Where a student's targets come from: live teachers, or what `potstill label` stored."""
+"""The source of a student's targets: live teachers, or the labels that `potstill label` stored."""

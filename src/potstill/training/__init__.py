@@ -1,1 +1,1 @@
-"""Training: one subclass of transformers.Trainer, its callbacks and checkpoints."""
+"""Training: a subclass of transformers.Trainer, its callbacks and checkpoints."""

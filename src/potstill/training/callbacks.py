@@ -1,8 +1,9 @@
-"""What happens beside the steps: evaluating, logging, keeping the best student, stopping early or on a signal."""
+"""Trainer callbacks: evaluation, logging, keeping the best student, stopping early or on a signal."""
 
 from __future__ import annotations
 
 import json
+import math
 import signal
 import threading
 import time
@@ -12,16 +13,17 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from potstill.ranks import any_rank
 from potstill.runs import write_atomically
 
 
 class Evaluations(TrainerCallback):
     """Evaluates every ``every`` steps and at the end; stops after ``patience`` evaluations without improvement.
 
-    ``metric`` names the figure that is to fall, here and in all that follows.
+    ``metric`` is the validation metric to minimise, in this callback and in the others.
 
-    Losses are logged at each evaluation too: a checkpoint then never lies between two reports, and a resumed run
-    reports what the unbroken one does.
+    Losses are also logged at each evaluation. A checkpoint therefore never falls between two log lines, and a resumed
+    run logs the same values as an uninterrupted one.
     """
 
     def __init__(self, every: int, patience: int | None, metric: str):
@@ -48,10 +50,27 @@ class Evaluations(TrainerCallback):
         return self.patience is not None and since_best >= self.patience
 
 
+class EpochOrder(TrainerCallback):
+    """Sets the sampler's epoch.
+
+    transformers sets it too, but not when several processes share a sampler and a resumed epoch skips its first
+    batches: that epoch would use the order of the first one (accelerate 1.15).
+    """
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        sampler = kwargs["train_dataloader"].batch_sampler
+        while hasattr(sampler, "batch_sampler"):
+            sampler = sampler.batch_sampler
+        if hasattr(sampler.sampler, "set_epoch"):
+            sampler.sampler.set_epoch(math.floor((state.epoch or 0) + 1e-9))
+
+
 class BestStudent(TrainerCallback):
     """Calls ``keep`` after every evaluation that is the best so far.
 
-    The history lies in the checkpoint, so a resumed run judges as the unbroken one would.
+    The history is part of the checkpoint, so a resumed run keeps the same student as an uninterrupted one.
     """
 
     def __init__(self, keep: Callable[[int, float], None], metric: str):
@@ -64,7 +83,7 @@ class BestStudent(TrainerCallback):
 
 
 class RunLog(TrainerCallback):
-    """Appends to ``log.jsonl``: one line per report of losses and per evaluation."""
+    """Appends one line to ``log.jsonl`` per report of losses and per evaluation."""
 
     def __init__(self, path: Path, model: str, metric: str):
         self.path, self.model, self.metric = path, model, metric
@@ -73,7 +92,7 @@ class RunLog(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A resumed run forgets the lines after its checkpoint: it will write them again."""
+        """Remove the lines after the checkpoint of a resumed run, which writes them again."""
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if not self._stale(line, state.global_step)]
         if len(kept) != len(lines):
@@ -88,7 +107,7 @@ class RunLog(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Losses as a ``train`` line with the rate since the last one, validation figures as an ``eval`` line."""
+        """Log losses and throughput since the last line as ``train``, validation metrics as ``eval``."""
         logs = logs or {}
         base = {"model": self.model, "step": state.global_step, "epoch": state.epoch}
         if "loss" in logs:
@@ -103,7 +122,7 @@ class RunLog(TrainerCallback):
             self.last = time.perf_counter()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Writing a checkpoint is no time of the steps that follow."""
+        """Do not count the time to write a checkpoint as training time."""
         self.last = time.perf_counter()
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -119,9 +138,9 @@ class RunLog(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """On SIGINT or SIGTERM within the block: finish the step, leave a checkpoint, stop.
+    """On SIGINT or SIGTERM within the ``with`` block: finish the step, write a checkpoint, stop.
 
-    ``received`` then holds the signal.
+    ``received`` is then the signal's number.
     """
 
     def __init__(self) -> None:
@@ -129,7 +148,7 @@ class StopOnSignal(TrainerCallback):
         self.previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopOnSignal:
-        if threading.current_thread() is threading.main_thread():  # elsewhere signals are the caller's business
+        if threading.current_thread() is threading.main_thread():  # Python allows signal handlers there alone
             self.previous = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -140,7 +159,8 @@ class StopOnSignal(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        if self.received is not None:
+        if any_rank(self.received is not None):  # all processes stop after the same step
+            self.received = self.received or signal.SIGTERM
             control.should_log = control.should_save = control.should_training_stop = True
         return control
 
@@ -149,7 +169,7 @@ class StopOnSignal(TrainerCallback):
 
 
 def best_step(state: TrainerState, metric: str) -> int | None:
-    """The step of the best evaluation, the last one among equals; None before the first."""
+    """The step of the best evaluation, the last one if several are equal; None before the first evaluation."""
     key = _key(metric)
     scored = [(-entry[key], entry["step"]) for entry in state.log_history if key in entry]
     return int(max(scored)[1]) if scored else None
@@ -160,5 +180,5 @@ def _scores(state: TrainerState, metric: str) -> list[float]:
 
 
 def _key(metric: str) -> str:
-    """What transformers' history calls a figure of an evaluation."""
+    """The name of an evaluation metric in transformers' log history."""
     return f"eval_{metric}"

@@ -1,4 +1,4 @@
-"""Which checkpoint a run resumes from: the newest whole one."""
+"""Find the checkpoint from which a run resumes: the newest complete one."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ import re
 import shutil
 from pathlib import Path
 
-STATE = "trainer_state.json"
-FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", STATE)
-MANIFEST = "files.json"
+TRAINER_STATE_FILE = "trainer_state.json"
+CHECKPOINT_FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", TRAINER_STATE_FILE)
+RNG_STATE_PREFIX = "rng_state"  # one file, or one per process
+SIZES_FILE = "files.json"
 
 
 def seal(folder: Path) -> None:
-    """Write the sizes of a checkpoint's files beside them, last: what lacks or contradicts it is torn."""
+    """Write the sizes of a checkpoint's files, last: without this file, or with other sizes, it is incomplete."""
     sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()}
-    (folder / MANIFEST).write_text(json.dumps(sizes), encoding="utf-8")
+    (folder / SIZES_FILE).write_text(json.dumps(sizes), encoding="utf-8")
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole ``checkpoint-N`` in a run's checkpoints, or None. Torn ones are passed over."""
-    return next((c for c in reversed(_numbered(folder)) if _whole(c)), None)
+    """The newest complete ``checkpoint-N`` in a run's checkpoints, or None."""
+    return next((c for c in reversed(_numbered(folder)) if _complete(c)), None)
 
 
 def keep_newest(folder: Path, count: int, best: int | None) -> None:
-    """Remove all but the ``count`` newest checkpoints, that of step ``best``, and what an interrupted write left."""
+    """Keep the ``count`` newest checkpoints and that of step ``best``; remove others and interrupted writes."""
     for old in _numbered(folder)[:-count]:
         if old.name != f"checkpoint-{best}":
             shutil.rmtree(old, ignore_errors=True)
-    for torn in folder.glob(".checkpoint-*"):
-        shutil.rmtree(torn, ignore_errors=True)
+    for remnant in folder.glob(".checkpoint-*"):
+        shutil.rmtree(remnant, ignore_errors=True)
 
 
 def _numbered(folder: Path) -> list[Path]:
@@ -37,11 +38,12 @@ def _numbered(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name.split("-")[1]))
 
 
-def _whole(checkpoint: Path) -> bool:
+def _complete(checkpoint: Path) -> bool:
     try:
-        sizes = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
-        return all(name in sizes for name in FILES) and all(
-            (checkpoint / name).stat().st_size == size for name, size in sizes.items()
+        sizes = json.loads((checkpoint / SIZES_FILE).read_text(encoding="utf-8"))
+        complete = all(name in sizes for name in CHECKPOINT_FILES) and any(
+            name.startswith(RNG_STATE_PREFIX) for name in sizes
         )
-    except (OSError, ValueError, TypeError, AttributeError):  # the manifest may be torn as well
+        return complete and all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, TypeError, AttributeError):  # the file of sizes may be incomplete too
         return False

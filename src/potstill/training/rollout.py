@@ -1,8 +1,9 @@
-"""On-policy windows: the student goes on by itself, then the teacher answers from where it went.
+"""On-policy windows: the student rolls out its own forecast, and the teacher forecasts what follows.
 
-Beyond one pass a forecaster reads its own forecasts (``Forecaster.roll_out``). A student that was only ever shown what
-really happened has not learned to go on from those. So some windows get a context that ends with the student's own
-forecast, of the kind it will read there: whole passes in evaluation mode, each appending one quantile's path.
+Beyond its horizon a forecaster reads its own forecasts (``Forecaster.roll_out``). A student that was trained on
+observed contexts alone has not learned to continue from forecasts. So the context of some windows ends with the
+student's own forecast, as it will occur in ``roll_out``: passes of the full horizon in evaluation mode, each of which
+appends the path of one quantile.
 
 Shapes: R windows that are extended, C context, H horizon, S steps of the longest extension.
 """
@@ -15,51 +16,46 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from potstill.families.base import Forecaster, bare_windows, evaluating
+from potstill.families.base import Forecaster, evaluating
 from potstill.recipe import RolloutConfig
-from potstill.types import Forecast, Windows
+from potstill.types import Forecast, Request, Windows
 
-LOWEST, HIGHEST = 0.1, 0.9  # the paths that Chronos-2 rolls out; further out a path stands for hardly any windows
+LOWEST_LEVEL, HIGHEST_LEVEL = 0.1, 0.9  # the levels that Chronos-2 rolls out; paths further out are rare
 
 
 def on_policy(windows: Windows, student: Forecaster, config: RolloutConfig, seed: int, step: int) -> Windows:
-    """Windows of which a share goes on from the student's own forecast; ids, series and all others stay as they are.
+    """Extend a share of the windows by the student's own forecast; ids, series and all other windows are unchanged.
 
-    A context keeps its length: what is appended pushes out its oldest steps. The future moves along. Of the first
-    H − k steps after k appended ones the truth is still known, and it stays: a rolled-out forecast is judged by the
-    truth whichever way it took, so the hard term holds the student to that while the teacher says how to go on from
-    here. The steps after those are NaN, which the terms pass over.
+    The context keeps its length: the appended steps replace its oldest ones. The future moves by the same number of
+    steps. The ground truth of the first H − k steps after k appended ones is known, and is kept: a rolled-out forecast
+    is evaluated on the truth whatever its path, so the hard term still trains on it, while the teacher forecasts from
+    the extended context. The remaining steps are NaN, which the terms ignore. Covariates move too; past covariates are
+    unknown in the appended steps. Windows of a group are extended together.
 
     Parameters
     ----------
     windows
-        Their labels are yet to be filled in.
+        From a data set; not changed.
     student
-        Not changed; no gradient goes through its forecast.
+        Not changed; its forecast has no gradient.
     config
-        Share of the windows, and the longest extension in the student's patches.
+        The share of windows, and the longest extension in patches of the student.
     seed, step
-        Every draw follows from them and the window's id, so that a resumed run draws the same.
+        Every draw depends on these and the id of the window (or its group) alone, so that a resumed run draws the same.
     """
     if config.share == 0:
         return windows
-    draws = [random.Random(f"{seed}/{step}/{i}") for i in windows.ids.tolist()]
-    rows = [row for row, draw in enumerate(draws) if draw.random() < config.share]
+    keys = windows.ids if windows.group is None else windows.group
+    rngs = [random.Random(f"{seed}/{step}/{key}") for key in keys.tolist()]
+    rows = [row for row, rng in enumerate(rngs) if rng.random() < config.share]
     if not rows:
         return windows
-    draws = [draws[row] for row in rows]
-    steps = [student.horizon_multiple * draw.randint(1, config.patches) for draw in draws]
-    context, future = windows.context[rows], windows.future[rows]
-    path = _paths(student, context, steps, draws)
-    at = torch.tensor(rows, device=context.device)
-    after = torch.tensor(steps, device=context.device)
-    context = _moved(torch.cat([context, path], dim=1), after, context.shape[1])
-    future = _moved(torch.cat([future, torch.full_like(path, torch.nan)], dim=1), after, future.shape[1])
-    return replace(
-        windows,
-        context=windows.context.index_copy(0, at, context),
-        future=windows.future.index_copy(0, at, future),
-    )
+    rngs = [rngs[row] for row in rows]
+    steps = [student.horizon_multiple * rng.randint(1, config.patches) for rng in rngs]
+    chosen = windows.take(rows)
+    path = _paths(student, chosen, steps, rngs)
+    moved = _advanced(chosen, path, torch.tensor(steps, device=path.device))
+    return _put(windows, torch.tensor(rows, device=path.device), moved)
 
 
 def rollouts(share: float, steps: int, patch: int) -> RolloutConfig:
@@ -68,34 +64,80 @@ def rollouts(share: float, steps: int, patch: int) -> RolloutConfig:
 
 
 @torch.no_grad()
-def _paths(student: Forecaster, context: Tensor, steps: list[int], draws: list[random.Random]) -> Tensor:
-    """``[R, S]``: how the student goes on from ``context [R, C]``, for at least ``steps`` of each row.
+def _paths(student: Forecaster, windows: Windows, steps: list[int], rngs: list[random.Random]) -> Tensor:
+    """``[R, S]``: the student's continuation of each window, for at least ``steps`` of each row.
 
-    Every pass has the student's whole horizon, as in ``roll_out``: what a window gets depends on no other window. A
-    path keeps its level within a pass and draws another for the next one: ``roll_out`` goes on with a level of the
-    mixture of all paths, which lies far nearer to the middle than that level of what follows one outer path.
+    Every pass has the student's full horizon, as in ``roll_out``, so that a window's path does not depend on the other
+    windows. A path keeps its quantile level within a pass and draws a new one for the next: ``roll_out`` continues with
+    a quantile of the mixture over all paths. This is much closer to the median than the same quantile of the forecast
+    that follows one outer path.
     """
-    levels = [i for i, level in enumerate(student.levels.tolist()) if LOWEST - 1e-6 < level < HIGHEST + 1e-6]
+    levels = [
+        i for i, level in enumerate(student.levels.tolist()) if LOWEST_LEVEL - 1e-6 < level < HIGHEST_LEVEL + 1e-6
+    ]
     levels = levels or list(range(len(student.levels)))
-    path = context.new_full((len(steps), max(steps)), torch.nan)
+    path = windows.context.new_full((len(steps), max(steps)), torch.nan)
     with evaluating(student.module):
         for start in range(0, max(steps), student.max_horizon):
-            going = [row for row, n in enumerate(steps) if n > start]
-            seen = torch.cat([context[going], path[going, :start]], dim=1)[:, -context.shape[1] :]
-            forecast = student.forward(bare_windows(seen, student.max_horizon), student.max_horizon).forecast
-            block = _at(forecast, [draws[row].choice(levels) for row in going])
+            unfinished = [row for row, n in enumerate(steps) if n > start]
+            appended = torch.full((len(unfinished),), start, device=path.device)
+            extended = _advanced(windows.take(unfinished), path[unfinished, :start], appended)
+            extended = _with_horizon(extended, student.max_horizon)
+            forecast = student.forward(extended, Request(student.max_horizon)).forecast
+            block = _at(forecast, [rngs[row].choice(levels) for row in unfinished])
             end = min(start + student.max_horizon, max(steps))
-            path[going, start:end] = block[:, : end - start].to(path)
+            path[unfinished, start:end] = block[:, : end - start].to(path)
     return path
 
 
 def _at(forecast: Forecast, level: list[int]) -> Tensor:
-    """``[B, H]`` in input units: of each window the quantile whose place is given."""
+    """``[B, H]`` in input units: for each window the quantile with the given index."""
     values = forecast.values[range(len(level)), level].double()
     values = values.sinh() if forecast.arcsinh else values
     return values * forecast.scale + forecast.loc
 
 
+def _advanced(windows: Windows, path: Tensor, by: Tensor) -> Windows:
+    """Windows whose contexts end with the first ``by [R]`` steps of ``path [R, S]``, and whose futures begin there."""
+    unknown = torch.full_like(path, torch.nan)
+    return replace(
+        windows,
+        context=_moved(torch.cat([windows.context, path], dim=1), by, windows.context.shape[1]),
+        future=_moved(torch.cat([windows.future, unknown], dim=1), by, windows.future.shape[1]),
+        past_covariates=_moved_covariates(windows.past_covariates, unknown, by),
+        future_covariates=_moved_covariates(windows.future_covariates, unknown, by),
+    )
+
+
+def _moved_covariates(values: Tensor | None, unknown: Tensor, by: Tensor) -> Tensor | None:
+    if values is None:
+        return None
+    longer = torch.cat([values, unknown[:, None].expand(-1, values.shape[1], -1)], dim=2)
+    return _moved(longer, by, values.shape[2])
+
+
 def _moved(values: Tensor, by: Tensor, length: int) -> Tensor:
-    """``[R, length]``: of each row of ``values`` the steps from ``by [R]`` on."""
-    return values.gather(1, by[:, None] + torch.arange(length, device=values.device))
+    """``[R, …, length]``: the steps of each row of ``values [R, …, n]`` from ``by [R]`` on."""
+    places = by[:, None] + torch.arange(length, device=values.device)
+    if values.ndim == 3:
+        places = places[:, None].expand(-1, values.shape[1], -1)
+    return values.gather(-1, places)
+
+
+def _with_horizon(windows: Windows, horizon: int) -> Windows:
+    """The same windows with an unknown future of ``horizon`` steps; known covariates are cut or padded to it."""
+    future = windows.context.new_full((len(windows), horizon), torch.nan)
+    known = windows.future_covariates
+    if known is not None:
+        longer = horizon - windows.future.shape[1]
+        known = torch.nn.functional.pad(known, (0, max(longer, 0)), value=torch.nan)
+        known = known[..., : windows.context.shape[1] + horizon]
+    return replace(windows, future=future, future_covariates=known)
+
+
+def _put(windows: Windows, rows: Tensor, moved: Windows) -> Windows:
+    """``windows`` with the data of some rows replaced."""
+    names = ("context", "future", "past_covariates", "future_covariates")
+    values = {name: getattr(windows, name) for name in names}
+    changed = {n: v.index_copy(0, rows, getattr(moved, n)) for n, v in values.items() if v is not None}
+    return replace(windows, **changed)

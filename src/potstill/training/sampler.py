@@ -1,4 +1,4 @@
-"""Shuffling by arithmetic: an epoch's order costs no memory, whatever its length."""
+"""Samplers. A pseudo-random permutation shuffles an epoch of any length without storing its order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch.utils.data import Sampler
 
 from potstill.data.permutation import Permutation
 
-CHUNK = 8192
+IDS_PER_CHUNK = 8192
 
 
 class PermutedSampler(Sampler[int]):
-    """Every id of ``range(length)`` once an epoch, in an order that depends on (seed, epoch) alone."""
+    """Every id of ``range(length)`` once per epoch, in an order that depends on (seed, epoch) alone."""
 
     def __init__(self, length: int, seed: int):
         self.length, self.seed, self.epoch = length, seed, 0
@@ -27,22 +27,22 @@ class PermutedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = Permutation(self.length, self.seed * 1_000_003 + self.epoch)
-        for start in range(0, self.length, CHUNK):
-            yield from order[np.arange(start, min(start + CHUNK, self.length))].tolist()
+        for start in range(0, self.length, IDS_PER_CHUNK):
+            yield from order[np.arange(start, min(start + IDS_PER_CHUNK, self.length))].tolist()
 
 
 class LengthSampler(Sampler[int]):
-    """Every id once an epoch, examples of like length together, so that batches are padded little.
+    """Every id once per epoch, with examples of similar length in one batch, so that batches need little padding.
 
-    Runs of ``POOL`` batches are drawn as :class:`PermutedSampler` draws them; within a run ids are sorted by length and
-    cut into batches, whose order is drawn again. All of it follows from (seed, epoch).
+    The ids of ``POOL`` batches are drawn as by :class:`PermutedSampler`, sorted by length and cut into batches; the
+    order of these batches is then shuffled. Everything depends on (seed, epoch) alone.
 
     Parameters
     ----------
     lengths
-        ``[n]`` tokens of each example.
+        Number of tokens of each example ``[n]``.
     batch_size
-        Ids of a batch.
+        Ids per batch.
     seed
         The run's seed.
     """
@@ -67,7 +67,7 @@ class LengthSampler(Sampler[int]):
             run = ids[start : start + pool]
             run = run[np.argsort(self.lengths[run], kind="stable")]
             batches = [run[first : first + self.batch_size] for first in range(0, len(run), self.batch_size)]
-            # a short batch stays last, or the trainer's batches would straddle two of these
+            # an incomplete batch stays last; otherwise the trainer's batches would not coincide with these
             whole = len(run) // self.batch_size
             shuffled = np.random.default_rng([self.order.seed, self.order.epoch, start]).permutation(whole)
             for place in [*shuffled.tolist(), *range(whole, len(batches))]:

@@ -1,1 +1,1 @@
-"""Weights that a student takes over from its teacher before any training."""
+"""Copy weights from a teacher to a student before training."""

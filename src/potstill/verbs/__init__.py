@@ -1,4 +1,4 @@
-"""The verbs: what a user does. Each joins the parts below it; the command line and Python call the same functions."""
+"""The verbs: one function per command. The command line and Python callers use the same functions."""
 
 from potstill.verbs.distill import distill
 from potstill.verbs.evaluate import evaluate

@@ -1,4 +1,4 @@
-"""``potstill evaluate``: any models beside one another, forecasters beside the baselines too, on the same windows."""
+"""``potstill evaluate``: compare models on the same windows or texts, forecasters also with baselines."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from potstill.console import say
-from potstill.data.series.given import store_of
+from potstill.data.series.from_argument import store_of
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
-from potstill.families.load import load
+from potstill.families.load import load_forecaster
 from potstill.runs import check_run, open_run
-from potstill.tasks.evaluation import are_language_models, judging, named_sources, write_evaluation
-from potstill.tasks.forecasting import available
+from potstill.tasks.evaluation import are_language_models, evaluation_recipe, named_sources, write_evaluation
+from potstill.tasks.forecasting import available_device
 from potstill.tasks.lengths import fit_lengths
 
 
@@ -30,61 +30,61 @@ def evaluate(
     baselines: list[str] | None = None,
     device: str | None = None,
 ) -> Path:
-    """Measure models on a part of the data: all of them forecasters, or all of them language models of one tokenizer.
+    """Evaluate forecasters, or language models with the same tokenizer, on a part of the data.
 
     Parameters
     ----------
     models
         Folders, hub ids, ``embedded`` or GGUF files, each optionally as ``NAME=…``.
     data
-        What to judge on: paths, a DataConfig or, of series, a pandas frame; lengths that are not given follow the
-        models.
+        Data to evaluate on: paths, a data section (SeriesData or TextData) or, for series, a pandas data frame; default
+        lengths are limited to those of the models.
     output
-        Folder for metrics.json, forecasts.json (of language models: generations.json) and report.html; must be new.
+        Folder for metrics.json, forecasts.json (for language models generations.json) and report.html; must be new.
     split
-        The part: ``validation`` or ``test``. Any other name says how the series are cut (``8:1:1``, ``suite``, …), and
-        the part is ``test``. Where neither this nor ``data`` says how, a run among the models does: cut otherwise, the
-        part may hold what that run was trained on.
+        The part: ``validation`` or ``test``. Any other value defines the split of the series (``8:1:1``, ``suite``, …),
+        and the part is ``test``. If neither this nor ``data`` defines the split, that of a run among the models is
+        used: with another split, the part may contain data that this run was trained on.
     stride
-        Steps between origins; default 5, wider where windows are many. Series only.
+        Steps between forecast origins; default 5, larger for large data. Series only.
     max_windows
-        Most windows per data set, of text most examples; default 2,000 and 500.
+        Maximum number of windows per data set (default 2,000), or of text examples (default 500).
     reference
-        The model that retention is relative to, by name or as a further MODEL (default: the first).
+        The model that the others are compared with, by name or as another MODEL (default: the first).
     baselines
-        Names of baselines; default: those of a run. Series only.
+        Names of baselines; default: as in a run. Series only.
     device
-        ``cpu`` or ``cuda``, for the models; default: cuda where there is one.
+        ``cpu`` or ``cuda``, for the models; default: cuda if available.
 
     Raises
     ------
     UserError
-        One sentence on what does not fit.
+        If models, data or options are invalid.
     """
     sources, against = named_sources(models, reference)
     check_run(output, resume=False)
-    where = available(device)
+    resolved = available_device(device)
     options = {"split": split, "stride": stride, "max_windows": max_windows, "baselines": baselines}
     if are_language_models(sources):
         from potstill.tasks.language.evaluate import evaluate_texts
 
-        return evaluate_texts(sources, against, data, output, options=options, device=where)
-    loaded = {name: load(source, device=where).freeze() for name, source in sources.items()}
+        return evaluate_texts(sources, against, data, output, options=options, device=resolved)
+    loaded = {name: load_forecaster(source, device=resolved).freeze() for name, source in sources.items()}
     store, data = store_of(data)
-    recipe = judging("forecast", data, options, sources)
+    recipe = evaluation_recipe("forecast", data, options, sources)
     recipe.data = fit_lengths(recipe.data, list(loaded.values()))
     data, config = recipe.data, recipe.evaluation
     for baseline in config.baselines:
-        make_baseline(baseline)  # a misspelt one must leave no folder behind
+        make_baseline(baseline)  # report an unknown baseline before the folder is created
     windows = SeriesWindows(store, data, config.split, stride=1)
     require_windows(windows)
     folder = open_run(output, resume=False)
     with progress_bar("Evaluating") as progress:
         train = SeriesWindows(store, data, "train")
-        found = evaluate_models(loaded, windows, train, config.baselines, config, against, progress)
-    metrics = found.to_dict()
+        result = evaluate_models(loaded, windows, train, config.baselines, config, against, progress)
+    metrics = result.to_dict()
     metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
     say("Measuring costs")
     metrics["cost"] = measure_costs(loaded, data.context_length, data.prediction_length, reference=against)
-    write_evaluation(folder, recipe, metrics, loaded, store.fingerprint, {"forecasts.json": found.examples})
+    write_evaluation(folder, recipe, metrics, loaded, store.fingerprint, {"forecasts.json": result.examples})
     return folder

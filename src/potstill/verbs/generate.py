@@ -1,11 +1,11 @@
-"""``potstill generate``: what a language model answers to a prompt."""
+"""``potstill generate``: the answer of a language model to a prompt."""
 
 from __future__ import annotations
 
 from potstill.data.text import prompt_of
 from potstill.errors import UserError
-from potstill.families.language.load import load_language
-from potstill.tasks.forecasting import available
+from potstill.families.load import load_language
+from potstill.tasks.forecasting import available_device
 
 
 def generate(
@@ -17,22 +17,22 @@ def generate(
     seed: int = 0,
     device: str | None = None,
 ) -> str:
-    """Answer a prompt in the form that the model was trained on: its chat template, or Alpaca's.
+    """Generate the answer to a prompt, formatted by the model's chat template or, without one, Alpaca's.
 
     Parameters
     ----------
     model
-        A folder made here, an upstream checkpoint, a GGUF file, or a hub id.
+        A folder written by Potstill, a Hugging Face checkpoint, a GGUF file, or a hub id.
     prompt
-        What the user says.
+        The user's message.
     max_new_tokens
-        Longest answer.
+        Maximum length of the answer.
     temperature
-        0: the likeliest token each time; above: sampled.
+        0: always the most likely token; above 0: sampled.
     seed
-        Of the sampling.
+        Seed of the sampling.
     device
-        ``cpu`` or ``cuda``; default: cuda where there is one.
+        ``cpu`` or ``cuda``; default: cuda if available.
 
     Raises
     ------
@@ -40,10 +40,10 @@ def generate(
         For an empty prompt, a number out of range, or a model that cannot be loaded.
     """
     if not prompt.strip():
-        raise UserError("prompt: is empty; write what the model is to answer.")
+        raise UserError("prompt: is empty; write a question or an instruction.", key="prompt.empty")
     if max_new_tokens < 1:
-        raise UserError(f"--max-new-tokens {max_new_tokens}: must be at least 1.")
+        raise UserError(f"--max-new-tokens {max_new_tokens}: must be at least 1.", key="option.out_of_range")
     if not 0 <= temperature < float("inf"):
-        raise UserError(f"--temperature {temperature}: must be 0 or above.")
-    loaded = load_language(model, device=available(device)).freeze()
+        raise UserError(f"--temperature {temperature}: must be 0 or above.", key="option.out_of_range")
+    loaded = load_language(model, device=available_device(device)).freeze()
     return loaded.generate([prompt_of(loaded.tokenizer, prompt)], max_new_tokens, temperature, seed)[0]

@@ -1,4 +1,4 @@
-"""``potstill report``: draw a run's report again from its own files."""
+"""``potstill report``: write a run's report again from its files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from potstill.reporting import draw_report
 
 
 def report(run: str | Path) -> Path:
-    """Draw ``RUN/report.html`` from metrics.json, log.jsonl, forecasts.json and recipe.yaml; returns its path."""
+    """Write ``RUN/report.html`` from metrics.json, log.jsonl, forecasts.json and recipe.yaml; returns its path."""
     folder = Path(run)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such run; give the folder that `potstill distill` or `potstill evaluate` wrote.")
+        raise UserError(
+            f"{folder}: no such folder; give the folder of a `potstill distill` or `potstill evaluate` run.",
+            key="run.not_found",
+        )
     return draw_report(folder)

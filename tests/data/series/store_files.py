@@ -1,4 +1,4 @@
-"""Small files to read, and a store of given arrays without any file."""
+"""Small data files, and a store of arrays in memory."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from potstill.data.data_report import DataReport
 from potstill.data.series.store import Store, open_store
-from potstill.recipe import DataConfig
+from potstill.recipe import SeriesData
 
 
 def opened(folder: Path, **config) -> Store:
-    """Open everything below ``folder / "files"``, cached beside it."""
-    return open_store(DataConfig(**{"paths": [str(folder / "files")], **config}), folder / "cache")
+    """Open all files below ``folder / "files"``, with the cache in ``folder / "cache"``."""
+    return open_store(SeriesData(**{"paths": [str(folder / "files")], **config}), folder / "cache")
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
-    """A file below ``folder / "files"``."""
+    """Write a file below ``folder / "files"``."""
     path = folder / "files" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -23,14 +23,14 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def hourly(values, first: str = "2024-01-01", column: str = "y", step: str = "h") -> str:
-    """A CSV of one column with a stamp per row."""
+    """A CSV file with a timestamp and one value per row."""
     stamps = np.datetime64(first, "s") + np.arange(len(values)) * np.timedelta64(1, step)
     rows = [f"{str(t).replace('T', ' ')},{v}\n" for t, v in zip(stamps, values, strict=True)]
     return f"date,{column}\n" + "".join(rows)
 
 
 def store_of(series: list[np.ndarray], frequency: str = "h", datasets: list[str] | None = None) -> Store:
-    """A store in memory: one data set of all series, or one per series where names are given."""
+    """A store in memory: one data set for all series, or one per series if names are given."""
     count = len(series)
     zeros = np.zeros(count, np.int64)
     names = datasets or ["memory"]

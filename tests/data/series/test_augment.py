@@ -1,4 +1,4 @@
-"""Augmented windows: deterministic, diverse, and never a value from beyond the training part."""
+"""Augmented windows: deterministic, diverse, and without values from after the training part."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def augmented(windows, seed, ids, **options):
     return augment(windows, part_bounds(windows.store, "8:1:1", "train"), seed, np.asarray(ids), **options)
 
 
-def test_the_same_in_every_batch(windows):
+def test_a_window_is_the_same_in_every_batch(windows):
     ids = np.array([5, 900, 17, 5])
     batch = augmented(windows, 3, ids)
     assert batch.shape == (4, 80)
@@ -32,11 +32,11 @@ def test_usable_and_diverse(windows):
     assert not np.isinf(x).any()
     assert (np.isfinite(x).sum(1) >= 16).all()
     assert (np.nanmax(x, 1) > np.nanmin(x, 1)).all()
-    assert len(np.unique(np.nan_to_num(x), axis=0)) >= 390  # data set c holds few windows
+    assert len(np.unique(np.nan_to_num(x), axis=0)) >= 390  # data set c has few windows
 
 
-def test_nothing_comes_from_beyond_the_training_part(tmp_path):
-    """Whatever stands in the later parts, the windows are the same; and it does appear where it is asked for."""
+def test_only_the_training_part_is_read(tmp_path):
+    """Later parts do not change the windows, and they do if they are within the bounds."""
     ids = np.arange(600)
     reference = augmented(small_windows(tmp_path / "1", later=1e5), 1, ids)
     np.testing.assert_array_equal(reference, augmented(small_windows(tmp_path / "2", later=-1e30), 1, ids))
@@ -45,8 +45,8 @@ def test_nothing_comes_from_beyond_the_training_part(tmp_path):
     assert not np.array_equal(reference, augment(windows, everything, 1, ids), equal_nan=True)
 
 
-def test_confined_augmentation_reads_its_windows_alone(tmp_path):
-    """Three scarce windows: what stands in the rows that none of them holds changes nothing."""
+def test_confined_augmentation_reads_only_its_windows(tmp_path):
+    """With three training windows, the rows outside of them change nothing."""
     windows = small_windows(tmp_path, train_windows=3)
     reference = augmented(windows, 1, np.arange(300), confined=True)
     assert not np.array_equal(reference, augmented(windows, 1, np.arange(300)), equal_nan=True)
@@ -58,7 +58,7 @@ def test_confined_augmentation_reads_its_windows_alone(tmp_path):
     np.testing.assert_array_equal(reference, augmented(windows, 1, np.arange(300), confined=True))
 
 
-def test_missing_values_stay_missing_or_give_way(tmp_path):
+def test_missing_values_stay_missing_and_enough_values_remain(tmp_path):
     windows = small_windows(tmp_path, missing=0.2)
     x = augmented(windows, 0, np.arange(200))
     assert not np.isinf(x).any()
@@ -67,7 +67,7 @@ def test_missing_values_stay_missing_or_give_way(tmp_path):
 
 
 @pytest.mark.parametrize("balance", [1.0, 0.5, 0.0])
-def test_draws_follow_the_balance(windows, balance):
+def test_sampling_follows_the_balance(windows, balance):
     sizes = np.array([np.diff(windows.range_of(d))[0] for d in range(3)], float)
     assert len(set(sizes)) == 3
     rng = np.random.default_rng(0)
@@ -76,14 +76,14 @@ def test_draws_follow_the_balance(windows, balance):
     np.testing.assert_allclose(shares, sizes**balance / (sizes**balance).sum(), atol=0.015)
 
 
-def test_draws_reach_every_window(windows):
+def test_sampling_reaches_every_window(windows):
     rng = np.random.default_rng(0)
     ids = WindowSampler(windows, 1.0).ids(rng.random(200000), rng.random(200000))
     assert len(np.unique(ids)) == len(windows)
 
 
-def test_series_too_short_for_a_window_take_part(tmp_path):
-    """Only the 140-row files have 112 training rows; windows of 400 + 100 steps know some of their future alone."""
+def test_series_shorter_than_a_window_are_used(tmp_path):
+    """The 140-row files have 112 training rows, so that windows of 400 + 100 steps miss a part of their future."""
     windows = small_windows(tmp_path, context_length=400, prediction_length=100)
     assert np.diff(windows.range_of(2))[0] == 0
     x = augmented(windows, 0, np.arange(300))

@@ -1,23 +1,24 @@
-"""Files as they come: found in trees, read whatever their quirks, refused with one sentence that names the place."""
+"""Data files: finding them in directories, variants of CSV, and errors that name file and line."""
 
 import gzip
+import re
 
 import pytest
 from store_files import hourly, opened, write
+from usage_errors import usage_error
 
 from potstill.data.data_report import DataReport
 from potstill.data.series.readers import find_sources, read_sheet
-from potstill.errors import UserError
 
 TABLE = hourly([1, 2, 4, 7, 11, 16])
 
 
 def names(folder, *paths, exclude=(), max_files=None, report=None):
-    given = [str(folder / "files" / p) for p in paths]
-    return [s.name for s in find_sources(given, exclude, max_files, report or DataReport())]
+    entries = [str(folder / "files" / p) for p in paths]
+    return [s.name for s in find_sources(entries, exclude, max_files, report or DataReport())]
 
 
-def test_trees_are_searched_in_order_and_capped(tmp_path):
+def test_directories_are_searched_in_order_up_to_max_files(tmp_path):
     for name in ("b.csv", "a.csv.gz", "deep/er/c.parquet", "deep/d.CSV", ".hidden.csv", "notes.txt"):
         write(tmp_path, name, "x")
     assert names(tmp_path, "") == ["a", "b", "d", "c"]
@@ -30,19 +31,26 @@ def test_trees_are_searched_in_order_and_capped(tmp_path):
     assert names(tmp_path, "b.csv", "", "b.csv") == ["b", "a", "d", "c"]
 
 
-def test_equal_stems_go_by_their_path(tmp_path):
+def test_files_with_equal_stems_are_named_by_their_path(tmp_path):
     for name in ("x/a.csv", "y/a.csv", "y/b.csv"):
         write(tmp_path, name, "x")
     assert names(tmp_path, "") == ["x/a", "y/a", "b"]
     assert names(tmp_path, "x/a.csv", "y/a.csv") == ["a", "a~2"]
 
 
-@pytest.mark.parametrize(("path", "says"), [("absent", "no such file"), ("", "holds no"), ("a.xlsx", "ending in")])
-def test_paths_that_lead_nowhere(tmp_path, path, says):
+@pytest.mark.parametrize(
+    ("path", "key", "fact"),
+    [
+        ("absent", "data.no_such_file", "absent"),
+        ("", "data.no_data_files", ".csv.gz"),
+        ("a.xlsx", "data.unknown_ending", "a.xlsx"),
+    ],
+)
+def test_paths_without_data(tmp_path, path, key, fact):
     write(tmp_path, "a.xlsx", "x")
-    with pytest.raises(UserError, match=says):
+    with usage_error(key, fact):
         names(tmp_path, path)
-    with pytest.raises(UserError, match="--data"):
+    with usage_error("data.no_paths", "--data", "data.paths"):
         find_sources([], [], None, DataReport())
 
 
@@ -65,7 +73,7 @@ def read(tmp_path, content, name="a.csv"):
         TABLE.replace(",", "\t"),
     ],
 )
-def test_the_same_table_in_many_dresses(tmp_path, content):
+def test_variants_of_csv_are_read_as_the_same_table(tmp_path, content):
     sheet, _ = read(tmp_path, content)
     assert sheet.table.column_names == ["date", "y"]
     assert sheet.table["y"].to_pylist() == ["1", "2", "4", "7", "11", "16"]
@@ -83,7 +91,7 @@ def test_latin1_is_noted(tmp_path):
     assert any("Latin-1" in line for line in report.lines())
 
 
-def test_ragged_rows_are_left_out_counted_and_lines_still_right(tmp_path):
+def test_ragged_rows_are_left_out_and_counted_and_line_numbers_stay_right(tmp_path):
     sheet, report = read(tmp_path, "date,y\nd1,1\nd2,2,3\nd3,3\nd4\nd5,5\n")
     assert sheet.table["y"].to_pylist() == ["1", "3", "5"]
     assert [sheet.place(i) for i in range(3)] == ["line 2", "line 4", "line 6"]
@@ -104,27 +112,26 @@ def test_a_file_without_header_and_equal_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "key", "facts"),
     [
-        ("a.csv", "", r"a\.csv: is empty"),
-        ("a.csv", "\n \n", "is empty"),
-        ("a.csv", "date,y\n", "header and no rows"),
-        ("a.csv", "date,y\n1\n1,2,3\n", r"a\.csv line 2: 1 columns where the header has 2"),
-        ("a.csv", bytes(range(256)) * 4, "no text"),
-        ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", "no text"),
-        ("a.csv", "x" * 200_000 + ",y\n1,2\n", "line 1"),
-        ("a.csv.gz", b"\x1f\x8b\x08\0abc", "no whole gzip"),
-        ("a.csv.gz", b"date,y\n", "no whole gzip"),
-        ("a.csv.gz", gzip.compress(TABLE.encode(), mtime=0)[:-12], "no whole gzip"),
-        ("a.csv.gz", gzip.compress(b"", mtime=0), "is empty"),
-        ("a.parquet", b"PAR1abc", "no readable Parquet"),
-        ("a.parquet", b"", "no readable Parquet"),
+        ("a.csv", "", "data.empty_file", ()),
+        ("a.csv", "\n \n", "data.empty_file", ()),
+        ("a.csv", "date,y\n", "data.empty_file", ("header",)),
+        ("a.csv", "date,y\n1\n1,2,3\n", "data.ragged_rows", ("line 2", "1 columns", "has 2")),
+        ("a.csv", bytes(range(256)) * 4, "data.binary_file", ()),
+        ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", "data.binary_file", ()),
+        ("a.csv", "x" * 200_000 + ",y\n1,2\n", "data.unreadable_csv", ("line 1",)),
+        ("a.csv.gz", b"\x1f\x8b\x08\0abc", "data.unreadable_gzip", ()),
+        ("a.csv.gz", b"date,y\n", "data.unreadable_gzip", ()),
+        ("a.csv.gz", gzip.compress(TABLE.encode(), mtime=0)[:-12], "data.unreadable_gzip", ()),
+        ("a.csv.gz", gzip.compress(b"", mtime=0), "data.empty_file", ()),
+        ("a.parquet", b"PAR1abc", "data.unreadable_parquet", ()),
+        ("a.parquet", b"", "data.unreadable_parquet", ()),
     ],
 )
-def test_files_nothing_can_be_made_of(tmp_path, name, content, says):
-    with pytest.raises(UserError, match=says) as error:
+def test_unusable_files_are_usage_errors(tmp_path, name, content, key, facts):
+    with usage_error(key, name, *facts):
         read(tmp_path, content, name)
-    assert "\n" not in str(error.value)
 
 
 def test_one_bad_file_of_many_is_left_out_with_its_reason(tmp_path):
@@ -136,3 +143,52 @@ def test_one_bad_file_of_many_is_left_out_with_its_reason(tmp_path):
     text = "\n".join(store.report.lines())
     assert "bad.csv: is empty" in text
     assert "no text" in text
+
+
+DAYS = [f"2023-01-{day:02d},{day % 5}.5,item {day % 3}" for day in range(1, 29)]
+
+
+def with_lines(**lines: str) -> str:
+    """A table of days with some lines replaced, by number: ``_7`` is line 7 of the file."""
+    rows = DAYS.copy()
+    for number, line in lines.items():
+        rows[int(number[1:]) - 2] = line
+    return "\n".join(["date,y,name", *rows]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "first", "last"),
+    [
+        (with_lines(_7='2023-01-06,"1.5,item'), 7, 29),
+        (with_lines(_7='2023-01-06,"1.5,item', _17='2023-01-16,"1.5,item'), 7, 17),
+        (with_lines(_7='2023-01-06,"1.5,item', _8='2023-01-07,"2.5,item'), 7, 8),
+        (with_lines(_7='"2023-01-06,1.5,item'), 7, 29),
+        (with_lines(_7='2023-01-06,1.5,"item', _11='2023-01-10,0.5,"item"'), 7, 11),
+        (with_lines(_7='2023-01-06,1.5,"item'), 7, 29),
+        (with_lines(_2='"2023-01-01,1.5,item'), 2, 29),
+        (with_lines(_7='2023-01-06,"1.5,item').replace(",", ";"), 7, 29),
+        (with_lines(_7='2023-01-06,"1.5,item').replace("\n", "\r\n"), 7, 29),
+        (with_lines(_4='2023-01-03,1.5,"a\nb"', _7='2023-01-06,"1.5,item'), 8, 30),
+        ('y\n1\n5\n2\n3\n"4\n5\n6\n"7\n3\n', 6, 9),
+    ],
+)
+def test_a_stray_quote_that_swallows_rows_is_named_by_its_line(tmp_path, content, first, last):
+    write(tmp_path, "a.csv", content)
+    with usage_error("data.stray_quote", f"a.csv line {first}:", f"in line {last},"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_lines(_7='2023-01-06,1.5,"two\nlines, and, a\nthird"'),
+        with_lines(_7='2023-01-06,1.5,"says ""well"", goes\n5,6\n7"', _29='2023-01-28,3.5,"last\n"'),
+        with_lines(_7='2023-01-06,1.5,in"ch').replace("\n", "\n\n"),
+        re.sub(r"([^,\n]+)", r'"\1"', with_lines()).replace("\n", "\n\n"),
+        "\n".join(["date,name,y", *(f'2023-01-{day:02d},"first\n{day},{day}",{day % 5}.5' for day in range(1, 29))]),
+    ],
+)
+def test_quoted_text_of_several_lines_is_valid(tmp_path, content):
+    write(tmp_path, "a.csv", content)
+    store = opened(tmp_path)
+    assert (store.names, store.lengths.tolist()) == (["a/y"], [28])

@@ -1,4 +1,4 @@
-"""Splits cut where they say, leak nothing, and refuse what does not fit."""
+"""Splits: their bounds, no leaks between parts, and errors for splits that do not fit the data."""
 
 from itertools import pairwise
 
@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from store_files import hourly, opened, store_of, write
+from usage_errors import usage_error
 
-from potstill.data.series.splits import PARTS, part_bounds, standardisation
-from potstill.errors import UserError
+from potstill.data.series.splits import SPLIT_PARTS, part_bounds, standardisation
 
 
 def ends(store, split, i=0):
-    bounds = [part_bounds(store, split, part) for part in PARTS]
+    bounds = [part_bounds(store, split, part) for part in SPLIT_PARTS]
     for before, after in pairwise(bounds):
         assert (before[1] <= after[0]).all()
     return [int(end[i]) for _, end in bounds]
@@ -26,7 +26,7 @@ def ends(store, split, i=0):
 def test_shares_tile_every_series(lengths, shares):
     store = store_of([np.zeros(n, np.float32) for n in lengths])
     split = ":".join(map(str, shares))
-    bounds = [part_bounds(store, split, part) for part in PARTS]
+    bounds = [part_bounds(store, split, part) for part in SPLIT_PARTS]
     assert (bounds[0][0] == 0).all()
     assert np.array_equal(bounds[0][1], bounds[1][0])
     assert np.array_equal(bounds[1][1], bounds[2][0])
@@ -41,16 +41,16 @@ def test_shares_by_hand():
 
 
 @pytest.mark.parametrize("split", ["banana", "8:1", "8:-1:1", "0:1:1", "nan:1:1", "8:1:1:1", ""])
-def test_no_split(split):
-    with pytest.raises(UserError, match="8:1:1"):
+def test_unreadable_splits(split):
+    with usage_error("split.unreadable", repr(split), "8:1:1"):
         part_bounds(store_of([np.zeros(10, np.float32)]), split, "train")
 
 
-def test_the_literatures_months():
+def test_ett_months_of_the_literature():
     hourly_rows, quarter = np.zeros(17420, np.float32), np.zeros(69680, np.float32)
     assert ends(store_of([hourly_rows]), "ett") == [8640, 11520, 14400]
     assert ends(store_of([quarter], "15min"), "ett") == [34560, 46080, 57600]
-    with pytest.raises(UserError, match="at most a day"):
+    with usage_error("split.step_too_long", "memory", "ett"):
         part_bounds(store_of([hourly_rows], "MS"), "ett", "train")
 
 
@@ -70,14 +70,18 @@ def test_suite_cuts_a_ragged_series_at_the_files_rows_where_that_is_earlier():
     assert ends(store, "suite", 1) == [35, 40, 50]
 
 
-def test_dates_end_the_parts_before_them(tmp_path):
+def test_dates_end_training_and_validation(tmp_path):
     write(tmp_path, "a.csv", hourly(np.sin(np.arange(240))))
     store = opened(tmp_path)
     assert ends(store, "2024-01-03,2024-01-05 12:00:00") == [48, 108, 240]
     assert ends(store, "2024-01-03 00:30:00,2030-01-01") == [49, 240, 240]
     assert ends(store, "1999-01-01,1999-02-01") == [0, 0, 240]
-    for wrong in ("2024-01-05,2024-01-03", "soon,later", "2024-01-01,2024-01-02,2024-01-03"):
-        with pytest.raises(UserError, match=r"data\.split"):
+    for key, wrong in (
+        ("split.dates_out_of_order", "2024-01-05,2024-01-03"),
+        ("split.unreadable", "soon,later"),
+        ("split.unreadable", "2024-01-01,2024-01-02,2024-01-03"),
+    ):
+        with usage_error(key, "data.split", wrong):
             part_bounds(store, wrong, "train")
 
 
@@ -101,18 +105,18 @@ def test_dates_on_calendar_steps(frequency, start, first, second, expected):
 
 
 def test_dates_need_time():
-    with pytest.raises(UserError, match="timestamps"):
+    with usage_error("split.no_time", "memory", "timestamps"):
         part_bounds(store_of([np.zeros(9, np.float32)], ""), "2020-01-01,2021-01-01", "train")
 
 
 @given(files=st.integers(3, 40))
 def test_whole_files_in_one_part_each(files):
     store = store_of([np.zeros(30, np.float32)] * files, datasets=[f"f{i}" for i in range(files)])
-    rows = np.stack([np.subtract(*part_bounds(store, "by-file", part)[::-1]) for part in PARTS])
+    rows = np.stack([np.subtract(*part_bounds(store, "by-file", part)[::-1]) for part in SPLIT_PARTS])
     assert (rows.sum(0) == 30).all()
     counts = (rows > 0).sum(1)
-    held = max(round(files / 10), 1)
-    assert counts.tolist() == [files - 2 * held, held, held]
+    tenth = max(round(files / 10), 1)
+    assert counts.tolist() == [files - 2 * tenth, tenth, tenth]
 
 
 def test_by_file_needs_three_and_does_not_depend_on_the_order_of_files():
@@ -120,7 +124,7 @@ def test_by_file_needs_three_and_does_not_depend_on_the_order_of_files():
     one = store_of([np.zeros(5, np.float32)] * 10, datasets=names)
     other = store_of([np.zeros(5, np.float32)] * 10, datasets=names[::-1])
     assert part_bounds(one, "by-file", "test")[1].tolist() == part_bounds(other, "by-file", "test")[1][::-1].tolist()
-    with pytest.raises(UserError, match="at least 3"):
+    with usage_error("split.too_few_files", "by-file", "3", "2"):
         part_bounds(store_of([np.zeros(5, np.float32)] * 2, datasets=["a", "b"]), "by-file", "train")
 
 
@@ -136,7 +140,7 @@ def test_the_scaler_sees_the_training_part_only():
     np.testing.assert_allclose(std, np.nanstd(x[:80].astype(np.float64)))
 
 
-def test_a_constant_counts_as_deviation_one_and_held_files_take_the_others_scale():
+def test_a_constant_has_deviation_one_and_files_without_training_rows_use_the_pooled_scale():
     store = store_of([np.full(10, 3, np.float32), np.arange(10, dtype=np.float32)], datasets=["a", "b"])
     mean, std = standardisation(store, "8:1:1")
     assert (mean[0], std[0]) == (3, 1)

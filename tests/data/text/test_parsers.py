@@ -1,14 +1,14 @@
-"""Records into dialogues: each layout, told by its keys; and the reason for every record that cannot be used."""
+"""Records into dialogues: each layout is detected by its keys, and each unusable record has a reason."""
 
 import json
 
 import pytest
+from usage_errors import usage_error
 
 from potstill.data.data_report import DataReport
 from potstill.data.text.dialogue import Dialogue, Turn
 from potstill.data.text.io import Record
 from potstill.data.text.parsers import dialogues
-from potstill.errors import UserError
 
 USER, ANSWER = Turn("user", "Q"), Turn("assistant", "A")
 
@@ -52,14 +52,14 @@ def read(*records, layout="auto"):
         ),
     ],
 )
-def test_layouts_are_told_by_their_keys(fields, layout, turns):
-    found, report = read(fields)
-    assert [d.turns for d in found] == [turns]
+def test_layouts_are_detected_by_their_keys(fields, layout, turns):
+    parsed, report = read(fields)
+    assert [d.turns for d in parsed] == [turns]
     assert f"read as {layout}" in report.notes
-    assert read(fields, layout=layout)[0] == found
+    assert read(fields, layout=layout)[0] == parsed
 
 
-def test_tools_and_their_answers():
+def test_tools_and_their_results():
     conversation = [
         {"from": "human", "value": "Q"},
         {"from": "function_call", "value": '{"name": "f"}'},
@@ -74,7 +74,7 @@ def test_tools_and_their_answers():
     assert read({"conversations": conversation, "tools": "[]"})[0][0].tools == ""
 
 
-def test_messages_of_an_api():
+def test_messages_of_a_chat_api():
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         {"role": "developer", "content": "S"},
@@ -101,22 +101,22 @@ def conversation(*turns):
     [
         ({"instruction": "Q"}, "output is missing"),
         ({"instruction": "Q", "output": None}, "output is missing"),
-        ({"instruction": "Q", "output": 3}, "output is no text"),
+        ({"instruction": "Q", "output": 3}, "output is not text"),
         ({"instruction": "Q", "output": " \n"}, "empty answer"),
         ({"instruction": "", "input": " ", "output": "A"}, "empty question"),
-        ({"instruction": "Q", "input": ["I"], "output": "A"}, "input is no text"),
-        ({"instruction": "Q", "output": "A", "system": 3}, "system is no text"),
+        ({"instruction": "Q", "input": ["I"], "output": "A"}, "input is not text"),
+        ({"instruction": "Q", "output": "A", "system": 3}, "system is not text"),
         ({"instruction": "Q", "output": "half \ud83d"}, "half of a surrogate pair"),
         ({"prompt": "Q"}, "completion is missing"),
         ({"question": "Q", "answer": ""}, "empty answer"),
         ({"text": "  "}, "empty text"),
         ({"messages": None}, "messages is missing"),
-        ({"messages": "no list"}, "messages is no list of turns"),
+        ({"messages": "no list"}, "messages is not a list of turns"),
         ({"messages": []}, "no assistant turn"),
-        ({"messages": ["Q", "A"]}, "a turn is no object"),
-        ({"messages": [{"role": "assistant", "content": 3}]}, "a turn's content is no text"),
-        ({"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}, "a turn holds more than text"),
-        ({"messages": [{"role": "assistant", "tool_calls": "f"}]}, "tool_calls is no list of calls"),
+        ({"messages": ["Q", "A"]}, "a turn is not an object"),
+        ({"messages": [{"role": "assistant", "content": 3}]}, "a turn's content is not text"),
+        ({"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}, "a turn contains more than text"),
+        ({"messages": [{"role": "assistant", "tool_calls": "f"}]}, "tool_calls is not a list of calls"),
         (conversation(("human", "Q")), "no assistant turn"),
         (conversation(("human", "Q"), ("gpt", "")), "empty answer"),
         (conversation(("narrator", "Q"), ("gpt", "A")), "a turn's role is unknown"),
@@ -124,28 +124,28 @@ def conversation(*turns):
 )
 def test_why_a_record_is_left_out(fields, why):
     layout = {"instruction": "alpaca", "text": "text", "messages": "messages", "conversations": "sharegpt"}
-    found, report = read(fields, layout=layout.get(next(iter(fields)), "question_answer"))
-    assert found == []
+    parsed, report = read(fields, layout=layout.get(next(iter(fields)), "question_answer"))
+    assert parsed == []
     assert report.to_dict()["dropped"] == [{"kind": "records", "why": why, "count": 1, "examples": ["file line 1"]}]
 
 
-def test_most_of_the_first_records_decide():
-    found, report = read({"text": "stray"}, *[{"instruction": "Q", "output": "A"}] * 2, {"a": 1})
-    assert len(found) == 2
+def test_the_layout_of_most_first_records_is_used():
+    parsed, report = read({"text": "stray"}, *[{"instruction": "Q", "output": "A"}] * 2, {"a": 1})
+    assert len(parsed) == 2
     assert "instruction is missing (2 records)" in report.reasons()
 
 
-def test_an_unknown_layout_is_named():
-    with pytest.raises(UserError, match=r"file.jsonl: unknown layout with the keys a, b; expected messages"):
+def test_an_unknown_layout_is_a_usage_error():
+    with usage_error("data.unknown_layout", "file.jsonl", "a, b", "messages"):
         read({"a": 1}, {"b": 2})
 
 
-def test_a_file_that_begins_with_faults():
+def test_a_file_that_begins_with_unreadable_records():
     report = DataReport()
-    records = [Record(f"line {i}", {}, "no valid JSON") for i in range(150)]
+    records = [Record(f"line {i}", {}, "not valid JSON") for i in range(150)]
     records += [Record("line 150", {"x": 1}), Record("line 151", {"text": "a"})]
     assert len(list(dialogues(records, "auto", "f", report, "f"))) == 1
-    assert report.reasons() == ["no valid JSON (150 records)", "unknown layout (1 records)"]
+    assert report.reasons() == ["not valid JSON (150 records)", "unknown layout (1 records)"]
 
 
 def test_equal_content_has_one_number():

@@ -1,15 +1,15 @@
-"""Files of records as they come: every format, every dress, and what is said of those that cannot be read."""
+"""Files of records: all formats and their variants, and errors for files that cannot be read."""
 
 import csv
 import gzip
 import io
 
 import pytest
+from usage_errors import usage_error
 
 from potstill.data.data_report import DataReport
 from potstill.data.text.files import files_of, find_sources
 from potstill.data.text.readers import read_records
-from potstill.errors import UserError
 
 ROWS = [{"question": "1 + 1?", "answer": "2 🎉"}, {"question": '线, "quoted"\n?', "answer": "是"}]
 
@@ -40,12 +40,12 @@ def test_an_array_under_a_key(write, key):
     assert fields(write("a.json", {"version": 1, "tags": [], key: ROWS})) == ROWS
 
 
-def test_one_record_alone(write):
+def test_a_single_record(write):
     alone = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
     assert fields(write("a.json", alone)) == [alone]
 
 
-def test_json_under_the_others_ending(write):
+def test_json_and_json_lines_with_swapped_endings(write):
     lines = write("x.jsonl", ROWS).read_text()
     assert fields(write("a.json", lines)) == ROWS
     assert fields(write("b.jsonl", "\n" + write("y.json", ROWS).read_text())) == ROWS
@@ -57,7 +57,7 @@ def test_csv(write, name):
     assert fields(write(name, table(ROWS).replace("\r\n", "\n"))) == ROWS
 
 
-def test_csv_says_where_rows_are_ragged(write):
+def test_ragged_rows_of_csv_are_located(write):
     path = write("a.csv", 'question;answer\n"two\nlines";b\nlonely\n\nc;d;e\nf;g\n')
     assert [r.fields for r in read_records(path) if not r.fault] == [
         {"question": "two\nlines", "answer": "b"},
@@ -79,7 +79,7 @@ def test_parquet(tmp_path):
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     assert fields(tmp_path / "a.parquet") == rows
     (tmp_path / "b.parquet").write_bytes(b"PAR1 not quite")
-    with pytest.raises(UserError, match="no readable Parquet"):
+    with usage_error("data.unreadable_parquet", "b.parquet"):
         fields(tmp_path / "b.parquet")
 
 
@@ -105,7 +105,7 @@ def test_saved_data_sets(tmp_path, write):
     one = find_sources([str(folder / "both" / "train")], [], None, DataReport())
     assert [source.name for source in one] == ["train"]
     (folder / "both" / "train" / "state.json").write_text("{}")
-    with pytest.raises(UserError, match="save it anew"):
+    with usage_error("data.unreadable_saved_dataset", "train"):
         fields(folder / "both" / "train")
 
 
@@ -113,57 +113,57 @@ def test_saved_data_sets(tmp_path, write):
 def test_encodings(write, name):
     text = {"a.csv": table(ROWS), "a.txt": "héllo"}.get(name) or write(name, ROWS).read_text()
     assert fields(write(name, b"\xef\xbb\xbf" + text.encode())) == fields(write(name, text))
-    with pytest.raises(UserError, match="UTF-16"):
+    with usage_error("data.not_utf8", name, "UTF-16"):
         fields(write(name, text.encode("utf-16")))
-    with pytest.raises(UserError, match="empty"):
+    with usage_error("data.empty_file", name):
         fields(write(name, b"\xef\xbb\xbf\n \n"))
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.csv", "a.txt"])
-def test_latin1_is_refused_by_line(write, name):
-    with pytest.raises(UserError, match="line 2: is not UTF-8"):
+def test_latin1_is_a_usage_error_with_its_line(write, name):
+    with usage_error("data.not_utf8", f"{name} line 2:"):
         fields(write(name, b"fine,too\n" + "déjà,vu\n".encode("latin-1")))
 
 
-def test_faulty_lines_are_named(write):
+def test_unreadable_lines_are_located(write):
     good = '{"text": "a"}'
     broken = "\n".join(["\ufeff" + good, "", "{oops}", "[1]", "3", "[" * 100_000]).encode() + b'\n{"text": "\xe9"}'
     path = write("a.jsonl", broken)
     assert faults(path) == [
-        ("line 3", "no valid JSON"),
-        ("line 4", "no JSON object"),
-        ("line 5", "no JSON object"),
-        ("line 6", "no valid JSON"),
+        ("line 3", "not valid JSON"),
+        ("line 4", "not a JSON object"),
+        ("line 5", "not a JSON object"),
+        ("line 6", "not valid JSON"),
         ("line 7", "not UTF-8"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "key", "fact"),
     [
-        ('[{"text": "a"},\n{"text" "b"}]', "line 2: is no valid JSON"),
-        ("3", "no array of records"),
-        ('{"a": 1}', "no array of records"),
-        ("[" * 100_000, "no JSON that can be read"),
+        ('[{"text": "a"},\n{"text" "b"}]', "data.unreadable_json", "a.json line 2:"),
+        ("3", "data.no_records", "a.json"),
+        ('{"a": 1}', "data.no_records", "a.json"),
+        ("[" * 100_000, "data.unreadable_json", "a.json"),
     ],
 )
-def test_json_that_is_none(write, content, says):
-    with pytest.raises(UserError, match=says):
+def test_invalid_json(write, content, key, fact):
+    with usage_error(key, fact):
         fields(write("a.json", content))
 
 
-def test_gzip_that_breaks_off(write):
+def test_truncated_gzip(write):
     whole = gzip.compress("".join(f'{{"text": "{i * i}"}}\n' for i in range(50_000)).encode())
     path = write("a.jsonl.gz", whole[: len(whole) // 2])
     records = list(read_records(path))
     assert len(records) > 1000
-    assert records[-1].fault == "the gzip file breaks off"
+    assert records[-1].fault == "the gzip file is truncated"
     for name, content in (("b.jsonl.gz", b"no gzip"), ("c.json.gz", whole[:100])):
-        with pytest.raises(UserError, match="no whole gzip"):
+        with usage_error("data.unreadable_gzip", name):
             fields(write(name, content))
 
 
-def test_trees_are_searched_in_order_and_capped(write, tmp_path):
+def test_directories_are_searched_in_order_up_to_max_files(write, tmp_path):
     for name in ("b.csv", "a.jsonl.gz", "deep/b.json", "deep/c.parquet", ".hidden.json", "notes.md"):
         write(name, "x")
     root = str(tmp_path / "files")
@@ -175,22 +175,28 @@ def test_trees_are_searched_in_order_and_capped(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "says"), [("absent", "no such file"), ("empty", "holds no"), ("a.md", "ending in"), ("no.json", "no such")]
+    ("path", "key"),
+    [
+        ("absent", "data.no_such_file"),
+        ("empty", "data.no_data_files"),
+        ("a.md", "data.unknown_ending"),
+        ("no.json", "data.no_such_file"),
+    ],
 )
-def test_paths_that_lead_nowhere(write, tmp_path, path, says):
+def test_paths_without_data(write, tmp_path, path, key):
     write("a.md", "x")
     (tmp_path / "files" / "empty").mkdir()
-    with pytest.raises(UserError, match=says):
+    with usage_error(key, path):
         find_sources([str(tmp_path / "files" / path)], [], None, DataReport())
 
 
-def test_nothing_given_and_nothing_left(write):
-    with pytest.raises(UserError, match="--data"):
+def test_no_paths_and_all_files_excluded(write):
+    with usage_error("data.no_paths", "--data", "data.paths"):
         find_sources([], [], None, DataReport())
-    with pytest.raises(UserError, match="excluded"):
+    with usage_error("data.all_excluded", "a.json", "data.exclude"):
         find_sources([str(write("a.json", ROWS))], ["a"], None, DataReport())
 
 
-def test_a_file_that_vanished(tmp_path):
-    with pytest.raises(UserError, match="no such file"):
+def test_a_missing_file(tmp_path):
+    with usage_error("data.no_such_file", "gone.jsonl"):
         fields(tmp_path / "gone.jsonl")

@@ -1,26 +1,27 @@
-"""Figures per token, worked out by hand on a vocabulary of two."""
+"""Metrics per token, computed by hand with a vocabulary of two."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from language_fakes import Coin, Rows
 
-from potstill import types
 from potstill.evaluation.language import metrics, scoring
 from potstill.evaluation.language.scoring import batches, score_examples
 from potstill.families.language import project
 from potstill.types import Logits
+from potstill.types import logits as types
 
-# answers: 1, 1 | 0 | 1, 0, 1; the mark on a first token is nothing that can be predicted
+# answers: 1, 1 | 0 | 1, 0, 1; a mark on a first token is ignored because it cannot be predicted
 ROWS = Rows([[0, 1, 1], [0, 0], [1, 1, 0, 1]], [[0, 1, 1], [0, 1], [1, 1, 1, 1]])
 IDS = np.arange(3)
 
 
-def figures(models: dict[str, Coin], reference: str | None) -> dict[str, dict[str, float]]:
+def figures(models: dict[str, Coin], reference: str | None) -> dict[str, dict[str, Any]]:
     scores = score_examples(models, ROWS, IDS, reference)
     weights = metrics.example_weights(3)
     return {name: metrics.summarise(one, weights) for name, one in scores.items()}
@@ -65,7 +66,7 @@ def test_ratios_to_the_control_are_paired():
     assert perplexity["value"] == pytest.approx(hand, rel=1e-5)
 
 
-def test_without_a_teacher_there_is_no_distance():
+def test_without_a_teacher_there_is_no_kl():
     found = figures({"student": Coin(0.6)}, None)
     assert set(found["student"]) == {
         "cross_entropy",
@@ -79,9 +80,9 @@ def test_chunks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch):
     models = {"teacher": Coin(0.8), "student": Coin(0.6)}
     whole = score_examples(models, ROWS, IDS, "teacher")
     monkeypatch.setattr(scoring, "chunks", lambda count, width: (slice(i, i + 1) for i in range(count)))
-    told: list[int] = []
-    one_by_one = score_examples(models, ROWS, IDS, "teacher", told.append, most=1)
-    assert told == [1, 2, 3]
+    progress: list[int] = []
+    one_by_one = score_examples(models, ROWS, IDS, "teacher", progress.append, most=1)
+    assert progress == [1, 2, 3]
     for name in models:
         for figure, sums in whole[name].sums.items():
             assert sums == pytest.approx(one_by_one[name].sums[figure])
@@ -102,7 +103,7 @@ def test_a_padded_output_layer_is_cut():
     assert found["student"]["kl"] == pytest.approx(0, abs=1e-6)
 
 
-def test_batches_are_bounded_and_alike():
+def test_batches_are_bounded_and_of_similar_length():
     lengths = np.array([3, 50, 4, 5, 20, 4])
     groups = batches(lengths, np.arange(6), most=20)
     assert [group.tolist() for group in groups] == [[1], [4], [3, 2, 5, 0]]

@@ -1,4 +1,4 @@
-"""ROUGE-L, and what counts as a word."""
+"""ROUGE-L and its words."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import builtins
 from typing import Any
 
 import pytest
+from usage_errors import usage_error
 
-from potstill.errors import UserError
 from potstill.evaluation.language.rouge import Words, rouge_l
 
 
@@ -18,7 +18,7 @@ def test_by_hand():
 
 
 @pytest.mark.parametrize("text", ["Don't stop: 2.5 times_over!", "  a\tB\n\nc-d 7th ", "", "?!"])
-def test_plain_text_is_cut_as_the_package_does_it(text: str):
+def test_ascii_text_is_tokenised_as_in_the_package(text: str):
     from rouge_score.tokenizers import DefaultTokenizer
 
     assert Words().tokenize(text) == DefaultTokenizer().tokenize(text)
@@ -52,5 +52,5 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(UserError, match=r"pip install .potstill\[lm\]"):
+    with usage_error("evaluation.rouge_not_installed", "rouge-score", "potstill[lm]"):
         rouge_l(["a"], ["a"])

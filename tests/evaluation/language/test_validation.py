@@ -1,4 +1,4 @@
-"""The figure that picks the best checkpoint."""
+"""The metric that selects the best checkpoint."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 
 import pytest
 from language_fakes import Coin, Rows
+from usage_errors import usage_error
 
-from potstill.errors import UserError
 from potstill.evaluation.language.validation import LanguageValidation
 
 ROWS = Rows([[0, 1, 1], [0, 0], [1, 1, 0, 1]], [[0, 1, 1], [0, 1], [0, 1, 1, 1]])
 
 
-def test_loss_and_distance_by_hand():
+def test_loss_and_kl_by_hand():
     student, teacher = Coin(0.6), Coin(0.8)
     student.module.train()
     found = LanguageValidation(ROWS, 10, teacher)(student)
@@ -21,15 +21,15 @@ def test_loss_and_distance_by_hand():
     assert found["loss"] == pytest.approx(loss, rel=1e-5)
     assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-5)
     assert found["kl"] == pytest.approx(0.8 * math.log(0.8 / 0.6) + 0.2 * math.log(0.2 / 0.4), rel=1e-4)
-    assert student.module.training  # as it was
+    assert student.module.training  # the mode is restored
 
 
-def test_the_teacher_answers_once():
+def test_the_teacher_runs_once():
     teacher = Coin(0.8)
     validation = LanguageValidation(ROWS, 10, teacher, most=1)
     first, second = validation(Coin(0.6)), validation(Coin(0.6))
     assert first == second
-    assert teacher.asked == 3
+    assert teacher.calls == 3
     assert validation(Coin(0.8))["kl"] == 0
 
 
@@ -41,10 +41,10 @@ def test_the_sample_is_fixed():
     assert set(one(Coin(0.6))) == {"loss", "perplexity"}
 
 
-def test_a_diverged_model_overflows_nothing():
+def test_the_perplexity_of_a_diverged_model_is_finite():
     assert math.isfinite(LanguageValidation(ROWS, 10)(Coin(1e-38))["perplexity"])
 
 
-def test_nothing_to_measure_on_is_said():
-    with pytest.raises(UserError, match="validation part holds no example"):
+def test_no_validation_example_is_a_usage_error():
+    with usage_error("evaluation.no_validation_example", "data.split"):
         LanguageValidation(Rows([], []), 5)

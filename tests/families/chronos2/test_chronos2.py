@@ -1,4 +1,4 @@
-"""Chronos-2: the fast path against upstream's own pass, and what it costs; groups; roll-out; precision."""
+"""Chronos-2: the forward pass compared with upstream's, its memory, roll-out and precision."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 import torch
 from chronos.chronos2 import Chronos2Pipeline
 
-from potstill.families.base import bare_windows
-from potstill.families.chronos2.encode import attend_alone
+from potstill.families.chronos2.encode import attend_single
 from potstill.families.load import load
+from potstill.types import Request, Windows
 
 
 def upstream_scaled(forecaster, contexts, patches):
-    """Upstream's own pass, brought into the space of its output head."""
+    """Upstream's own forward pass: quantiles in input units, and the values of its output head."""
     seen = {}
     hook = forecaster.module.output_patch_embedding.register_forward_hook(lambda m, a, out: seen.update(out=out))
     out = forecaster.module(context=contexts, num_output_patches=patches).quantile_preds
@@ -25,10 +25,10 @@ def upstream_scaled(forecaster, contexts, patches):
 
 
 @pytest.mark.parametrize("horizon", [5, 16, 20, 32])
-def test_the_fast_path_is_upstreams_forward(small, contexts, horizon):
+def test_the_forward_pass_equals_upstreams(small, contexts, horizon):
     with torch.no_grad():
         out, head = upstream_scaled(small, contexts, -(-horizon // 16))
-        forecast = small.forward(bare_windows(contexts, horizon), horizon).forecast
+        forecast = small.forward(Windows.of_context(contexts, horizon), Request(horizon)).forecast
     assert forecast.values.shape == (100, len(small.levels), horizon)
     assert (forecast.values - head[..., :horizon]).abs().max() <= 1e-5
     # in input units: relative to the scale of each context, as a level of 48,000 has float32 steps of 0.004
@@ -45,12 +45,12 @@ def test_gradients_agree_with_upstream(small, contexts):
         (values * weights).sum().backward()
         return {name: p.grad.clone() for name, p in small.module.named_parameters() if p.grad is not None}
 
-    theirs = gradients(upstream_scaled(small, contexts, 2)[1])
-    ours = gradients(small.forward(bare_windows(contexts, 32), 32).forecast.values)
-    for name, gradient in theirs.items():
-        if name in ours:
-            assert (ours[name] - gradient).abs().max() <= 1e-5 * gradient.abs().max().clamp(min=1), name
-        else:  # queries and keys of group attention, which softmax over one key cannot feel
+    expected = gradients(upstream_scaled(small, contexts, 2)[1])
+    actual = gradients(small.forward(Windows.of_context(contexts, 32), Request(32)).forecast.values)
+    for name, gradient in expected.items():
+        if name in actual:
+            assert (actual[name] - gradient).abs().max() <= 1e-5 * gradient.abs().max().clamp(min=1), name
+        else:  # queries and keys of group attention, on which a softmax over one key does not depend
             assert name.rpartition("layer.1.self_attention.")[2] in ("q.weight", "k.weight")
             assert gradient.abs().max() < 1e-4
 
@@ -58,9 +58,9 @@ def test_gradients_agree_with_upstream(small, contexts):
 def test_memory_is_linear_in_the_batch(small):
     def largest_saved(batch):
         sizes = []
-        windows = bare_windows(torch.randn(batch, 64), 16)
+        windows = Windows.of_context(torch.randn(batch, 64), 16)
         with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
-            small.forward(windows, 16)
+            small.forward(windows, Request(16))
         return max(sizes)
 
     one, many = largest_saved(20), largest_saved(2000)
@@ -68,46 +68,35 @@ def test_memory_is_linear_in_the_batch(small):
     assert many < 2000 * 2000
 
 
-def test_windows_in_groups_go_upstreams_way(small, contexts):
-    windows = bare_windows(contexts[45:65], 32)
-    windows.group = torch.arange(20) // 4
-    with torch.no_grad():
-        forecast = small.forward(windows, 32).forecast
-        alone = small.forward(bare_windows(contexts[45:65], 32), 32).forecast
-        theirs = small.module(context=windows.context, group_ids=windows.group, num_output_patches=2).quantile_preds
-    assert (forecast.quantiles - theirs.sort(dim=1).values).abs().max() < 48_003 * 1e-5
-    assert (forecast.values - alone.values).abs().max() > 1e-3
-
-
 def test_a_context_longer_than_the_model_reads_is_cut_before_it_is_scaled(small):
     long = torch.cat([1000 + torch.randn(4, 50), torch.randn(4, 64)], dim=1)
     with torch.no_grad():
-        cut = small.forward(bare_windows(long[:, -64:], 16), 16).forecast
-        forecast = small.forward(bare_windows(long, 16), 16).forecast
+        cut = small.forward(Windows.of_context(long[:, -64:], 16), Request(16)).forecast
+        forecast = small.forward(Windows.of_context(long, 16), Request(16)).forecast
     assert torch.equal(forecast.values, cut.values)
     assert torch.equal(forecast.scale, cut.scale)
 
 
-def test_infinite_values_are_missing_ones(small, contexts):
+def test_infinite_values_are_missing_values(small, contexts):
     spoilt = contexts[:1].clone()
     spoilt[0, 3], spoilt[0, 9] = torch.inf, -torch.inf
     known = spoilt.where(spoilt.isfinite(), torch.nan)
     assert torch.equal(small.predict(spoilt, 16).quantiles, small.predict(known, 16).quantiles)
 
 
-def test_hidden_states_and_maps_of_the_layers_asked_for(small, contexts):
-    output = small.forward(bare_windows(contexts[:3], 32), 32, hidden=(0, 1), attention=(1,))
+def test_hidden_states_and_maps_of_the_requested_layers(small, contexts):
+    output = small.forward(Windows.of_context(contexts[:3], 32), Request(32, hidden=(0, 1), attention=(1,)))
     tokens = 64 // 16 + 1 + 2
     assert output.hidden[0].shape == output.hidden[1].shape == (3, tokens, 32)
     assert set(output.attention) == {1}
     assert output.attention[1].shape == (3, 2, tokens, tokens)
     torch.testing.assert_close(output.attention[1].sum(dim=-1), torch.ones(3, 2, tokens))
-    theirs = small.module(context=contexts[:3], num_output_patches=2, output_attentions=True)
-    torch.testing.assert_close(output.attention[1], theirs.enc_time_self_attn_weights[1])
+    expected = small.module(context=contexts[:3], num_output_patches=2, output_attentions=True)
+    torch.testing.assert_close(output.attention[1], expected.enc_time_self_attn_weights[1])
 
 
 def test_dropout_drops_what_upstream_drops(small):
-    """Alone in its group, a window keeps or loses whole heads: one of four outcomes for two heads, here and there."""
+    """In a group of one, dropout keeps or drops whole heads: four outcomes for two heads, here and in upstream."""
     layer = small.module.encoder.block[0].layer[1].train()
     attention = layer.self_attention
     attention.dropout = 0.25
@@ -116,7 +105,7 @@ def test_dropout_drops_what_upstream_drops(small):
     kept = torch.cartesian_prod(*[torch.tensor([0.0, 1 / 0.75])] * 2)
     outcomes = stream[0] + attention.o((heads * kept[:, :, None]).reshape(4, 32))
     alone = torch.eye(200).log().clamp(min=torch.finfo(torch.float32).min)[None, None]
-    for drawn in (attend_alone(layer, stream), layer(stream, attention_mask=alone)[0]):
+    for drawn in (attend_single(layer, stream), layer(stream, attention_mask=alone)[0]):
         distance = torch.cdist(drawn[:, 0], outcomes, compute_mode="donot_use_mm_for_euclid_dist")
         assert distance.min(dim=1).values.max() < 1e-4
         assert len(distance.argmin(dim=1).unique()) == 4
@@ -126,13 +115,13 @@ def test_dropout_acts_in_training_and_not_in_forecasts(family, contexts):
     architecture = family.design(None, {"num_layers": 1, "d_model": 32}, 64, 32)
     student = family.build(architecture, dropout=0.3)
     student.module.train()
-    windows = bare_windows(contexts[:8], 32)
-    draws = [student.forward(windows, 32).forecast.values for _ in range(2)]
+    windows = Windows.of_context(contexts[:8], 32)
+    draws = [student.forward(windows, Request(32)).forecast.values for _ in range(2)]
     assert (draws[0] - draws[1]).abs().max() > 1e-3
     embedded = []
     student.module.input_patch_embedding.register_forward_hook(lambda m, a, out: embedded.append(out))
-    student.forward(windows, 32)
-    assert (embedded[1][0] != embedded[1][1]).any(), "each window's future tokens are dropped on their own"
+    student.forward(windows, Request(32))
+    assert (embedded[1][0] != embedded[1][1]).any(), "dropout is independent for each window's future tokens"
     assert torch.equal(student.predict(contexts[:8], 32).values, student.predict(contexts[:8], 32).values)
     assert student.module.training
 
@@ -147,18 +136,18 @@ def test_one_context_and_any_batch_size_give_the_same_forecast(small, contexts):
 @pytest.mark.parametrize(
     ("context", "horizon"), [(torch.zeros(2, 0), 4), (torch.zeros(2, 3, 4), 4), (torch.ones(9), 0)]
 )
-def test_contexts_and_horizons_that_make_no_sense(small, context, horizon):
+def test_invalid_contexts_and_horizons_are_rejected(small, context, horizon):
     with pytest.raises(ValueError, match=r"context must be|prediction_length must"):
         small.predict(context, horizon)
 
 
 @pytest.mark.parametrize("horizon", [24, 75])
-def test_a_saved_student_forecasts_alike_in_the_upstream_pipeline(small, contexts, tmp_path, horizon):
+def test_a_saved_student_forecasts_the_same_in_the_upstream_pipeline(small, contexts, tmp_path, horizon):
     small.save(tmp_path / "student")
     pipeline = Chronos2Pipeline.from_pretrained(tmp_path / "student")
     some = contexts[:40]
     levels = pipeline.quantiles
-    theirs, median = pipeline.predict_quantiles(
+    expected, median = pipeline.predict_quantiles(
         [row[None] for row in some], prediction_length=horizon, quantile_levels=levels, limit_prediction_length=False
     )
     loaded = load(tmp_path / "student")
@@ -166,13 +155,13 @@ def test_a_saved_student_forecasts_alike_in_the_upstream_pipeline(small, context
         warnings.simplefilter("always")
         forecast = loaded.predict(some, horizon)
     assert any("feeding its own forecasts back" in str(w.message) for w in caught) == (horizon > 32)
-    raw = torch.cat(theirs).transpose(1, 2).sort(dim=1).values  # an untrained model's quantiles cross
+    raw = torch.cat(expected).transpose(1, 2).sort(dim=1).values  # an untrained model's quantiles cross
     assert forecast.quantiles.shape == raw.shape == (40, len(levels), horizon)
     assert (forecast.quantiles - raw).abs().max() <= 1e-4
     assert len(median) == 40
 
 
-def test_bf16_weights_stay_near_fp32(small, contexts, tmp_path):
+def test_bf16_weights_are_close_to_fp32(small, contexts, tmp_path):
     small.save(tmp_path / "student")
     half = load(tmp_path / "student", precision="bf16")
     assert next(half.module.parameters()).dtype == torch.bfloat16

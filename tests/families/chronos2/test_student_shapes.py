@@ -1,13 +1,13 @@
-"""How a Chronos-2 student is sized, what its fresh weights are like, and what it takes over from a teacher."""
+"""Chronos-2 students: sizes, initial weights, and weights copied from a teacher."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from chronos.chronos2 import Chronos2Model
+from usage_errors import usage_error
 
-from potstill.errors import UserError
-from potstill.families.base import Architecture, Forecaster, Source
+from potstill.families.base import Architecture, Forecaster, ModelSource
 from potstill.families.chronos2.family import Chronos2Forecaster
 from potstill.families.load import load
 
@@ -38,8 +38,8 @@ def expected_spread(model: Chronos2Model) -> dict[str, float]:
     return found
 
 
-def strays(model: Chronos2Model) -> list[str]:
-    """Weights that do not follow upstream's rule; a spread may err by five standard errors."""
+def weights_off_rule(model: Chronos2Model) -> list[str]:
+    """Weights that do not follow upstream's rule; a standard deviation may be off by five standard errors."""
     spread = expected_spread(model)
     wrong = []
     for name, weight in model.named_parameters():
@@ -58,9 +58,9 @@ def test_fresh_weights_follow_upstreams_rule_and_a_plain_constructor_does_not(fa
     architecture = family.design(None, overrides, 64, 32)
     torch.manual_seed(0)
     student = family.build(architecture, dropout=0.0)
-    assert strays(student.module) == []
+    assert weights_off_rule(student.module) == []
     assert student.module.quantiles.tolist() == pytest.approx(student.levels.tolist())
-    plain = strays(Chronos2Model(architecture.config))
+    plain = weights_off_rule(Chronos2Model(architecture.config))
     assert any(name.endswith("self_attention.q.weight") for name in plain)
     assert len(plain) > 10
 
@@ -85,7 +85,7 @@ def test_the_same_seed_builds_the_same_student(family):
         ({"num_layers": 2}, (2, 768, 3072, 12, 64)),
     ],
 )
-def test_sizes_that_are_not_given_follow(family, overrides, expected):
+def test_omitted_sizes_follow_from_the_given_ones(family, overrides, expected):
     assert sizes(family.design(base_sized(family), overrides, 512, 64)) == expected
 
 
@@ -93,7 +93,9 @@ def base_sized(family) -> Forecaster:
     """A teacher of the base size without weights."""
     overrides = {"num_layers": 12, "d_model": 768, "d_ff": 3072, "num_heads": 12, "d_kv": 64}
     with torch.device("meta"):
-        return Chronos2Forecaster(Chronos2Model(family.design(None, overrides, 2048, 1024).config), Source("b", "b"))
+        return Chronos2Forecaster(
+            Chronos2Model(family.design(None, overrides, 2048, 1024).config), ModelSource("b", "b")
+        )
 
 
 def test_the_preset_for_base_sized_teachers(family):
@@ -113,12 +115,12 @@ def test_without_sizes_a_student_is_about_a_tenth_of_its_teacher(family):
 def test_a_student_keeps_its_teachers_patches_levels_and_time_encoding(family, small):
     teacher = small.module.config.chronos_config
     student = family.design(small, {"num_layers": 1, "d_model": 32}, 32, 16).config.chronos_config
-    # and takes the run's lengths, the only ones it is trained for
+    # and it has the lengths that it is trained for
     lengths = {"context_length": 32, "max_output_patches": 1}
     assert {k: student[k] for k in teacher} == teacher | lengths
 
 
-def test_a_horizon_of_no_whole_patches_ends_where_training_ended(family, small, tmp_path):
+def test_a_horizon_of_partial_patches_is_the_maximum_of_a_student(family, small, tmp_path):
     architecture = family.design(small, {"num_layers": 1, "d_model": 32}, 32, 20)
     student = family.build(architecture, 0.0)
     assert student.module.chronos_config.max_output_patches == 2
@@ -126,7 +128,7 @@ def test_a_horizon_of_no_whole_patches_ends_where_training_ended(family, small, 
     assert load(tmp_path / "student").max_horizon == 20
 
 
-def test_a_shape_counts_the_weights_that_are_built(family):
+def test_the_architecture_counts_the_weights_that_are_built(family):
     architecture = family.design(None, {"num_layers": 2, "d_model": 48}, 64, 32)
     assert architecture.parameters == family.build(architecture, dropout=0.0).parameters
 
@@ -138,29 +140,27 @@ def test_without_a_teacher_lengths_follow_the_data(family):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "says"),
+    ("overrides", "key", "fact"),
     [
-        ({"d_modle": 64}, "d_modle"),
-        ({"d_model": 0}, "d_model=0"),
-        ({"num_layers": 2.0}, "num_layers=2.0"),
-        ({"num_layers": True}, "num_layers=True"),
-        ({"d_kv": 15, "d_model": 32}, "d_kv=15"),
-        ({"d_model": "wide"}, "'wide'"),
-        ({"num_layers": 1, "initializer_factor": "much"}, "initializer_factor='much'"),
-        ({"num_layers": 1, "quantiles": 0.5}, "quantiles=0.5"),
-        ({"num_layers": 1, "input_patch_size": 8}, "cannot be built"),
-        ({"num_layers": 1, "is_gated_act": True}, "cannot be built"),
+        ({"d_modle": 64}, "student.unknown_setting", "d_modle"),
+        ({"d_model": 0}, "student.bad_value", "d_model=0"),
+        ({"num_layers": 2.0}, "student.bad_value", "num_layers=2.0"),
+        ({"num_layers": True}, "student.bad_value", "num_layers=True"),
+        ({"d_kv": 15, "d_model": 32}, "student.bad_value", "d_kv=15"),
+        ({"d_model": "wide"}, "student.bad_value", "'wide'"),
+        ({"num_layers": 1, "initializer_factor": "much"}, "student.bad_value", "initializer_factor='much'"),
+        ({"num_layers": 1, "quantiles": 0.5}, "student.bad_value", "quantiles=0.5"),
+        ({"num_layers": 1, "input_patch_size": 8}, "student.cannot_be_built", "Chronos-2"),
+        ({"num_layers": 1, "is_gated_act": True}, "student.cannot_be_built", "Chronos-2"),
     ],
 )
-def test_bad_settings_are_told_in_one_sentence(family, small, overrides, says):
-    with pytest.raises(UserError) as caught:
+def test_bad_settings_are_usage_errors(family, small, overrides, key, fact):
+    with usage_error(key, fact):
         family.design(small, overrides, 64, 32)
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
-def test_a_teacher_too_small_for_a_tenth_asks_for_sizes(family, small):
-    with pytest.raises(UserError, match=r"no Chronos-2 fits a tenth .* num_layers=2,d_model=32"):
+def test_a_teacher_too_small_for_a_tenth_requires_sizes(family, small):
+    with usage_error("student.no_size_fits", "num_layers=2,d_model=32"):
         family.design(small, {}, 64, 32)
 
 
@@ -171,12 +171,12 @@ def test_starting_from_a_teacher_of_the_same_width_copies_spaced_layers(family):
     student = family.build(family.design(teacher, {"num_layers": 3, **wide}, 64, 32), 0.0)
     lines = family.start_from(student, teacher)
     assert len(lines) == 1
-    own, theirs = student.module.state_dict(), teacher.module.state_dict()
+    own, teachers = student.module.state_dict(), teacher.module.state_dict()
     for mine, source in ((0, 0), (1, 2), (2, 4)):
         for name in [n for n in own if n.startswith(f"encoder.block.{mine}.")]:
-            assert torch.equal(own[name], theirs[name.replace(f"block.{mine}.", f"block.{source}.")])
+            assert torch.equal(own[name], teachers[name.replace(f"block.{mine}.", f"block.{source}.")])
     for name in [n for n in own if "block" not in n or "_patch_embedding" in n]:
-        assert torch.equal(own[name], theirs[name])
+        assert torch.equal(own[name], teachers[name])
 
 
 def test_a_whole_copy_forecasts_what_the_teacher_does(family, small, contexts):
@@ -193,14 +193,14 @@ def test_without_a_teacher_a_student_is_small(family):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "says"),
+    ("overrides", "key", "fact"),
     [
-        ({"num_layers": 10**9}, "num_layers=1,000,000,000; a student has at most 128"),
-        ({"d_model": 10**6}, "parameters; a student has at most 10,000,000,000"),
-        ({"d_ff": 10**15}, "parameters; a student has at most"),
-        ({"d_model": 10**30}, "cannot be built"),
+        ({"num_layers": 10**9}, "student.too_large", "128"),
+        ({"d_model": 10**6}, "student.too_large", "10,000,000,000"),
+        ({"d_ff": 10**15}, "student.too_large", "10,000,000,000"),
+        ({"d_model": 10**30}, "student.cannot_be_built", "Chronos-2"),
     ],
 )
-def test_gigantic_sizes_are_refused_at_once(family, overrides, says):
-    with pytest.raises(UserError, match=says):
+def test_gigantic_sizes_are_rejected_at_once(family, overrides, key, fact):
+    with usage_error(key, fact):
         family.design(None, overrides, 64, 32)

@@ -1,25 +1,26 @@
-"""A GGUF file written here with gguf's own writer, from a llama of upstream's class: loaded back it is that model."""
+"""A GGUF file, written here by the gguf package from a llama of transformers, loads as the same model."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny_gpt2 import tokenizer_of
 from transformers import LlamaConfig, LlamaForCausalLM
+from usage_errors import usage_error
 
 import potstill
-from potstill.errors import UserError
-from potstill.families.language.load import language_weights, load_language
+from potstill.families.load import load_language, saved_weights
 from potstill.recipe import Recipe
 
 gguf = pytest.importorskip("gguf")
 
 HEADS, WIDTH, LAYERS = 4, 32, 2
-NAMES = {
+GGUF_NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
@@ -35,9 +36,9 @@ NAMES = {
 @pytest.fixture(scope="module")
 def llama() -> LlamaForCausalLM:
     torch.manual_seed(0)
-    sizes = {"hidden_size": WIDTH, "intermediate_size": 48, "num_hidden_layers": LAYERS}
-    heads = {"num_attention_heads": HEADS, "num_key_value_heads": 2, "head_dim": WIDTH // HEADS}
-    tokens = {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    sizes: dict[str, Any] = {"hidden_size": WIDTH, "intermediate_size": 48, "num_hidden_layers": LAYERS}
+    heads: dict[str, Any] = {"num_attention_heads": HEADS, "num_key_value_heads": 2, "head_dim": WIDTH // HEADS}
+    tokens: dict[str, Any] = {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     config = LlamaConfig(**sizes, **heads, **tokens, max_position_embeddings=64, tie_word_embeddings=True)
     return LlamaForCausalLM(config).eval()
 
@@ -50,7 +51,7 @@ def file(llama: LlamaForCausalLM, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def write_gguf(llama: LlamaForCausalLM, path: Path) -> None:
-    """As llama.cpp writes a llama: its own names, queries' and keys' rows in its order of rotary pairs."""
+    """Write a llama as llama.cpp does: its names of weights, and its row order of queries and keys."""
     config, tokenizer = llama.config, tokenizer_of(eos_token="<end>")
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(LAYERS)
@@ -72,7 +73,7 @@ def write_gguf(llama: LlamaForCausalLM, path: Path) -> None:
     writer.add_eos_token_id(0)
     writer.add_bos_token_id(0)
     for name, tensor in llama.state_dict().items():
-        if name != "lm_head.weight":  # the embeddings' own
+        if name != "lm_head.weight":  # tied to the embeddings
             writer.add_tensor(_name(name), _ordered(name, tensor.numpy(), config))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -80,15 +81,15 @@ def write_gguf(llama: LlamaForCausalLM, path: Path) -> None:
     writer.close()
 
 
-def _name(ours: str) -> str:
-    if ours in ("model.embed_tokens.weight", "model.norm.weight"):
-        return {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}[ours]
-    _, _, layer, *part, _ = ours.split(".")
-    return f"blk.{layer}.{NAMES['.'.join(part)]}.weight"
+def _name(name: str) -> str:
+    if name in ("model.embed_tokens.weight", "model.norm.weight"):
+        return {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}[name]
+    _, _, layer, *part, _ = name.split(".")
+    return f"blk.{layer}.{GGUF_NAMES['.'.join(part)]}.weight"
 
 
 def _ordered(name: str, weight: np.ndarray, config: LlamaConfig) -> np.ndarray:
-    """Each head's rows as pairs that are rotated together, where upstream has first halves and second halves."""
+    """Order each head's rows in pairs that are rotated together; transformers has all first halves, then all second."""
     heads = {"q_proj": HEADS, "k_proj": config.num_key_value_heads}.get(name.split(".")[-2])
     if heads is None:
         return weight
@@ -105,13 +106,13 @@ def test_it_is_the_model_that_was_written(llama: LlamaForCausalLM, file: Path):
         assert loaded.tokenizer("What is two?")["input_ids"] == own("What is two?")["input_ids"]
 
 
-def test_its_licence_and_its_file_are_known(file: Path):
+def test_its_licence_and_its_file_are_read(file: Path):
     loaded = load_language(file)
     assert loaded.source.licence == "apache-2.0"
-    assert language_weights(loaded.source) == [file]
+    assert saved_weights(loaded.source) == [file]
 
 
-def test_it_teaches_and_its_student_is_saved_as_any_other(file: Path, tmp_path: Path):
+def test_it_can_be_a_teacher(file: Path, tmp_path: Path):
     data = tmp_path / "words.jsonl"
     data.write_text("".join(json.dumps({"text": f"What is {i}? Four, of course."}) + "\n" for i in range(30)))
     recipe = Recipe.lay_over(
@@ -123,8 +124,8 @@ def test_it_teaches_and_its_student_is_saved_as_any_other(file: Path, tmp_path: 
     assert load_language(run).module.config.num_hidden_layers == 1
 
 
-def test_a_torn_one_is_said_in_one_sentence(file: Path, tmp_path: Path):
-    torn = tmp_path / "torn.gguf"
-    torn.write_bytes(file.read_bytes()[:2000])
-    with pytest.raises(UserError, match=r"torn.gguf: cannot be loaded as a causal language model"):
-        load_language(torn)
+def test_a_truncated_file_is_a_usage_error(file: Path, tmp_path: Path):
+    truncated = tmp_path / "truncated.gguf"
+    truncated.write_bytes(file.read_bytes()[:2000])
+    with usage_error("model.cannot_load", "truncated.gguf"):
+        load_language(truncated)

@@ -1,8 +1,9 @@
-"""A GPT-2 made here, and a tokenizer of its own: real upstream classes, saved to disk."""
+"""A tiny GPT-2 with its own tokenizer, in upstream's classes, saved to disk."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -27,9 +28,9 @@ def save_gpt2(folder: Path, positions: int = 64) -> Path:
     """An upstream folder: 2 layers of width 32, no pad token."""
     torch.manual_seed(0)
     tokenizer = tokenizer_of(eos_token="<end>")
-    sizes = {"n_positions": positions, "n_embd": 32, "n_layer": 2, "n_head": 2}
+    sizes: dict[str, Any] = {"n_positions": positions, "n_embd": 32, "n_layer": 2, "n_head": 2}
     module = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), eos_token_id=0, bos_token_id=0, **sizes))
-    with torch.no_grad():  # so that one token is likelier than another
+    with torch.no_grad():  # larger weights make the tokens' probabilities differ
         module.transformer.wte.weight *= 20
     module.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Moirai-MoE and Moirai-2 as teachers, against the predictors that uni2ts makes of them."""
+"""Moirai-MoE and Moirai-2 as teachers, compared with their predictors in uni2ts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gluonts.torch.batchify import batchify
 from uni2ts.distribution import LogNormalOutput, MixtureOutput, NormalFixedScaleOutput, StudentTOutput
 from uni2ts.model.moirai2 import Moirai2Forecast, Moirai2Module
 from uni2ts.model.moirai_moe import MoiraiMoEForecast, MoiraiMoEModule
+from usage_errors import usage_error
 
-from potstill.errors import UserError
-from potstill.families.base import bare_windows
 from potstill.families.load import load
 from potstill.families.moirai.family import MoiraiDecoderForecaster, MoiraiFamily
 from potstill.families.moirai.pack import filled_by_mean
+from potstill.types import Request, Windows
 
 CONTEXT, HORIZON = 70, 40  # with patches of 16: a padded first token, three tokens of which the last is cut
 
@@ -48,8 +48,8 @@ def two(tmp_path: Path) -> MoiraiDecoderForecaster:
 def moe(tmp_path: Path) -> MoiraiDecoderForecaster:
     torch.manual_seed(0)
     distribution = MixtureOutput([StudentTOutput(), NormalFixedScaleOutput(), LogNormalOutput()])
-    module = MoiraiMoEModule(distribution, 64, 32, 1, (16,), 512, 0.0, 0.0)
-    torch.nn.init.normal_(module.encoder.centroid)  # upstream leaves it to the checkpoint
+    module: Any = MoiraiMoEModule(distribution, 64, 32, 1, (16,), 512, 0.0, 0.0)
+    torch.nn.init.normal_(module.encoder.centroid)  # upstream leaves it uninitialised
     module.save_pretrained(tmp_path)
     return loaded(tmp_path)
 
@@ -68,10 +68,10 @@ def contexts(series: list[np.ndarray]) -> torch.Tensor:
     return rows
 
 
-def upstream_says(forecast: Any, series: list[np.ndarray]) -> torch.Tensor:
-    """What the network of uni2ts's predictor answers to the series as its own transformations prepare them.
+def upstream_forecast(forecast: Any, series: list[np.ndarray]) -> torch.Tensor:
+    """The output of the network of uni2ts's predictor for series prepared by its own transformations.
 
-    Moirai-2's predictor as a whole does not run on GluonTS 0.17, whose generator of quantile forecasts unpacks a tuple.
+    The whole predictor of Moirai-2 does not run on GluonTS 0.17, whose generator of quantile forecasts unpacks a tuple.
     """
     data = ListDataset([{"start": "2024-01-01", "target": values} for values in series], freq="h")
     predictor = forecast.create_predictor(batch_size=8, device="cpu")
@@ -80,10 +80,10 @@ def upstream_says(forecast: Any, series: list[np.ndarray]) -> torch.Tensor:
         return forecast.eval()(**{name: batch[name] for name in predictor.input_names})
 
 
-def test_moirai_2_is_upstreams_predictor(two: MoiraiDecoderForecaster, series: list[np.ndarray]):
-    wanted = upstream_says(Moirai2Forecast(HORIZON, 1, 0, 0, CONTEXT, module=two.module), series)
-    found = two.forward(bare_windows(contexts(series), HORIZON), HORIZON).forecast
-    quantiles = found.values * found.scale[:, :, None] + found.loc[:, :, None]  # untrained: they cross
+def test_moirai_2_equals_upstreams_predictor(two: MoiraiDecoderForecaster, series: list[np.ndarray]):
+    wanted = upstream_forecast(Moirai2Forecast(HORIZON, 1, 0, 0, CONTEXT, module=two.module), series)
+    found = two.forward(Windows.of_context(contexts(series), HORIZON), Request(HORIZON)).forecast
+    quantiles = found.values * found.scale[:, :, None] + found.loc[:, :, None]  # an untrained model's quantiles cross
     assert torch.allclose(quantiles, wanted.double(), atol=1e-4)
 
 
@@ -93,7 +93,7 @@ def test_the_first_patch_of_moirai_moe_follows_upstreams_samples(
     samples, steps = 500, 16
     upstream = MoiraiMoEForecast(steps, 1, 0, 0, CONTEXT, module=moe.module, patch_size=16, num_samples=samples)
     torch.manual_seed(0)
-    wanted = upstream_says(upstream, series).numpy()
+    wanted = upstream_forecast(upstream, series).numpy()
     quantiles = moe.predict(contexts(series), steps).quantiles.numpy()
     share = (wanted[:, :, None] <= quantiles[:, None]).mean(1)
     band = math.sqrt(math.log(2 / (1e-3 / share.size)) / (2 * samples))
@@ -110,16 +110,14 @@ def test_later_patches_of_moirai_moe_continue_every_quantile(moe: MoiraiDecoderF
     assert torch.allclose(alone.values[0], long.values[3], atol=1e-4)
 
 
-def test_they_teach_without_gradients_and_without_inner_states(
-    two: MoiraiDecoderForecaster, moe: MoiraiDecoderForecaster
-):
+def test_they_return_no_gradients_and_no_hidden_states(two: MoiraiDecoderForecaster, moe: MoiraiDecoderForecaster):
     for teacher in (two, moe):
         assert not any(p.requires_grad for p in teacher.module.parameters())
         assert not teacher.module.training
-        windows = bare_windows(torch.randn(2, CONTEXT), 8)
-        assert not teacher.forward(windows, 8).forecast.values.requires_grad
-        with pytest.raises(UserError, match="neither hidden states nor attention"):
-            teacher.forward(windows, 8, hidden=(0,))
+        windows = Windows.of_context(torch.randn(2, CONTEXT), 8)
+        assert not teacher.forward(windows, Request(8)).forecast.values.requires_grad
+        with usage_error("model.cannot_return", "'hidden'"):
+            teacher.forward(windows, Request(8, hidden=(0,)))
         config = MoiraiFamily().design(teacher, {}, CONTEXT, HORIZON).config
         assert config.d_model == 128, "their students are Moirai 1 of the small default size"
 
@@ -131,14 +129,25 @@ def test_they_save_what_they_load(two: MoiraiDecoderForecaster, tmp_path: Path):
     assert torch.equal(again.predict(context, 8).values, two.predict(context, 8).values)
 
 
-def test_bf16_is_refused_in_one_sentence(two: MoiraiDecoderForecaster, tmp_path: Path):
-    with pytest.raises(UserError, match="precision bf16 is for Moirai 1"):
+def test_bf16_is_a_usage_error(two: MoiraiDecoderForecaster, tmp_path: Path):
+    with usage_error("model.precision_unsupported", str(tmp_path), "bf16"):
         load(tmp_path, precision="bf16")
 
 
-def test_gaps_become_the_mean_of_what_went_before():
+def test_gaps_become_the_mean_of_earlier_values():
     nan = torch.nan
     context = torch.tensor([[nan, nan, 4.0, nan, nan, 10.0, nan], [1.0, 2.0, 3.0, nan, 5.0, nan, nan], [nan] * 7])
-    # carried forward: 4 4 4 10; then the means of 4 · 4 4 · 4 4 4 10
+    # filled with the last value: 4 4 4 10; the gaps are then the means of 4 · 4 4 · 4 4 4 10
     wanted = torch.tensor([[0, 0, 4, 4, 4, 10, 5.5], [1, 2, 3, 2, 5, 14 / 5, 19 / 6], [0.0] * 7])
     assert torch.allclose(filled_by_mean(context), wanted)
+
+
+def test_active_parameters_count_the_experts_that_a_token_uses(
+    two: MoiraiDecoderForecaster, moe: MoiraiDecoderForecaster
+):
+    assert two.info.active_parameters == two.info.parameters
+    layers = moe.module.encoder.layers
+    expert = sum(p.numel() for p in layers[0].ffn.experts[0].parameters())
+    idle = len(layers[0].ffn.experts) - layers[0].ffn.num_experts_per_token
+    assert idle > 0
+    assert moe.info.active_parameters == moe.info.parameters - len(layers) * idle * expert

@@ -1,4 +1,4 @@
-"""Moirai against uni2ts's own forward pass, sampler and predictor; loading, shapes and training."""
+"""Moirai compared with uni2ts's forward pass, sampler and predictor; loading and settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -23,13 +23,14 @@ from uni2ts.distribution import (
     StudentTOutput,
 )
 from uni2ts.model.moirai import MoiraiForecast, MoiraiModule
+from usage_errors import usage_error
 
-from potstill.errors import UserError
-from potstill.families.base import Source, bare_windows
+from potstill.families.base import ModelSource
 from potstill.families.load import load
 from potstill.families.moirai.encode import encode_univariate
 from potstill.families.moirai.family import MoiraiFamily, MoiraiForecaster
 from potstill.families.moirai.pack import pack
+from potstill.types import Request, Windows
 
 SIZES = {"d_model": 64, "num_layers": 2, "patch_sizes": 16}
 CONTEXT, HORIZON = 90, 40  # neither is a multiple of any patch
@@ -49,7 +50,9 @@ def upstream() -> MoiraiModule:
 
 @pytest.fixture
 def teacher(upstream: MoiraiModule) -> MoiraiForecaster:
-    forecaster = MoiraiForecaster(upstream, Source("t", "t"), dict(upstream._hub_mixin_config))
+    forecaster = MoiraiForecaster(
+        upstream, ModelSource("t", "t"), dict(cast("dict[str, Any]", upstream._hub_mixin_config))
+    )
     forecaster.context_length, forecaster.max_horizon = CONTEXT, HORIZON
     forecaster.patch_size = 16
     forecaster.freeze()
@@ -58,7 +61,7 @@ def teacher(upstream: MoiraiModule) -> MoiraiForecaster:
 
 @pytest.fixture
 def contexts() -> Tensor:
-    """``[100, 90]``: gaps, left padding, constants, big levels, emptiness."""
+    """``[100, 90]``: gaps, left padding, constants, large means, no values."""
     generator = torch.Generator().manual_seed(2)
     rows = torch.randn(100, CONTEXT, generator=generator).cumsum(dim=1)
     rows[:20][torch.rand(20, CONTEXT, generator=generator) < 0.3] = torch.nan
@@ -73,8 +76,8 @@ def contexts() -> Tensor:
     return rows
 
 
-def as_upstream_reads(context: Tensor) -> dict[str, Tensor]:
-    """What GluonTS's transformations hand to ``MoiraiForecast``: a run of NaN at the start is padding."""
+def upstream_inputs(context: Tensor) -> dict[str, Tensor]:
+    """Inputs of ``MoiraiForecast`` as GluonTS's transformations prepare them: NaN at the start is padding."""
     observed = ~context.isnan()
     padded = ~observed.int().cummax(dim=1).values.bool()
     return {
@@ -99,24 +102,24 @@ def parameters_of(distribution: Any) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("patch", [8, 16, 32])
 @pytest.mark.parametrize("rows", [slice(None), slice(80, 100)], ids=["all", "without padding"])
-def test_distribution_is_upstreams(upstream: MoiraiModule, contexts: Tensor, patch: int, rows: slice):
+def test_the_distribution_equals_upstreams(upstream: MoiraiModule, contexts: Tensor, patch: int, rows: slice):
     contexts = contexts[rows]
     forecast = upstream_forecast(upstream, patch)
     with torch.no_grad():
-        wanted = forecast._get_distr(patch, **as_upstream_reads(contexts))
-        found, loc, scale, _ = encode_univariate(upstream, pack(contexts, HORIZON, patch), patch)
+        wanted = forecast._get_distr(patch, **upstream_inputs(contexts))
+        found = encode_univariate(upstream, pack(contexts, HORIZON, patch), patch)
     tokens = math.ceil(HORIZON / patch)
-    assert torch.allclose(loc.float(), wanted.loc[:, -1], atol=1e-5, rtol=1e-6)
-    assert torch.allclose(scale.float(), wanted.scale[:, -1], atol=1e-5, rtol=1e-6)
-    theirs = parameters_of(wanted.base_dist)
-    for name, ours in parameters_of(found).items():
-        expected = theirs[name] if theirs[name].ndim == 0 else theirs[name][:, -tokens:, :patch]
-        assert torch.allclose(ours, expected.expand_as(ours), atol=1e-5), name
+    assert torch.allclose(found.loc.float(), wanted.loc[:, -1], atol=1e-5, rtol=1e-6)
+    assert torch.allclose(found.scale.float(), wanted.scale[:, -1], atol=1e-5, rtol=1e-6)
+    reference = parameters_of(wanted.base_dist)
+    for name, actual in parameters_of(found.distribution).items():
+        expected = reference[name] if reference[name].ndim == 0 else reference[name][:, -tokens:, :patch]
+        assert torch.allclose(actual, expected.expand_as(actual), atol=1e-5), name
 
 
-def test_packed_tokens_are_upstreams(upstream: MoiraiModule, contexts: Tensor):
+def test_packed_tokens_equal_upstreams(upstream: MoiraiModule, contexts: Tensor):
     for patch in (8, 16, 32):
-        reads = as_upstream_reads(contexts)
+        reads = upstream_inputs(contexts)
         target, observed, sample, time, variate, prediction = upstream_forecast(upstream, patch)._convert(
             patch, **reads
         )
@@ -141,15 +144,15 @@ def test_a_window_does_not_depend_on_the_others(teacher: MoiraiForecaster, conte
     assert together.values.isfinite().all()
 
 
-def test_upstreams_samples_lie_in_the_dkw_band(teacher: MoiraiForecaster, contexts: Tensor):
-    """Dvoretzky–Kiefer–Wolfowitz: 2,000 samples stray from F by more than ε with probability 2·exp(-2·2000·ε²)."""
+def test_upstreams_samples_are_within_the_dkw_band(teacher: MoiraiForecaster, contexts: Tensor):
+    """Dvoretzky–Kiefer–Wolfowitz: 2,000 samples deviate from F by more than ε with probability 2·exp(-2·2000·ε²)."""
     rows = torch.cat([contexts[:4], contexts[22:24], contexts[50:52], contexts[66:68]])
     assert len(rows) == 10
     torch.manual_seed(0)
-    samples = upstream_forecast(teacher.module, 16, samples=2000)(**as_upstream_reads(rows)).double()
+    samples = upstream_forecast(teacher.module, 16, samples=2000)(**upstream_inputs(rows)).double()
     forecast = teacher.predict(rows, HORIZON)
     band = math.sqrt(math.log(2 / (1e-3 / (10 * HORIZON))) / (2 * 2000))
-    # the step at a whole number of scales is met to float32's rounding only
+    # the step at a whole number of scales is exact only up to the rounding of float32
     slack = 1e-5 * forecast.scale[:, :, None]
     quantiles = forecast.values.double().sinh() * forecast.scale[:, :, None] + forecast.loc[:, :, None]
     at_most = (samples[:, :, None] <= (quantiles + slack)[:, None]).double().mean(1)
@@ -162,7 +165,7 @@ def test_upstreams_samples_lie_in_the_dkw_band(teacher: MoiraiForecaster, contex
 def test_auto_chooses_the_patch_size_that_upstream_chooses(teacher: MoiraiForecaster, contexts: Tensor):
     rows = contexts[torch.tensor([*range(30), *range(45, 75)])]
     history = torch.cat([rows.flip(1)[:, -HORIZON:], rows], dim=1)
-    reads = as_upstream_reads(history)
+    reads = upstream_inputs(history)
     forecast = upstream_forecast(teacher.module, "auto")
     names = {"past_target": "target", "past_observed_target": "observed_target", "past_is_pad": "is_pad"}
     with torch.no_grad():
@@ -181,7 +184,7 @@ def test_auto_chooses_the_patch_size_that_upstream_chooses(teacher: MoiraiForeca
         assert torch.allclose(values[chosen == index], own, atol=1e-5)
 
 
-def test_choosing_a_patch_draws_nothing_from_the_generator(teacher: MoiraiForecaster, contexts: Tensor):
+def test_choosing_a_patch_does_not_change_the_random_state(teacher: MoiraiForecaster, contexts: Tensor):
     teacher.patch_size = "auto"
     torch.manual_seed(4)
     wanted = torch.rand(1)
@@ -190,25 +193,25 @@ def test_choosing_a_patch_draws_nothing_from_the_generator(teacher: MoiraiForeca
     assert torch.equal(torch.rand(1), wanted)
 
 
-def test_a_frozen_teacher_answers_alike_without_gradients(teacher: MoiraiForecaster, contexts: Tensor):
+def test_a_frozen_teacher_is_deterministic_without_gradients(teacher: MoiraiForecaster, contexts: Tensor):
     assert not teacher.module.training
     assert not any(p.requires_grad for p in teacher.module.parameters())
-    first, second = (teacher.forward(bare_windows(contexts, HORIZON), HORIZON).forecast.values for _ in range(2))
+    first, second = (
+        teacher.forward(Windows.of_context(contexts, HORIZON), Request(HORIZON)).forecast.values for _ in range(2)
+    )
     assert torch.equal(first, second)
     assert not first.requires_grad
 
 
-def test_hidden_states_come_from_the_layers_asked_for(teacher: MoiraiForecaster, contexts: Tensor):
-    states = teacher.forward(bare_windows(contexts, HORIZON), HORIZON, hidden=(1,)).hidden
+def test_hidden_states_of_the_requested_layers(teacher: MoiraiForecaster, contexts: Tensor):
+    states = teacher.forward(Windows.of_context(contexts, HORIZON), Request(HORIZON, hidden=(1,))).hidden
     assert {layer: tuple(state.shape) for layer, state in states.items()} == {1: (100, 6 + 3, 64)}
-    with pytest.raises(UserError, match="attention"):
-        teacher.forward(bare_windows(contexts, HORIZON), HORIZON, attention=(0,))
     teacher.patch_size = "auto"
-    with pytest.raises(UserError, match="choose a patch size"):
-        teacher.forward(bare_windows(contexts, HORIZON), HORIZON, hidden=(1,))
+    with usage_error("model.cannot_return", "auto"):
+        teacher.forward(Windows.of_context(contexts, HORIZON), Request(HORIZON, hidden=(1,)))
 
 
-def test_any_levels_may_be_asked_for(teacher: MoiraiForecaster, contexts: Tensor):
+def test_levels_can_be_changed(teacher: MoiraiForecaster, contexts: Tensor):
     nine = teacher.predict(contexts, HORIZON)
     teacher.levels = torch.tensor([0.01, 0.5, 0.99])
     three = teacher.predict(contexts, HORIZON)
@@ -226,43 +229,46 @@ def test_upstreams_checkpoint_loads(upstream: MoiraiModule, tmp_path: Path, cont
     assert loaded.predict(contexts, 200).values.isfinite().all(), "upstream's models forecast any horizon in one pass"
 
 
-def test_lengths_and_patch_size_may_stand_in_the_config(upstream: MoiraiModule, tmp_path: Path):
+def test_lengths_and_patch_size_are_read_from_the_config(upstream: MoiraiModule, tmp_path: Path):
     upstream.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
 
-    def with_own(**own: Any) -> MoiraiForecaster:
-        (tmp_path / "config.json").write_text(json.dumps({**config, "potstill": own}))
+    def with_settings(**values: Any) -> MoiraiForecaster:
+        (tmp_path / "config.json").write_text(json.dumps({**config, "potstill": values}))
         loaded = load(tmp_path)
         assert isinstance(loaded, MoiraiForecaster)
         return loaded
 
-    assert with_own(patch_size="auto").max_context == 720 + 96
-    assert with_own(patch_size=8, context_length=64).max_context == 64
-    for wrong, words in (({"patch_size": 7}, "none of this Moirai's"), ({"context_length": "long"}, "whole number")):
-        with pytest.raises(UserError, match=words):
-            with_own(**wrong)
+    assert with_settings(patch_size="auto").max_context == 720 + 96
+    assert with_settings(patch_size=8, context_length=64).max_context == 64
+    for wrong, key, fact in (
+        ({"patch_size": 7}, "model.bad_setting", "patch_size 7"),
+        ({"context_length": "long"}, "model.bad_config", "context_length='long'"),
+    ):
+        with usage_error(key, fact):
+            with_settings(**wrong)
 
 
-def test_settings_stand_behind_the_name(upstream: MoiraiModule, tmp_path: Path):
+def test_settings_follow_the_name(upstream: MoiraiModule, tmp_path: Path):
     upstream.save_pretrained(tmp_path)
     usual, other = load(tmp_path), load(f"{tmp_path}:patch_size=16,context_length=256")
     assert isinstance(other, MoiraiForecaster)
     assert (other.patch_size, other.max_context) == (16, 256)
     assert load(f"{tmp_path}:patch_size=auto,context_length=256").max_context == 256 + 96
-    assert usual.fingerprint != other.fingerprint  # or labels of one would pass for the other's
+    assert usual.fingerprint != other.fingerprint  # labels of one must not be used for the other
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "key", "fact"),
     [
-        ("patch_size=7", "choose auto or one of"),
-        ("context_length=0", "whole number"),
-        ("levels=3", "known: patch_size, context_length"),
+        ("patch_size=7", "model.bad_setting", "patch_size 7"),
+        ("context_length=0", "model.bad_setting", "context_length=0"),
+        ("levels=3", "model.unknown_setting", "'levels'"),
     ],
 )
-def test_a_wrong_setting_is_named(upstream: MoiraiModule, tmp_path: Path, settings: str, said: str):
+def test_wrong_settings_are_usage_errors(upstream: MoiraiModule, tmp_path: Path, settings: str, key: str, fact: str):
     upstream.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=said):
+    with usage_error(key, fact):
         load(f"{tmp_path}:{settings}")
 
 
@@ -276,11 +282,11 @@ def test_a_wrong_setting_is_named(upstream: MoiraiModule, tmp_path: Path, settin
         {"_target_": "uni2ts.distribution.mixture.MixtureOutput", "_args_": []},
     ],
 )
-def test_a_config_that_names_other_code_is_refused(upstream: MoiraiModule, tmp_path: Path, target: dict[str, Any]):
+def test_a_config_that_names_other_code_is_rejected(upstream: MoiraiModule, tmp_path: Path, target: dict[str, Any]):
     upstream.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "distr_output": target}))
-    with pytest.raises(UserError, match="which no Moirai needs"):
+    with usage_error("model.unsafe_config", str(tmp_path), "config.json"):
         load(tmp_path)
 
 
@@ -291,27 +297,27 @@ def test_missing_weights_are_named(upstream: MoiraiModule, tmp_path: Path):
     weights = load_file(tmp_path / "model.safetensors")
     del weights["encoder.norm.weight"]
     save_file(weights, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match=r"lacks 1 of the model's weights, for example encoder\.norm\.weight"):
+    with usage_error("model.weights_mismatch", str(tmp_path), "encoder.norm.weight"):
         load(tmp_path)
 
 
-def test_the_licence_of_salesforces_weights_is_not_lost(upstream: MoiraiModule, tmp_path: Path):
+def test_salesforces_weights_have_their_licence(upstream: MoiraiModule, tmp_path: Path):
     upstream.save_pretrained(tmp_path)
-    known = MoiraiFamily().load(str(tmp_path), Source("m", "Salesforce/moirai-1.1-R-small"))
-    stated = MoiraiFamily().load(str(tmp_path), Source("m", "Salesforce/moirai-1.1-R-small", licence="mit"))
-    other = MoiraiFamily().load(str(tmp_path), Source("m", "somebody/else"))
+    known = MoiraiFamily().load(str(tmp_path), ModelSource("m", "Salesforce/moirai-1.1-R-small"))
+    stated = MoiraiFamily().load(str(tmp_path), ModelSource("m", "Salesforce/moirai-1.1-R-small", licence="mit"))
+    other = MoiraiFamily().load(str(tmp_path), ModelSource("m", "somebody/else"))
     assert [f.source.licence for f in (known, stated, other)] == ["cc-by-nc-4.0", "mit", None]
 
 
-def test_attention_that_drops_out_in_evaluation_is_silenced(contexts: Tensor):
+def test_attention_dropout_is_off_in_evaluation(contexts: Tensor):
     torch.manual_seed(0)
     module = MoiraiModule(MixtureOutput([StudentTOutput()]), 64, 1, (16,), 512, 0.5, 0.5).eval()
-    noisy = MoiraiForecaster(module, Source("n", "n"), {})
+    noisy = MoiraiForecaster(module, ModelSource("n", "n"), {})
     first, second = (noisy.predict(contexts, HORIZON).values for _ in range(2))
     assert torch.equal(first, second)
 
 
-def test_bf16_weights_stay_near(upstream: MoiraiModule, tmp_path: Path, contexts: Tensor):
+def test_bf16_weights_are_close_to_fp32(upstream: MoiraiModule, tmp_path: Path, contexts: Tensor):
     upstream.save_pretrained(tmp_path)
     whole, half = load(tmp_path), load(tmp_path, precision="bf16")
     difference = (whole.predict(contexts, 8).values - half.predict(contexts, 8).values).abs()
@@ -320,15 +326,44 @@ def test_bf16_weights_stay_near(upstream: MoiraiModule, tmp_path: Path, contexts
 
 def test_without_uni2ts_the_message_gives_the_commands(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "uni2ts.model.moirai", None)
-    with pytest.raises(UserError) as caught:
+    with usage_error("model.missing_package", 'pip install "potstill[moirai]"', "pip install --no-deps uni2ts"):
         MoiraiFamily().design(None, {}, 64, 32)
-    assert 'pip install "potstill[moirai]"' in str(caught.value)
-    assert "pip install --no-deps uni2ts" in str(caught.value)
 
 
-def test_resolving_the_family_does_not_import_uni2ts():
+def test_looking_up_the_family_does_not_import_uni2ts():
     code = (
         "import sys; from potstill.families.registry import family; assert not family('moirai').recognises({});"
         "assert 'uni2ts' not in sys.modules and 'lightning' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_maps_equal_those_that_upstream_applies(teacher: MoiraiForecaster, contexts: Tensor, padded: bool):
+    """uni2ts does not return its maps, so upstream's attention output is compared with the maps times its values."""
+    rows = contexts if padded else contexts[50:75]
+    windows = Windows.of_context(rows, HORIZON)
+    seen: dict[int, tuple[Tensor, Tensor]] = {}
+    for index, layer in enumerate(teacher.module.encoder.layers):
+        layer.self_attn.register_forward_hook(
+            lambda module, args, kwargs, out, i=index: seen.update({i: (args[2], out)}), with_kwargs=True
+        )
+    fused = teacher.forward(windows, Request(HORIZON, hidden=(0, 1)))
+    output = teacher.forward(windows, Request(HORIZON, hidden=(0, 1), attention=(0, 1)))
+    for layer in (0, 1):
+        torch.testing.assert_close(output.hidden[layer], fused.hidden[layer], atol=1e-5, rtol=1e-5)
+    packed = pack(rows, HORIZON, 16)
+    patches = torch.full_like(packed.time_id, 16)
+    pad = (0, 32 - 16)
+    teacher.module(
+        torch.nn.functional.pad(packed.target, pad), torch.nn.functional.pad(packed.observed, pad), packed.sample_id,
+        packed.time_id, packed.variate_id, packed.future, patches,
+    )  # fmt: skip
+    for index, (value, reference) in seen.items():
+        attention = teacher.module.encoder.layers[index].self_attn
+        heads = attention.v_proj(value).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+        actual = attention.out_proj((output.attention[index] @ heads).transpose(1, 2).flatten(2))
+        torch.testing.assert_close(actual, reference, atol=1e-5, rtol=1e-4)
+    assert set(seen) == {0, 1}
+    assert output.token_mask is not None
+    assert bool(output.token_mask.all()) is not padded

@@ -1,4 +1,4 @@
-"""Quantiles of mixtures against their definition, upstream's samples and finite differences."""
+"""Quantiles of mixtures, compared with their definition, SciPy and finite differences."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LEVELS = torch.arange(1, 10, dtype=torch.float64) / 10
 
 
 class NegativeBinomial:
-    """uni2ts's, as far as it is read."""
+    """The attributes of uni2ts's class that are used."""
 
     def __init__(self, total_count: Tensor, logits: Tensor):
         self.total_count, self.logits = total_count, logits
 
 
-class Drawn:
-    """A mixture of all four components with parameters drawn, wide ones and narrow ones."""
+class RandomMixture:
+    """A mixture of up to four components with random parameters, wide and narrow."""
 
     def __init__(self, parameters: Tensor, components: str = "tncl"):
         r = iter(parameters)
@@ -43,9 +43,11 @@ class Drawn:
         self.components = [made[name]() for name in components]
 
 
-def drawn(seed: int, width: float, count: int = 200, components: str = "tncl") -> Mixture:
+def random_mixture(seed: int, width: float, count: int = 200, components: str = "tncl") -> Mixture:
     generator = torch.Generator().manual_seed(seed)
-    return mixture_of(Drawn(torch.randn(12, count, generator=generator, dtype=torch.float64) * width, components))
+    return mixture_of(
+        RandomMixture(torch.randn(12, count, generator=generator, dtype=torch.float64) * width, components)
+    )
 
 
 def test_student_t_agrees_with_scipy():
@@ -71,8 +73,8 @@ def test_distribution_functions_agree_with_scipy():
 
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sampled_from([0.3, 1.0, 3.0, 8.0]), st.sampled_from(["tncl", "tnl", "c", "cl"]))
-def test_quantiles_meet_their_definition(seed: int, width: float, components: str):
-    mixture = drawn(seed, width, 50, components)
+def test_quantiles_satisfy_their_definition(seed: int, width: float, components: str):
+    mixture = random_mixture(seed, width, 50, components)
     found = mixture_quantiles(mixture, LEVELS)
     assert found.isfinite().all()
     assert (mixture.cdf(found) >= LEVELS[:, None] - 1e-6).all()
@@ -81,7 +83,7 @@ def test_quantiles_meet_their_definition(seed: int, width: float, components: st
 
 
 def test_quantiles_ascend_and_do_not_depend_on_the_others():
-    mixture = drawn(1, 2.0)
+    mixture = random_mixture(1, 2.0)
     found = mixture_quantiles(mixture, LEVELS)
     assert (found.diff(dim=0) >= 0).all()
     alone = mixture_quantiles(mixture.map(lambda x: x[..., 7:8]), LEVELS[4:5])
@@ -108,8 +110,8 @@ def test_one_distribution_is_a_mixture_of_one():
     assert torch.allclose(found, wanted, atol=1e-6)
 
 
-def test_parameters_that_are_no_numbers_end_as_such():
-    mixture = drawn(0, 1.0, 4)
+def test_nan_parameters_lead_to_nan_quantiles():
+    mixture = random_mixture(0, 1.0, 4)
     mixture.parts[0].loc[1] = torch.nan
     found = mixture_quantiles(mixture, LEVELS)
     assert found[:, 1].isnan().all()
@@ -126,8 +128,8 @@ def test_gradient_agrees_with_finite_differences():
     parameters = torch.randn(9, 40, generator=generator, dtype=torch.float64).requires_grad_()
 
     def quantiles(values: Tensor) -> Tensor:
-        """A Student-t and a broad normal, a log-normal: smooth everywhere, so that nothing is damped."""
-        shape = Drawn(values, "tnl")
+        """A Student-t, a broad normal and a log-normal: smooth everywhere, so that no gradient is damped."""
+        shape = RandomMixture(values, "tnl")
         shape.components[1] = Normal(values[6], 0.5)
         return mixture_quantiles(mixture_of(shape), LEVELS)
 
@@ -144,10 +146,10 @@ def test_gradient_agrees_with_finite_differences():
 
 
 @pytest.mark.parametrize("width", [1.0, 8.0, 40.0])
-def test_gradients_are_numbers_whatever_the_parameters(width: float):
+def test_gradients_are_finite_for_all_parameters(width: float):
     generator = torch.Generator().manual_seed(5)
     parameters = (torch.randn(12, 500, generator=generator, dtype=torch.float64) * width).requires_grad_()
-    mixture_quantiles(mixture_of(Drawn(parameters)), LEVELS).clamp(-1e3, 1e3).sum().backward()
+    mixture_quantiles(mixture_of(RandomMixture(parameters)), LEVELS).clamp(-1e3, 1e3).sum().backward()
     assert parameters.grad is not None
     assert parameters.grad.isfinite().all()
 

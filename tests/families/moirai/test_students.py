@@ -1,4 +1,4 @@
-"""Moirai students: shapes, files that upstream loads, training and the roll-out."""
+"""Moirai students: sizes, files that upstream loads, training and roll-out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import torch
 pytest.importorskip("uni2ts", reason="uni2ts is installed by the Makefile")
 
 from uni2ts.model.moirai import MoiraiForecast, MoiraiModule
+from usage_errors import usage_error
 
-from potstill.errors import UserError
-from potstill.families.base import Source, bare_windows
+from potstill.families.base import ModelSource
 from potstill.families.chronos2.family import Chronos2Family
 from potstill.families.load import load
 from potstill.families.moirai.family import MoiraiFamily, MoiraiForecaster
+from potstill.types import Request, Windows
 
 SIZES = {"d_model": 64, "num_layers": 2, "patch_sizes": 16}
 
@@ -28,15 +29,15 @@ def student(overrides: dict[str, Any] | None = None, context: int = 64, horizon:
     return family.build(family.design(None, {**SIZES, **(overrides or {})}, context, horizon), dropout)
 
 
-def test_shape_counts_what_is_built():
+def test_the_architecture_counts_the_weights_that_are_built():
     family = MoiraiFamily()
     architecture = family.design(None, SIZES, 64, 32)
     assert family.build(architecture, 0.0).parameters == architecture.parameters
 
 
-def test_without_sizes_a_tenth_of_the_teacher():
+def test_without_sizes_a_student_is_a_tenth_of_its_teacher():
     module = MoiraiFamily().design(None, {"d_model": 384, "num_layers": 6}, 720, 96).config.module(0.0)
-    teacher = MoiraiForecaster(module, Source("t", "t"), {})
+    teacher = MoiraiForecaster(module, ModelSource("t", "t"), {})
     architecture = MoiraiFamily().design(teacher, {}, 720, 96)
     assert 0.08 < architecture.parameters / teacher.parameters <= 0.1
     assert architecture.config.patch == 32
@@ -44,7 +45,7 @@ def test_without_sizes_a_tenth_of_the_teacher():
     assert (only_depth.num_layers, only_depth.d_model) == (1, 384)
 
 
-def test_another_familys_teacher_gives_the_small_default():
+def test_with_a_teacher_of_another_family_the_default_sizes_are_used():
     chronos = Chronos2Family()
     sizes = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
     other = chronos.build(chronos.design(None, sizes, 64, 32), 0.0)
@@ -53,48 +54,49 @@ def test_another_familys_teacher_gives_the_small_default():
 
 
 @pytest.mark.parametrize(
-    ("overrides", "words"),
+    ("overrides", "key", "fact"),
     [
-        ({"d_model": 32}, "d_model=32 does not divide"),
-        ({"d_model": 200}, "d_model=200 does not divide"),
-        ({"d_model": "wide"}, "d_model='wide'; expected a whole number"),
-        ({"num_layers": 0}, "num_layers=0; expected a whole number"),
-        ({"num_layers": True}, "num_layers=True; expected a whole number"),
-        ({"patch_sizes": [8, 16]}, "a student learns one patch size"),
-        ({"patch_sizes": 0}, "expected one whole number"),
-        ({"patch_size": 16}, "write patch_sizes=16"),
-        ({"d_ff": 128}, "d_ff follows d_model"),
-        ({"num_heads": 2}, "heads follow d_model"),
-        ({"negative_binomial": 1}, "expected true or false"),
-        ({"max_seq_len": 4}, "tokens of 32"),
-        ({"depth": 3}, "'depth' is no setting of Moirai; known: d_model, num_layers"),
+        ({"d_model": 32}, "student.sizes_do_not_fit", "d_model=32"),
+        ({"d_model": 200}, "student.sizes_do_not_fit", "d_model=200"),
+        ({"d_model": "wide"}, "student.bad_value", "d_model='wide'"),
+        ({"num_layers": 0}, "student.bad_value", "num_layers=0"),
+        ({"num_layers": True}, "student.bad_value", "num_layers=True"),
+        ({"patch_sizes": [8, 16]}, "student.bad_value", "patch_sizes=[8, 16]"),
+        ({"patch_sizes": 0}, "student.bad_value", "patch_sizes=0"),
+        ({"patch_size": 16}, "student.fixed_setting", "patch_sizes=16"),
+        ({"d_ff": 128}, "student.fixed_setting", "'d_ff'"),
+        ({"num_heads": 2}, "student.fixed_setting", "'num_heads'"),
+        ({"negative_binomial": 1}, "student.bad_value", "negative_binomial=1"),
+        ({"max_seq_len": 4}, "student.sizes_do_not_fit", "max_seq_len=4"),
+        ({"depth": 3}, "student.unknown_setting", "'depth'"),
     ],
 )
-def test_sizes_that_do_not_go_are_refused(overrides: dict[str, Any], words: str):
-    with pytest.raises(UserError, match=words):
+def test_bad_sizes_are_usage_errors(overrides: dict[str, Any], key: str, fact: str):
+    with usage_error(key, fact):
         MoiraiFamily().design(None, overrides, 720, 96)
 
 
-def test_upstream_and_potstill_load_what_is_saved(tmp_path: Path):
+def test_upstream_and_potstill_load_a_saved_student(tmp_path: Path):
     own = student()
     own.save(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
-    again, theirs = load(tmp_path), MoiraiModule.from_pretrained(tmp_path)
+    again, reference = load(tmp_path), MoiraiModule.from_pretrained(tmp_path)
     assert isinstance(again, MoiraiForecaster)
     assert (again.max_context, again.max_horizon, again.patch_size) == (64, 32, 16)
     context = torch.randn(5, 64).cumsum(1)
     assert torch.equal(again.predict(context, 32).values, own.predict(context, 32).values)
     assert all(
-        torch.equal(a, b) for a, b in zip(theirs.state_dict().values(), again.module.state_dict().values(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(reference.state_dict().values(), again.module.state_dict().values(), strict=True)
     )
     again.save(tmp_path / "second")
     assert (tmp_path / "second" / "config.json").read_text() == (tmp_path / "config.json").read_text()
 
 
-def test_a_card_that_stands_is_kept(tmp_path: Path):
-    (tmp_path / "README.md").write_text("ours")
+def test_an_existing_card_is_kept(tmp_path: Path):
+    (tmp_path / "README.md").write_text("a card")
     student().save(tmp_path)
-    assert (tmp_path / "README.md").read_text() == "ours"
+    assert (tmp_path / "README.md").read_text() == "a card"
 
 
 def test_gluonts_predicts_with_a_student(tmp_path: Path):
@@ -121,10 +123,10 @@ def test_gluonts_predicts_with_a_student(tmp_path: Path):
     width = own.scale.numpy()
     for row, forecast in enumerate(forecasts):
         share = (forecast.samples[:, None] <= own.quantiles[row].numpy() + 1e-5 * width[row]).mean(0)
-        assert np.abs(share - own.levels.numpy()[:, None]).max() < 0.12, "upstream's samples follow our quantiles"
+        assert np.abs(share - own.levels.numpy()[:, None]).max() < 0.12, "samples must match the quantiles"
 
 
-def test_roll_out_goes_on_from_every_quantile():
+def test_roll_out_continues_every_quantile():
     own = student()
     context = torch.randn(4, 64).cumsum(1)
     with pytest.warns(UserWarning, match="feeding its own forecasts back"):
@@ -135,7 +137,7 @@ def test_roll_out_goes_on_from_every_quantile():
     assert (long.quantiles.diff(dim=1) >= -1e-5).all()
 
 
-def test_start_from_copies_layers_of_a_moirai_only():
+def test_start_from_copies_only_from_a_moirai():
     family, own = MoiraiFamily(), student({"num_layers": 1})
     deep = student({"num_layers": 3})
     lines = family.start_from(own, deep)
@@ -144,7 +146,7 @@ def test_start_from_copies_layers_of_a_moirai_only():
     assert torch.equal(own.module.state_dict()[name], deep.module.state_dict()[name])
     chronos = Chronos2Family()
     sizes = {"num_layers": 1, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
-    with pytest.raises(UserError, match="starts only from a Moirai"):
+    with usage_error("student.start_mismatch", "Moirai 1.0 or 1.1"):
         family.start_from(own, chronos.build(chronos.design(None, sizes, 64, 32), 0.0))
 
 
@@ -155,13 +157,13 @@ def test_pinball_loss_falls_in_training():
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_a_student_with_counts_trains_on_numbers():
+def test_a_student_with_a_negative_binomial_has_finite_losses():
     own = student({"negative_binomial": True})
     assert all(torch.tensor(trained(own, 3)).isfinite())
 
 
 def trained(own: MoiraiForecaster, steps: int) -> list[float]:
-    """Pinball losses of some steps on one batch of noisy waves; every gradient is a number."""
+    """Pinball losses of some steps on one batch of noisy waves; checks that every gradient is finite."""
     generator = torch.Generator().manual_seed(1)
     phase = torch.rand(8, 1, generator=generator) * 24
     wave = torch.sin((torch.arange(96) + phase) * 2 * torch.pi / 24)
@@ -169,7 +171,7 @@ def trained(own: MoiraiForecaster, steps: int) -> list[float]:
     optimiser = torch.optim.AdamW(own.module.parameters(), lr=3e-3)
     levels, losses = own.levels[None, :, None], []
     for _ in range(steps):
-        forecast = own.forward(bare_windows(series[:, :64], 32), 32).forecast
+        forecast = own.forward(Windows.of_context(series[:, :64], 32), Request(32)).forecast
         gap = forecast.scaled(series[:, 64:])[:, None] - forecast.values
         loss = torch.maximum(levels * gap, (levels - 1) * gap).mean()
         optimiser.zero_grad()
@@ -183,8 +185,8 @@ def trained(own: MoiraiForecaster, steps: int) -> list[float]:
 
 def test_every_weight_but_the_attention_bias_learns():
     own = student()
-    forecast = own.forward(bare_windows(torch.randn(8, 64).cumsum(1), 32), 32).forecast
+    forecast = own.forward(Windows.of_context(torch.randn(8, 64).cumsum(1), 32), Request(32)).forecast
     forecast.values.square().mean().backward()
-    still = {n for n, p in own.module.named_parameters() if p.grad is None or not p.grad.abs().sum()}
-    # one series a window: the bias between variates adds the same to every score
-    assert all("var_attn_bias" in name for name in still), still
+    untrained = {n for n, p in own.module.named_parameters() if p.grad is None or not p.grad.abs().sum()}
+    # with one series per window, the bias between variates adds the same to every score
+    assert all("var_attn_bias" in name for name in untrained), untrained

@@ -1,11 +1,11 @@
-"""The mixer student: what mixes with what, and its size."""
+"""The mixer student: what each block mixes, and its size."""
 
 from __future__ import annotations
 
 import torch
 
-from potstill.families.base import bare_windows
 from potstill.families.small.mixer import MixerFamily, Mixing
+from potstill.types import Request, Windows
 
 
 def student(context: int = 60, horizon: int = 20, **overrides: object):
@@ -18,7 +18,7 @@ def student(context: int = 60, horizon: int = 20, **overrides: object):
 
 
 def changed(mixing: Mixing, along_time: bool) -> torch.Tensor:
-    """Which places ``[N, D]`` of the result feel a change of patch 1's features."""
+    """Which elements ``[N, D]`` of the result depend on the features of patch 1."""
     stream = torch.randn(1, 4, 6)
     other = stream.clone()
     other[0, 1] = torch.randn(6)
@@ -33,11 +33,11 @@ def test_time_mixes_patches_and_features_mix_within_one():
     assert not within[[0, 2, 3]].any()
 
 
-def test_streams_of_the_layers_asked_for():
+def test_streams_of_the_requested_layers():
     built = student()
-    output = built.forward(bare_windows(torch.randn(2, 60), 20), 20, hidden=(0, 2), attention=(0,))
+    output = built.forward(Windows.of_context(torch.randn(2, 60), 20), Request(20, hidden=(0, 2)))
     assert {index: tuple(state.shape) for index, state in output.hidden.items()} == {0: (2, 8, 16), 2: (2, 8, 16)}
-    assert output.attention == {}
+    assert "attention" not in built.info.signals
 
 
 def test_the_direct_path_is_linear_in_the_context():
@@ -50,7 +50,7 @@ def test_the_direct_path_is_linear_in_the_context():
     torch.testing.assert_close(built.predict(context, 2).quantiles[:, 0], context[:, [7, 0]])
 
 
-def test_sizes_follow_and_stay_small():
+def test_default_sizes():
     family = MixerFamily()
     config = family.design(None, {"d_model": 24}, 512, 96).config
     assert (config.num_layers, config.d_ff, config.patch_size) == (2, 48, 32)

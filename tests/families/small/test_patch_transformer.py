@@ -1,13 +1,13 @@
-"""The patch transformer: attention by hand and by torch, masks, positions, sizes."""
+"""The patch transformer: attention maps compared with torch's attention, masks, positions, sizes."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from usage_errors import usage_error
 
-from potstill.errors import UserError
-from potstill.families.base import bare_windows
 from potstill.families.small.patch_transformer import PatchTransformerFamily, angles, rotate
+from potstill.types import Request, Windows
 
 
 def student(context: int = 64, horizon: int = 20, **overrides: object):
@@ -19,13 +19,13 @@ def student(context: int = 64, horizon: int = 20, **overrides: object):
     return built
 
 
-def test_maps_and_streams_of_the_layers_asked_for():
+def test_maps_and_streams_of_the_requested_layers():
     built = student()
     context = torch.randn(2, 64)
     context[0, :20] = torch.nan
-    windows = bare_windows(context, 20)
-    plain = built.forward(windows, 20)
-    output = built.forward(windows, 20, hidden=(0, 2), attention=(1, 2))
+    windows = Windows.of_context(context, 20)
+    plain = built.forward(windows, Request(20))
+    output = built.forward(windows, Request(20, hidden=(0, 2), attention=(1, 2)))
     tokens = 64 // 8
     assert {index: tuple(state.shape) for index, state in output.hidden.items()} == dict.fromkeys(
         (0, 2), (2, tokens, 32)
@@ -34,13 +34,13 @@ def test_maps_and_streams_of_the_layers_asked_for():
     for weights in output.attention.values():
         assert weights.shape == (2, 2, tokens, tokens)
         torch.testing.assert_close(weights.sum(dim=3), torch.ones(2, 2, tokens))
-        assert (weights[0, :, :, :2] == 0).all(), "nobody looks at a patch of which nothing is known"
+        assert (weights[0, :, :, :2] == 0).all(), "patches without a known value are not attended to"
         assert (weights[0, :, :, 2:] > 0).all()
-    # the maps are those that the fused attention applied
+    # the maps equal those of the fused attention
     torch.testing.assert_close(output.forecast.values, plain.forecast.values, atol=1e-5, rtol=0)
 
 
-def test_rotary_scores_depend_on_the_distance_alone():
+def test_rotary_scores_depend_only_on_the_distance():
     query, key = torch.randn(2, 1, 1, 1, 8)
     turned = angles(10, 8, torch.device("cpu"))
 
@@ -53,7 +53,7 @@ def test_rotary_scores_depend_on_the_distance_alone():
     assert score(4, 4) == pytest.approx((query * key).sum().item(), abs=1e-5)
 
 
-def test_nobody_looks_at_patches_of_which_nothing_is_known():
+def test_patches_without_a_known_value_are_not_attended_to():
     built = student()
     scaled = torch.randn(1, 64)
     known = torch.ones(1, 64, dtype=torch.bool)
@@ -67,7 +67,7 @@ def test_nobody_looks_at_patches_of_which_nothing_is_known():
 
 
 @pytest.mark.parametrize(("context", "least", "most"), [(512, 1.0e6, 2.0e6), (720, 1.0e6, 2.0e6)])
-def test_the_light_student_has_one_to_two_million_weights(context, least, most):
+def test_the_default_student_has_one_to_two_million_weights(context, least, most):
     architecture = PatchTransformerFamily().design(None, {}, context, 96)
     config = architecture.config
     assert (config.d_model, config.num_layers, config.num_heads, config.d_ff, config.patch_size) == (128, 4, 8, 512, 16)
@@ -75,7 +75,7 @@ def test_the_light_student_has_one_to_two_million_weights(context, least, most):
 
 
 def test_heads_must_divide_the_width_evenly():
-    with pytest.raises(UserError, match="d_model=30 and num_heads=4 do not fit"):
+    with usage_error("student.sizes_do_not_fit", "d_model=30", "num_heads=4"):
         PatchTransformerFamily().design(None, {"d_model": 30, "num_heads": 4}, 64, 20)
-    with pytest.raises(UserError, match="multiple of twice num_heads"):
+    with usage_error("student.sizes_do_not_fit", "d_model=24", "num_heads=8"):
         PatchTransformerFamily().design(None, {"d_model": 24, "num_heads": 8}, 64, 20)

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from tiny_gpt2 import save_gpt2, tokenizer_of
 from transformers import AutoModelForCausalLM
+from usage_errors import usage_error
 
 import potstill
-from potstill.errors import UserError
-from potstill.families.language.load import is_language
-from potstill.recipe import DataConfig, Recipe
+from potstill.families.load import is_language
+from potstill.recipe import DataConfig, Recipe, SeriesData, TextData
 from potstill.training.heap import BoundedHeap
 
 
@@ -29,8 +29,8 @@ def run(recipe: Recipe, tmp_path: Path) -> Path:
 def test_models_are_judged_as_in_their_run(run: Path, gpt2_folder: Path, data: Path, tmp_path: Path, capsys):
     capsys.readouterr()
     models = [f"student={run}", f"teacher={gpt2_folder}"]
-    config = DataConfig(paths=[str(data)], max_length=200)
-    folder = potstill.evaluate(models, config, tmp_path / "judged", reference="teacher")
+    config = TextData(paths=[str(data)], max_length=200)
+    folder = potstill.evaluate(models, config, tmp_path / "evaluation", reference="teacher")
     found, own = (json.loads((where / "metrics.json").read_text()) for where in (folder, run))
     assert found["models"] == own["models"]
     assert found["retention"] == own["retention"]
@@ -47,8 +47,8 @@ def test_models_are_judged_as_in_their_run(run: Path, gpt2_folder: Path, data: P
 def test_all_examples_and_a_length_that_follows_the_models(gpt2_folder: Path, data: Path, tmp_path: Path, capsys):
     short = save_gpt2(tmp_path / "short", positions=160)
     models = [str(gpt2_folder), str(short)]
-    folder = potstill.evaluate(models, str(data), tmp_path / "judged", split="0:0:1")
-    assert "cut at 160 tokens: short reads no more" in capsys.readouterr().err
+    folder = potstill.evaluate(models, str(data), tmp_path / "evaluation", split="0:0:1")
+    assert "160 tokens: short reads no more" in capsys.readouterr().err
     assert Recipe.read(folder / "recipe.yaml").data.max_length == 160
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["account"]["answers"]["examples"] == metrics["account"]["answers"]["of"] == 60
@@ -59,37 +59,47 @@ def test_all_examples_and_a_length_that_follows_the_models(gpt2_folder: Path, da
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "key", "facts"),
     [
-        ({"stride": 5}, "evaluation.stride: is for forecasters"),
-        ({"baselines": ["ridge"]}, "evaluation.baselines: is for forecasters"),
-        ({"split": "ett"}, "does not split text"),
-        ({"split": "1:0:0"}, "holds no example"),
-        ({"data": DataConfig(paths=["{data}"], max_length=300)}, "reads 256 tokens, 300 asked for; write 256"),
-        ({"data": DataConfig(paths=["{data}"], target=["a"])}, "data.target: is for forecasters"),
-        ({"data": DataConfig()}, "[Nn]o data given"),
-        ({"data": pd.DataFrame({"text": ["two and two"]})}, "write it with to_parquet"),
-        ({"models": ["{model}", "embedded"]}, "is a language model, embedded a forecaster; evaluate them apart"),
-        ({"models": ["{model}", "{other}"]}, "its tokenizer is not that of"),
-        ({"models": ["{model}", "{absent}"]}, "absent: no such folder"),
+        ({"stride": 5}, "recipe.key_of_another_kind", ["evaluation.stride"]),
+        ({"baselines": ["ridge"]}, "recipe.key_of_another_kind", ["evaluation.baselines"]),
+        ({"split": "ett"}, "split.unreadable", ["data.split", "'ett'"]),
+        ({"split": "1:0:0"}, "data.empty_part", ["alpaca.json", "test", "1:0:0"]),
+        (
+            {"data": TextData(paths=["{data}"], max_length=300)},
+            "data.too_long_for_model",
+            ["data.max_length", "300", "256"],
+        ),
+        (
+            {"data": SeriesData(paths=["{data}"], target=["a"])},
+            "recipe.key_of_another_kind",
+            ["data.target"],
+        ),
+        ({"data": DataConfig()}, "data.no_paths", ["--data"]),
+        ({"data": pd.DataFrame({"text": ["two and two"]})}, "data.frame_of_text", ["to_parquet"]),
+        ({"models": ["{model}", "embedded"]}, "models.two_kinds", ["MODEL", "embedded"]),
+        ({"models": ["{model}", "{other}"]}, "evaluation.different_tokenizers", ["other: "]),
+        ({"models": ["{model}", "{absent}"]}, "model.no_such_folder", ["absent: "]),
     ],
 )
-def test_what_does_not_fit_leaves_no_folder(gpt2_folder: Path, data: Path, tmp_path: Path, options: dict, said: str):
+def test_what_does_not_fit_leaves_no_folder(
+    gpt2_folder: Path, data: Path, tmp_path: Path, options: dict, key: str, facts: list[str]
+):
     other = save_gpt2(tmp_path / "other")
     tokenizer_of(eos_token="<end>", pad_token="<pad>").save_pretrained(other)
     places = {"model": gpt2_folder, "other": other, "absent": tmp_path / "absent", "data": data}
     given = {"models": ["{model}"], "data": str(data), **options}
     models = [text.format(**places) for text in given.pop("models")]
-    judged = given.pop("data")
-    if isinstance(judged, DataConfig) and judged.paths:
-        judged = judged.model_copy(update={"paths": [str(data)]})
-    with pytest.raises(UserError, match=said):
-        potstill.evaluate(models, judged, tmp_path / "judged", **given)
-    assert not (tmp_path / "judged").exists()
+    data_given = given.pop("data")
+    if isinstance(data_given, DataConfig) and data_given.paths:
+        data_given = data_given.model_copy(update={"paths": [str(data)]})
+    with usage_error(key, *facts):
+        potstill.evaluate(models, data_given, tmp_path / "evaluation", **given)
+    assert not (tmp_path / "evaluation").exists()
 
 
 def test_a_model_alone_and_a_reference_as_it_was_given(gpt2_folder: Path, data: Path, tmp_path: Path):
-    """One model is judged without anything beside it; named twice by one path it is still one."""
+    """One model is evaluated alone; the same path given twice is still one model."""
     folder = potstill.evaluate([str(gpt2_folder)], str(data), tmp_path / "one", reference=str(gpt2_folder))
     metrics = json.loads((folder / "metrics.json").read_text())
     assert list(metrics["models"]) == [gpt2_folder.name]
@@ -106,15 +116,15 @@ def test_a_pad_token_that_a_model_cannot_read_is_refused(gpt2_folder: Path, data
     module = AutoModelForCausalLM.from_pretrained(folders[0])
     module.resize_token_embeddings(len(tokenizer))
     module.save_pretrained(folders[0])
-    with pytest.raises(UserError, match=r"shorter: its tokenizer writes token 300, its embeddings hold 300"):
-        potstill.evaluate([str(folder) for folder in folders], str(data), tmp_path / "judged")
+    with usage_error("model.vocabulary_too_small", "shorter", "token 300", "300 embeddings"):
+        potstill.evaluate([str(folder) for folder in folders], str(data), tmp_path / "evaluation")
 
 
 def test_without_rouge_nothing_is_begun(gpt2_folder: Path, data: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
-    with pytest.raises(UserError, match=r"pip install .potstill\[lm\]"):
-        potstill.evaluate([str(gpt2_folder)], str(data), tmp_path / "judged")
-    assert not (tmp_path / "judged").exists()
+    with usage_error("evaluation.rouge_not_installed", "potstill[lm]"):
+        potstill.evaluate([str(gpt2_folder)], str(data), tmp_path / "evaluation")
+    assert not (tmp_path / "evaluation").exists()
 
 
 def test_a_missing_file_is_said_before_a_model_is_loaded(gpt2_folder: Path, recipe: Recipe, tmp_path, monkeypatch):
@@ -123,18 +133,18 @@ def test_a_missing_file_is_said_before_a_model_is_loaded(gpt2_folder: Path, reci
 
     absent = str(tmp_path / "absent.json")
     recipe.data.paths = [absent]
-    for module in ("evaluate", "setup"):
+    for module in ("evaluate", "task"):
         monkeypatch.setattr(f"potstill.tasks.language.{module}.load_language", loaded)
-    with pytest.raises(UserError, match=r"absent.json: no such file"):
+    with usage_error("data.no_such_file", absent):
         potstill.evaluate([str(gpt2_folder)], absent, tmp_path / "out")
-    with pytest.raises(UserError, match=r"absent.json: no such file"):
+    with usage_error("data.no_such_file", absent):
         potstill.distill(recipe, tmp_path / "out")
 
 
 def test_a_run_gives_memory_back(recipe: Recipe, tmp_path: Path, monkeypatch):
     """Training begins without holes and leaves none after an evaluation; labelling leaves none after a shard."""
     given: list[str] = []
-    monkeypatch.setattr("potstill.teaching.stores.logits.release", lambda: given.append("shard"))
+    monkeypatch.setattr("potstill.teaching.engines.logits.release", lambda: given.append("shard"))
     monkeypatch.setattr(BoundedHeap, "on_train_begin", lambda *_, **__: given.append("begin"))
     monkeypatch.setattr(BoundedHeap, "on_evaluate", lambda *_, **__: given.append("evaluated"))
     recipe.labels = "auto"
@@ -146,19 +156,20 @@ def test_the_command_line_measures_and_inspects_them(gpt2_folder: Path, data: Pa
     command = [sys.executable, "-m", "potstill"]
     shown = subprocess.run([*command, "inspect", str(gpt2_folder)], capture_output=True, text=True)
     assert "gpt2" in shown.stdout
-    judged = ["evaluate", str(gpt2_folder), "--data", str(data), "--split", "0:0:1", "--output", str(tmp_path / "out")]
-    done = subprocess.run([*command, *judged], capture_output=True, text=True)
+    options = ["--data", str(data), "--split", "0:0:1", "--output", str(tmp_path / "out")]
+    evaluate = ["evaluate", str(gpt2_folder), *options]
+    done = subprocess.run([*command, *evaluate], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "perplexity on held-out answers" in done.stderr
     refused = subprocess.run(
-        [*command, *judged[:-1], str(tmp_path / "b"), "--stride", "3"], capture_output=True, text=True
+        [*command, *evaluate[:-1], str(tmp_path / "b"), "--stride", "3"], capture_output=True, text=True
     )
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 
 
 def test_a_forecasters_evaluation_refuses_what_is_for_text(tiny_teacher: Path, small_csv: Path, tmp_path: Path):
-    with pytest.raises(UserError, match=r"data.max_length: is for language models"):
-        potstill.evaluate([str(tiny_teacher)], DataConfig(paths=[str(small_csv)], max_length=64), tmp_path / "judged")
+    with usage_error("recipe.key_of_another_kind", "data.max_length", "language models"):
+        potstill.evaluate([str(tiny_teacher)], TextData(paths=[str(small_csv)], max_length=64), tmp_path / "evaluation")
 
 
 def test_what_is_a_language_model(gpt2_folder: Path, tiny_teacher: Path, tmp_path: Path):

@@ -1,1 +1,1 @@
-"""Fracast-0 as a family of Potstill's; found through the entry point ``potstill.families``."""
+"""Fracast-0 as a model family for Potstill, which finds it through the entry point ``potstill.families``."""

@@ -1,4 +1,4 @@
-"""Mixed and warped real windows: what the training parts hold, seen at other speeds, together and through warps.
+"""Augmentation: real windows of the training part, resampled, mixed and warped.
 
 Mixing standardised windows of several series follows TSMixup (Ansari et al., Chronos, 2024).
 """
@@ -17,11 +17,11 @@ from potstill.data.synthetic.noise import fractal, irregular, level, unit
 if TYPE_CHECKING:
     from potstill.data.series.windows import SeriesWindows
 
-VERSION = 1  # raise it whenever the same (seed, index) gives another window
+AUGMENTATION_VERSION = 1  # raise it whenever the same (seed, index) gives a different window
 
-_SALT, _PARTS = 0xA06, 3
-_FEWEST = 8  # finite values a standardisation needs
-_BRIEF, _BRIEFEST = 0.12, 24  # share of windows from series shorter than a window, and the rows those need
+_SALT, _MAX_MIXED = 0xA06, 3
+_MIN_VALUES = 8  # finite values needed for standardisation
+_SHORT_SHARE, _MIN_ROWS = 0.12, 24  # share of windows from series shorter than a window, and the rows those need
 
 
 def augment(
@@ -29,7 +29,7 @@ def augment(
     bounds: tuple[np.ndarray, np.ndarray],
     seed: int,
     indices: np.ndarray,
-    draws: WindowSampler | None = None,
+    sampler: WindowSampler | None = None,
     confined: bool = False,
 ) -> np.ndarray:
     """Make windows by mixing, resampling and warping real ones.
@@ -39,38 +39,38 @@ def augment(
     windows
         Real windows of the training part.
     bounds
-        Rows ``[S]`` where that part begins and ends in each series; no other row is read.
+        First row and end ``[S]`` of that part in each series; no other row is read.
     seed, indices
-        ``(seed, index)`` names a window, whatever the batch.
-    draws
-        How real windows are drawn; default: data sets in proportion to the square root of their windows.
+        ``(seed, index)`` identifies a window in any batch.
+    sampler
+        Samples real windows; default: data sets in proportion to the square root of their number of windows.
     confined
-        Read no row outside the drawn windows themselves (scarce data).
+        Read no row outside the drawn windows (for scarce data).
 
     Returns
     -------
-    ``[n, C + H]`` float32, of the order of 1. NaN where a part was missing; a share comes from series too short for a
-    window of their own, whose late future is NaN.
+    ``[n, C + H]`` float32 of order 1, NaN where a value was missing. A share of the windows comes from series that are
+    shorter than a window; the end of their future is NaN.
     """
-    draws = draws or WindowSampler(windows, 0.5)
+    sampler = sampler or WindowSampler(windows, 0.5)
     indices = np.asarray(indices)
-    ids = [draws.ids(*(uniforms(seed, indices, _SALT + 2 * k + j) for j in (0, 1))) for k in range(_PARTS)]
+    ids = [sampler.ids(*(uniforms(seed, indices, _SALT + 2 * k + j) for j in (0, 1))) for k in range(_MAX_MIXED)]
     series, origin = windows.locate(np.concatenate(ids))
-    series, origin = series.reshape(_PARTS, -1), origin.reshape(_PARTS, -1)
+    series, origin = series.reshape(_MAX_MIXED, -1), origin.reshape(_MAX_MIXED, -1)
     reader = _Reader(windows, bounds, confined)
     out = np.empty((len(indices), reader.length), np.float32)
     for row, index in enumerate(indices.tolist()):
         rng = Rng(seed, index, _SALT)
-        if len(reader.brief) and rng.chance(_BRIEF):
-            mixed = _brief(rng, reader)
+        if len(reader.short) and rng.chance(_SHORT_SHARE):
+            mixed = _short_window(rng, reader)
         else:
             mixed = _mix(rng, reader, series[:, row].tolist(), origin[:, row].tolist())
-        out[row] = _finite(rng, _disguise(rng, mixed))
+        out[row] = _usable(rng, _distort(rng, mixed))
     return out
 
 
 class _Reader:
-    """Raw slices of the training part, standardised."""
+    """Reads slices of the training part, before standardisation."""
 
     def __init__(self, windows: SeriesWindows, bounds: tuple[np.ndarray, np.ndarray], confined: bool) -> None:
         store = windows.store
@@ -80,9 +80,9 @@ class _Reader:
         self.length = windows.context_length + self.horizon
         self.confined = confined
         rows, sets = self.end - self.start, store.dataset_of
-        self.brief = np.flatnonzero((rows >= _BRIEFEST) & (rows < self.length) & (not confined))
-        shares = np.cumsum(np.bincount(sets[self.brief], minlength=1)[sets[self.brief]] ** -0.5)
-        self.brief_shares = shares / shares[-1:]
+        self.short = np.flatnonzero((rows >= _MIN_ROWS) & (rows < self.length) & (not confined))
+        shares = np.cumsum(np.bincount(sets[self.short], minlength=1)[sets[self.short]] ** -0.5)
+        self.short_shares = shares / shares[-1:]
 
     def slice(self, series: int, origin: int, steps: int) -> np.ndarray:
         """Up to ``steps`` rows around the window at ``origin``, all inside the part."""
@@ -95,7 +95,7 @@ class _Reader:
         return self.values[base + max(start, stop - steps) : base + stop].astype(np.float64)
 
     def room(self, series: int) -> int:
-        """Rows that a slice of this series can have."""
+        """The number of rows that a slice of this series can have."""
         rows = int(self.end[series] - self.start[series])
         return min(rows, self.length) if self.confined else rows
 
@@ -109,12 +109,12 @@ def _mix(rng: Rng, reader: _Reader, series: list[int], origin: list[int]) -> np.
     mixed = np.einsum("k,kn->n", weights / weights.sum(), np.stack(parts))
     future = mixed[-reader.horizon :]
     known = np.isfinite(mixed)
-    return mixed if known.sum() >= 2 * _FEWEST and np.isfinite(future).any() else parts[0]
+    return mixed if known.sum() >= 2 * _MIN_VALUES and np.isfinite(future).any() else parts[0]
 
 
-def _brief(rng: Rng, reader: _Reader) -> np.ndarray:
-    """``[C + H]`` a series too short for a whole window (weekly, monthly): padded history, unknown late future."""
-    series = int(reader.brief[np.searchsorted(reader.brief_shares, rng.uniform(), side="right")])
+def _short_window(rng: Rng, reader: _Reader) -> np.ndarray:
+    """``[C + H]`` from a series shorter than a window (weekly, monthly): history padded, NaN in the late future."""
+    series = int(reader.short[np.searchsorted(reader.short_shares, rng.uniform(), side="right")])
     start, end = int(reader.start[series]), int(reader.end[series])
     x = _standardised(reader.slice(series, start, end - start))
     ahead = min(reader.horizon, max(1, int(len(x) * rng.between(0.08, 0.4))))
@@ -125,7 +125,7 @@ def _brief(rng: Rng, reader: _Reader) -> np.ndarray:
 
 
 def _part(rng: Rng, reader: _Reader, series: int, origin: int) -> np.ndarray:
-    """``[C + H]`` one standardised window, now and then at another speed; NaN on the left where history is short."""
+    """``[C + H]`` one standardised window, sometimes resampled; NaN on the left where the history is short."""
     length = reader.length
     speed = rng.uniform()
     if speed < 0.3:
@@ -148,7 +148,7 @@ def _part(rng: Rng, reader: _Reader, series: int, origin: int) -> np.ndarray:
 def _standardised(x: np.ndarray) -> np.ndarray:
     known = np.isfinite(x)
     count = int(np.count_nonzero(known))
-    if count < _FEWEST:
+    if count < _MIN_VALUES:
         return np.full(len(x), np.nan)
     if count == len(x):
         return unit(x)
@@ -157,8 +157,8 @@ def _standardised(x: np.ndarray) -> np.ndarray:
     return np.where(known, (x - mean) / spread, np.nan)
 
 
-def _disguise(rng: Rng, x: np.ndarray) -> np.ndarray:
-    """A few warps of standardised values, each with its own small probability."""
+def _distort(rng: Rng, x: np.ndarray) -> np.ndarray:
+    """Apply random distortions to standardised values, each with a small probability."""
     n = len(x)
     if rng.chance(0.12):
         x = -x
@@ -192,9 +192,9 @@ def _warped(rng: Rng, x: np.ndarray) -> np.ndarray:
     return np.sign(x) * np.log1p(np.abs(x) * rng.between(0.5, 3))
 
 
-def _finite(rng: Rng, x: np.ndarray) -> np.ndarray:
-    """Never a constant, never a window without values: those become synthetic ones."""
+def _usable(rng: Rng, x: np.ndarray) -> np.ndarray:
+    """Limit the values; replace a window that is constant or has too few values by a synthetic series."""
     known = x[np.isfinite(x)]
-    if len(known) < 2 * _FEWEST or np.ptp(known) < 1e-6:
+    if len(known) < 2 * _MIN_VALUES or np.ptp(known) < 1e-6:
         return draw(rng, len(x))
     return np.clip(x, -9e5, 9e5)

@@ -1,4 +1,4 @@
-"""Building a store: one file after the other is read whole and its series appended to one flat file."""
+"""Build a store: files are read one after the other, and their series are appended to one flat file."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from potstill.data import fingerprints
 from potstill.data.data_report import DataReport
-from potstill.data.series.frames import LacksTarget, Series, Wanted, block_of
+from potstill.data.series.frames import ColumnSelection, LacksTarget, Series, no_usable_series, series_block
 from potstill.data.series.readers import Sheet
 from potstill.data.series.seasons import SAMPLE_SERIES, season
 from potstill.errors import UserError
 
-ARRAYS = ("offsets", "dataset_of", "season", "starts", "first_row", "grid_rows", "missing")
-_TRAINING_SHARE = 0.7  # of each series may be asked for the season
+STORE_ARRAYS = ("offsets", "dataset_of", "season", "starts", "first_row", "grid_rows", "missing")
+_TRAINING_SHARE = 0.7  # of each series: the season is estimated from these rows only
 
 
 class Input(NamedTuple):
-    """A data set's name and how to read it; reading counts its repairs in the report given."""
+    """A data set's name and the function that reads it and counts repairs in the given report."""
 
     name: str
     read: Callable[[DataReport], Sheet]
 
 
 class Builder:
-    """Writes the files of a store into an empty folder: ``build`` does it all."""
+    """Writes the files of a store into an empty folder with ``build``."""
 
-    def __init__(self, folder: Path, wanted: Wanted):
-        self.folder, self.wanted = folder, wanted
+    def __init__(self, folder: Path, selection: ColumnSelection):
+        self.folder, self.selection = folder, selection
         self.report = DataReport()
         self.datasets: list[str] = []
         self.frequency: list[str] = []
         self.regular: list[bool] = []
         self.seasons: list[int] = []
         self.names: list[str] = []
+        self.skip: list[str] = []
+        self.errors: list[UserError] = []  # of files that cannot be read or have no series to train on
         self.rows: list[tuple[int, int, int, int, int, int]] = []
         self.used_columns: set[str] = set()
+        self.choices: list[list[str]] = []
 
     def build(self, inputs: Iterable[Input], fingerprint: str) -> None:
         """Read every input and write values, arrays and index.
@@ -46,48 +50,55 @@ class Builder:
         Raises
         ------
         UserError
-            The first trouble where no file gave a series (else the file is left out and accounted for), or a target
-            column that no file has.
+            No file has a series (the first file's error; else the file is left out and reported), or
+            no file has a target column.
         """
-        troubles: list[UserError] = []
         with (self.folder / "values.f32").open("wb") as out:
             for item in inputs:
                 try:
                     self._add(item, out)
-                except UserError as trouble:
-                    troubles.append(trouble)
-                    self.report.add_dropped(item.name, str(trouble), kind="files")
+                except UserError as error:
+                    self.errors.append(error)
+                    self.report.add_dropped(item.name, str(error), kind="files")
         if not self.names:
-            raise _nothing(troubles)
-        for column in self.wanted.target or ():
+            raise _no_series(self.errors)
+        for column in self.selection.target or ():
             if column not in self.used_columns:
                 known = ", ".join(sorted(self.used_columns))
-                raise UserError(f"data.target: no usable file has a numeric column {column!r}; found: {known}.")
+                raise UserError(
+                    f"data.target: no usable file has a numeric column {column!r}; found: {known}.",
+                    key="data.no_such_target",
+                )
         self._write_index(fingerprint)
 
     def _add(self, item: Input, out: BinaryIO) -> None:
         report = DataReport()
         samples: list[np.ndarray] = []
-        dataset = len(self.datasets)
+        dataset, before = len(self.datasets), len(self.skip)
         try:
-            block = block_of(item.read(report), item.name, self.wanted, report)
+            sheet = item.read(report)
+            block = series_block(sheet, item.name, self.selection, report)
             for series in block.series:
-                if len(samples) < SAMPLE_SERIES:
+                if len(samples) < SAMPLE_SERIES and not series.skip:
                     samples.append(series.values[: int(_TRAINING_SHARE * len(series.values))].copy())
                 out.write(series.values.tobytes())
                 self._note(item.name, series, dataset, report)
         finally:
             self.report.add(report)
         self.used_columns.update(block.columns)
+        self.choices += [[item.name, choice] for choice in block.choices]
         self.datasets.append(item.name)
         self.frequency.append(block.step.alias)
         self.regular.append(block.regular)
         self.seasons.append(season(block.step, samples))
+        if all(self.skip[before:]):
+            self.errors.append(_barren(sheet.label, self.skip[before:], report))
         self.report.add_used(files=1)
 
     def _note(self, file: str, series: Series, dataset: int, report: DataReport) -> None:
         missing = int(np.isnan(series.values).sum())
         self.names.append(f"{file}/{series.name}")
+        self.skip.append(series.skip)
         self.rows.append((len(series.values), dataset, series.start, series.first_row, series.grid_rows, missing))
         report.add_used(series=1, rows=len(series.values), missing_values=missing)
 
@@ -102,21 +113,31 @@ class Builder:
             "grid_rows": grid_rows,
             "missing": missing,
         }
-        for name in ARRAYS:
+        for name in STORE_ARRAYS:
             np.save(self.folder / f"{name}.npy", arrays[name], allow_pickle=False)
         index = {
             "names": self.names,
             "datasets": self.datasets,
             "frequency": self.frequency,
             "regular": self.regular,
-            "fingerprint": fingerprint,
+            "skip": self.skip,
+            "barren": str(_no_series(self.errors)) if all(self.skip) else "",
+            "fingerprint": fingerprints.with_choices(fingerprint, self.choices),
             "account": self.report.to_dict(),
         }
         (self.folder / "index.json").write_text(json.dumps(index, ensure_ascii=False), encoding="utf-8")
 
 
-def _nothing(troubles: list[UserError]) -> UserError:
-    """The sentence where no file gave a series: a missing target only counts where nothing else is wrong."""
-    first = next((t for t in troubles if not isinstance(t, LacksTarget)), troubles[0])
-    more = f" ({len(troubles) - 1} more file(s) cannot be used either.)" if len(troubles) > 1 else ""
-    return UserError(f"{first}{more}")
+def _barren(label: str, skip: list[str], report: DataReport) -> UserError:
+    """The error for a file without a series to train on."""
+    counted = report.copy()
+    for why in skip:
+        counted.add_dropped(label, why)
+    return no_usable_series(label, counted)
+
+
+def _no_series(errors: list[UserError]) -> UserError:
+    """The error if no file has a series: the first one, but another error takes precedence over a missing target."""
+    first = next((error for error in errors if not isinstance(error, LacksTarget)), errors[0])
+    more = f" ({len(errors) - 1} more file(s) cannot be used either.)" if len(errors) > 1 else ""
+    return UserError(f"{first}{more}", key=first.key)

@@ -1,6 +1,6 @@
-"""Steps of time: how far apart rows stand, where a date lies in a series, how many steps make a season.
+"""Time steps: the distance between rows, the row of a date in a series, the number of steps in a season.
 
-Times are int64 microseconds since 1970 without zone; a series without time counts its rows from 0.
+Times are int64 microseconds since 1970 without time zone. In a series without time, rows are numbered from 0.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _SEASONS = {"D": 7, "B": 5, "W": 52}
 
 
 @dataclass(frozen=True)
-class Step:
-    """The distance between rows: ``micros`` microseconds, ``months`` calendar months, a business day, or just a row.
+class TimeStep:
+    """The distance between rows: ``micros`` microseconds, ``months`` calendar months, a business day, or no time.
 
-    ``month_end`` marks stamps on the last day of each month.
+    ``month_end`` marks timestamps on the last day of each month.
     """
 
     micros: int = 0
@@ -50,13 +50,13 @@ class Step:
         return ""
 
     @classmethod
-    def parse(cls, alias: str) -> Step:
+    def parse(cls, alias: str) -> TimeStep:
         """The inverse of ``alias``."""
         if alias in ("", "B"):
             return cls(business=alias == "B")
         match = re.fullmatch(r"(\d*)([A-Za-z]+)", alias)
         if match is None:
-            raise ValueError(f"no frequency: {alias!r}")
+            raise ValueError(f"not a frequency: {alias!r}")
         count, unit = int(match[1] or 1), match[2]
         if unit in _UNITS:
             return cls(micros=count * _UNITS[unit])
@@ -80,7 +80,7 @@ class Step:
         return (months.astype("M8[D]") + days).astype("M8[us]") + np.timedelta64(int(clock[0]), "us")
 
     def rows_before(self, starts: np.ndarray, moment: int) -> np.ndarray:
-        """How many rows of series that begin at ``starts`` lie before ``moment`` (unbounded above, at least 0)."""
+        """How many rows of series that begin at ``starts`` are before ``moment`` (at least 0, no upper limit)."""
         if self.business:
             first, last = _days(starts), np.int64(-(-moment // DAY)).astype("M8[D]")
             return np.maximum(np.busday_count(first, last), 0)
@@ -94,11 +94,11 @@ class Step:
         return np.maximum(-(-(moment - starts) // self.micros), 0)
 
 
-def season_of(step: Step) -> int | None:
-    """Steps in a season by convention: a day for times of day, a week for days, a year above; None where there is none.
+def season_of(step: TimeStep) -> int | None:
+    """Steps in a season by convention: a day for times of day, a week for days, a year above; None if there is none.
 
     Hourly 24, 15 minutes 96, daily 7, business days 5, weekly 52, monthly 12, quarterly 4, yearly 1;
-    below a minute one hour.
+    for steps below a minute, an hour.
     """
     if step.alias in _SEASONS:
         return _SEASONS[step.alias]
@@ -110,8 +110,8 @@ def season_of(step: Step) -> int | None:
     return None
 
 
-def infer_step(times: np.ndarray, breaks: np.ndarray) -> tuple[Step, bool]:
-    """The step of sorted, distinct ``times`` and whether the rows keep to it.
+def infer_step(times: np.ndarray, breaks: np.ndarray) -> tuple[TimeStep, bool]:
+    """Infer the step of sorted, distinct ``times`` and whether the rows are regular.
 
     Parameters
     ----------
@@ -122,15 +122,15 @@ def infer_step(times: np.ndarray, breaks: np.ndarray) -> tuple[Step, bool]:
 
     Returns
     -------
-    The median step (calendar months and business days are recognised) and False where more than a tenth of the
-    distances are no multiple of it, within a tenth.
+    The median step (calendar months and business days are recognised), and whether at least 90 % of the distances are
+    multiples of it, within a tenth of a step.
     """
     gaps = np.diff(times)[~breaks]
     if not len(gaps):
-        return Step(), False
+        return TimeStep(), False
     micros = int(np.sort(gaps)[len(gaps) // 2])
     if micros == DAY and _on_business_days(times, gaps):
-        return Step(business=True), True
+        return TimeStep(business=True), True
     if micros >= 27 * DAY:
         step = _monthly(times, breaks)
         if step is not None:
@@ -138,11 +138,11 @@ def infer_step(times: np.ndarray, breaks: np.ndarray) -> tuple[Step, bool]:
     micros = _rounded(micros)
     ratio = gaps / micros
     off = np.abs(ratio - np.maximum(np.rint(ratio), 1)) > 0.1
-    return Step(micros=micros), bool(off.mean() <= 0.1)
+    return TimeStep(micros=micros), bool(off.mean() <= 0.1)
 
 
-def increments(times: np.ndarray, step: Step) -> np.ndarray:
-    """``[N - 1]`` steps between neighbouring times, at least 1 each (a drifting phase is followed)."""
+def increments(times: np.ndarray, step: TimeStep) -> np.ndarray:
+    """``[N - 1]`` steps between neighbouring times, at least 1 each; pairwise, so that drift does not add up."""
     if step.business:
         days = _days(times)
         return np.maximum(np.busday_count(days[:-1], days[1:]), 1)
@@ -153,7 +153,7 @@ def increments(times: np.ndarray, step: Step) -> np.ndarray:
 
 
 def _rounded(micros: int) -> int:
-    """A step that jitters around whole days, hours, minutes or seconds by at most half a percent, rounded to them."""
+    """The step rounded to whole days, hours, minutes or seconds, if that changes it by at most half a percent."""
     for unit in (DAY, HOUR, MINUTE, SECOND):
         whole = round(micros / unit) * unit
         if whole and abs(whole - micros) <= 0.005 * micros:
@@ -166,7 +166,7 @@ def _on_business_days(times: np.ndarray, gaps: np.ndarray) -> bool:
     return len(times) > 10 and bool((weekday < 5).all()) and bool((gaps % DAY == 0).all())
 
 
-def _monthly(times: np.ndarray, breaks: np.ndarray) -> Step | None:
+def _monthly(times: np.ndarray, breaks: np.ndarray) -> TimeStep | None:
     month, day, _ = _month_parts(times)
     gaps = np.diff(month)[~breaks]
     months = int(np.sort(gaps)[len(gaps) // 2])
@@ -176,7 +176,7 @@ def _monthly(times: np.ndarray, breaks: np.ndarray) -> Step | None:
     at_end = bool((day == length - 1).all())
     if not at_end and len(np.unique(day)) > 1:
         return None
-    return Step(months=months, month_end=at_end)
+    return TimeStep(months=months, month_end=at_end)
 
 
 def _days(times: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which column is time, which holds ids, which hold numbers to forecast."""
+"""Decide which column is the time, which one has ids, and which have numbers to forecast."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from potstill.data._arrow import arrow_functions
 from potstill.data.data_report import DataReport
+from potstill.data.series.identity import find_identity, may_be_ids
 from potstill.data.series.readers import Sheet
 from potstill.data.series.timestamps import Times, read_times
 from potstill.errors import UserError
@@ -24,43 +25,56 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
 
 
 class LacksTarget(UserError):
-    """A file that has none of the target columns as numbers; the sentence lists the numeric ones it has."""
+    """A file has none of the target columns as numbers; the message lists its numeric columns."""
+
+    key = "data.no_such_target"
 
     def __init__(self, label: str, target: list[str], known: list[str], present: list[str]):
         text = [column for column in target if column in present]
-        what = f"column {text[0]!r} holds no numbers" if text else f"no column {' or '.join(map(repr, target))}"
+        what = f"column {text[0]!r} contains no numbers" if text else f"no column {' or '.join(map(repr, target))}"
         super().__init__(f"{label}: {what}; numeric columns: {', '.join(known) or 'none'}.")
 
 
-class Wanted(NamedTuple):
-    """Which columns of numbers are asked for: those named, else a file's first one, else all."""
+class ColumnSelection(NamedTuple):
+    """Which numeric columns to use: the target columns, else a file's first one if ``first``, else all."""
 
     target: list[str] | None = None
     first: bool = False
 
 
 class Columns(NamedTuple):
-    """What was found: times (None without), the column of ids (None in a wide table), names of the value columns."""
+    """The times (None without a time column), the id column (None in a wide table), the names of the value columns.
+
+    ``choices`` lists ambiguous decisions, such as the order of day and month. Another version may decide differently,
+    so they are part of the data's fingerprint.
+    """
 
     times: Times | None
     ids: pa.ChunkedArray | None
     values: list[str]
+    choices: list[str]
 
 
-def pick_columns(sheet: Sheet, name: str, wanted: Wanted, report: DataReport) -> Columns:
-    """Sort a table's columns into time, ids and values; what is left out stands in the report.
+def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: DataReport) -> Columns:
+    """Sort a table's columns into time, ids and values; the report lists the columns left out.
 
     Raises
     ------
     LacksTarget, UserError
-        See ``frames.block_of``.
+        See ``frames.series_block``.
     """
-    target = wanted.target
+    target = selection.target
     lower = {column.strip().lower(): column for column in reversed(sheet.table.column_names)}
     identity = next((lower[n] for n in ID_NAMES if n in lower), None)
     taken, times = _find_time(sheet, lower, identity, set(target or ()), name, report)
     rest = [c for c in sheet.table.column_names if c not in {*taken, identity}]
     numbers = [c for c in rest if _is_numeric(sheet, c)]
+    candidates = [c for c in rest if c not in (target or ()) and may_be_ids(sheet, c, c in numbers)]
+    candidates = [
+        c for c in candidates if c not in numbers[:1] or len(numbers) > 1
+    ]  # a single numeric column is the value to forecast
+    declared, identity = identity, find_identity(sheet, times, identity, candidates, name, report)
+    rest, numbers = [[c for c in columns if c != identity] for columns in (rest, numbers)]
     empty = [c for c in rest if sheet.table[c].null_count == len(sheet.table)]
     for column in rest:
         if column not in numbers:
@@ -73,21 +87,31 @@ def pick_columns(sheet: Sheet, name: str, wanted: Wanted, report: DataReport) ->
     else:
         named = [lower[n] for n in VALUE_NAMES if identity is not None and lower.get(n) in numbers][:1]
         values = named or _drop_counters(sheet, numbers, name, report)
-        for column in values[1:] if wanted.first else ():
+        for column in values[1:] if selection.first else ():
             report.add_dropped(f"{name}/{column}", "not the first column of numbers", kind="columns")
-        values = values[:1] if wanted.first else values
+        values = values[:1] if selection.first else values
     for column in numbers if identity is not None else ():
         if column not in values:
             report.add_dropped(f"{name}/{column}", "not the target", kind="columns")
     if not values and empty and len(empty) == len(rest):
-        raise UserError(f"{sheet.label}: every value is missing in {_listed(empty)}; give a column with numbers in it.")
+        raise UserError(
+            f"{sheet.label}: every value is missing in {_listed(empty)}; add a column with numbers.",
+            key="data.no_values",
+        )
     if not values and numbers:
         raise UserError(
-            f"{sheet.label}: of {_listed(numbers)} each counts rows; give another column, or name it with --target."
+            f"{sheet.label}: every numeric column contains row numbers or ids ({_listed(numbers)}); add another"
+            " column, or name one with --target.",
+            key="data.only_row_numbers",
         )
     if not values:
-        raise UserError(f"{sheet.label}: no numeric column to forecast; give at least one column of numbers.")
-    return Columns(times, sheet.table[identity] if identity is not None else None, values)
+        raise UserError(
+            f"{sheet.label}: no numeric column to forecast; add at least one column of numbers.",
+            key="data.no_numeric_column",
+        )
+    choices = [f"dates: {times.order}"] if times is not None and times.order else []
+    choices += [f"ids: {identity}"] if identity != declared else []
+    return Columns(times, sheet.table[identity] if identity is not None else None, values, choices)
 
 
 def _listed(columns: list[str]) -> str:
@@ -95,7 +119,7 @@ def _listed(columns: list[str]) -> str:
 
 
 def numeric(sheet: Sheet, column: str) -> tuple[np.ndarray, int]:
-    """A column as float64 with NaN where missing, and how many filled cells held no number."""
+    """A column as float64 with NaN where missing, and the number of filled cells without a number."""
     import pyarrow as pa
 
     pc = arrow_functions()
@@ -111,7 +135,7 @@ def numeric(sheet: Sheet, column: str) -> tuple[np.ndarray, int]:
 
 
 def _lenient(cells: pa.ChunkedArray, decimal_comma: bool) -> pa.ChunkedArray:
-    """Numbers with blanks, signs, thousands or decimal commas; null where nothing helps."""
+    """Parse numbers with spaces, signs, thousands separators or decimal commas; null if unreadable."""
     import pyarrow as pa
 
     pc = arrow_functions()
@@ -128,7 +152,7 @@ def _lenient(cells: pa.ChunkedArray, decimal_comma: bool) -> pa.ChunkedArray:
 
 
 def _is_numeric(sheet: Sheet, column: str) -> bool:
-    """Numbers by type, or text of which at least half the filled cells are numbers."""
+    """Whether a column has a numeric type, or is text where at least half of the filled cells are numbers."""
     import pyarrow as pa
 
     cells, types = sheet.table[column], pa.types
@@ -140,12 +164,12 @@ def _is_numeric(sheet: Sheet, column: str) -> bool:
 
 
 def _drop_counters(sheet: Sheet, numbers: list[str], name: str, report: DataReport) -> list[str]:
-    """Leave out row numbers: 0, 1, 2 … in any column, and whole numbers in a column called id or index."""
+    """Leave out row numbers: 0, 1, 2 … in any column, and whole numbers in a column named id or index."""
     kept = []
     few = replace(sheet, table=sheet.table.slice(0, 3))
     for column in numbers:
-        called = column.strip().lower()
-        named = called in _COUNTERS or called.endswith("_id")
+        lower = column.strip().lower()
+        named = lower in _COUNTERS or lower.endswith("_id")
         if (named or _counts_up(few, column)) and (_counts_up(sheet, column) or (named and _whole(sheet, column))):
             report.add_dropped(f"{name}/{column or '(unnamed)'}", "row numbers or ids", kind="columns")
         else:
@@ -166,7 +190,7 @@ def _whole(sheet: Sheet, column: str) -> bool:
 def _find_time(
     sheet: Sheet, lower: dict[str, str], identity: str | None, target: set[str], name: str, report: DataReport
 ) -> tuple[set[str], Times | None]:
-    """The column(s) that hold time and what they say: by name, then by type, then the first text that reads as time."""
+    """Find the time column(s) and their times: by name, then by type, then the first text column that reads as time."""
     import pyarrow as pa
 
     named = [lower[n] for n in TIME_NAMES if n in lower and lower[n] not in target]
@@ -183,8 +207,9 @@ def _find_time(
             raise _mixed(sheet, column, times)
         if times.sound and not times.counter:
             report.add_note(f"{name}: time is read from column {column!r}")
+            _note_order(times, column, name, report)
             return {column}, times
-    report.add_note(f"{name}: no column of time found; rows are taken in order")
+    report.add_note(f"{name}: no time column found; rows are kept in order")
     return set(), None
 
 
@@ -203,17 +228,27 @@ def _named_time(
     if times.unreadable is not None or not times.valid.any():
         row = times.unreadable or 0
         raise UserError(
-            f"{sheet.label} {sheet.place(row)}: {cells[row].as_py()!r} in time column {column!r} is no timestamp; "
-            "write YYYY-MM-DD HH:MM:SS in every row."
+            f"{sheet.label} {sheet.place(row)}: {cells[row].as_py()!r} in time column {column!r} is not a timestamp; "
+            "write YYYY-MM-DD HH:MM:SS in every row.",
+            key="data.unreadable_time",
         )
     taken.update(c for c in named[1:] if (other := read_times(sheet.table[c])).sound and not other.counter)
+    _note_order(times, column, name, report)
     if times.zone:
-        report.add_note(f"{name}: times are kept as written, in zone {times.zone}")
+        report.add_note(f"{name}: times are kept as written, in time zone {times.zone}")
     return taken, times
 
 
+def _note_order(times: Times, column: str, name: str, report: DataReport) -> None:
+    if times.unsure:
+        report.add_note(
+            f"{name}: dates in column {column!r} fit both day/month and month/day; {times.order} was used (ISO dates,"
+            " such as 2023-02-01, are unambiguous)"
+        )
+
+
 def _joined(sheet: Sheet, date: str, time: str) -> pa.ChunkedArray | None:
-    """Date and clock standing in two text columns as one, or None where they are no such pair."""
+    """Join a date column and a time-of-day column, both text; None if they are not such a pair."""
     import pyarrow as pa
 
     pc = arrow_functions()
@@ -231,5 +266,6 @@ def _mixed(sheet: Sheet, column: str, times: Times) -> UserError:
     row = times.mixed or 0
     return UserError(
         f"{sheet.label} {sheet.place(row)}: {sheet.table[column][row].as_py()!r} in time column {column!r} is in "
-        "another time zone than the first row; write all in one zone."
+        "a different time zone than the first row; use one time zone.",
+        key="data.mixed_time_zones",
     )

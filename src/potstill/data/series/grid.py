@@ -1,6 +1,6 @@
-"""Rows onto a grid of time: sorted, one row per stamp, gaps opened up as missing rows, within bounds.
+"""Place rows on a time grid: sorted, one row per timestamp, gaps filled with missing rows, up to a limit.
 
-One mistyped year must not make a grid of a million empty rows: see ``_isolated``.
+A mistyped year must not make a grid of a million empty rows: see ``_isolated``.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from potstill.data.data_report import DataReport
-from potstill.data.series.calendar import Step, increments, infer_step
+from potstill.data.series.calendar import TimeStep, increments, infer_step
 from potstill.data.series.timestamps import Times
 from potstill.errors import UserError
 
-_TIMES_ROWS, _SPARE_ROWS = 10, 1000  # a grid may hold this many times its rows and this many more
-_CUTS = 100
-_ISOLATED = 0.01  # beyond a huge gap, at most this share of the rows is taken for mistyped stamps
+_GRID_FACTOR, _GRID_EXTRA = 10, 1000  # a grid has at most factor × rows + extra rows
+_MAX_CUTS = 100
+_ISOLATED = 0.01  # at most this share of the rows, beyond a huge gap, counts as mistyped timestamps
 
 
 @dataclass
 class Grid:
-    """Where each kept row goes: N rows, K series.
+    """The grid position of each kept row: N rows, K series.
 
     Attributes
     ----------
@@ -30,11 +30,11 @@ class Grid:
     bounds
         ``[K + 1]``: series k holds ``rows[bounds[k]:bounds[k + 1]]``.
     positions
-        ``[N]`` place of each row on the grid of its series.
+        ``[N]`` position of each row on the grid of its series.
     lengths, starts
-        ``[K]`` rows of each grid, and the stamp of its row 0.
+        ``[K]`` rows of each grid, and the timestamp of its row 0.
     step, regular
-        The step of all series; False where rows do not keep to it and stand as they came.
+        The step of all series, and False if the rows do not follow it and are kept without a grid.
     """
 
     rows: np.ndarray
@@ -42,30 +42,35 @@ class Grid:
     positions: np.ndarray
     lengths: np.ndarray
     starts: np.ndarray
-    step: Step
+    step: TimeStep
     regular: bool
 
 
 def lay_out(times: Times | None, codes: np.ndarray, series: int, name: str, report: DataReport) -> Grid:
-    """Lay a table's rows out on the grid of their median step.
+    """Place a table's rows on the grid of their median step.
 
     Parameters
     ----------
     times
-        The rows' times, or None: they are taken in order.
+        The rows' times. With None, rows are kept in order.
     codes
         ``[rows]`` int64 series of each row, -1 for none.
     series
         How many series K there are.
     name, report
-        The file's name, and where its repairs are counted.
+        The file's name, and the report that counts its repairs.
+
+    Raises
+    ------
+    UserError
+        Most timestamps repeat.
     """
     usable = codes >= 0 if times is None else (codes >= 0) & times.valid
     report.add_repaired("rows without time or id left out", name, int((~usable).sum()))
     rows = np.flatnonzero(usable)
     if times is None:
         rows = rows[np.argsort(codes[rows], kind="stable")]
-        return _stack(rows, codes[rows], series, np.ones(max(len(rows) - 1, 0), np.int64), Step(), True)
+        return _stack(rows, codes[rows], series, np.ones(max(len(rows) - 1, 0), np.int64), TimeStep(), True)
     rows = _sorted(rows, times.micros, codes, name, report)
     stamps, kept = times.micros[rows], codes[rows]
     breaks = np.diff(kept) != 0
@@ -75,7 +80,7 @@ def lay_out(times: Times | None, codes: np.ndarray, series: int, name: str, repo
     if not step.timed:
         return _stack(rows, kept, series, np.ones(max(len(rows) - 1, 0), np.int64), step, True)
     if not regular:
-        report.add_note(f"{name}: the rows keep no regular step; they are taken as they come")
+        report.add_note(f"{name}: the rows have no regular time step; they are kept in order without filling gaps")
         grid = _stack(rows, kept, series, np.ones(len(rows) - 1, np.int64), step, False)
     else:
         grid = _open_gaps(rows, stamps, kept, series, step, name, report)
@@ -85,12 +90,12 @@ def lay_out(times: Times | None, codes: np.ndarray, series: int, name: str, repo
 
 
 def _sorted(rows: np.ndarray, micros: np.ndarray, codes: np.ndarray, name: str, report: DataReport) -> np.ndarray:
-    """Order by series and time; of rows with the same stamp the last one stays.
+    """Order by series and time; the last of several rows with the same timestamp is kept.
 
     Raises
     ------
     UserError
-        More than half of the rows would be lost that way: the table is long and its ids were not found.
+        More than half of the rows would be lost: the table is probably long and its id column was not found.
     """
     by_series = rows[np.argsort(codes[rows], kind="stable")]
     same = np.diff(codes[by_series]) == 0
@@ -101,20 +106,21 @@ def _sorted(rows: np.ndarray, micros: np.ndarray, codes: np.ndarray, name: str, 
     repeated = (np.diff(codes[by_series]) == 0) & (np.diff(micros[by_series]) == 0)
     if repeated.sum() > len(by_series) / 2:
         raise UserError(
-            f"{name}: {repeated.sum():,} of {len(by_series):,} rows repeat a timestamp; if several series stand "
-            "below each other, call the column that names them unique_id."
+            f"{name}: {repeated.sum():,} of {len(by_series):,} rows repeat a timestamp; if the table contains "
+            "several series, name their id column unique_id.",
+            key="data.repeated_timestamps",
         )
     report.add_repaired("repeated timestamps, the last one kept", name, int(repeated.sum()))
     return by_series[np.append(~repeated, True)] if repeated.any() else by_series
 
 
 def _open_gaps(
-    rows: np.ndarray, stamps: np.ndarray, codes: np.ndarray, series: int, step: Step, name: str, report: DataReport
+    rows: np.ndarray, stamps: np.ndarray, codes: np.ndarray, series: int, step: TimeStep, name: str, report: DataReport
 ) -> Grid:
     steps = increments(stamps, step)
     grid = _stack(rows, codes, series, steps, step, True)
     counts = np.diff(grid.bounds)
-    huge = np.flatnonzero(grid.lengths > _TIMES_ROWS * counts + _SPARE_ROWS)
+    huge = np.flatnonzero(grid.lengths > _GRID_FACTOR * counts + _GRID_EXTRA)
     if not len(huge):
         return grid
     keep, flat, lost = np.ones(len(rows), bool), np.zeros(len(rows), bool), 0
@@ -126,21 +132,21 @@ def _open_gaps(
         lost += end - first - (high - low)
     report.add_repaired("rows with isolated timestamps left out", name, lost)
     if flat.any():
-        report.add_note(f"{name}: gaps too long to open; the rows around them are taken as they come")
+        report.add_note(f"{name}: gaps too long to fill; the rows around them are kept in order")
     steps = increments(stamps[keep], step)
     steps = np.where(flat[keep][1:], 1, steps)
     return _stack(rows[keep], codes[keep], series, steps, step, not flat.any())
 
 
 def _isolated(steps: np.ndarray) -> tuple[int, int, bool]:
-    """Rows ``low:high`` to keep of a series whose grid is too long, and whether that makes it fit.
+    """Rows ``low:high`` to keep of a series whose grid is too long, and whether they fit.
 
-    The side of the widest gap that holds next to no rows is cut off, again and again.
+    While the grid is too long, the rows on one side of the widest gap are cut off, if they are few.
     """
     low, high = 0, len(steps) + 1
     few = max(1, int(_ISOLATED * high))
-    for _ in range(_CUTS):
-        if steps[low : high - 1].sum() + 1 <= _TIMES_ROWS * (high - low) + _SPARE_ROWS:
+    for _ in range(_MAX_CUTS):
+        if steps[low : high - 1].sum() + 1 <= _GRID_FACTOR * (high - low) + _GRID_EXTRA:
             return low, high, True
         widest = low + int(np.argmax(steps[low : high - 1])) + 1
         if high - widest <= few:
@@ -153,21 +159,21 @@ def _isolated(steps: np.ndarray) -> tuple[int, int, bool]:
 
 
 def _count_up(rows: np.ndarray, numbers: np.ndarray, codes: np.ndarray, series: int, breaks: np.ndarray) -> Grid:
-    """A counter that mostly goes up by one keeps its numbers and its gaps; any other only gives the order."""
+    """A counter that mostly increases by one keeps its numbers and gaps; any other counter only sorts the rows."""
     gaps = np.diff(numbers)
     steps = np.ones(max(len(rows) - 1, 0), np.int64)
     by_one = len(gaps[~breaks]) > 0 and np.median(gaps[~breaks]) == 1
-    if by_one and gaps[~breaks].sum() <= _TIMES_ROWS * len(rows) + _SPARE_ROWS:
+    if by_one and gaps[~breaks].sum() <= _GRID_FACTOR * len(rows) + _GRID_EXTRA:
         steps = gaps
-    grid = _stack(rows, codes, series, steps, Step(), True)
+    grid = _stack(rows, codes, series, steps, TimeStep(), True)
     if steps is gaps:
         filled = np.flatnonzero(np.diff(grid.bounds))
         grid.starts[filled] = numbers[grid.bounds[filled]]
     return grid
 
 
-def _stack(rows: np.ndarray, codes: np.ndarray, series: int, steps: np.ndarray, step: Step, regular: bool) -> Grid:
-    """Positions by adding up ``steps`` (``[N - 1]``) within each series."""
+def _stack(rows: np.ndarray, codes: np.ndarray, series: int, steps: np.ndarray, step: TimeStep, regular: bool) -> Grid:
+    """Compute positions as the sum of ``steps`` (``[N - 1]``) within each series."""
     bounds = np.searchsorted(codes, np.arange(series + 1))
     counts = np.diff(bounds)
     reached = np.concatenate([np.zeros(min(len(rows), 1), np.int64), np.cumsum(steps)])
@@ -181,7 +187,7 @@ def _stack(rows: np.ndarray, codes: np.ndarray, series: int, steps: np.ndarray, 
 
 
 def _anchor(grid: Grid, micros: np.ndarray) -> None:
-    """Set the stamps of row 0; steps in microseconds count back from the last row: forecasts begin where it ends."""
+    """Set the timestamp of row 0. Fixed steps count back from the last row, because forecasts start after it."""
     filled = np.flatnonzero(np.diff(grid.bounds))
     first = micros[grid.rows[grid.bounds[filled]]]
     last = micros[grid.rows[grid.bounds[filled + 1] - 1]]

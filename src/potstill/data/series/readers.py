@@ -1,4 +1,4 @@
-"""Files into tables: CSV (plain or gzip) and Parquet, found in trees, read one at a time; a format is a function."""
+"""Read files into tables: CSV (plain or gzip) and Parquet. There is one function per format."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from potstill.data.data_report import DataReport
-from potstill.data.files import Source, choose_files, readable
+from potstill.data.files import DataSource, choose_files, readable
+from potstill.data.series.quotes import swallowed
 from potstill.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ENDINGS = (".csv", ".csv.gz", ".parquet")
+TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet")
 EMBEDDED_DATA = Path(__file__).parents[2] / "assets" / "data"
-_BLOCK = 16 << 20  # bytes parsed at a time; no row may be longer
-NULLS = [
+_BLOCK = 16 << 20  # bytes parsed at a time; a row cannot be longer
+MISSING_CELLS = [
     "",
     "NA",
     "N/A",
@@ -46,7 +47,7 @@ NULLS = [
 
 @dataclass
 class Sheet:
-    """A file's content: an Arrow table (CSV cells as strings, null where empty), and how to name its rows."""
+    """A file's content: an Arrow table (CSV cells as strings, null where empty), and the position of its rows."""
 
     label: str
     table: pa.Table
@@ -66,27 +67,29 @@ class Sheet:
 
 def find_sources(
     paths: Sequence[str], exclude: Sequence[str], max_files: int | None, report: DataReport
-) -> list[Source]:
-    """The files behind ``paths``: files as given, directories searched recursively in sorted order, ``embedded`` the
-    data set that ships with Potstill.
+) -> list[DataSource]:
+    """List the files of ``paths``: directories are searched recursively in sorted order; ``embedded`` is the data set
+    that is included in Potstill.
 
     Raises
     ------
     UserError
-        A path that does not exist, a directory without data files, an ending that no reader knows.
+        A path does not exist, a directory has no data files, or a file ending is unknown.
     """
     if not paths:
-        raise UserError("No data given; name CSV or Parquet files or directories with --data or data.paths.")
-    return choose_files(paths, _expand, ENDINGS, exclude, max_files, report)
+        raise UserError(
+            "No data given; name CSV or Parquet files or directories with --data or data.paths.", key="data.no_paths"
+        )
+    return choose_files(paths, _expand, TABLE_ENDINGS, exclude, max_files, report)
 
 
 def read_sheet(path: Path, report: DataReport, name: str) -> Sheet:
-    """Read one whole file by its ending.
+    """Read a whole file; its ending decides the format.
 
     Raises
     ------
     UserError
-        Where nothing can be made of it: unreadable, empty, header only, binary, every row ragged.
+        The file is unreadable, empty or binary, has only a header, or every row has a wrong number of columns.
     """
     with readable(path):
         return _READERS[_ending(path)](path, report, name)
@@ -96,18 +99,24 @@ def _expand(entry: str) -> list[Path]:
     path = EMBEDDED_DATA if entry == "embedded" else Path(entry).expanduser()
     if path.is_file():
         if _ending(path) is None:
-            raise UserError(f"{path}: expected a file ending in {', '.join(ENDINGS)} or a directory of such files.")
+            raise UserError(
+                f"{path}: expected a file ending in {', '.join(TABLE_ENDINGS)} or a directory of such files.",
+                key="data.unknown_ending",
+            )
         return [path]
     if not path.is_dir():
-        raise UserError(f"{path}: no such file or directory; check --data.")
+        raise UserError(f"{path}: no such file or directory; check --data.", key="data.no_such_file")
     files = sorted(p for p in path.rglob("*") if _ending(p) and p.is_file() and not p.name.startswith("."))
     if not files:
-        raise UserError(f"{path}: the directory holds no {', '.join(ENDINGS)} files; name one that does.")
+        raise UserError(
+            f"{path}: the directory has no {', '.join(TABLE_ENDINGS)} files; name a directory with data.",
+            key="data.no_data_files",
+        )
     return files
 
 
 def _ending(path: Path) -> str | None:
-    return next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
+    return next((e for e in TABLE_ENDINGS if path.name.lower().endswith(e)), None)
 
 
 def _read_parquet(path: Path, report: DataReport, name: str) -> Sheet:
@@ -117,14 +126,17 @@ def _read_parquet(path: Path, report: DataReport, name: str) -> Sheet:
     try:
         table = parquet.ParquetFile(path).read()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise UserError(f"{path}: is no readable Parquet file ({str(error).splitlines()[0]}); write it anew.") from None
+        raise UserError(
+            f"{path}: is not a readable Parquet file ({str(error).splitlines()[0]}); write it again.",
+            key="data.unreadable_parquet",
+        ) from None
     if not table.num_rows:
-        raise UserError(f"{path}: holds no rows; leave it out or fill it.")
+        raise UserError(f"{path}: has no rows; leave the file out or add data.", key="data.empty_file")
     return Sheet(str(path), plain(table.rename_columns(distinct(table.column_names, report, name))))
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """The table with dictionaries spelt out and all text of one Arrow type, as if it came from a CSV file."""
+    """The table with dictionaries decoded and all text as Arrow strings, as if read from a CSV file."""
     import pyarrow as pa
 
     for i, column in enumerate(table.schema):
@@ -146,7 +158,10 @@ def _read_csv(path: Path, report: DataReport, name: str) -> Sheet:
     try:
         header, header_lines = _header(first, delimiter, report, name)
     except csv.Error as error:
-        raise UserError(f"{path} line 1: is no CSV header ({error}); start with the columns' names.") from None
+        raise UserError(
+            f"{path} line 1: is not a CSV header ({error}); start the file with the column names.",
+            key="data.unreadable_csv",
+        ) from None
     ragged: list[tuple[int, int]] = []
 
     def skip(row: arrow_csv.InvalidRow) -> str:
@@ -165,35 +180,52 @@ def _read_csv(path: Path, report: DataReport, name: str) -> Sheet:
             arrow_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip),
             arrow_csv.ConvertOptions(
                 column_types={str(i): pa.string() for i in range(len(header))},
-                null_values=NULLS,
+                null_values=MISSING_CELLS,
                 strings_can_be_null=True,
             ),
         )
     except pa.ArrowInvalid as error:
+        _check_quotes(path, text, delimiter, len(header))
         raise UserError(
-            f"{path}: cannot be read as CSV ({str(error).splitlines()[0]}); check quotes and separators."
+            f"{path}: cannot be read as CSV ({str(error).splitlines()[0]}); check quotes and separators.",
+            key="data.unreadable_csv",
         ) from None
+    lines = text.count(b"\n") + (not text.endswith(b"\n")) - header_lines
+    if table.num_rows + len(ragged) < lines:
+        _check_quotes(path, text, delimiter, len(header))
     if not table.num_rows and ragged:
         line, columns = ragged[0]
         raise UserError(
             f"{path} line {line}: {columns} columns where the header has {len(header)}, and no row fits the header; "
-            "give every row the header's columns."
+            "write every row with the header's columns.",
+            key="data.ragged_rows",
         )
     if not table.num_rows:
-        raise UserError(f"{path}: holds a header and no rows; leave it out or fill it.")
+        raise UserError(f"{path}: has a header and no rows; leave the file out or add data.", key="data.empty_file")
     if ragged:
         report.add_repaired("ragged rows left out", f"{name} (first: line {ragged[0][0]})", len(ragged))
     lines = [line for line, _ in ragged]
     return Sheet(str(path), table.rename_columns(header), delimiter == ";", lines, header_lines)
 
 
+def _check_quotes(path: Path, text: bytes, delimiter: str, columns: int) -> None:
+    """Raise an error for a stray quote that swallows rows; quoted text of several lines and blank lines are valid."""
+    quote = swallowed(text, delimiter, columns) if b'"' in text else None
+    if quote is not None:
+        raise UserError(
+            f"{path} line {quote.first}: a quote opens here and closes only in line {quote.last}, and the lines between"
+            " are rows of the table; remove the stray quote.",
+            key="data.stray_quote",
+        )
+
+
 def _header(first: str, delimiter: str, report: DataReport, name: str) -> tuple[list[str], int]:
-    """Column names, made unique, and how many lines they take: 0 where the first line holds values already."""
+    """Unique column names, and the number of lines they take: 0 if the first line contains values."""
     fields = [f.strip() for f in next(csv.reader(io.StringIO(first), delimiter=delimiter))]
     numbers = [_is_number(f) for f in fields]
     counts_up = fields == [str(i) for i in range(len(fields))] and len(fields) > 1
     if (all(numbers) and not counts_up) or (len(fields) > 1 and all(numbers[1:]) and _is_date(fields[0])):
-        report.add_note(f"{name}: the first line holds values, not names; columns are called column_0 …")
+        report.add_note(f"{name}: the first line contains values, not names; columns are named column_0 …")
         return [f"column_{i}" for i in range(len(fields))], 0
     return distinct(fields, report, name), 1
 
@@ -205,7 +237,7 @@ def distinct(columns: Sequence[str], report: DataReport, name: str) -> list[str]
     for text in columns:
         used[text] += 1
         if used[text] == 2 and text:
-            report.add_note(f"{name}: the column name {text!r} stands twice; later ones are numbered")
+            report.add_note(f"{name}: the column name {text!r} is used twice; later ones are numbered")
         names.append(text if used[text] == 1 else f"{text}.{used[text] - 1}")
     return names
 
@@ -215,15 +247,17 @@ def _utf8(path: Path, report: DataReport, name: str) -> bytes:
     try:
         data = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise UserError(f"{path}: is no whole gzip file; compress it anew.") from None
+        raise UserError(
+            f"{path}: is not a complete gzip file; compress it again.", key="data.unreadable_gzip"
+        ) from None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16", errors="replace").encode()
     data = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if not data.strip():
-        raise UserError(f"{path}: is empty; leave it out or fill it.")
+        raise UserError(f"{path}: is empty; leave the file out or add data.", key="data.empty_file")
     control = sum(byte < 9 or 13 < byte < 32 for byte in data[:4096])
     if b"\0" in data or control > 0.01 * min(len(data), 4096):
-        raise UserError(f"{path}: holds bytes that are no text; expected CSV.")
+        raise UserError(f"{path}: is binary and contains no text; expected a CSV file.", key="data.binary_file")
     if not _is_utf8(data):
         report.add_note(f"{name}: not UTF-8, read as Latin-1")
         data = data.decode("latin-1").encode()
@@ -231,7 +265,7 @@ def _utf8(path: Path, report: DataReport, name: str) -> bytes:
 
 
 def _is_utf8(data: bytes) -> bool:
-    """Whether the bytes decode; piece by piece, so that no second copy of a large file is made."""
+    """Whether the bytes are UTF-8; decoded in pieces, so that a large file is not copied."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     view = memoryview(data)
     try:

@@ -1,4 +1,4 @@
-"""Which real window comes next in general training: data sets in balance, windows alike within each."""
+"""Sampling of real windows: data sets are balanced, and windows within a data set are equally likely."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class WindowSampler:
-    """Draws of real windows by uniform numbers, so that a hash of an id names its window.
+    """Map uniform random numbers to real windows, so that a hash of an id selects its window.
 
     Parameters
     ----------
     windows
         The real windows; a data set's ids are contiguous.
     balance
-        A data set is drawn in proportion to its number of windows to this power; within it every window is alike.
+        A data set is drawn in proportion to its number of windows to this power; its windows are equally likely.
     """
 
     def __init__(self, windows: SeriesWindows, balance: float) -> None:

@@ -1,4 +1,4 @@
-"""Pandas frames where paths are expected: saved as Parquet, so that every way into the data is one way."""
+"""Pandas frames in place of paths: a frame is saved as Parquet, so that all data is read from files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-NAME = "frame.parquet"
+FRAME_FILE = "frame.parquet"
 
 
 @contextmanager
@@ -18,8 +18,8 @@ def saved_frames(options: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Path
     if not hasattr(frame, "to_parquet"):
         yield options, None
         return
-    with tempfile.TemporaryDirectory() as aside:
-        path = Path(aside) / NAME
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / FRAME_FILE
         plain = frame if frame.index.name is None and frame.index.dtype.kind == "i" else frame.reset_index()
         plain.to_parquet(path, index=False)
         yield {**options, "data": str(path)}, path

@@ -1,4 +1,4 @@
-"""How many steps make a season, where convention alone does not say: asked of the series' own first 70 %."""
+"""The season's length: by convention, or estimated from the first 70 % of the series."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from potstill.data.series.calendar import Step, season_of
+from potstill.data.series.calendar import TimeStep, season_of
 
 SAMPLE_SERIES, _SAMPLE_ROWS = 16, 20_000
 _WEEK, _YEAR = 7, 365
 _LONGEST = 1000
 
 
-def season(step: Step, series: Sequence[np.ndarray]) -> int:
+def season(step: TimeStep, series: Sequence[np.ndarray]) -> int:
     """Steps in a season of one data set, at least 1.
 
-    Convention by the step (``calendar.season_of``), with two questions to the data, which must be the series' training
-    part: daily series take 365 instead of 7 where three years show a yearly profile and the week shows next to nothing;
-    without a known step, the highest peak of the autocorrelation, if above 0.3.
+    The step decides by convention (``calendar.season_of``), with two exceptions that look at the training part: a daily
+    series has 365 instead of 7 if at least three years show a yearly profile and hardly a weekly one; without a
+    conventional season, it is the highest peak of the autocorrelation, if above 0.3.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def _profile_share(x: np.ndarray, period: int, width: int = 1) -> float:
 
 
 def _peak(samples: list[np.ndarray]) -> int:
-    """The lag of the highest local peak of the mean autocorrelation, 1 where none stands out."""
+    """The lag of the highest local peak of the mean autocorrelation; 1 if no peak reaches 0.3."""
     lags = min((len(x) // 3 for x in samples), default=0)
     lags = min(lags, _LONGEST)
     if lags < 4:
@@ -71,7 +71,7 @@ def _peak(samples: list[np.ndarray]) -> int:
 
 
 def _autocorrelation(x: np.ndarray, lags: int) -> np.ndarray:
-    """``[lags + 1]`` of the series less its straight line, by FFT."""
+    """``[lags + 1]`` autocorrelation of the series without its linear trend, by FFT."""
     t = np.arange(len(x))
     x = x - np.polyval(np.polyfit(t, x, 1), t)
     power = np.abs(np.fft.rfft(x, 2 * len(x))) ** 2

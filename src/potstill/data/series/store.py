@@ -1,11 +1,11 @@
-"""The store: every series of the user's files in one flat, memory-mapped float32 file, built once per content."""
+"""The store: all series of the user's files in one flat, memory-mapped float32 file, built once per content."""
 
 from __future__ import annotations
 
 import json
 import mmap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,17 +15,19 @@ import numpy as np
 from potstill.data import fingerprints
 from potstill.data.cache import cache_folder, open_or_build
 from potstill.data.data_report import DataReport
-from potstill.data.files import Source
-from potstill.data.series.build import ARRAYS, Builder, Input
-from potstill.data.series.calendar import Step
-from potstill.data.series.columns import Wanted
+from potstill.data.files import DataSource
+from potstill.data.series.build import STORE_ARRAYS, Builder, Input
+from potstill.data.series.calendar import TimeStep
+from potstill.data.series.columns import ColumnSelection
 from potstill.data.series.readers import Sheet, distinct, find_sources, plain, read_sheet
 from potstill.errors import UserError
-from potstill.recipe import DataConfig
+from potstill.recipe import SeriesData
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+_LAYOUT = 2  # of a store's files; raise it when the same data is stored differently
 
 
 @dataclass
@@ -35,28 +37,33 @@ class Store:
     Attributes
     ----------
     folder
-        Where it lies; a pickled store is opened there again.
+        The store's folder; unpickling a store opens this folder again.
     values
-        Flat float32 memory map, NaN where missing. Each series begins and ends with a known value.
+        Flat float32 memory map, NaN where missing. The first and last value of a series are not missing.
     offsets
         ``[S + 1]`` int64: series i is ``values[offsets[i]:offsets[i + 1]]``.
     names
         ``file/column`` (wide) or ``file/unique_id`` (long) of each series.
     datasets, dataset_of, frequency, regular
-        One data set per file: its name, frequency alias (empty without time) and whether rows keep to it;
+        One data set per file: its name, frequency alias (empty without time) and whether its rows are regular;
         ``dataset_of [S]`` int32 points into them.
     season
-        ``[S]`` int32 steps.
+        ``[S]`` int32 season length in steps.
     starts
-        ``[S]`` int64: microseconds since 1970 of the first row, or its number where there is no time.
+        ``[S]`` int64: microseconds since 1970 of the first row, or its row number without time.
     first_row, grid_rows
-        ``[S]`` int64: the row of the file's grid where the series begins, and that grid's length.
+        ``[S]`` int64: the grid row where the series begins, and the length of its grid.
     missing
         ``[S]`` int64 count of NaN.
     fingerprint
-        sha256 over the files' content and what was asked of it.
+        sha256 over the files' content and the settings that select from it.
     report
-        What was used, left out and repaired.
+        What was read, left out and repaired.
+    skip
+        ``S`` reasons why a series cannot be used for training (constant, too few values), empty for all others. Such
+        series can be forecast, but no part of any split contains a row of them.
+    barren
+        The error message if no series can be used for training, else empty.
     """
 
     folder: Path
@@ -74,6 +81,11 @@ class Store:
     missing: np.ndarray
     fingerprint: str
     report: DataReport
+    skip: list[str] = field(default_factory=list)
+    barren: str = ""
+
+    def __post_init__(self) -> None:
+        self.skip = self.skip or [""] * len(self)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -95,16 +107,29 @@ class Store:
         """Series i, a view of the memory map."""
         return self.values[self.offsets[i] : self.offsets[i + 1]]
 
-    def step(self, i: int) -> Step:
+    @property
+    def usable(self) -> np.ndarray:
+        """``[S]`` bool: False for series that cannot be used for training."""
+        return np.array([not why for why in self.skip], bool)
+
+    def training_report(self) -> DataReport:
+        """The report for training: series that cannot be used are left out, with the reason."""
+        report = self.report.copy()
+        for i in np.flatnonzero(~self.usable):
+            report.add_used(series=-1, rows=-self.lengths[i], missing_values=-self.missing[i])
+            report.add_dropped(self.names[i], self.skip[i])
+        return report
+
+    def step(self, i: int) -> TimeStep:
         """The step of series i."""
         return self.step_of(self.dataset_of[i])
 
-    def step_of(self, dataset: int) -> Step:
+    def step_of(self, dataset: int) -> TimeStep:
         """The step of a data set."""
-        return Step.parse(self.frequency[dataset])
+        return TimeStep.parse(self.frequency[dataset])
 
     def timestamps(self, i: int, first: int, count: int) -> np.ndarray:
-        """Stamps (datetime64[us] or int64) of ``count`` rows of series i from row ``first``, past its end too."""
+        """Timestamps (datetime64[us] or int64) of ``count`` rows of series i from row ``first``, also past its end."""
         return self.step(i).stamps(int(self.starts[i]), first, count)
 
     @classmethod
@@ -114,24 +139,24 @@ class Store:
         Raises
         ------
         ValueError, OSError, KeyError
-            The folder holds no whole store.
+            The folder contains no complete store.
         """
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
+        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in STORE_ARRAYS}
         values = np.memmap(folder / "values.f32", dtype=np.float32, mode="r")
         if hasattr(mmap, "MADV_RANDOM"):
-            # windows are read here and there: read-ahead of 128 KB around 3 KB makes a cold first batch take seconds
+            # windows are read at random places: with 128 KB of read-ahead for 3 KB, the first batch can take seconds
             values._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
         count = len(index["names"])
-        sizes = {name: count + (name == "offsets") for name in ARRAYS}
+        sizes = {name: count + (name == "offsets") for name in STORE_ARRAYS}
         if {name: len(array) for name, array in arrays.items()} != sizes or len(values) != arrays["offsets"][-1]:
             raise ValueError(f"{folder}: incomplete store")
         report = DataReport.from_dict(index.pop("account"))
         return cls(folder=folder, values=values, report=report, **arrays, **index)
 
 
-def open_store(data: DataConfig, cache: Path | None = None) -> Store:
-    """The store of ``data.paths``: opened from the cache, or built there first when its content is new.
+def open_store(data: SeriesData, cache: Path | None = None) -> Store:
+    """Open the store of ``data.paths`` from the cache; build it there first if its content is new.
 
     Parameters
     ----------
@@ -143,39 +168,40 @@ def open_store(data: DataConfig, cache: Path | None = None) -> Store:
     Raises
     ------
     UserError
-        Nothing usable in the data, or a cache folder that cannot be written.
+        The data has nothing usable, or the cache folder cannot be written.
     """
-    found = DataReport()
-    sources = find_sources(data.paths, data.exclude, data.max_files, found)
+    file_report = DataReport()
+    sources = find_sources(data.paths, data.exclude, data.max_files, file_report)
     folder = cache_folder(cache)
     fingerprint = fingerprints.of_files(sources, _options(data), folder)
     inputs = [Input(source.name, partial(_read, source)) for source in sources]
-    store = _built(folder, fingerprint, inputs, _wanted(data))
-    store.report.add(found)
+    store = _open_or_build(folder, fingerprint, inputs, _selection(data))
+    store.report.add(file_report)
     return store
 
 
-def store_from_frame(frame: pd.DataFrame, data: DataConfig, cache: Path | None = None, name: str = "frame") -> Store:
-    """The store of a pandas frame: wide (a column or index of time, numeric columns) or long (``unique_id, ds, y``).
+def store_from_frame(frame: pd.DataFrame, data: SeriesData, cache: Path | None = None, name: str = "frame") -> Store:
+    """Open or build the store of a pandas frame: wide (time column or index, numeric columns) or long.
 
-    ``data.target`` and ``data.columns`` are heeded; the data set is called ``name``. Raises UserError like
-    ``open_store``.
+    Long frames have the columns ``unique_id, ds, y``. ``data.target`` and ``data.columns`` are used; the data set is
+    named ``name``. Raises UserError like ``open_store``.
     """
     table = _table_of(frame, name)
     fingerprint = fingerprints.of_table(table, {**_options(data), "name": name})
-    return _built(cache_folder(cache), fingerprint, [Input(name, lambda report: Sheet(name, table))], _wanted(data))
+    inputs = [Input(name, lambda report: Sheet(name, table))]
+    return _open_or_build(cache_folder(cache), fingerprint, inputs, _selection(data))
 
 
-def _wanted(data: DataConfig) -> Wanted:
-    return Wanted(data.target, first=data.columns == "first")
+def _selection(data: SeriesData) -> ColumnSelection:
+    return ColumnSelection(data.target, first=data.columns == "first")
 
 
-def _options(data: DataConfig) -> dict[str, object]:
-    """What is asked of the files' content, as it goes into the fingerprint."""
+def _options(data: SeriesData) -> dict[str, object]:
+    """The settings that select from the files' content, as part of the fingerprint."""
     return {"target": data.target, **({"columns": data.columns} if data.columns != "all" else {})}
 
 
-def _read(source: Source, report: DataReport) -> Sheet:
+def _read(source: DataSource, report: DataReport) -> Sheet:
     return read_sheet(source.path, report, source.name)
 
 
@@ -190,18 +216,21 @@ def _table_of(frame: pd.DataFrame, name: str) -> pa.Table:
         table = pa.Table.from_pandas(frame.assign(**periods), preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{name}: a column of the frame mixes types ({reason}); convert it to numbers.") from None
+        raise UserError(
+            f"{name}: a column of the frame mixes types ({reason}); convert it to numbers.", key="data.mixed_types"
+        ) from None
     if not table.num_rows:
-        raise UserError(f"{name}: the frame holds no rows; give one with data.")
+        raise UserError(f"{name}: the frame has no rows; use a frame with data.", key="data.empty_frame")
     return plain(table)
 
 
-def _built(cache: Path, fingerprint: str, inputs: list[Input], wanted: Wanted) -> Store:
-    return open_or_build(cache, fingerprint, _finished, lambda aside: Builder(aside, wanted).build(inputs, fingerprint))
+def _open_or_build(cache: Path, fingerprint: str, inputs: list[Input], selection: ColumnSelection) -> Store:
+    cache_key = fingerprints.of_layout(fingerprint, _LAYOUT)
+    return open_or_build(cache, cache_key, _load, lambda folder: Builder(folder, selection).build(inputs, fingerprint))
 
 
-def _finished(folder: Path) -> Store | None:
-    """The store in a folder; None where there is none or it is torn."""
+def _load(folder: Path) -> Store | None:
+    """The store in a folder; None if it is missing or incomplete."""
     try:
         return Store.load(folder)
     except (OSError, EOFError, ValueError, KeyError, TypeError):

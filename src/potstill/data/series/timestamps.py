@@ -1,4 +1,4 @@
-"""Columns of time: strings, numbers or Arrow timestamps into microseconds since 1970, or a reason why not."""
+"""Time columns: strings, numbers or Arrow timestamps into microseconds since 1970, or the first row that fails."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from potstill.data._arrow import arrow_functions
+from potstill.data.series.calendar import increments, infer_step
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H.%M.%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 _MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%b-%y", "%B %Y", "%YM%m")
-# of equals the first counts: %Y would read 24 as the year 24, and "Jan 2024" as the 20th of January 24
+# among equally good formats the first is used: %Y would read 24 as the year 24, and "Jan 2024" as 20 January 24
 _DATES = ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%y", "%d-%m-%y",
           "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y",
           "%d %b %Y", "%d-%b-%Y", "%b %d %Y", "%d %B %Y")  # fmt: skip
@@ -22,6 +23,9 @@ FORMATS = (*_MONTHS, *(date + clock for date in _DATES for clock in _CLOCKS))
 _ZONE = r":\d{2}(?:\.\d+)?\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
 _EPOCHS = ((1e8, 5e9, 1_000_000), (1e11, 5e12, 1000), (1e14, 5e15, 1))
 _PROBE = 500
+ORDERS = ("day/month", "month/day")
+_YEAR_1000 = int(np.datetime64("1000-01-01", "us").astype(np.int64))
+_AS_GOOD = 0.9  # the other order is plausible if it reaches this share of the chosen order's regularity
 
 
 @dataclass
@@ -31,15 +35,19 @@ class Times:
     Attributes
     ----------
     micros
-        ``[N]`` int64; for a plain counter its own numbers.
+        ``[N]`` int64; for a plain counter, its numbers.
     valid
-        ``[N]`` bool: where the cell held something readable.
+        ``[N]`` bool: True where the cell was read.
     counter
-        True where the numbers are no calendar time.
+        True if the numbers are not calendar time.
     unreadable, mixed
-        The first row that could not be read, or whose zone differs from the first row's.
+        The first row that could not be read, or whose time zone differs from the first row's.
     zone
-        The one zone of all stamps, which are kept as the local times written.
+        The time zone of all timestamps, which are kept as the local times written.
+    order
+        How dates such as 01/02/2023 were read (``day/month``, ``month/day``), if the other order is possible too.
+    unsure
+        True if the other order gives an about equally regular series.
     """
 
     micros: np.ndarray
@@ -48,6 +56,8 @@ class Times:
     unreadable: int | None = None
     mixed: int | None = None
     zone: str = ""
+    order: str = ""
+    unsure: bool = False
 
     @property
     def sound(self) -> bool:
@@ -119,16 +129,16 @@ def _from_text(column: pa.ChunkedArray) -> Times:
         return Times(np.zeros(len(column), np.int64), filled, mixed=mixed)
     if zone:
         column = pc.replace_substring_regex(column, r"\s*(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$", "")
-    stamps = _parse(column)
+    stamps, order, unsure = _parse(column)
     valid = ~np.asarray(stamps.is_null())
-    times = Times(np.asarray(pc.cast(stamps, pa.int64()).fill_null(0)), valid, zone=zone)
+    times = Times(np.asarray(pc.cast(stamps, pa.int64()).fill_null(0)), valid, zone=zone, order=order, unsure=unsure)
     bad = np.flatnonzero(filled & ~valid)
     times.unreadable = int(bad[0]) if len(bad) else None
     return times
 
 
 def _zones(column: pa.ChunkedArray, filled: np.ndarray) -> tuple[str, int | None]:
-    """The zone that all stamps carry, and the first row that carries another."""
+    """The time zone of all timestamps, and the first row with a different one."""
     pc = arrow_functions()
 
     zones = pc.struct_field(pc.extract_regex(column, _ZONE), "zone").combine_chunks().dictionary_encode()
@@ -141,14 +151,17 @@ def _zones(column: pa.ChunkedArray, filled: np.ndarray) -> tuple[str, int | None
     return names[first], int(others[0]) if len(others) else None
 
 
-def _parse(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Timestamps, null where unreadable: ISO at once, else the format that reads most, of equals the most regular."""
+def _parse(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str, bool]:
+    """Timestamps (null where unreadable), and ``order`` and ``unsure`` as in ``Times``.
+
+    ISO is tried first; else the format that reads most cells, and among equal ones the most regular.
+    """
     import pyarrow as pa
 
     pc = arrow_functions()
 
     try:
-        return pc.cast(column, pa.timestamp("us"))
+        return pc.cast(column, pa.timestamp("us")), "", False
     except pa.ArrowInvalid:
         pass
     column = pc.replace_substring_regex(column, r"^(\d{4})[- ]?Q([1-4])$", r"\1q\2")
@@ -160,8 +173,48 @@ def _parse(column: pa.ChunkedArray) -> pa.ChunkedArray:
     counts = {form: _strptime(probe, form) for form in FORMATS}
     most = max(len(probe) - stamps.null_count for stamps in counts.values())
     best = [form for form, stamps in counts.items() if len(probe) - stamps.null_count == most and most]
-    read = [_strptime(column, form) for form in best] or [pa.chunked_array([pa.nulls(len(column), pa.timestamp("us"))])]
-    return min(read, key=lambda stamps: (stamps.null_count, _irregularity(stamps)))
+    if not best:
+        return pa.chunked_array([pa.nulls(len(column), pa.timestamp("us"))]), "", False
+    read: dict[str, pa.ChunkedArray] = {}
+    for form in best:
+        read.setdefault(_order(form) or form, _strptime(column, form))
+    return _most_regular(read)
+
+
+def _order(form: str) -> str:
+    """The order of day and month in a numeric date format; empty if the year or a month name comes first."""
+    return {"%d%m": "day/month", "%m%d": "month/day"}.get(form[:2] + form[3:5], "")
+
+
+def _most_regular(read: dict[str, pa.ChunkedArray]) -> tuple[pa.ChunkedArray, str, bool]:
+    """The reading (by order or format) that reads most cells; among equal ones, that with the fullest calendar grid."""
+    fewest = min(stamps.null_count for stamps in read.values())
+    read = {order: stamps for order, stamps in read.items() if stamps.null_count == fewest}
+    read = {order: stamps for order, stamps in read.items() if _earliest(stamps) >= _YEAR_1000} or read
+    if len(read) == 1:
+        return next(iter(read.values())), "", False
+    scores = {order: _regularity(stamps) for order, stamps in read.items()}
+    taken = max(read, key=lambda order: (scores[order], -_irregularity(read[order])))
+    others = [order for order in read if order in ORDERS and not read[order].equals(read[taken])]
+    if taken not in ORDERS or not others:
+        return read[taken], "", False
+    return read[taken], taken, any(scores[order] >= _AS_GOOD * scores[taken] for order in others)
+
+
+def _earliest(stamps: pa.ChunkedArray) -> int:
+    """The first timestamp in microseconds. A year below 1000 shows that %Y has read a day, as in 12/02/01."""
+    pc = arrow_functions()
+
+    return pc.min(stamps.cast("int64")).as_py()
+
+
+def _regularity(stamps: pa.ChunkedArray) -> float:
+    """Share of the rows of a calendar grid that have a timestamp, over all series; 0 without a regular step."""
+    times = np.unique(np.asarray(stamps.drop_null().cast("int64")))
+    step, regular = infer_step(times, np.zeros(max(len(times) - 1, 0), bool))
+    if not step.timed or not regular:
+        return 0.0
+    return round(len(times) / (int(increments(times, step).sum()) + 1), 6)
 
 
 def _strptime(column: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
@@ -171,5 +224,5 @@ def _strptime(column: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
 
 
 def _irregularity(stamps: pa.ChunkedArray) -> int:
-    """How many different distances stand between neighbours: 01/02/2011 is read the way that is most regular."""
+    """The number of different distances between neighbours. It breaks ties: days before months."""
     return len(np.unique(np.diff(np.asarray(stamps.drop_null().cast("int64")))))

@@ -1,4 +1,4 @@
-"""The training data set: every id is a real, an augmented or a synthetic window, decided by a hash of (seed, id)."""
+"""The training data set: a hash of (seed, id) decides whether an id is a real, augmented or synthetic window."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from potstill.types import Windows
 
 if TYPE_CHECKING:
     from potstill.data.series.windows import SeriesWindows
-    from potstill.recipe import DataConfig
+    from potstill.recipe import SeriesData
 
-VERSION = 1  # raise it whenever the same (seed, id) gives another window, generators aside
+TRAINING_WINDOWS_VERSION = 1  # raise it whenever the same (seed, id) gives a different window, apart from generators
 
-_KIND, _DATASET, _PLACE, _SHORT, _KEPT, _GAPS, _HOLES = range(101, 108)  # what each hash decides
-_SHORTENED, _GAPPED, _SHORTEST, _FEWEST = 0.3, 0.05, 16, 3
+_KIND, _DATASET, _PLACE, _SHORT, _KEPT, _GAPS, _HOLES = range(101, 108)  # one salt per decision
+_SHORTENED, _GAPPED, _MIN_HISTORY, _MIN_VALUES = 0.3, 0.05, 16, 3
 
 
 class TrainingWindows:
     """Windows to train on, by id.
 
-    Without synthetic or augmented shares and with ``balance`` 1, ids are those of the real windows and every one is
-    there once. Otherwise an id stands for a draw: its kind, its window, its shortened
-    history and its gaps all follow from ``(seed, id)``, so that a batch is the same in any order, run or process.
+    Without synthetic or augmented shares and with ``balance`` 1, ids are those of the real windows, each of which
+    occurs once. Otherwise an id identifies a draw: the kind of window, the window, its shortened history and its gaps
+    are functions of ``(seed, id)``, so that a batch is the same in any order, run or process.
 
     Parameters
     ----------
@@ -41,70 +41,74 @@ class TrainingWindows:
     seed
         The run's seed.
     length
-        Windows of the whole run; the plain case has as many as there are real ones.
+        Number of windows in the whole run; without shares and balance, the number of real windows is used.
 
     Raises
     ------
     UserError
-        Where real windows are asked for and there are none.
+        Real windows are needed and there are none.
     """
 
-    def __init__(self, windows: SeriesWindows, data: DataConfig, seed: int, length: int) -> None:
+    def __init__(self, windows: SeriesWindows, data: SeriesData, seed: int, length: int) -> None:
         self.windows, self.data, self.seed = windows, data, seed
         self.stores_inputs = data.synthetic + data.augmented > 0 or data.balance < 1
         self._length = length if self.stores_inputs else len(windows)
         if data.synthetic < 1:
             require_windows(windows)
-            self._draws = WindowSampler(windows, data.balance)
+            self._sampler = WindowSampler(windows, data.balance)
             self._bounds = part_bounds(windows.store, data.split, windows.part)
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, index: int) -> Windows:
-        return self.__getitems__([index])
+        return self.batch([index])
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the real windows, what is drawn from them, and the generators' versions."""
+        """sha256 over the real windows, the settings of the draws, and the generators' versions."""
         data = self.data
         parts = [self.windows.fingerprint, "training"]
         if self.stores_inputs:
             parts += [data.synthetic, data.augmented, data.balance, self.seed]
-            parts += [VERSION, synthesis.VERSION, augmentation.VERSION]
+            parts += [TRAINING_WINDOWS_VERSION, synthesis.SYNTHETIC_VERSION, augmentation.AUGMENTATION_VERSION]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def __getitems__(self, ids: Any) -> Windows:
+    def batch(self, ids: Any) -> Windows:
         """The windows of these ids, in this order, as one batch."""
         ids = np.asarray(ids, dtype=np.int64)
         if not self.stores_inputs:
-            return self.windows.__getitems__(ids)
+            return self.windows.batch(ids)
         kind = uniforms(self.seed, ids, _KIND)
-        made = kind < self.data.synthetic
-        mixed = ~made & (kind < self.data.synthetic + self.data.augmented)
-        return self._assemble(ids, made, mixed)
+        synthetic = kind < self.data.synthetic
+        augmented = ~synthetic & (kind < self.data.synthetic + self.data.augmented)
+        return self._assemble(ids, synthetic, augmented)
 
-    def _assemble(self, ids: np.ndarray, made: np.ndarray, mixed: np.ndarray) -> Windows:
+    __getitems__ = batch  # torch's DataLoader calls this name
+
+    def _assemble(self, ids: np.ndarray, synthetic: np.ndarray, augmented: np.ndarray) -> Windows:
         import torch
 
         context_length = self.windows.context_length
         values = np.empty((len(ids), context_length + self.windows.prediction_length), np.float32)
         series, origin = np.full(len(ids), -1, np.int64), np.zeros(len(ids), np.int64)
-        if made.any():
-            values[made] = synthesis.generate(self.seed, ids[made], values.shape[1])
-        if mixed.any():
+        dataset = np.full(len(ids), -1, np.int64)
+        if synthetic.any():
+            values[synthetic] = synthesis.generate(self.seed, ids[synthetic], values.shape[1])
+        if augmented.any():
             confined = self.data.train_windows is not None
-            values[mixed] = augmentation.augment(
-                self.windows, self._bounds, self.seed, ids[mixed], self._draws, confined
+            values[augmented] = augmentation.augment(
+                self.windows, self._bounds, self.seed, ids[augmented], self._sampler, confined
             )
-        plain = ~made & ~mixed
+        plain = ~synthetic & ~augmented
         if plain.any():
             real = self._real(ids[plain])
             values[plain, :context_length] = real.context.numpy()
             values[plain, context_length:] = real.future.numpy()
             series[plain], origin[plain] = real.series.numpy(), real.origin.numpy()
-        spoilt = np.ones(len(ids), bool) if self.data.balance < 1 else ~plain
-        self._spoil(values[:, :context_length], ids, spoilt)
+            dataset[plain] = self.windows.store.dataset_of[series[plain]]
+        degraded = np.ones(len(ids), bool) if self.data.balance < 1 else ~plain
+        self._remove_values(values[:, :context_length], ids, degraded)
         values = torch.from_numpy(values)
         return Windows(
             context=values[:, :context_length],
@@ -112,28 +116,29 @@ class TrainingWindows:
             ids=torch.from_numpy(ids),
             series=torch.from_numpy(series),
             origin=torch.from_numpy(origin),
+            dataset=torch.from_numpy(dataset),
         )
 
     def _real(self, ids: np.ndarray) -> Windows:
-        chosen = self._draws.ids(uniforms(self.seed, ids, _DATASET), uniforms(self.seed, ids, _PLACE))
-        return self.windows.__getitems__(chosen)
+        chosen = self._sampler.ids(uniforms(self.seed, ids, _DATASET), uniforms(self.seed, ids, _PLACE))
+        return self.windows.batch(chosen)
 
-    def _spoil(self, context: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
-        """Shorten some histories and punch holes into a few, in place, leaving at least three values."""
+    def _remove_values(self, context: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
+        """Shorten some histories and add gaps to a few, in place; at least three values stay."""
         length = context.shape[1]
-        short = rows & (uniforms(self.seed, ids, _SHORT) < _SHORTENED) & (length > _SHORTEST)
-        kept = (_SHORTEST * (length / _SHORTEST) ** uniforms(self.seed, ids, _KEPT)).astype(np.int64)
+        short = rows & (uniforms(self.seed, ids, _SHORT) < _SHORTENED) & (length > _MIN_HISTORY)
+        kept = (_MIN_HISTORY * (length / _MIN_HISTORY) ** uniforms(self.seed, ids, _KEPT)).astype(np.int64)
         for row in np.flatnonzero(short):
-            if np.isfinite(context[row, length - kept[row] :]).sum() >= _FEWEST:
+            if np.isfinite(context[row, length - kept[row] :]).sum() >= _MIN_VALUES:
                 context[row, : length - kept[row]] = np.nan
         for row in np.flatnonzero(rows & (uniforms(self.seed, ids, _GAPS) < _GAPPED)):
-            lost = _holes(Rng(self.seed, int(ids[row]), _HOLES), length)
-            if np.isfinite(context[row, ~lost]).sum() >= _FEWEST:
+            lost = _gaps(Rng(self.seed, int(ids[row]), _HOLES), length)
+            if np.isfinite(context[row, ~lost]).sum() >= _MIN_VALUES:
                 context[row, lost] = np.nan
 
 
-def _holes(rng: Rng, length: int) -> np.ndarray:
-    """``[length]`` True where a value is lost: here and there, or a few whole stretches."""
+def _gaps(rng: Rng, length: int) -> np.ndarray:
+    """``[length]`` True where a value is removed: single steps at random, or a few stretches."""
     if rng.chance(0.5):
         return rng.generator.random(length) < rng.log_between(0.01, 0.4)
     lost = np.zeros(length, bool)

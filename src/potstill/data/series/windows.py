@@ -1,4 +1,4 @@
-"""Windows by arithmetic: a window id is a place in cumulative counts, from which series and origin follow."""
+"""Windows by arithmetic: a window id is a position in cumulative counts, from which series and origin are computed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from potstill.data.permutation import splitmix64
-from potstill.data.series.splits import PARTS, part_bounds
+from potstill.data.series.splits import SPLIT_PARTS, part_bounds
 from potstill.data.series.store import Store
 from potstill.errors import UnknownName, UserError
-from potstill.recipe import DataConfig
+from potstill.recipe import SeriesData
 
 if TYPE_CHECKING:
     from potstill.types import Windows
@@ -24,16 +24,16 @@ _LEAST_HISTORY = 16
 class SeriesWindows:
     """All windows of one part of a store, as a map-style data set; memory grows with the series, not with the windows.
 
-    A window is a context of C steps and the H steps after it, which lie inside the part. Contexts reach back before the
-    part, except in training, where nothing precedes it. Where the part begins with the series, one with room for C + H
-    steps gives full contexts only; a shorter one gives contexts padded with NaN on the left, from
-    ``min(C, max(16, H))`` rows of history on. Windows whose context holds few finite values or whose future holds none
-    are kept, so that ids stay arithmetic: the loss masks them.
+    A window is a context of C steps and a future of H steps, which is inside the part. Contexts reach back before the
+    part, except in training, where nothing precedes it. If the part begins with the series and has at least C + H
+    steps, all contexts are full. If it is shorter, contexts are padded with NaN on the left and have at least
+    ``min(C, max(16, H))`` rows of history. Windows with few finite values in the context or none in the future are
+    kept, so that ids stay contiguous; the loss masks them.
 
-    With ``missing="drop"`` windows with any missing value (padding aside) are no windows: series with gaps become
-    stretches without, at a few bytes per gap. With ``missing="impute"`` a context is filled forward, then backward
-    (padding too); the future is never filled. With ``train_windows=n`` training keeps n windows, one from each of n
-    equal ranges of ids.
+    With ``missing="drop"``, windows with any missing value (except padding) are left out: a series with gaps becomes
+    stretches without gaps, which cost a few bytes each. With ``missing="impute"``, a context is filled forward, then
+    backward (including padding); the future is never filled. With ``train_windows=n``, training keeps n windows, one
+    from each of n equal ranges of ids.
 
     Parameters
     ----------
@@ -51,35 +51,35 @@ class SeriesWindows:
     bounds
         First row and end of the part in each series, from ``splits.part_bounds``.
     report
-        The store's, and what became of its series here.
+        The store's report, and the series and windows left out here.
     fingerprint
-        sha256 over the store and all that decides which window an id is.
+        sha256 over the store and all settings that decide which window an id refers to.
     """
 
-    def __init__(self, store: Store, data: DataConfig, part: str, stride: int | None = None):
+    def __init__(self, store: Store, data: SeriesData, part: str, stride: int | None = None):
         self.store, self.part = store, part
         self.context_length, self.prediction_length = data.context_length, data.prediction_length
         self.stride, self.missing, self.split = stride or data.stride, data.missing, data.split
-        self.report = store.report.copy()
+        self.report = store.training_report()
         self._series, self._first, counts = self._stretches(data)
         self._ends = np.concatenate([[0], np.cumsum(counts)])
-        every = int(self._ends[-1])
-        scarce = data.train_windows if part == "train" and (data.train_windows or every) < every else None
-        self._all, self._n = every, scarce or every
+        total = int(self._ends[-1])
+        scarce = data.train_windows if part == "train" and (data.train_windows or total) < total else None
+        self._all, self._n = total, scarce or total
         self.report.add_used(**{f"{part}_windows": self._n})
         lengths = [self.context_length, self.prediction_length, self.stride]
-        what = [store.fingerprint, *lengths, self.split, part, data.missing, data.target, scarce]
-        self.fingerprint = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+        parts = [store.fingerprint, *lengths, self.split, part, data.missing, data.target, scarce]
+        self.fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def __len__(self) -> int:
         return self._n
 
     def __getitem__(self, i: int) -> Windows:
         """Window ``i`` as a batch of one."""
-        return self.__getitems__([i])
+        return self.batch([i])
 
-    def __getitems__(self, ids: list[int] | np.ndarray) -> Windows:
-        """A batch of windows, gathered at once."""
+    def batch(self, ids: list[int] | np.ndarray) -> Windows:
+        """The windows of these ids as one batch."""
         import torch
 
         from potstill.types import Windows
@@ -96,7 +96,10 @@ class SeriesWindows:
             ids=torch.from_numpy(ids.copy()),
             series=torch.from_numpy(series),
             origin=torch.from_numpy(origin),
+            dataset=torch.from_numpy(self.store.dataset_of[series].astype(np.int64)),
         )
+
+    __getitems__ = batch  # torch's DataLoader calls this name
 
     def locate(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Series and origin (the row of the first future step) of window ids; int64, the shape of ``ids``.
@@ -129,18 +132,18 @@ class SeriesWindows:
         return low, high
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """At most ``n`` distinct ids, ascending: shared out evenly over the data sets, evenly spread within each."""
+        """At most ``n`` distinct ids, ascending: divided evenly over the data sets and spread evenly within each."""
         ranges = [self.range_of(d) for d in range(len(self.store.datasets))]
         shares = _share_out(n, [high - low for low, high in ranges])
         picked = [low + spread(high - low, share, seed) for (low, high), share in zip(ranges, shares, strict=True)]
         return np.concatenate([*picked, np.zeros(0, np.int64)])
 
     def _places(self, ids: np.ndarray) -> np.ndarray:
-        """Of n scarce windows, the place of each among all."""
+        """The positions of the ``train_windows`` kept windows among all windows."""
         return _strata(self._all, self._n, 0, ids)
 
-    def _stretches(self, data: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Series, first origin and count of windows of each stretch of evenly strided origins."""
+    def _stretches(self, data: SeriesData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Series, first origin and number of windows of each stretch of origins with equal stride."""
         C, H = self.context_length, self.prediction_length
         self.bounds = start, end = part_bounds(self.store, data.split, self.part)
         least = _least_history(C, H)
@@ -149,7 +152,7 @@ class SeriesWindows:
         first = np.where(start > 0, np.maximum(start, least), need)
         count = np.maximum((end - H - first) // self.stride + 1, 0)
         for i in np.flatnonzero((count == 0) & (end > start)):
-            why = f"its {self.part} part is too short for {H} steps after {need[i]}"
+            why = f"its {self.part} part is too short for {need[i]} + {H} steps"
             self.report.add_dropped(self.store.names[i], why)
         series = np.flatnonzero(count)
         first, count = first[series], count[series]
@@ -176,7 +179,7 @@ class SeriesWindows:
         return series, first, count
 
     def _gather(self, series: np.ndarray, origin: np.ndarray) -> np.ndarray:
-        """``[B, C + H]`` float32: rows before the series' first are NaN."""
+        """``[B, C + H]`` float32; rows before the start of the series are NaN."""
         length = self.context_length + self.prediction_length
         values, offsets = self.store.values, self.store.offsets
         begin = offsets[series] + origin - self.context_length
@@ -193,31 +196,34 @@ class SeriesWindows:
 
 
 def require_windows(windows: SeriesWindows) -> None:
-    """Raise where a part holds no window, saying why and which horizon would fit every part.
+    """Raise an error if a part has no window; the message names a horizon that fits every part, if there is one.
 
     Raises
     ------
     UserError
-        One sentence with the reasons of the report.
+        The part has no window; the message lists the reasons of the report.
     """
     if len(windows):
         return
+    if windows.store.barren:
+        raise UserError(windows.store.barren, key="data.no_usable_series")
     store, start, end = windows.store, *windows.bounds
     why = "; ".join(windows.report.reasons()[:3])
     label = ", ".join(store.datasets[:3]) + (" …" if len(store.datasets) > 3 else "")
     fits = _longest_horizon(windows)
-    remedy = f"all parts would hold data.prediction_length up to {fits}" if 0 < fits < windows.prediction_length else ""
+    remedy = f"set data.prediction_length to at most {fits}" if 0 < fits < windows.prediction_length else ""
     lengths = f"{windows.context_length} + {windows.prediction_length}"
     raise UserError(
         f"{label}: no usable window of {lengths} steps in the {windows.part} part of split {windows.split!r} "
         f"({int((end - start).max())} rows at most{f'; {why}' if why else ''}); "
-        f"{remedy or 'choose another data.split'}, or give longer series."
+        f"{remedy or 'choose another data.split'}, or use longer series.",
+        key="data.no_usable_window",
     )
 
 
 def _longest_horizon(windows: SeriesWindows) -> int:
-    """The largest H of which every part holds a window; 0 where there is none."""
-    parts = [part_bounds(windows.store, windows.split, part) for part in PARTS]
+    """The largest H with which every part has a window; 0 if there is none."""
+    parts = [part_bounds(windows.store, windows.split, part) for part in SPLIT_PARTS]
 
     def fits(horizon: int) -> bool:
         history = _least_history(windows.context_length, horizon)
@@ -228,7 +234,7 @@ def _longest_horizon(windows: SeriesWindows) -> int:
 
 
 def _least_history(context: int, horizon: int) -> int:
-    """Rows that must precede a window where its series is short: less than a whole context, padded."""
+    """Rows of history that a window of a short series needs; the rest of its context is padded."""
     return min(context, max(_LEAST_HISTORY, horizon))
 
 
@@ -247,13 +253,13 @@ def fill(context: np.ndarray) -> np.ndarray:
 
 
 def spread(n: int, count: int, seed: int) -> np.ndarray:
-    """``min(n, count)`` distinct numbers of range(n), ascending: one at a hashed place in each of equal stretches."""
+    """``min(n, count)`` distinct numbers of range(n), ascending: one at a hashed position in each of equal ranges."""
     count = min(n, count)
     return _strata(n, count, seed, np.arange(count, dtype=np.int64))
 
 
 def _strata(n: int, count: int, seed: int, which: np.ndarray) -> np.ndarray:
-    """The numbers ``which`` of ``spread``; ``which * n`` is split in quotient and rest so that it cannot overflow."""
+    """The numbers ``which`` of ``spread``. Quotient and remainder are used because ``which * n`` can overflow."""
     if not count:
         return np.zeros(0, np.int64)
     quotient, rest = divmod(n, count)
@@ -264,7 +270,7 @@ def _strata(n: int, count: int, seed: int, which: np.ndarray) -> np.ndarray:
 
 
 def _share_out(n: int, sizes: list[int]) -> list[int]:
-    """Equal shares of ``n``, none above its size; what small ones leave goes to the others."""
+    """Divide ``n`` equally, with no share above its size; what small ones cannot take goes to the others."""
     shares = [0] * len(sizes)
     order = sorted((i for i in range(len(sizes)) if sizes[i]), key=lambda i: sizes[i])
     for place, i in enumerate(order):
@@ -274,6 +280,6 @@ def _share_out(n: int, sizes: list[int]) -> list[int]:
 
 
 def _runs(flags: np.ndarray) -> np.ndarray:
-    """``[R, 2]`` first place and length of each run of True."""
+    """``[R, 2]`` first index and length of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return np.column_stack([edges[::2], edges[1::2] - edges[::2]])

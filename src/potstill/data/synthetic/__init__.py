@@ -1,6 +1,6 @@
-"""Synthetic series: every index has a structure of its own, drawn from families that look like the real world.
+"""Synthetic series: each index has a different structure, drawn from families that resemble real data.
 
-A series depends on ``(seed, index, length)`` alone, so that it can be stored by id, resumed, and made in any process.
+A series depends only on ``(seed, index, length)``, so that it can be stored by id and made again in any process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from potstill.data.synthetic.noise import unit
 from potstill.data.synthetic.seasonal import structural
 from potstill.data.synthetic.special import cloud, counts, cycles, economy, regimes, river
 
-VERSION = 1  # raise it whenever the same (seed, index) gives another series
+SYNTHETIC_VERSION = 1  # raise it whenever the same (seed, index) gives a different series
 
 FAMILIES = (
     (38, structural),
@@ -38,7 +38,7 @@ def generate(seed: int, indices: np.ndarray, length: int = 608) -> np.ndarray:
     seed
         Seed of the whole collection.
     indices
-        ``[n]`` whole numbers, each naming one series; any order, any batch.
+        ``[n]`` integers, each identifying one series; any order, any batch.
     length
         Steps of each series.
 
@@ -53,7 +53,7 @@ def generate(seed: int, indices: np.ndarray, length: int = 608) -> np.ndarray:
 
 
 def draw(rng: Rng, n: int) -> np.ndarray:
-    """One series ``[n]`` float32 from whatever rng are given: :func:`generate` without the seeds."""
+    """One series ``[n]`` float32 from a random number generator; :func:`generate` makes one from a seed."""
     x = rng.weighted_choice(FAMILIES)(rng, n)
     if rng.chance(0.06):
         x = unit(x) + rng.log_between(0.2, 1) * unit(rng.weighted_choice(FAMILIES)(rng, n))

@@ -1,4 +1,4 @@
-"""What happens to any measured series in the end: faults, limits, rounding; and the guarantee of sane values."""
+"""The last step for every synthetic series: faults, limits and rounding of measurements, and valid values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LARGEST = 9e5
 
 
 def finish(rng: Rng, x: np.ndarray) -> np.ndarray:
-    """``[n]`` float32: ``x`` with a few faults now and then, finite, not constant, below 1e6."""
+    """``[n]`` float32: ``x``, sometimes with a fault, always finite, not constant, magnitudes below 1e6."""
     if rng.chance(0.4):
         x = _disturb(rng, x)
     low, high = float(x.min()), float(x.max())
@@ -33,7 +33,7 @@ def _disturb(rng: Rng, x: np.ndarray) -> np.ndarray:
         one_sided = rng.chance(0.5)
         size = spread * rng.log_between(2, 12)
         x[places] += size * (1 if one_sided else np.sign(rng.normals(len(places)))) * rng.generator.random(len(places))
-    elif kind < 0.24:  # a sensor that sticks, drops to zero or loses its load for a while
+    elif kind < 0.24:  # a sensor that sticks, drops to zero or loses most of its signal for a while
         x = x.copy()
         begin = rng.integer(0, n - 2)
         end = min(n, begin + int(rng.log_between(2, n / 6)))
@@ -46,7 +46,7 @@ def _disturb(rng: Rng, x: np.ndarray) -> np.ndarray:
     elif kind < 0.92:  # rounding
         step = spread * rng.log_between(0.01, 0.9)
         x = np.round(x / step) * step
-    else:  # few noisy stretches
+    else:  # a noisy stretch
         begin = rng.integer(0, n - 2)
         end = min(n, begin + int(rng.log_between(5, n / 2)))
         x = x.copy()

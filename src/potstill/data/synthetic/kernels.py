@@ -1,7 +1,7 @@
 """Gaussian-process series: random sums and products of stationary kernels, drawn by circulant embedding.
 
-The covariance of one random kernel at all lags is one vector; its FFT is the spectrum of a circulant matrix, so a
-draw costs two FFTs. Negative eigenvalues (kernels that have not died out at the longest lag) are cut to zero.
+The covariance of a random kernel at all lags is a vector; its FFT is the spectrum of a circulant matrix, so a draw
+costs two FFTs. Negative eigenvalues (kernels that have not decayed at the longest lag) are set to zero.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _kernel(rng: Rng, n: int, periodic: bool) -> np.ndarray:
 
 
 def gaussian_process(rng: Rng, n: int) -> np.ndarray:
-    """``[n]`` draw from a random composition of one to five kernels, warped or trended now and then."""
+    """``[n]`` draw from a random composition of one to five kernels, sometimes warped or with a trend."""
     covariance = _kernel(rng, n, rng.chance(0.6))
     for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))):
         other = _kernel(rng, n, rng.chance(0.5))

@@ -1,4 +1,4 @@
-"""Noise with a given spectrum, and slow levels: the stochastic half of every synthetic series. All unit scale."""
+"""Noise with a given spectrum, and slow levels: the stochastic components of synthetic series, all of unit scale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from potstill.data.rng import Rng
 
 @lru_cache(maxsize=64)
 def fast_length(n: int) -> int:
-    """The smallest even 5-smooth number that is at least ``2 n``: an FFT of that length is fast and wraps nothing."""
+    """The smallest even 5-smooth number that is at least ``2 n``: for a fast FFT without wrap-around."""
     size = 2 * n + (2 * n) % 2
     while True:
         rest = size
@@ -69,13 +69,13 @@ def random_walk(rng: Rng, n: int) -> np.ndarray:
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """``x`` shifted and scaled to mean 0 and standard deviation 1 (0 where it is constant)."""
+    """``x`` shifted and scaled to mean 0 and standard deviation 1 (deviation 0 if it is constant)."""
     x = x - np.add.reduce(x) / len(x)
     return x / max(float(np.sqrt(x @ x / len(x))), 1e-9)
 
 
 def irregular(rng: Rng, n: int) -> np.ndarray:
-    """``[n]`` noise of one of several kinds, about unit variance: what is left when trend and season are gone."""
+    """``[n]`` noise of one of several kinds, about unit variance: the residual without trend and season."""
     kind = rng.uniform()
     if kind < 0.3:
         x = rng.normals(n)

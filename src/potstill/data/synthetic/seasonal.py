@@ -1,4 +1,4 @@
-"""Trend × seasonality × noise on real calendars: days within weeks, months and weeks within years, free cycles."""
+"""Trend × seasonality × noise on real calendars: days in weeks, months and weeks in years, and arbitrary cycles."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ CALENDARS = (
     (12, (12.0, 0)),  # months
     (3, (4.0, 0)),  # quarters
     (7, (52.18, 0)),  # weeks
-    (9, (7.0, 52)),  # days, with the year outside
-    (5, (365.25, 0)),  # days, the year alone
+    (9, (7.0, 52)),  # days of the week, with the year as outer cycle
+    (5, (365.25, 0)),  # days, yearly cycle only
     (2, (5.0, 52)),  # working days
-    (1, (30.44, 12)),  # days, the month
+    (1, (30.44, 12)),  # days, monthly cycle
 )
 
 
 def calendar(rng: Rng) -> tuple[float, int]:
-    """Steps per cycle and cycles per outer cycle (0: none), of a real sampling step or a free one."""
+    """Steps per cycle and cycles per outer cycle (0: none), of a real sampling step or arbitrary."""
     if rng.chance(0.12):
         period = rng.log_between(3, 350)
         return (float(round(period)) if rng.chance(0.5) else period), rng.choice((0, 0, 0, 7, 4, 12))
@@ -77,8 +77,8 @@ def _fourier(rng: Rng, phase: np.ndarray) -> np.ndarray:
 
 def season(rng: Rng, n: int, period: float, outer: int) -> np.ndarray:
     """``[n]`` seasonal component of about unit spread, with the outer cycle's modulation and drifting amplitude."""
-    time = np.arange(n) + rng.uniform() * period * max(outer, 1)  # a cycle begins at its lowest point
-    if rng.chance(0.08):  # a cycle whose length wanders (sunspots, machines)
+    time = np.arange(n) + rng.uniform() * period * max(outer, 1)  # a cycle begins at its minimum
+    if rng.chance(0.08):  # a cycle whose length varies (sunspots, machines)
         time = time + period * rng.log_between(0.05, 0.6) * fractal(rng, n, 2.2)
     turns = time / period
     cycle = np.floor(turns).astype(np.int64)
@@ -100,7 +100,7 @@ def season(rng: Rng, n: int, period: float, outer: int) -> np.ndarray:
 
 
 def _day(rng: Rng) -> np.ndarray:
-    """A profile that starts at its minimum, which is 0: cycles of different height join without a jump."""
+    """A profile that starts at its minimum, which is 0, so that cycles of different height join without a jump."""
     table = profile(rng)
     lowest = int(table.argmin())
     return np.concatenate([table[lowest:], table[:lowest]]) - table[lowest]
@@ -130,7 +130,7 @@ def _amplitude(rng: Rng, n: int, period: float, cycle: np.ndarray) -> np.ndarray
     if kind < 0.45:
         return 1.0
     spread = rng.log_between(0.05, 0.7)
-    if kind < 0.75:  # day by day, as the weather does
+    if kind < 0.75:  # one factor per cycle, as weather changes by the day
         first = int(cycle.min())
         gains = np.exp(spread * autoregressive(rng, max(int(cycle.max()) - first + 1, 4), rng.between(0, 0.9)))
         return gains[cycle - first]
@@ -138,7 +138,7 @@ def _amplitude(rng: Rng, n: int, period: float, cycle: np.ndarray) -> np.ndarray
 
 
 def structural(rng: Rng, n: int) -> np.ndarray:
-    """``[n]`` trend, one or more seasons and noise, joined additively, multiplicatively or through a link."""
+    """``[n]`` trend, one or more seasons and noise, combined additively, multiplicatively or by a link function."""
     period, outer = calendar(rng)
     x = season(rng, n, period, outer)
     if rng.chance(0.18):
@@ -148,7 +148,7 @@ def structural(rng: Rng, n: int) -> np.ndarray:
     x = x / max(float(x.std()), 1e-6)
     noise = rng.log_between(0.02, 1.6) * irregular(rng, n)
     slow = rng.log_between(0.05, 3) * level(rng, n) if rng.chance(0.7) else 0.0
-    if rng.chance(0.25):  # a second, faster wandering of the level: weather
+    if rng.chance(0.25):  # a second, faster change of the level, as weather causes
         noise = noise + rng.log_between(0.1, 1.5) * autoregressive(rng, n, float(np.exp(-1 / (0.7 * period))))
     return _join(rng, x, slow, noise)
 
@@ -157,7 +157,7 @@ def _join(rng: Rng, x: np.ndarray, slow: np.ndarray | float, noise: np.ndarray) 
     kind = rng.uniform()
     if kind < 0.42:
         return x + slow + noise
-    if kind < 0.52:  # the busier, the noisier
+    if kind < 0.52:  # noise grows with the level
         busy = (x - x.min()) / max(float(np.ptp(x)), 1e-9)
         return x + slow + noise * (0.15 + 1.5 * busy)
     if kind < 0.74:

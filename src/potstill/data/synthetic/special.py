@@ -1,4 +1,4 @@
-"""Series of particular worlds: counts and rain, cloud metrics, rivers, the economy, regimes, chaos."""
+"""Series of particular domains: counts and rain, cloud metrics, rivers, the economy, regimes, chaos."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _impulses(rng: Rng, n: int, expected: float) -> np.ndarray:
 
 
 def _decayed(x: np.ndarray, decay: float, rise: float = 0.0) -> np.ndarray:
-    """Each impulse of ``x`` dies out exponentially over ``decay`` steps (after rising over ``rise`` steps)."""
+    """Each impulse of ``x`` decays exponentially over ``decay`` steps (after rising over ``rise`` steps)."""
     size = fast_length(len(x))
     lags = np.arange(len(x))
     response = np.exp(-lags / decay)
@@ -67,14 +67,14 @@ def _decayed(x: np.ndarray, decay: float, rise: float = 0.0) -> np.ndarray:
 
 
 def cloud(rng: Rng, n: int) -> np.ndarray:
-    """Cloud metrics: a flat floor with spikes, batch jobs, sawteeth, switching loads, a faint daily rhythm."""
+    """Cloud metrics: a flat floor with spikes, batch jobs, sawtooth patterns, switching loads, a weak daily cycle."""
     x = rng.log_between(0.01, 0.5) * irregular(rng, n)
     if rng.chance(0.4):
         x = x + rng.log_between(0.2, 3) * _seasonal(rng, n)
     kind = rng.uniform()
     if kind < 0.35:
         x = x + _decayed(_impulses(rng, n, rng.log_between(1, 60)), rng.log_between(0.1, 30))
-    elif kind < 0.6:  # a job every so often, sometimes late, sometimes missing
+    elif kind < 0.6:  # a periodic job that sometimes varies or is missing
         period = float(rng.choice(_JOBS)) if rng.chance(0.7) else rng.log_between(4, 200)
         turns = (np.arange(n) + rng.uniform() * period) / period
         job = np.floor(turns).astype(np.int64)
@@ -99,7 +99,7 @@ def cloud(rng: Rng, n: int) -> np.ndarray:
 
 
 def river(rng: Rng, n: int) -> np.ndarray:
-    """Skewed recessions after random events, wetter in one season; also snow melt and reservoirs."""
+    """Skewed recessions after random events, wetter in one season; resembles snow melt and reservoirs too."""
     annual = unit(season(rng, n, rng.choice((365.25, 365.25, 365.25, 52.18, 12.0, 8766.0)), 0))
     wet = np.exp(rng.between(0.2, 1.3) * annual)
     rain = rng.generator.poisson(np.clip(rng.log_between(0.02, 0.4) * wet, 0, 20)) * rng.generator.standard_exponential(
@@ -135,7 +135,7 @@ def economy(rng: Rng, n: int) -> np.ndarray:
         x = x + rng.log_between(0.1, 2) * irregular(rng, n)
     if rng.chance(0.5):
         x = np.exp(np.clip(x * rng.log_between(0.002, 0.03), -8, 8))
-    if rng.chance(0.15):  # a rate of change: what stationary transformations leave
+    if rng.chance(0.15):  # a rate of change, as after a stationary transformation
         x = np.diff(x, prepend=x[0])
     return x
 
@@ -159,7 +159,7 @@ def regimes(rng: Rng, n: int) -> np.ndarray:
 
 
 def cycles(rng: Rng, n: int) -> np.ndarray:
-    """Stochastic cycles, asymmetric pulses such as sunspots, logistic maps, pure walks."""
+    """Stochastic cycles, asymmetric pulses such as sunspots, logistic maps, random walks."""
     kind = rng.uniform()
     if kind < 0.35:
         x = cycle(rng, n, rng.log_between(4, 200), 1 - rng.log_between(0.001, 0.1))

@@ -1,8 +1,8 @@
-"""Files of instructions in, tokenised examples out: files → records → dialogues → a tokenizer's form → tokens.
+"""Text data: files → records → dialogues → rendered text → tokenised examples.
 
-A file's records are found (``sources``, ``records``, ``tables``) and understood as dialogues (``formats``); a dialogue
-is written the way the tokenizer's model reads it (``forms``), tokenised once (``encode``, ``build``) and memory-mapped
-from then on (``corpus``). ``open_examples`` is the way in.
+A file's records are read (``files``, ``readers``, ``json_records``, ``tables``) and parsed into dialogues (``layouts``,
+``parsers``). A dialogue is rendered with the tokenizer's chat template (``templates``), tokenised once (``encode``,
+``build``) and memory-mapped (``corpus``). The entry point is ``open_examples``.
 """
 
 from potstill.data.text.dialogue import Turn

@@ -1,4 +1,4 @@
-"""The form for tokenizers without a chat template: the prompts of Alpaca (Taori et al., 2023), and plain text."""
+"""Prompt format for tokenizers without a chat template: Alpaca's prompts (Taori et al., 2023), and plain text."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ PREAMBLE_WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request.\n\n"
 )
-_OPENING = 80  # characters of a text that stand as its prompt, at most half of it
+_OPENING = 80  # first characters of a text that serve as its prompt, at most half of it
 
 
 class PlainForm:
-    """Instruction, Input and Response under headings; later turns repeat them, each answer ends in end-of-sequence.
+    """Instruction, Input and Response under headings, repeated by later turns; each answer ends with end-of-sequence.
 
-    A system's turn takes the place of the preamble; what a tool gave stands as an input.
+    A system turn replaces the preamble; a tool's result becomes an input.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.begin, self.end = edges(tokenizer)
 
     def render(self, dialogue: Dialogue) -> Rendered:
-        """The dialogue in this form."""
+        """Render the dialogue with Alpaca's headings."""
         turns = dialogue.with_tools_in_system()
         system = "\n\n".join(turn.content for turn in turns if turn.role == "system")
         paired = any(turn.input for turn in turns)
@@ -47,7 +47,7 @@ class PlainForm:
 
 
 def render_text(dialogue: Dialogue, tokenizer: Any) -> Rendered:
-    """Plain text between the tokens of its begin and end; as a prompt stands its opening, cut between words."""
+    """Render plain text between begin and end tokens; its prompt is its opening, cut between words."""
     begin, end = edges(tokenizer)
     content = dialogue.turns[0].content
     cut = max(1, min(_OPENING, len(content) // 2))
@@ -57,7 +57,7 @@ def render_text(dialogue: Dialogue, tokenizer: Any) -> Rendered:
 
 
 def edges(tokenizer: Any) -> tuple[str, str]:
-    """What stands before and after everything: the token that the tokenizer itself puts first, and end-of-sequence."""
+    """Text before and after every example: the token that the tokenizer puts first, if any, and end-of-sequence."""
     first = tokenizer("")["input_ids"][:1]
     begins = tokenizer.bos_token is not None and first == [tokenizer.bos_token_id]
     return str(tokenizer.bos_token) if begins else "", str(tokenizer.eos_token or "")

@@ -1,4 +1,4 @@
-"""A flat .npy file that grows: written piece by piece, memory-mapped when read."""
+"""A flat .npy file that is written in pieces and memory-mapped when read."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ class GrowingArray:
         self._file.close()
 
     def _header(self) -> None:
-        # NumPy pads headers so that a longer first axis takes no more bytes
+        # NumPy pads headers, so that a longer first axis needs no more bytes
         form = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.size,)}
         np.lib.format.write_array_header_1_0(self._file, form)

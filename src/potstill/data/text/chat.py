@@ -1,4 +1,4 @@
-"""The form for tokenizers with a chat template: the template writes, the answers are found by what each turn adds."""
+"""Prompt format for tokenizers with a chat template: an answer is located by the text that its turn adds."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from jinja2 import TemplateError
 
 from potstill.data.text.dialogue import Dialogue, Malformed, Rendered, Turn
 
-_PROBE = "zqprobe"  # a word that no template writes of its own accord
-_REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)  # a template is anybody's code
-_ASK, _TELL = Turn("user", "Question"), Turn("assistant", "Answer")
+_PROBE = "zqprobe"  # a word that no template contains
+_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)  # a template is arbitrary code
+_QUESTION, _ANSWER = Turn("user", "Question"), Turn("assistant", "Answer")
 
 
 class ChatForm:
-    """The tokenizer's own chat template.
+    """The tokenizer's chat template.
 
-    What the template cannot say is said otherwise: a refused system's turn stands in the first user's turn, a refused
-    tool's turn stands as a user's, tools that it does not list stand in the system's turn.
+    Turns that the template does not support are rewritten: a system turn moves into the next user turn, a tool turn
+    becomes a user turn, and tools that it does not list are described in the system turn.
 
     Raises
     ------
     Malformed
-        The template cannot even write a question and its answer.
+        The template cannot render a question and its answer.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self.closing = tuple(token for token in {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()} if token)
-        self._write([_ASK, _TELL])
-        self.takes_system = self._shows([Turn("system", _PROBE), _ASK])
-        self.takes_tool = self._shows([_ASK, _TELL, Turn("tool", _PROBE), _TELL])
-        self.takes_tools = self._shows([_ASK], [{"type": "function", "function": {"name": _PROBE}}])
+        self._render([_QUESTION, _ANSWER])
+        self.takes_system = self._supports([Turn("system", _PROBE), _QUESTION])
+        self.takes_tool = self._supports([_QUESTION, _ANSWER, Turn("tool", _PROBE), _ANSWER])
+        self.takes_tools = self._supports([_QUESTION], [{"type": "function", "function": {"name": _PROBE}}])
 
     def render(self, dialogue: Dialogue) -> Rendered:
-        """The dialogue in the template's words.
+        """Render the dialogue with the template.
 
         Raises
         ------
         Malformed
-            The template refuses it, or no answer can be found in what it writes.
+            The template rejects it, or no answer is found unchanged in the rendered text.
         """
         turns, tools, repairs = self._adapted(dialogue)
         try:
@@ -54,87 +54,90 @@ class ChatForm:
             return self._marked(joined, tools, [*repairs, "dialogues with consecutive turns of one role joined"])
 
     def _marked(self, turns: list[Turn], tools: Any, repairs: list[str]) -> Rendered:
-        text = self._write(turns, tools)
+        text = self._render(turns, tools)
         last = len(turns) - 1
-        found = {
+        all_spans = {
             i: self._span(text, turns[:i], turn, tools, text if i == last else None)
             for i, turn in enumerate(turns)
             if turn.role == "assistant"
         }
-        spans = {i: span for i, span in found.items() if span is not None}
+        spans = {i: span for i, span in all_spans.items() if span is not None}
         if not spans:
-            raise Malformed("the chat template writes no answer as it was given")
-        if len(spans) < len(found):
-            repairs = [*repairs, "dialogues where the chat template rewrites some answers, which do not count"]
+            raise Malformed("the chat template changes every answer")
+        if len(spans) < len(all_spans):
+            repairs = [*repairs, "dialogues where the chat template rewrites some answers, which are not trained on"]
         first = min(spans)
         return Rendered(text, list(spans.values()), text[: spans[first][0]], turns[first].content, repairs)
 
     def _span(self, text: str, before: list[Turn], turn: Turn, tools: Any, after: str | None) -> tuple[int, int] | None:
-        """Where ``turn`` stands in ``text``: from the prompt that asks for it to its end-of-turn token.
+        """Start and end of ``turn`` in ``text``: after its generation prompt, up to and with its end-of-turn token.
 
-        ``after`` is the writing up to and including the turn, where it is known.
+        ``after`` is the rendered text up to and including the turn, if it is known. None if the answer is not found.
         """
-        prompt = self._write(before, tools, ask=True)
+        prompt = self._render(before, tools, add_prompt=True)
         start = len(prompt)
         if not text.startswith(prompt):
-            # a template may ask with more than it keeps (an opened <think>): what both share stands before the answer
-            if not text.startswith(self._write(before, tools)):
+            # a generation prompt may add text that past turns lack (an opened <think>): the answer starts after the
+            # common prefix
+            if not text.startswith(self._render(before, tools)):
                 return None
-            start = _shared(text, prompt)
-        after = self._write([*before, turn], tools) if after is None else after
+            start = _common_prefix(text, prompt)
+        after = self._render([*before, turn], tools) if after is None else after
         end = len(after)
         if not text.startswith(after):
-            # or write the newest answer with more than it keeps of older ones
+            # or the newest answer has text that past turns lack
             content = turn.content.strip()
             at = text.find(content, start)
             if at < 0 or content not in after:
                 return None
             end = at + len(content)
-            end += _shared(text[end:], after[after.rfind(content) + len(content) :])
+            end += _common_prefix(text[end:], after[after.rfind(content) + len(content) :])
         answer = text[start:end].rstrip()
         if answer.endswith(self.closing):
-            end = start + len(answer)  # generation stops there: the line break after it is never asked for
+            end = start + len(answer)  # generation stops here: the line break after it is never generated
         return (start, end) if end > start else None
 
     def _adapted(self, dialogue: Dialogue) -> tuple[list[Turn], list[dict[str, Any]] | None, list[str]]:
-        """Turns and tools as the template takes them, and what was done to that end."""
+        """Turns and tools as the template supports them, and the repairs this needed."""
         repairs = []
         turns, tools = dialogue.turns, _functions(dialogue.tools) if self.takes_tools else None
         if dialogue.tools and tools is None:
             turns = dialogue.with_tools_in_system()
-            repairs.append("dialogues with their tools described in the system's turn")
+            repairs.append("dialogues with their tools described in the system turn")
         turns = [Turn(turn.role, turn.whole) for turn in turns]
         if not self.takes_system and any(turn.role == "system" for turn in turns):
             turns = _folded(turns)
-            repairs.append("dialogues with the system's turn folded into the user's, as the chat template has none")
+            repairs.append("dialogues with the system turn folded into a user turn, as the chat template has none")
         if not self.takes_tool and any(turn.role == "tool" for turn in turns):
             turns = [Turn("user", turn.content) if turn.role == "tool" else turn for turn in turns]
-            repairs.append("dialogues with tool turns given as the user's, as the chat template has none")
+            repairs.append("dialogues with tool turns changed to user turns, as the chat template has none")
         return turns, tools, repairs
 
-    def _write(self, turns: Sequence[Turn], tools: Any = None, ask: bool = False) -> str:
+    def _render(self, turns: Sequence[Turn], tools: Any = None, add_prompt: bool = False) -> str:
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
         try:
-            return self.tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=ask)
-        except _REFUSALS as error:
+            return self.tokenizer.apply_chat_template(
+                messages, tools=tools, tokenize=False, add_generation_prompt=add_prompt
+            )
+        except _TEMPLATE_ERRORS as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:80]
-            raise Malformed(f"the chat template refuses it: {reason}") from None
+            raise Malformed(f"the chat template rejects it: {reason}") from None
 
-    def _shows(self, turns: list[Turn], tools: Any = None) -> bool:
+    def _supports(self, turns: list[Turn], tools: Any = None) -> bool:
         try:
-            return _PROBE in self._write(turns, tools)
+            return _PROBE in self._render(turns, tools)
         except Malformed:
             return False
 
 
-def _shared(one: str, other: str) -> int:
-    """How many first characters two texts share."""
+def _common_prefix(one: str, other: str) -> int:
+    """Length of the common prefix of two texts."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _functions(tools: str) -> list[dict[str, Any]] | None:
-    """Tools as chat templates take them; None where they are no JSON of functions."""
+    """Tools in the format of chat templates; None if the text is not JSON with function descriptions."""
     try:
         tree = json.loads(tools) if tools else None
     except (ValueError, RecursionError):
@@ -146,7 +149,7 @@ def _functions(tools: str) -> list[dict[str, Any]] | None:
 
 
 def _folded(turns: list[Turn]) -> list[Turn]:
-    """System turns written at the head of the user's turn that follows them."""
+    """Move system turns to the start of the user turn that follows them."""
     folded, pending = [], []
     for turn in turns:
         if turn.role == "system":
@@ -156,11 +159,11 @@ def _folded(turns: list[Turn]) -> list[Turn]:
             pending = []
         else:
             folded.append(turn)
-    # no user speaks after it: it stands as the user's words
+    # no user turn follows: it becomes the first user turn
     return [Turn("user", "\n\n".join(pending)), *folded] if pending else folded
 
 
 def _joined(turns: list[Turn]) -> list[Turn]:
-    """Consecutive turns of one role as one, for templates in which user and assistant must alternate."""
+    """Join consecutive turns of one role, for templates in which user and assistant must alternate."""
     groups = groupby(turns, key=lambda turn: turn.role)
     return [Turn(role, "\n\n".join(turn.content for turn in group)) for role, group in groups]

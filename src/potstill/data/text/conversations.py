@@ -1,4 +1,4 @@
-"""Lists of turns, as ShareGPT and chat APIs write them."""
+"""Parse lists of turns in the formats of ShareGPT and of chat APIs."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ _ROLE_OF = {
 
 
 def conversation(fields: dict[str, Any], key: str) -> Dialogue:
-    """The dialogue under ``key``: turns of ``from`` and ``value`` or of ``role`` and ``content``.
+    """Parse the dialogue under ``key``: turns with ``from`` and ``value`` or with ``role`` and ``content``.
 
-    What follows the last answer is left away: there is nothing in it to learn.
+    Turns after the last answer are dropped: there is nothing to train on.
+
+    Raises
+    ------
+    Malformed
+        The record has no usable dialogue.
     """
     items = _loaded(fields[key])
     if not isinstance(items, list):
-        raise Malformed(f"{key} is no list of turns")
+        raise Malformed(f"{key} is not a list of turns")
     turns = [_turn(item) for item in items]
     last = max((i for i, turn in enumerate(turns) if turn.role == "assistant"), default=None)
     if last is None:
@@ -44,18 +49,18 @@ def conversation(fields: dict[str, Any], key: str) -> Dialogue:
 
 
 def with_system(turns: list[Turn], fields: dict[str, Any]) -> list[Turn]:
-    """The turns, behind what the record's field ``system`` says; a system's turn of their own comes first."""
+    """Add the record's field ``system`` as a first turn, unless the turns begin with a system turn."""
     system = fields.get("system")
     if system is None or system == "" or turns[0].role == "system":
         return turns
     if not isinstance(system, str):
-        raise Malformed("system is no text")
+        raise Malformed("system is not text")
     return [Turn("system", system), *turns] if system.strip() else turns
 
 
 def _turn(item: Any) -> Turn:
     if not isinstance(item, dict):
-        raise Malformed("a turn is no object")
+        raise Malformed("a turn is not an object")
     name, content = (item.get("from"), item.get("value")) if "from" in item else (item.get("role"), item.get("content"))
     role = _ROLE_OF.get(name.strip().lower()) if isinstance(name, str) else None
     if role is None:
@@ -65,20 +70,20 @@ def _turn(item: Any) -> Turn:
     if isinstance(content, list):
         content = "".join(_part(part) for part in content)
     if not isinstance(content, str):
-        raise Malformed("a turn's content is no text")
+        raise Malformed("a turn's content is not text")
     return Turn(role, content)
 
 
 def _part(part: Any) -> str:
     if not isinstance(part, dict) or not isinstance(part.get("text"), str):
-        raise Malformed("a turn holds more than text")
+        raise Malformed("a turn contains more than text")
     return part["text"]
 
 
 def _calls(calls: Any) -> str:
-    """The calls of a turn without content, as an assistant would write them: one JSON object a line."""
+    """The tool calls of a turn without content as text: one JSON object per line."""
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-        raise Malformed("tool_calls is no list of calls")
+        raise Malformed("tool_calls is not a list of calls")
     return "\n".join(json.dumps(call.get("function", call), ensure_ascii=False) for call in calls)
 
 
@@ -90,7 +95,7 @@ def _tools(tools: Any) -> str:
 
 
 def _loaded(value: Any) -> Any:
-    """A cell of a table holds its turns as JSON text."""
+    """Decode turns that are JSON text, as in the cell of a table; None if it is not JSON."""
     if not isinstance(value, str):
         return value
     try:

@@ -1,4 +1,4 @@
-"""Tokenised examples on disk: flat memory-mapped arrays, opened in no time."""
+"""Tokenised examples on disk as flat memory-mapped arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from potstill.data.data_report import DataReport
 
-ARRAYS = {
+CORPUS_ARRAYS = {
     "ids": np.int32,
     "answer": np.bool_,
     "offsets": np.int64,
@@ -28,15 +28,15 @@ class Corpus:
     Attributes
     ----------
     folder
-        Where it lies; a pickled corpus is opened there again.
+        The corpus's folder; unpickling a corpus opens this folder again.
     ids, answer
-        Flat int32 tokens and bool: is it an answer's.
+        Flat int32 tokens, and bool: True for tokens of an answer.
     offsets
         ``[n + 1]`` int64: example i is ``ids[offsets[i]:offsets[i + 1]]``.
     numbers
         ``[n]`` uint64 hash of each example's content, before it was rendered.
     texts, text_offsets
-        UTF-8 bytes: of example i its prompt is text 2i, its first answer text 2i + 1.
+        UTF-8 bytes: text 2i is the prompt of example i, text 2i + 1 its first answer.
     fingerprint
         sha256 over the files' content, the tokenizer and the settings.
     report
@@ -71,10 +71,10 @@ class Corpus:
         Raises
         ------
         ValueError, OSError, KeyError
-            The folder holds no whole corpus.
+            The folder contains no complete corpus.
         """
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in CORPUS_ARRAYS}
         n, tokens, letters = len(arrays["numbers"]), arrays["offsets"][-1], arrays["text_offsets"][-1]
         sizes = {"ids": tokens, "answer": tokens, "offsets": n + 1, "texts": letters, "text_offsets": 2 * n + 1}
         if any(len(arrays[name]) != size for name, size in sizes.items()):

@@ -1,4 +1,4 @@
-"""Rendered dialogues into tokens and the mask of the answers' tokens."""
+"""Tokenise rendered dialogues and mark the tokens of answers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Encoded(NamedTuple):
 
 
 def encode(batch: Sequence[Rendered], tokenizer: Any) -> list[Encoded]:
-    """Tokens of each text, whole, and which of them are an answer's.
+    """Tokenise each text and mark the tokens of its answers.
 
-    The text is tokenised in one piece. Only where a token would straddle the border between prompt and answer are the
-    pieces tokenised each on their own: generation starts from the prompt's tokens too.
+    A text is tokenised in one piece. If a token would span the border between prompt and answer, prompt and answers are
+    tokenised separately, because generation starts from the tokens of the prompt alone.
     """
     texts = [rendered.text for rendered in batch]
     if not getattr(tokenizer, "is_fast", False):
@@ -32,7 +32,7 @@ def encode(batch: Sequence[Rendered], tokenizer: Any) -> list[Encoded]:
         ends = np.array([end for _, end in offsets], np.int64)
         borders = [border for span in rendered.spans for border in span]
         if np.isin(borders, np.append(ends, 0)).all():
-            # by its end: where a token starts is not said reliably (trimmed blanks, parts of one character)
+            # compare the ends: start offsets are unreliable (trimmed spaces, parts of one character)
             answer = np.zeros(len(ids), bool)
             for start, end in rendered.spans:
                 answer |= (ends > start) & (ends <= end)
@@ -55,7 +55,7 @@ def _in_pieces(rendered: Rendered, tokenizer: Any) -> Encoded:
 
 
 def _without_first(encoded: Encoded) -> Encoded:
-    """Nothing predicts a row's first token, so that no loss can be about it."""
+    """Unmark the first token of a row: no token predicts it, so it has no loss."""
     encoded.answer[:1] = False
     return encoded
 

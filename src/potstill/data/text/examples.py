@@ -15,14 +15,14 @@ from potstill.data.text.cache import open_corpus
 from potstill.data.text.corpus import Corpus
 from potstill.data.text.files import find_sources
 from potstill.data.text.splits import members, shares_of
-from potstill.recipe import DataConfig
+from potstill.recipe import TextData
 
 if TYPE_CHECKING:
     from potstill.types import Tokens
 
 
 class Examples:
-    """One part of a data set of instructions.
+    """One part of a text data set.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ class Examples:
     rows
         ``[n]`` int64: which of them belong to the part; example id i is row ``rows[i]``.
     pad
-        The token that fills up shorter rows of a batch.
+        The token that pads shorter rows of a batch.
     fingerprint
         sha256 over content, tokenizer, settings, split and part.
     report
         What was used, left out and repaired, and how many examples the part has.
     """
 
-    stores_inputs = False  # a label store need not keep the tokens: they are the same whenever asked for
+    stores_inputs = False  # a label store need not keep the tokens: they are the same in every epoch
 
     def __init__(self, corpus: Corpus, rows: np.ndarray, pad: int, fingerprint: str, report: DataReport) -> None:
         self.corpus, self.rows, self.pad = corpus, rows, pad
@@ -53,10 +53,10 @@ class Examples:
         return np.diff(self.corpus.offsets)[self.rows]
 
     def __getitem__(self, i: int) -> Tokens:
-        """A batch of one."""
-        return self.__getitems__([i])
+        """Example ``i`` as a batch of one."""
+        return self.batch([i])
 
-    def __getitems__(self, ids: Sequence[int] | np.ndarray) -> Tokens:
+    def batch(self, ids: Sequence[int] | np.ndarray) -> Tokens:
         """Examples ``ids`` as one batch, padded on the right to the longest of them."""
         import torch
 
@@ -78,41 +78,43 @@ class Examples:
             ids=torch.from_numpy(ids.copy()),
         )
 
-    def prompts(self, ids: Sequence[int] | np.ndarray) -> list[str]:
-        """What stands before the first answer of each, as text: generation starts there.
+    __getitems__ = batch  # torch's DataLoader calls this name
 
-        To be tokenised with ``add_special_tokens=False``, as ``prompt_of``'s.
+    def prompts(self, ids: Sequence[int] | np.ndarray) -> list[str]:
+        """The text before the first answer of each example, as a prompt for generation.
+
+        Tokenise it with ``add_special_tokens=False``, as the result of ``prompt_of``.
         """
         return [self.corpus.text(2 * row) for row in self._rows(ids)[1]]
 
     def answers(self, ids: Sequence[int] | np.ndarray) -> list[str]:
-        """The first answer of each, as it was given: the reference for what is generated from ``prompts``."""
+        """The first answer of each example, unchanged: the reference for text generated from ``prompts``."""
         return [self.corpus.text(2 * row + 1) for row in self._rows(ids)[1]]
 
     def _rows(self, ids: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ids = np.asarray(ids, dtype=np.int64)
         if ids.size and (ids.min() < 0 or ids.max() >= len(self)):
-            raise IndexError(f"example ids run from 0 to {len(self) - 1}")
+            raise IndexError(f"example ids are from 0 to {len(self) - 1}")
         return ids, self.rows[ids]
 
 
-def check_data(data: DataConfig) -> None:
-    """Raise UserError for paths or a split that cannot be: quickly, before a model is loaded for its tokenizer."""
+def check_data(data: TextData) -> None:
+    """Raise UserError for invalid paths or an invalid split: a quick check before a model is loaded."""
     shares_of(data.split)
     find_sources(data.paths, data.exclude, data.max_files, DataReport())
 
 
-def open_examples(data: DataConfig, tokenizer: Any, part: str, cache: Path | None = None) -> Examples:
-    """One part of the examples in ``data.paths``, tokenised once and memory-mapped from then on.
+def open_examples(data: TextData, tokenizer: Any, part: str, cache: Path | None = None) -> Examples:
+    """Open one part of the examples in ``data.paths``, which are tokenised once and then memory-mapped.
 
-    A part may be empty: where its share of ``data.split`` is 0, or there are fewer than three different examples.
+    A part is empty if its share of ``data.split`` is 0, and can be empty with fewer than three different examples.
 
     Parameters
     ----------
     data
         ``paths``, ``exclude``, ``max_files``, ``format`` and ``max_length`` decide the content, ``split`` the parts.
     tokenizer
-        A transformers tokenizer; its chat template is used where it has one.
+        A transformers tokenizer; its chat template is used if it has one.
     part
         ``train``, ``validation`` or ``test``.
     cache
@@ -121,15 +123,15 @@ def open_examples(data: DataConfig, tokenizer: Any, part: str, cache: Path | Non
     Raises
     ------
     UserError
-        Nothing usable in the data, a split that is no shares, or a cache folder that cannot be written.
+        The data has nothing usable, the split is not shares, or the cache folder cannot be written.
     """
     shares = shares_of(data.split)
-    found = DataReport()
-    sources = find_sources(data.paths, data.exclude, data.max_files, found)
+    file_report = DataReport()
+    sources = find_sources(data.paths, data.exclude, data.max_files, file_report)
     corpus = open_corpus(sources, data, tokenizer, cache)
     rows = members(corpus.numbers, data.split, part)
     report = corpus.report.copy()
-    report.add(found)
+    report.add(file_report)
     report.add_note(f"{part}: {len(rows):,} of {len(corpus):,} examples")
     pad = next((t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id) if t is not None), 0)
     parts = [corpus.fingerprint, shares.tolist(), part]

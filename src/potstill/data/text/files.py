@@ -1,4 +1,4 @@
-"""Files of instructions, found in trees: JSON, JSONL, CSV, Parquet, plain text, and data sets saved by ``datasets``."""
+"""Find text data files: JSON, JSONL, CSV, Parquet, plain text, and data sets saved by ``datasets``."""
 
 from __future__ import annotations
 
@@ -6,41 +6,43 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from potstill.data.data_report import DataReport
-from potstill.data.files import Source, choose_files
+from potstill.data.files import DataSource, choose_files
 from potstill.errors import UserError
 
-PLAIN = (".jsonl", ".json", ".csv", ".txt")
-ENDINGS = (*PLAIN, *(f"{ending}.gz" for ending in PLAIN), ".parquet")
-_SAVED = "state.json"  # what `Dataset.save_to_disk` leaves in each folder of rows
+PLAIN_ENDINGS = (".jsonl", ".json", ".csv", ".txt")
+TEXT_ENDINGS = (*PLAIN_ENDINGS, *(f"{ending}.gz" for ending in PLAIN_ENDINGS), ".parquet")
+_SAVED = "state.json"  # `Dataset.save_to_disk` writes it into each folder of rows
 _KINDS = ".json, .jsonl, .csv, .txt (plain or .gz), .parquet"
 
 
 def find_sources(
     paths: Sequence[str], exclude: Sequence[str], max_files: int | None, report: DataReport
-) -> list[Source]:
-    """The files behind ``paths``: files and saved data sets as given, directories searched recursively, sorted.
+) -> list[DataSource]:
+    """List the files and saved data sets of ``paths``; directories are searched recursively in sorted order.
 
     Raises
     ------
     UserError
-        A path that does not exist, a directory without such files, an ending that no reader knows, nothing left.
+        A path does not exist, a directory has no such files, a file ending is unknown, or every file is excluded.
     """
     if not paths:
-        raise UserError(f"No data given; name files ({_KINDS}) or directories with --data or data.paths.")
-    return choose_files(paths, _expand, ENDINGS, exclude, max_files, report)
+        raise UserError(
+            f"No data given; name files ({_KINDS}) or directories with --data or data.paths.", key="data.no_paths"
+        )
+    return choose_files(paths, _expand, TEXT_ENDINGS, exclude, max_files, report)
 
 
-def files_of(source: Source) -> list[Source]:
-    """The file itself; of a saved data set, the files in its folder: what its fingerprint is taken of."""
+def files_of(source: DataSource) -> list[DataSource]:
+    """The files that the fingerprint covers: the file, or all files in the folder of a saved data set."""
     if not source.path.is_dir():
         return [source]
     files = sorted(p for p in source.path.iterdir() if p.is_file())
-    return [Source(p, f"{source.name}/{p.name}") for p in files]
+    return [DataSource(p, f"{source.name}/{p.name}") for p in files]
 
 
 def ending_of(path: Path) -> str | None:
-    """The ending that a reader knows, without ``.gz``; None for any other file."""
-    ending = next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
+    """The known ending of a file, without ``.gz``; None for any other file."""
+    ending = next((e for e in TEXT_ENDINGS if path.name.lower().endswith(e)), None)
     return ending and ending.removesuffix(".gz")
 
 
@@ -48,16 +50,20 @@ def _expand(entry: str) -> list[Path]:
     path = Path(entry).expanduser()
     if path.is_file():
         if ending_of(path) is None:
-            raise UserError(f"{path}: expected a file ending in {_KINDS}, or a directory of such files.")
+            raise UserError(
+                f"{path}: expected a file ending in {_KINDS}, or a directory of such files.", key="data.unknown_ending"
+            )
         return [path]
     if not path.is_dir():
-        raise UserError(f"{path}: no such file or directory; check --data.")
+        raise UserError(f"{path}: no such file or directory; check --data.", key="data.no_such_file")
     saved = {p.parent for p in path.rglob(_SAVED)}
     if path in saved:
         return [path]
     within = [p for p in path.rglob("*") if ending_of(p) and p.is_file() and not p.name.startswith(".")]
-    # the JSON files that a saved data set (or a dictionary of such) keeps beside its rows hold no records
+    # the JSON files of a saved data set (or a dictionary of such) are metadata, not records
     files = [p for p in within if p.parent not in saved and p.name != "dataset_dict.json"]
     if not files and not saved:
-        raise UserError(f"{path}: the directory holds no {_KINDS} files; name one that does.")
+        raise UserError(
+            f"{path}: the directory has no {_KINDS} files; name a directory with data.", key="data.no_data_files"
+        )
     return sorted([*files, *saved])

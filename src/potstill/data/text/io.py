@@ -1,4 +1,4 @@
-"""Files as bytes and text, and the records that readers make of them."""
+"""Read files as bytes or text, and the record type that all readers return."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass
 class Record:
-    """One record: its place in the file (``line 17``), and its fields or the fault that leaves it without."""
+    """One record: its place in the file (``line 17``), and its fields, or the fault that makes it unreadable."""
 
     place: str
     fields: dict[str, Any]
@@ -35,22 +35,22 @@ def text_of(path: Path) -> str:
     Raises
     ------
     UserError
-        Empty, or not UTF-8.
+        The file is empty or not UTF-8.
     """
     with open_bytes(path) as file:
         data = file.read()
     refuse_utf16(path, data)
     data = data.removeprefix(BOM)
     if not data.strip():
-        raise UserError(f"{path}: is empty; leave it out or fill it.")
+        raise UserError(f"{path}: is empty; leave the file out or add data.", key="data.empty_file")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path} line {line}: is not UTF-8; save the file as UTF-8.") from None
+        raise UserError(f"{path} line {line}: is not UTF-8; save the file as UTF-8.", key="data.not_utf8") from None
 
 
 def refuse_utf16(path: Path, data: bytes) -> None:
-    """Say so where a byte order mark tells of UTF-16."""
+    """Raise UserError if a byte order mark shows that the file is UTF-16."""
     if data.startswith(_UTF16):
-        raise UserError(f"{path}: is UTF-16; save the file as UTF-8.")
+        raise UserError(f"{path}: is UTF-16; save the file as UTF-8.", key="data.not_utf8")

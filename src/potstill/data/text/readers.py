@@ -1,4 +1,4 @@
-"""Files into records, one at a time, by their ending."""
+"""Read files into records; a file's ending decides the reader."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises
     ------
     UserError
-        Where nothing can be made of the file: unreadable, empty, not UTF-8, no JSON.
+        The file is unreadable, empty, not UTF-8 or not valid JSON.
     """
     with readable(path):
         try:
             yield from (read_saved if path.is_dir() else _READERS[ending_of(path)])(path)
         except BROKEN_GZIP:
-            raise UserError(f"{path}: is no whole gzip file; compress it anew.") from None
+            raise UserError(
+                f"{path}: is not a complete gzip file; compress it again.", key="data.unreadable_gzip"
+            ) from None

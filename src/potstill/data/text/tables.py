@@ -1,4 +1,4 @@
-"""Records of CSV, Parquet, paragraphs of plain text, and data sets that ``datasets`` saved."""
+"""Read records of CSV, Parquet, paragraphs of plain text, and data sets saved by ``datasets``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from potstill.data.text.io import Record, text_of
 from potstill.errors import UserError
 
-_ROWS = 1024  # read at a time
+_BATCH_ROWS = 1024  # rows read at a time
 
 
 def read_csv(path: Path) -> Iterator[Record]:
-    """The rows below a header; a quoted cell may hold line breaks."""
+    """The rows below a header; a quoted cell may contain line breaks."""
     text = text_of(path)
     delimiter = max(",;\t|", key=text.lstrip("\r\n").split("\n", 1)[0].count)
     csv.field_size_limit(sys.maxsize)  # an answer may be longer than the 128 KB that csv allows
@@ -26,7 +26,9 @@ def read_csv(path: Path) -> Iterator[Record]:
         try:
             cells = next(rows, None)
         except csv.Error as error:
-            raise UserError(f"{path} line {first}: is no CSV ({error}); check quotes and separators.") from None
+            raise UserError(
+                f"{path} line {first}: is not CSV ({error}); check quotes and separators.", key="data.unreadable_csv"
+            ) from None
         if cells is None:
             return
         place, first = f"line {first}", rows.line_num + 1
@@ -47,16 +49,19 @@ def read_parquet(path: Path) -> Iterator[Record]:
 
     number = 0
     try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=_ROWS):
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=_BATCH_ROWS):
             for row in batch.to_pylist():
                 number += 1
                 yield Record(f"row {number}", row)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise UserError(f"{path}: is no readable Parquet file ({str(error).splitlines()[0]}); write it anew.") from None
+        raise UserError(
+            f"{path}: is not a readable Parquet file ({str(error).splitlines()[0]}); write it again.",
+            key="data.unreadable_parquet",
+        ) from None
 
 
 def read_paragraphs(path: Path) -> Iterator[Record]:
-    """Plain text: what stands between blank lines is one record."""
+    """The paragraphs of plain text, separated by blank lines; each is a record."""
     lines: list[str] = []
     first = 1
     for number, line in enumerate([*text_of(path).replace("\r\n", "\n").replace("\r", "\n").split("\n"), ""], 1):
@@ -73,11 +78,17 @@ def read_saved(path: Path) -> Iterator[Record]:
     try:
         import datasets
     except ImportError:
-        raise UserError(f"{path}: is a data set saved by datasets; install it with `pip install datasets`.") from None
+        raise UserError(
+            f"{path}: is a data set saved by the package datasets; install it with `pip install datasets`.",
+            key="environment.missing_package",
+        ) from None
     try:
         rows = datasets.load_from_disk(str(path))
         for number, row in enumerate(rows, 1):
             yield Record(f"row {number}", dict(row))
     except (ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: is no data set that datasets can load ({reason}); save it anew.") from None
+        raise UserError(
+            f"{path}: is not a data set that datasets can load ({reason}); save it again.",
+            key="data.unreadable_saved_dataset",
+        ) from None

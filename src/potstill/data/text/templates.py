@@ -1,4 +1,4 @@
-"""The form in which a tokenizer's model reads dialogues, for training and for generation alike."""
+"""Render dialogues in the format of a tokenizer's model, for training and for generation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from potstill.data.text.alpaca import PlainForm, render_text
 from potstill.data.text.chat import ChatForm
 from potstill.data.text.dialogue import Dialogue, Malformed, Rendered, Turn
 
-_ANSWER = Turn("assistant", "Answer")  # stands in for the one that is asked for
+_ANSWER = Turn("assistant", "Answer")  # placeholder for the answer to generate
 
 
 def form_of(tokenizer: Any) -> ChatForm | PlainForm:
-    """The tokenizer's chat template, or Alpaca's prompts where it has none (or one that cannot write a dialogue)."""
+    """The tokenizer's chat template, or Alpaca's prompts if it has none or one that cannot render a dialogue."""
     if not getattr(tokenizer, "chat_template", None):
         return PlainForm(tokenizer)
     try:
@@ -23,31 +23,31 @@ def form_of(tokenizer: Any) -> ChatForm | PlainForm:
 
 
 def render(form: ChatForm | PlainForm, tokenizer: Any, dialogue: Dialogue) -> Rendered:
-    """The dialogue as text with its answers marked; raises Malformed where the form refuses it."""
+    """The dialogue as text with its answers marked. Raises Malformed if the chat template rejects it."""
     return render_text(dialogue, tokenizer) if dialogue.is_text else form.render(dialogue)
 
 
 def prompt_of(tokenizer: Any, text_or_turns: str | Sequence[Turn | tuple[str, str]], tools: str = "") -> str:
-    """The prompt that asks for the next answer, exactly as training examples have it before theirs.
+    """The prompt for the next answer, exactly as it precedes the answers of training examples.
 
-    To be tokenised with ``add_special_tokens=False``: what the model expects to come first is written out.
+    Tokenise it with ``add_special_tokens=False``: it includes the begin token that the model expects.
 
     Parameters
     ----------
     text_or_turns
         A user's instruction, or turns ``(role, content)`` with roles system, user, assistant and tool.
     tools
-        What the assistant may call, as JSON text.
+        The tools that the assistant may call, as JSON text.
 
     Raises
     ------
     ValueError
-        The tokenizer's chat template refuses these turns.
+        The tokenizer's chat template rejects these turns.
     """
     turns = [("user", text_or_turns)] if isinstance(text_or_turns, str) else text_or_turns
     dialogue = Dialogue([*(Turn(*turn) for turn in turns), _ANSWER], tools)
     try:
         rendered = form_of(tokenizer).render(dialogue)
-    except Malformed as fault:
-        raise ValueError(str(fault)) from None
+    except Malformed as error:
+        raise ValueError(str(error)) from None
     return rendered.text[: rendered.spans[-1][0]]

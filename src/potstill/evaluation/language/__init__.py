@@ -1,5 +1,6 @@
-"""Language models beside one another: what they answer, how far they are from their teacher, what they cost.
+"""Evaluation of language models: generated answers, distance from the teacher, cost.
 
-``evaluate`` joins ``scoring`` (passes over held-out answers), ``metrics`` (figures and intervals), ``generations``
-(with ``rouge``) and ``cost``; ``validation`` is the figure that picks the best checkpoint in training.
+``evaluate`` combines ``scoring`` (passes over held-out answers), ``metrics`` (metrics and intervals), ``generations``
+(with ``rouge``) and ``cost``. ``validation`` is the metric that selects the best checkpoint in training.
+``stored_logits_gap`` measures how much of the distance to the teacher the stored logits show.
 """

@@ -1,4 +1,4 @@
-"""What a language model costs: size, pace of writing and of reading, memory. All models are measured in turns."""
+"""The cost of a language model: size, speed, memory. Measurements of all models are interleaved."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 
-from potstill.evaluation.cost import Timed, in_turns, peak_megabytes, speedup, weight_bytes
+from potstill.evaluation.cost import TimedPasses, interleaved, peak_megabytes, speedup, weight_bytes
 from potstill.evaluation.language.scoring import answer_of, sums_of
 from potstill.families.base import evaluating
-from potstill.families.language.load import language_weights
 from potstill.families.language.model import LanguageModel
+from potstill.families.load import saved_weights
 from potstill.types import Tokens
 
-BATCH = 8  # texts scored in one pass
-LENGTH = 128  # tokens of each
-PROMPT, NEW = 64, 32  # tokens read and then written at batch 1
+TEXTS_PER_BATCH = 8  # in one scoring pass
+TOKENS_PER_TEXT = 128
+PROMPT_TOKENS, WRITTEN_TOKENS = 64, 32  # of the generation pass, at batch 1
 
 
 def measure_language_costs(
@@ -28,28 +28,28 @@ def measure_language_costs(
     repeats: int = 7,
     seconds: float = 60.0,
 ) -> dict[str, dict[str, Any]]:
-    """Measure all models in one go, a round of each after the other, so that a busy machine slows all alike.
+    """Measure all models in interleaved rounds, so that other load on the machine slows all of them equally.
 
     Parameters
     ----------
     models
-        By name. What they read is random: neither pace nor memory depends on it.
+        By name. They read random tokens: neither speed nor memory depends on the tokens.
     reference
         The model that others are compared with.
     repeats, seconds
-        Rounds, and the time after which no further round begins (one always runs).
+        The number of rounds, and the time after which no further round starts (one always runs).
 
     Returns
     -------
     Per model ``parameters``, ``bytes`` (see ``weight_bytes``) and, as medians over rounds, ``tokens_per_second_b1``
-    (written greedily with a cache, after a prompt of 64 tokens that is read in that time), ``latency_ms_token`` (of one
-    of them), ``scored_tokens_per_second_b8`` (read, with the log-probability of each); ``peak_mb`` (working memory of a
-    scoring pass in MiB, beyond what stood before; None where the system does not tell), ``rounds`` and, with a
-    reference, ``speedup_generation`` and ``speedup_scoring`` (its time over the model's own, median of paired rounds).
+    (greedy generation with a cache; the time includes reading a prompt of 64 tokens), ``latency_ms_token`` (per token),
+    ``scored_tokens_per_second_b8`` (log-probabilities of given tokens); ``peak_mb`` (working memory of a scoring pass
+    in MiB, in addition to memory in use before; None where the system does not report it), ``rounds`` and, with a
+    reference, ``speedup_generation`` and ``speedup_scoring`` (its time over the model's, median of paired rounds).
     """
-    room = min(LENGTH, *(model.max_length for model in models.values()))
-    prompt = min(PROMPT, room // 2)
-    new = min(NEW, room - prompt)
+    room = min(TOKENS_PER_TEXT, *(model.max_length for model in models.values()))
+    prompt = min(PROMPT_TOKENS, room // 2)
+    new = min(WRITTEN_TOKENS, room - prompt)
     write = {name: _writing(model, prompt, new) for name, model in models.items()}
     read = {name: _reading(model, room) for name, model in models.items()}
     costs: dict[str, dict[str, Any]] = {}
@@ -57,10 +57,10 @@ def measure_language_costs(
         write[name]()  # the first pass also loads code and fills caches
         costs[name] = {
             "parameters": model.parameters,
-            "bytes": weight_bytes(model, language_weights(model.source)),
+            "bytes": weight_bytes(model, saved_weights(model.source)),
             "peak_mb": _peak(model, read[name]),
         }
-    rounds = in_turns([_timed(write, new), _timed(read, BATCH * room)], repeats, seconds)
+    rounds = interleaved([_timed(write, new), _timed(read, TEXTS_PER_BATCH * room)], repeats, seconds)
     for name, cost in costs.items():
         written, scored = (median(r[kind][name] for r in rounds) for kind in (0, 1))
         cost |= {
@@ -76,7 +76,7 @@ def measure_language_costs(
 
 
 def _writing(model: LanguageModel, prompt: int, new: int) -> Callable[[], Any]:
-    """Reads a prompt and writes exactly ``new`` tokens, whatever they are."""
+    """A function that reads a prompt and generates exactly ``new`` tokens."""
     ids = _random(model, 1, prompt).input_ids.to(model.device)
 
     @torch.inference_mode()
@@ -99,7 +99,7 @@ def _writing(model: LanguageModel, prompt: int, new: int) -> Callable[[], Any]:
 
 
 def _reading(model: LanguageModel, length: int) -> Callable[[], Any]:
-    tokens = _random(model, BATCH, length)
+    tokens = _random(model, TEXTS_PER_BATCH, length)
     return lambda: sums_of({"model": answer_of(model, tokens)}, tokens, None, model.vocabulary)["model"]
 
 
@@ -110,8 +110,8 @@ def _random(model: LanguageModel, count: int, length: int) -> Tokens:
     return Tokens(ids, every, every, torch.arange(count))
 
 
-def _timed(runs: Mapping[str, Callable[[], Any]], tokens: int) -> Timed:
-    """Seconds per token of each."""
+def _timed(runs: Mapping[str, Callable[[], Any]], tokens: int) -> TimedPasses:
+    """Seconds per token by model."""
     return {name: lambda run=run: _seconds(run) / tokens for name, run in runs.items()}
 
 
@@ -126,7 +126,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 def _peak(model: LanguageModel, run: Callable[[], Any]) -> float | None:
     if model.device.type != "cuda":
         return peak_megabytes(run)
-    run()  # as above
+    run()  # warms up, as above
     torch.cuda.reset_peak_memory_stats(model.device)
     before = torch.cuda.memory_allocated(model.device)
     run()

@@ -1,4 +1,4 @@
-"""What the models answer to held-out prompts, greedily, beside the answer that was given; ROUGE-L of each."""
+"""Greedy answers of the models to held-out prompts, with the reference answer and ROUGE-L of each."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from potstill.evaluation.language.rouge import rouge_l
 from potstill.evaluation.language.scoring import HeldOut
 from potstill.families.language.model import LanguageModel
 
-PROMPTS = 32
-NEW_TOKENS = 128
-BATCH = 8
-KINDS = {0.0: "worst", 0.25: "lower quartile", 0.5: "median", 0.75: "upper quartile", 1.0: "best"}
-"""What the report shows: places in the ranking of the subject's ROUGE-L."""
+PROMPT_COUNT = 32
+MAX_NEW_TOKENS = 128
+PROMPTS_PER_BATCH = 8
+RANKS_SHOWN = {0.0: "worst", 0.25: "lower quartile", 0.5: "median", 0.75: "upper quartile", 1.0: "best"}
+"""The examples that the report shows: quantiles of the ranking by the subject's ROUGE-L."""
 
 
 @dataclass
@@ -30,13 +30,13 @@ class Generations:
     ids
         ``[n]`` ids of the examples.
     prompts, references
-        n texts each: the prompt as the models read it, and the answer that was given.
+        n texts each: the prompt as the models read it, and the reference answer.
     answers
         n texts per model.
     rouge
         ``[n]`` ROUGE-L F1 per model.
     max_new_tokens
-        Where an answer was cut.
+        The length at which answers were cut.
     """
 
     ids: np.ndarray
@@ -47,23 +47,23 @@ class Generations:
     rouge: dict[str, np.ndarray] = field(default_factory=dict)
 
     def intervals(self) -> dict[str, Interval]:
-        """Mean ROUGE-L per model, with its interval over prompts; none where there is no prompt."""
+        """Mean ROUGE-L per model, with its interval over prompts; empty where there is no prompt."""
         if not len(self.ids):
             return {}
         weights, ones = example_weights(len(self.ids)), np.ones(len(self.ids))
         return {name: interval_of(*samples_of_ratio(values, ones, weights)) for name, values in self.rouge.items()}
 
     def ratio(self, first: str, second: str) -> Interval | None:
-        """The first model's mean ROUGE-L over the second's, on paired draws; None where the second's is nothing."""
+        """The first model's mean ROUGE-L divided by the second's, on paired samples; None where the second's is 0."""
         if not len(self.ids) or not self.rouge[second].any():
             return None
         weights = example_weights(len(self.ids))
         return interval_of(*samples_of_ratio(self.rouge[first], self.rouge[second], weights))
 
     def to_dict(self, subject: str) -> dict[str, Any]:
-        """For generations.json: every prompt; those that the report shows have a ``kind``, by the subject's ROUGE-L."""
+        """The content of generations.json: all prompts. Those that the report shows have a ``kind``."""
         order = np.argsort(self.rouge[subject], kind="stable") if len(self.ids) else self.ids
-        kinds = {int(order[round(share * (len(order) - 1))]): kind for share, kind in KINDS.items() if len(order)}
+        kinds = {int(order[round(share * (len(order) - 1))]): kind for share, kind in RANKS_SHOWN.items() if len(order)}
         return {
             "subject": subject,
             "max_new_tokens": self.max_new_tokens,
@@ -84,35 +84,35 @@ class Generations:
 def generate_answers(
     models: Mapping[str, LanguageModel],
     examples: HeldOut,
-    count: int = PROMPTS,
-    max_new_tokens: int = NEW_TOKENS,
+    count: int = PROMPT_COUNT,
+    max_new_tokens: int = MAX_NEW_TOKENS,
     advance: Callable[[int], None] | None = None,
 ) -> Generations:
-    """Let all models answer the same prompts, likeliest token by likeliest token.
+    """Generate answers of all models to the same prompts, by greedy decoding.
 
     Parameters
     ----------
     models
-        By name; of one tokenizer.
+        By name, with the same tokenizer.
     examples
-        Whose prompts are asked: a fixed random sample of those that leave room for the answer.
+        The source of the prompts: a fixed random sample of those that leave room for the answer.
     count
-        Prompts; fewer where fewer fit.
+        The number of prompts; fewer where fewer fit.
     max_new_tokens
-        Longest answer; at most half of what the models read.
+        The maximum length of an answer, limited to half of the models' maximum length.
     advance
-        Called with the number of answers done so far, of all models together.
+        Called with the number of answers done so far, over all models.
     """
     room = min(model.max_length for model in models.values())
     new = min(max_new_tokens, room // 2)
     ids, sizes = _fitting(next(iter(models.values())).tokenizer, examples, count, room - new)
     found = Generations(ids, examples.prompts(ids), examples.answers(ids), new)
-    ranked = np.argsort(sizes, kind="stable")  # alike in length, so that little is padded
+    ranked = np.argsort(sizes, kind="stable")  # by length, so that batches need little padding
     done = 0
     for name, model in models.items():
         texts = [""] * len(ids)
-        for first in range(0, len(ids), BATCH):
-            group = ranked[first : first + BATCH]
+        for first in range(0, len(ids), PROMPTS_PER_BATCH):
+            group = ranked[first : first + PROMPTS_PER_BATCH]
             for i, text in zip(group, model.generate([found.prompts[i] for i in group], new), strict=True):
                 texts[i] = text
             done += len(group)

@@ -1,7 +1,7 @@
-"""Figures of language models per answer token, each with its interval by a bootstrap over examples.
+"""Metrics of language models per answer token, each with a 95 % interval from a bootstrap over examples.
 
-An example's tokens depend on one another, so examples are drawn, not tokens. All models see the same draws: a ratio of
-two models is then paired, and what is hard for both cancels out.
+Tokens of one example are correlated, so the bootstrap resamples examples, not tokens. All models use the same samples,
+so ratios of two models are paired and the difficulty of an example cancels out.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ PERPLEXITY = "perplexity"
 
 
 def example_weights(count: int) -> np.ndarray:
-    """``[repeats, count]``: how often each example stands in each bootstrap sample."""
+    """``[repeats, count]``: how often each example occurs in each bootstrap sample."""
     return draw_weights(np.arange(count), np.zeros(count, dtype=np.int64))
 
 
 def summarise(scores: TokenScores, weights: np.ndarray) -> dict[str, Any]:
-    """One model's figures.
+    """The metrics of one model.
 
     Parameters
     ----------
     scores
-        Of n examples.
+        Scores of n examples.
     weights
         ``[repeats, n]`` from ``example_weights``.
 
     Returns
     -------
     dict
-        ``cross_entropy`` (nats per answer token), ``perplexity`` and, where there was a teacher, ``kl`` (nats per
-        token) and ``agreement`` (share of tokens); beside each ``…_interval: [low, high]`` of 95 %.
+        ``cross_entropy`` (nats per answer token), ``perplexity`` and, with a teacher, ``kl`` (nats per token) and
+        ``agreement`` (share of tokens); each with ``…_interval: [low, high]`` (95 %).
     """
     found: dict[str, Any] = {}
     for figure in (CROSS_ENTROPY, KL, AGREEMENT):
@@ -50,7 +50,7 @@ def summarise(scores: TokenScores, weights: np.ndarray) -> dict[str, Any]:
 
 
 def compare(first: TokenScores, second: TokenScores, weights: np.ndarray) -> dict[str, Interval]:
-    """Ratios of the first model's ``perplexity`` and (where both have one) ``kl`` to the second's, on paired draws."""
+    """Ratios of the first model's ``perplexity`` and (if both have one) ``kl`` to the second's, on paired samples."""
     found = {}
     values, drawn = zip(
         *(samples_of_ratio(one.sums[CROSS_ENTROPY], one.tokens, weights) for one in (first, second)), strict=True
@@ -64,18 +64,18 @@ def compare(first: TokenScores, second: TokenScores, weights: np.ndarray) -> dic
 def intervals(
     scores: Mapping[str, TokenScores], subject: str, reference: str | None, weights: np.ndarray
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The subject against every other model: ``{"a/b": {metric: {"value", "low", "high"}}}``."""
+    """The subject compared with every other model: ``{"a/b": {metric: {"value", "low", "high"}}}``."""
     found = {}
     for other in scores:
         if other == subject:
             continue
         ratios = compare(scores[subject], scores[other], weights)
         if other == reference:
-            ratios.pop(KL, None)  # the teacher's distance from itself is nothing
+            ratios.pop(KL, None)  # the teacher's distance from itself is zero
         found[f"{subject}/{other}"] = {metric: ratio.to_dict() for metric, ratio in ratios.items()}
     return found
 
 
 def with_interval(metric: str, interval: Interval) -> dict[str, Any]:
-    """As it stands in metrics.json."""
+    """The entries in metrics.json."""
     return {metric: interval.value, f"{metric}_interval": [interval.low, interval.high]}

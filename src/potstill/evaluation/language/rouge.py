@@ -1,9 +1,9 @@
-"""ROUGE-L F1 by the package ``rouge-score``, with words that are found in any script.
+"""ROUGE-L F1 from the package ``rouge-score``, with a tokenizer for all scripts.
 
-The package's own tokenizer keeps a–z and 0–9 alone, so an answer in Chinese would have no words at all. Here a word is
-a run of letters, marks and digits of any script, in lower case and in Unicode's form NFKC; in scripts that put no
-spaces between words (Chinese characters, kana, Thai, Lao, Burmese, Khmer) each character is a word, with the marks that
-belong to it. Text in a–z and 0–9 is cut as the package does it. Words are not stemmed.
+The package's own tokenizer keeps only a–z and 0–9, so an answer in Chinese would have no words. Here a word is a
+sequence of letters, marks and digits of any script, in lower case and Unicode form NFKC. In scripts without spaces
+between words (Chinese characters, kana, Thai, Lao, Burmese, Khmer) each character is a word, together with its marks.
+Text in a–z and 0–9 is tokenised as in the package. Words are not stemmed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from potstill.errors import UserError
 
-TOKENISED = "words of any script in lower case, unstemmed; single characters where a script has no spaces"
-# first and last code points of the scripts that put no spaces between words
+ROUGE_TOKENISATION = "words of any script in lower case, unstemmed; single characters where a script has no spaces"
+# first and last code points of the scripts without spaces between words
 _SPACELESS = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Burmese
@@ -32,12 +32,12 @@ _SPACELESS = (
 
 
 class Words:
-    """Cuts text into words; what ``rouge_score`` calls a tokenizer."""
+    """Splits text into words: a tokenizer for ``rouge_score``."""
 
     def tokenize(self, text: str) -> list[str]:
         """Words in order."""
         words: list[str] = []
-        inside = joined = False  # whether the last letter was of a word; whether the next one belongs to that word
+        inside = joined = False  # the last letter is part of a word; the next letter continues it
         for letter in unicodedata.normalize("NFKC", text).lower():
             kind = unicodedata.category(letter)[0]
             if kind not in "LMN":
@@ -54,11 +54,11 @@ class Words:
 
 
 def rouge_l(references: Sequence[str], answers: Sequence[str]) -> np.ndarray:
-    """ROUGE-L F1 of each answer against its reference.
+    """ROUGE-L F1 of each answer with its reference.
 
     Returns
     -------
-    ``[n]`` float64 in [0, 1]; 0 where reference or answer holds no word.
+    ``[n]`` float64 in [0, 1]; 0 where the reference or the answer has no word.
     """
     scorer = rouge_scorer()
     pairs = zip(references, answers, strict=True)
@@ -66,7 +66,7 @@ def rouge_l(references: Sequence[str], answers: Sequence[str]) -> np.ndarray:
 
 
 def rouge_scorer() -> Any:
-    """The package's scorer with our words.
+    """The package's scorer with our tokenizer.
 
     Raises
     ------
@@ -77,7 +77,8 @@ def rouge_scorer() -> Any:
         from rouge_score.rouge_scorer import RougeScorer
     except ImportError as error:
         raise UserError(
-            f'ROUGE-L: needs rouge-score, which cannot be imported ({error}); run `pip install "potstill[lm]"`.'
+            f'ROUGE-L: needs rouge-score, which cannot be imported ({error}); run `pip install "potstill[lm]"`.',
+            key="evaluation.rouge_not_installed",
         ) from None
     return RougeScorer(["rougeL"], tokenizer=Words())
 

@@ -1,9 +1,9 @@
-"""Passes over held-out answers: what every model makes of every answer token, summed up by example.
+"""Passes over held-out answers: cross-entropy, KL and agreement of every model, summed over the tokens of an example.
 
-Of each batch the logits are projected chunk by chunk, the teacher's once for all, so that nothing of the size
-tokens × vocabulary is ever held.
+The logits of a batch are projected chunk by chunk, the teacher's once for all models, so that no tensor of the size
+tokens × vocabulary is in memory.
 
-Shapes: n examples, B of a batch, T tokens, N answer tokens of a batch, V vocabulary.
+Shapes: n examples, B examples of a batch, T tokens, N answer tokens of a batch, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from torch import Tensor
 
 from potstill.families.base import evaluating
 from potstill.families.language.project import log_probabilities
-from potstill.types import Logits, Output, Tokens, chunks
+from potstill.types import Logits, Output, Request, Tokens, chunks
 
 CROSS_ENTROPY, KL, AGREEMENT = "cross_entropy", "kl", "agreement"
-BATCH_TOKENS = 4096  # of a batch, padding included
+BATCH_TOKENS = 4096  # per batch, with padding
 
 
 class Scorable(Protocol):
-    """What scoring needs of a language model."""
+    """The interface of a language model that can be scored."""
 
-    module: torch.nn.Module
+    @property
+    def module(self) -> torch.nn.Module:
+        """What holds the weights."""
+        ...
 
     @property
     def vocabulary(self) -> int:
@@ -36,10 +39,10 @@ class Scorable(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights live."""
+        """The device of the weights."""
         ...
 
-    def forward(self, tokens: Tokens) -> Output:
+    def forward(self, tokens: Tokens, request: Request) -> Output:
         """The Logits of the answer tokens."""
         ...
 
@@ -54,12 +57,12 @@ class HeldOut(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitems__(self, ids: Any) -> Tokens:
+    def batch(self, ids: Any) -> Tokens:
         """Examples as one padded batch."""
         ...
 
     def prompts(self, ids: Any) -> list[str]:
-        """What stands before the first answer of each."""
+        """The text before the first answer of each."""
         ...
 
     def answers(self, ids: Any) -> list[str]:
@@ -69,15 +72,15 @@ class HeldOut(Protocol):
 
 @dataclass
 class TokenScores:
-    """What one model made of n examples.
+    """The scores of one model on n examples.
 
     Attributes
     ----------
     tokens
         ``[n]`` answer tokens of each example.
     sums
-        Each figure's sum over an example's answer tokens, ``[n]`` float64: ``cross_entropy`` (nats) and, where there is
-        a teacher, ``kl`` (KL(teacher ‖ model) at T = 1, nats) and ``agreement`` (tokens whose likeliest is the same).
+        The sum of each metric over an example's answer tokens, ``[n]`` float64: ``cross_entropy`` (nats) and, with a
+        teacher, ``kl`` (KL(teacher ‖ model) at T = 1, nats) and ``agreement`` (tokens where both have the same argmax).
     """
 
     tokens: np.ndarray
@@ -85,9 +88,9 @@ class TokenScores:
 
 
 def batches(lengths: np.ndarray, ids: np.ndarray, most: int = BATCH_TOKENS) -> list[np.ndarray]:
-    """Groups of ``ids`` of similar length, of at most ``most`` padded tokens each; a longer example stands alone.
+    """Groups of ``ids`` of similar length, of at most ``most`` padded tokens each; a longer example has its own group.
 
-    The longest come first: where memory does not suffice, that shows at once.
+    The longest come first, so that a lack of memory shows at the start.
     """
     ranked = ids[np.argsort(-lengths[ids], kind="stable")]
     groups, first = [], 0
@@ -111,11 +114,11 @@ def score_examples(
     Parameters
     ----------
     models
-        By name; of one tokenizer. Where their output layers differ in width, the tokens that all have are compared.
+        By name, with the same tokenizer. If their output layers differ in width, the common tokens are compared.
     examples, ids
-        The data set, and which of its examples: ``[n]``.
+        The data set, and the ids ``[n]`` of the examples to score.
     reference
-        The teacher's name; None: no ``kl`` and ``agreement``.
+        The teacher's name; with None there is no ``kl`` and ``agreement``.
     advance
         Called with the number of examples done so far.
     most
@@ -127,7 +130,7 @@ def score_examples(
     scores = {name: TokenScores(counts, {}) for name in models}
     done = 0
     for group in batches(examples.lengths, ids, most):
-        tokens = examples.__getitems__(group)
+        tokens = examples.batch(group)
         answers = {name: answer_of(model, tokens) for name, model in models.items()}
         rows = [place[int(example)] for example in group]
         counts[rows] = predicted(tokens).sum(dim=1).numpy()
@@ -144,13 +147,13 @@ def score_examples(
 def answer_of(model: Scorable, tokens: Tokens) -> Logits:
     """The model's Logits at the answer tokens, in evaluation mode."""
     with evaluating(model.module):
-        logits = model.forward(tokens.to(model.device)).logits
+        logits = model.forward(tokens.to(model.device), Request()).logits
     assert isinstance(logits, Logits)
     return logits
 
 
 def predicted(tokens: Tokens) -> Tensor:
-    """``[B, T − 1]`` bool: which of the tokens from the second on are answers; nothing predicts the first."""
+    """``[B, T − 1]`` bool: which of the tokens from the second on are answers; the first token is not predicted."""
     return tokens.answer[:, 1:]
 
 
@@ -158,35 +161,35 @@ def predicted(tokens: Tokens) -> Tensor:
 def sums_of(
     answers: Mapping[str, Logits], tokens: Tokens, reference: str | None, width: int
 ) -> dict[str, dict[str, Tensor]]:
-    """Per model and figure the sums over each example's answer tokens, ``[B]`` float64."""
+    """Sums over each example's answer tokens by model and metric, ``[B]`` float64."""
     among = predicted(tokens)
     targets, row = tokens.input_ids[:, 1:][among], among.nonzero()[:, 0]
     sums: dict[str, dict[str, Tensor]] = {name: {} for name in answers}
     for part in chunks(len(targets), width):
-        taught = log_probabilities(answers[reference], part, width) if reference is not None else None
+        teacher = log_probabilities(answers[reference], part, width) if reference is not None else None
         for name, answer in answers.items():
-            own = taught if taught is not None and name == reference else log_probabilities(answer, part, width)
-            for figure, values in _per_token(own, taught, targets[part]).items():
+            own = teacher if teacher is not None and name == reference else log_probabilities(answer, part, width)
+            for figure, values in _per_token(own, teacher, targets[part]).items():
                 whole = sums[name].setdefault(figure, own.new_zeros(len(tokens), dtype=torch.float64))
                 whole.index_add_(0, row[part].to(own.device), values.double())
     return sums
 
 
-def _per_token(own: Tensor, taught: Tensor | None, targets: Tensor) -> dict[str, Tensor]:
-    """Each figure at n tokens, from log-probabilities ``[n, V]``."""
+def _per_token(own: Tensor, teacher: Tensor | None, targets: Tensor) -> dict[str, Tensor]:
+    """Each metric at n tokens, from log-probabilities ``[n, V]``."""
     found = {CROSS_ENTROPY: -own.gather(1, targets.to(own.device)[:, None])[:, 0]}
-    if taught is not None:
-        taught = taught.to(own.device)
-        found[KL] = (taught.exp() * (taught - own)).sum(dim=1).clamp(min=0)  # rounding may go below
-        found[AGREEMENT] = own.argmax(dim=1) == taught.argmax(dim=1)
+    if teacher is not None:
+        teacher = teacher.to(own.device)
+        found[KL] = (teacher.exp() * (teacher - own)).sum(dim=1).clamp(min=0)  # rounding can make it negative
+        found[AGREEMENT] = own.argmax(dim=1) == teacher.argmax(dim=1)
     return found
 
 
 def sample(count: int, most: int) -> np.ndarray:
-    """At most ``most`` of ``count`` examples, the same ones whenever asked, ascending."""
+    """Ids of at most ``most`` of ``count`` examples, ascending; the sample is always the same."""
     return np.sort(np.random.default_rng(0).permutation(count)[:most])
 
 
 def longest(examples: HeldOut, ids: Sequence[int] | np.ndarray) -> int:
-    """Tokens of the longest of some examples."""
+    """The number of tokens of the longest of some examples."""
     return int(examples.lengths[np.asarray(ids)].max(initial=0))

@@ -1,1 +1,1 @@
-"""Chronos-2: the family, and the cheaper pass for windows that stand alone."""
+"""Chronos-2: the family, and a cheaper forward pass than upstream's."""

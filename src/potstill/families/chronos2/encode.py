@@ -1,46 +1,99 @@
-"""One pass of Chronos-2 where every window stands alone: upstream's modules and weights, walked more cheaply.
+"""The forward pass of Chronos-2: upstream's modules and weights, at a lower cost.
 
-What differs from upstream's own ``encode`` changes no number by more than rounding (tests hold it to 1e-5): group
-attention over one series is a linear map; the rotary angles are computed once for all layers; and past the last layer's
-keys and values only the forecast's tokens are needed.
+The differences from upstream's ``encode`` change the results only by rounding (tests check 1e-5): attention within a
+group is computed group by group, and for a group of one series it is a linear map; the rotary angles are computed once
+for all layers; after the last layer's keys and values only the tokens of the forecast are computed.
 
-Shapes: B windows, C context, T tokens, N output patches, P steps per patch, A heads, D d_model.
+Shapes: R rows (windows, and covariates), C context, T tokens, N output patches, P steps per patch, A heads, D d_model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from potstill.families.attention import attend
+from potstill.families.chronos2.groups import attend_in_groups, attend_to_self, members_by_size
+from potstill.families.chronos2.rows import Rows
 from potstill.families.norm import rms_norm
+
+#: maps a layer, the stream ``[R, T, D]`` and its mask ``[R, T]`` to the stream after attention within groups
+GroupAttention = Callable[[Any, Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Encoded:
+    """What the encoder returns.
+
+    Attributes
+    ----------
+    stream
+        ``[R, N, D]``: the tokens of the forecast, after the final norm.
+    mask
+        ``[R, T]`` bool: False for patches of the context with no known value.
+    hidden
+        Streams ``[R, T, D]`` after the requested blocks.
+    attention
+        Maps ``[R, A, T, T]`` of the attention along time in the requested blocks.
+    """
+
+    stream: Tensor
+    mask: Tensor
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+    attention: dict[int, Tensor] = field(default_factory=dict)
+
+    def first(self, rows: int) -> Encoded:
+        """Only the first rows: the windows, without their covariates."""
+        hidden, maps = ({i: t[:rows] for i, t in layers.items()} for layers in (self.hidden, self.attention))
+        return Encoded(self.stream[:rows], self.mask[:rows], hidden, maps)
 
 
 def encode_univariate(
     model: Any, context: Tensor, patches: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
-) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
-    """Run the encoder.
+) -> Encoded:
+    """Run the encoder on windows without groups or covariates.
 
     Parameters
     ----------
     model
         A ``Chronos2Model``.
     context
-        ``[B, C]`` in input units, NaN where missing.
+        ``[R, C]`` in input units, NaN where missing.
     patches
-        Output patches N to forecast.
+        Number N of output patches to forecast.
     hidden, attention
-        Layers whose stream after the block, or whose attention maps over time, are returned.
-
-    Returns
-    -------
-    tuple
-        The normalised stream of the forecast ``[B, N, D]``, the streams ``[B, T, D]`` and the maps ``[B, A, T, T]`` by
-        layer.
+        Layers of which to return the stream after the block, or the attention maps along time.
     """
     stream, mask = _tokens(model, context, patches)
+    return _encode(model, stream, mask, patches, hidden, attention, lambda layer, x, _: attend_single(layer, x))
+
+
+def encode_groups(
+    model: Any, rows: Rows, patches: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
+) -> Encoded:
+    """Run the encoder on rows that attend to their group's other rows; parameters as in :func:`encode_univariate`."""
+    members = members_by_size(rows.group)
+    stream, mask = _tokens(model, rows.context, patches, rows.future)
+
+    def attend_within(layer: Any, x: Tensor, visible: Tensor) -> Tensor:
+        return attend_in_groups(layer, x, visible, members)
+
+    return _encode(model, stream, mask, patches, hidden, attention, attend_within)
+
+
+def _encode(
+    model: Any,
+    stream: Tensor,
+    mask: Tensor,
+    patches: int,
+    hidden: tuple[int, ...],
+    attention: tuple[int, ...],
+    group_attention: GroupAttention,
+) -> Encoded:
     encoder = model.encoder
     stream = encoder.dropout(stream)
     time_mask = encoder._expand_and_invert_time_attention_mask(mask, stream.dtype)
@@ -49,38 +102,39 @@ def encode_univariate(
     states, maps, last = {}, {}, len(encoder.block) - 1
     for index, block in enumerate(encoder.block):
         time, group, feedforward = block.layer
-        if index in attention:  # only upstream's eager attention gives its maps
+        if index in attention:  # only upstream's eager attention returns its maps
             output = time(stream, attention_mask=time_mask, position_ids=positions, output_attentions=True)
             stream, maps[index] = output.hidden_states, output.attn_weights
         else:
             kept = patches if index == last and index not in hidden else stream.shape[1]
             stream = attend_in_time(time, stream, time_mask, cosine, sine, kept)
-        stream = attend_alone(group, stream)
+        stream = group_attention(group, stream, mask[:, -stream.shape[1] :])
         stream = stream + feedforward.dropout(feedforward.mlp(_norm(feedforward, stream)))
         if index in hidden:
             states[index] = stream
-    return encoder.dropout(encoder.final_layer_norm(stream[:, -patches:])), states, maps
+    normed = encoder.dropout(encoder.final_layer_norm(stream[:, -patches:]))
+    return Encoded(normed, mask, states, maps)
 
 
-def _tokens(model: Any, context: Tensor, patches: int) -> tuple[Tensor, Tensor]:
-    """Embedded context, register and future tokens ``[B, T, D]`` and which of them are there ``[B, T]``."""
+def _tokens(model: Any, context: Tensor, patches: int, future: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Embedded context, register and future tokens ``[R, T, D]`` and the mask ``[R, T]`` of tokens with a value."""
     patched, mask, loc_scale = model._prepare_patched_context(context=context)
     rows = len(context)
-    # without future covariates the future tokens are the same for every window, unless dropout tells them apart
-    noisy = model.training and model.config.dropout_rate > 0
-    future, _ = model._prepare_patched_future(None, None, loc_scale, patches, rows if noisy else 1)
+    # without future covariates the future tokens are the same for every window, unless dropout makes them differ
+    per_row = future is not None or (model.training and model.config.dropout_rate > 0)
+    ahead, _ = model._prepare_patched_future(future, None, loc_scale, patches, rows if per_row else 1)
     tokens = [model.input_patch_embedding(patched)]
     if model.chronos_config.use_reg_token:
         tokens.append(model.shared.weight[model.config.reg_token_id].to(tokens[0].dtype).expand(rows, 1, -1))
-    tokens.append(model.input_patch_embedding(future).expand(rows, -1, -1))
+    tokens.append(model.input_patch_embedding(ahead).expand(rows, -1, -1))
     stream = torch.cat(tokens, dim=1)
     return stream, torch.cat([mask, mask.new_ones(rows, stream.shape[1] - mask.shape[1])], dim=1)
 
 
 def attend_in_time(layer: Any, stream: Tensor, mask: Tensor, cosine: Tensor, sine: Tensor, kept: int) -> Tensor:
-    """Attention along time with rotary positions, without upstream's scaling of the scores (it has none).
+    """Attention along time with rotary positions; like upstream's, it does not scale the scores.
 
-    The result holds the last ``kept`` tokens.
+    Returns the last ``kept`` tokens.
     """
     mha = layer.self_attention
     normed = _norm(layer, stream)
@@ -95,22 +149,16 @@ def attend_in_time(layer: Any, stream: Tensor, mask: Tensor, cosine: Tensor, sin
     return stream[:, -kept:] + layer.dropout(mha.o(output.transpose(1, 2).flatten(2)))
 
 
+def attend_single(layer: Any, stream: Tensor) -> Tensor:
+    """Group attention where every row is its own group, ``[R, T, D]``."""
+    return stream + layer.dropout(layer.self_attention.o(attend_to_self(layer.self_attention, _norm(layer, stream))))
+
+
 def _rotate(mha: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Upstream's rotary positions, of queries or keys alone."""
+    """Upstream's rotary positions, applied to queries or keys only."""
     return x * cosine.to(x.dtype)[:, None] + mha.rope_embed.rotate_half(x) * sine.to(x.dtype)[:, None]
 
 
 def _norm(layer: Any, stream: Tensor) -> Tensor:
-    """A layer's norm as torch has it, in the stream's precision: fused, and not cast anew for each projection."""
+    """A layer's norm in the stream's precision: torch's fused kernel, without a cast for each projection."""
     return rms_norm(stream, layer.layer_norm.weight, layer.layer_norm.variance_epsilon)
-
-
-def attend_alone(layer: Any, stream: Tensor) -> Tensor:
-    """Group attention where every window is its own group: softmax over one key is 1, so queries and keys drop out."""
-    mha = layer.self_attention
-    values = mha.v(_norm(layer, stream))
-    if mha.training and mha.dropout > 0:
-        # upstream drops whole attention weights: here one per window, token and head
-        heads = values.unflatten(-1, (mha.n_heads, -1))
-        values = (heads * nn.functional.dropout(torch.ones_like(heads[..., :1]), mha.dropout)).flatten(-2)
-    return stream + layer.dropout(mha.o(values))

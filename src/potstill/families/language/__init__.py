@@ -1,1 +1,1 @@
-"""Causal language models through transformers' own classes."""
+"""Causal language models, with the classes of transformers."""

@@ -1,4 +1,7 @@
-"""A causal language model: ``AutoModelForCausalLM`` and its tokenizer, with logits that are projected late.
+"""A causal language model: ``AutoModelForCausalLM`` and its tokenizer.
+
+The forward pass returns the hidden states of the answer tokens, and the logits are projected from them in chunks later
+("late projection"), because the logits of a whole batch would take too much memory.
 
 Shapes: B examples, T tokens, N answer tokens of the batch, D width, V vocabulary.
 """
@@ -7,18 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from potstill.errors import UserError
-from potstill.families.base import Model, Source, evaluating
-from potstill.types import Logits, Output, Tokens
+from potstill.families.base import Model, ModelSource, evaluating
+from potstill.families.language.layers import attention_of, blocks_of, recording
+from potstill.types import Logits, Output, Request, Tokens
 
-FAMILY = "language"
-#: switched off: a checkpoint's own taste would make two models' answers incomparable
-PLAIN = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_new_tokens": None, "num_beams": 1}
-_PROBE = 4  # tokens on which the late projection is checked against the model's own logits
+LANGUAGE_FAMILY = "language"
+#: overrides a checkpoint's own generation settings, which would make two models' outputs incomparable
+GENERATION_DEFAULTS = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_new_tokens": None, "num_beams": 1}
+#: names of the number of experts in transformers' configs
+EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
+_PROBE_TOKENS = 4  # length of the input for which the late projection is compared with the model's own logits
 
 
 class LanguageModel(Model):
@@ -27,65 +33,94 @@ class LanguageModel(Model):
     Attributes
     ----------
     tokenizer
-        A transformers tokenizer, which has a pad token (the end-of-text token, where it had none).
+        A transformers tokenizer with a pad token (the end-of-text token if it had none).
     max_length
-        Most tokens that the model reads.
+        Longest input in tokens.
     """
 
-    family = FAMILY
+    family = LANGUAGE_FAMILY
     module: Any
 
-    def __init__(self, module: Any, tokenizer: Any, source: Source):
+    def __init__(self, module: Any, tokenizer: Any, source: ModelSource):
         self.module, self.tokenizer, self.source = module, tokenizer, source
         if tokenizer.pad_token is None:
             if tokenizer.eos_token is None:
                 raise UserError(
                     f"{source.location}: its tokenizer has neither a pad nor an end-of-text token; add one of them to"
-                    " tokenizer_config.json."
+                    " tokenizer_config.json.",
+                    key="model.no_pad_token",
                 )
             tokenizer.pad_token = tokenizer.eos_token
         if tokenizer.pad_token_id >= self.vocabulary and tokenizer.eos_token_id is not None:
-            tokenizer.pad_token = tokenizer.eos_token  # a pad token was added, and the embeddings not made longer
+            tokenizer.pad_token = tokenizer.eos_token  # a pad token was added without resizing the embeddings
         config = module.config.get_text_config()
         self.max_length: int = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+        _, blocks = blocks_of(module)
+        self.layers, self.width = len(blocks), getattr(config, "hidden_size", 0)
+        self.heads = getattr(config, "num_attention_heads", 0)
+        attends = blocks and all(attention_of(block) is not None for block in blocks)
+        self.signals = frozenset({"logits", *(["hidden"] if blocks else []), *(["attention"] if attends else [])})
 
     @property
     def vocabulary(self) -> int:
-        """Width of the output layer, V."""
+        """Number V of logits per token, the width of the output layer."""
         return self.module.get_output_embeddings().weight.shape[0]
 
-    def forward(self, tokens: Tokens, horizon: int | None = None) -> Output:
-        """One differentiable pass: the Logits of the answer tokens, from the states of the tokens before them."""
-        states = self.module.base_model(input_ids=tokens.input_ids, attention_mask=tokens.attention.long())
+    @property
+    def active_parameters(self) -> int:
+        """Number of weights that one token passes through: of each layer's experts only those that the router picks."""
+        config = self.module.config.get_text_config()
+        experts = next((getattr(config, key) for key in EXPERT_KEYS if getattr(config, key, None)), None)
+        picked = getattr(config, "num_experts_per_tok", None)
+        if not experts or not picked:
+            return self.parameters
+        held = sum(p.numel() for name, p in self.module.named_parameters() if ".experts." in name)
+        return self.parameters - held + held * picked // experts
+
+    def forward(self, tokens: Tokens, request: Request) -> Output:
+        """Run one differentiable forward pass; each answer token's Logits come from the state of the token before it.
+
+        ``hidden[i]`` is the residual stream after block i, before the final norm also for the last block, unlike the
+        last entry of transformers' ``hidden_states``. If attention maps are requested, all layers use eager attention.
+        """
+        self.check_request(request)
+        with recording(self.module, request, self.source.name) as (hidden, attention):
+            states = self.module.base_model(input_ids=tokens.input_ids, attention_mask=tokens.attention.long())
         device = tokens.input_ids.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        # token t is predicted at t − 1; nothing predicts the first one
+        # the state at t − 1 predicts token t; nothing predicts the first token
         before = states.last_hidden_state[:, :-1][tokens.answer[:, 1:]]
-        return Output(Logits(before, self.module.get_output_embeddings(), precision))
+        logits = Logits(before, self.module.get_output_embeddings(), precision)
+        return Output(logits, hidden, attention, tokens.attention if hidden or attention else None)
 
-    def check(self) -> LanguageModel:
-        """Raise UserError where its logits are more than its output layer's product, or it looks at what follows."""
-        ids = torch.arange(_PROBE, device=self.device)[None] % self.vocabulary
+    def check(self) -> Self:
+        """Raise UserError if the model is not causal, or changes its logits after the output layer."""
+        ids = torch.arange(_PROBE_TOKENS, device=self.device)[None] % self.vocabulary
         with torch.no_grad(), evaluating(self.module):
-            own = self.module(input_ids=ids).logits[0, :-1].float()
+            reference = self.module(input_ids=ids).logits[0, :-1].float()
             every = torch.ones_like(ids, dtype=torch.bool)
-            late = self.forward(Tokens(ids, every, every, ids[:, 0])).logits
+            late = self.forward(Tokens(ids, every, every, ids[:, 0]), Request()).logits
             assert isinstance(late, Logits)
-            ours = late.head(late.states).float()
-            other = ids.clone()
-            other[0, -1] = ids[0, 0]
-            before = self.module(input_ids=other).logits[0, :-1].float()
-        if not torch.allclose(own, before, rtol=1e-4, atol=1e-4):
+            projected = late.head(late.states).float()
+            changed = ids.clone()
+            changed[0, -1] = ids[0, 0]
+            unaffected = self.module(input_ids=changed).logits[0, :-1].float()
+        if not torch.allclose(reference, unaffected, rtol=1e-4, atol=1e-4):
             raise UserError(
-                f"{self.source.location}: {type(self.module).__name__} looks at the tokens that follow; choose a causal"
-                " language model."
+                f"{self.source.location}: {type(self.module).__name__} attends to later tokens; choose a causal"
+                " language model.",
+                key="model.not_causal",
             )
-        if not torch.allclose(own, ours, rtol=1e-3, atol=1e-3):
+        if not torch.allclose(reference, projected, rtol=1e-3, atol=1e-3):
             raise UserError(
                 f"{self.source.location}: {type(self.module).__name__} changes its logits after the output layer, which"
-                " Potstill does not follow; choose another model."
+                " Potstill does not support; choose another model.",
+                key="model.logits_changed",
             )
         return self
+
+    def _sizes(self) -> dict[str, Any]:
+        return {"vocabulary": self.vocabulary, "max_context": self.max_length}
 
     @torch.inference_mode()
     def generate(
@@ -96,18 +131,23 @@ class LanguageModel(Model):
         Parameters
         ----------
         prompts
-            As the model reads them, chat template applied: no special tokens are added.
+            Text with the chat template already applied; no special tokens are added.
         max_new_tokens
-            Longest continuation.
+            Longest continuation in tokens.
         temperature
-            0: the likeliest token each time; above: sampled.
+            0: greedy decoding; above 0: sampling.
         seed
-            Of the sampling.
+            Seed of the sampling.
 
         Returns
         -------
         list of str
-            The continuations alone, special tokens left out.
+            The continuations without the prompts and without special tokens.
+
+        Raises
+        ------
+        UserError
+            If a prompt is longer than the model reads.
         """
         if not prompts:
             return []
@@ -119,7 +159,10 @@ class LanguageModel(Model):
             tokenizer.padding_side = side
         longest = batch["input_ids"].shape[1]
         if longest >= self.max_length:
-            raise UserError(f"prompt: {longest:,} tokens, the model reads {self.max_length:,}; shorten it.")
+            raise UserError(
+                f"prompt: has {longest:,} tokens, but the model reads {self.max_length:,}; shorten it.",
+                key="prompt.too_long",
+            )
         room = min(max_new_tokens, self.max_length - longest)
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {}
         if sampling:
@@ -131,21 +174,21 @@ class LanguageModel(Model):
                 max_new_tokens=room,
                 pad_token_id=tokenizer.pad_token_id,
                 eos_token_id=self.ends or None,
-                **PLAIN,
+                **GENERATION_DEFAULTS,
                 **(sampling or {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}),
             )
         return tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)
 
     @property
     def ends(self) -> list[int]:
-        """Tokens that end an answer: the model's own, its generation config's and the tokenizer's."""
-        found: list[int] = []
+        """Tokens that end generation: those of the config, of the generation config and of the tokenizer."""
+        tokens: list[int] = []
         for holder in (self.module.generation_config, self.module.config, self.tokenizer):
             ends = getattr(holder, "eos_token_id", None)
-            found += ends if isinstance(ends, list) else [] if ends is None else [ends]
-        return sorted({end for end in found if end < self.vocabulary})
+            tokens += ends if isinstance(ends, list) else [] if ends is None else [ends]
+        return sorted({end for end in tokens if end < self.vocabulary})
 
     def save(self, folder: Path) -> None:
-        """Upstream's layout: config.json, model.safetensors and the tokenizer's files."""
+        """Write upstream's layout: config.json, model.safetensors and the tokenizer's files."""
         self.module.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)

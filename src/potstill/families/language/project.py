@@ -1,6 +1,6 @@
-"""Answer tokens' logits as log-probabilities, some rows at a time: all of them together would fill the memory.
+"""Log-probabilities of answer tokens, computed in chunks because the logits of a whole batch take too much memory.
 
-Shapes: N answer tokens of a batch, n of a chunk, D width of the states, V vocabulary.
+Shapes: N answer tokens of a batch, n tokens of a chunk, D width of the states, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from potstill.types import Logits
 
 
 def log_probabilities(logits: Logits, rows: slice, width: int | None = None) -> Tensor:
-    """Of the next token at some of the N places.
+    """Log-probabilities of the next token at some of the N positions.
 
     Parameters
     ----------
     logits
         ``states [N, D]`` and the output layer.
     rows
-        Which of the N.
+        Which of the N positions.
     width
-        Only the first so many of the V tokens count (an output layer may be padded beyond its tokenizer); default: all.
+        Use only the first ``width`` of the V tokens (an output layer may be wider than its tokenizer); default: all.
 
     Returns
     -------

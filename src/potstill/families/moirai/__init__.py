@@ -1,1 +1,1 @@
-"""Moirai through uni2ts: checkpoints, packed tokens, the pass, and the quantiles of its mixture."""
+"""Moirai, with the modules of uni2ts: checkpoints, packed tokens, the forward pass and the mixture's quantiles."""

@@ -1,4 +1,4 @@
-"""Moirai checkpoints: which of uni2ts's models they hold, and how they are opened without trusting them."""
+"""Moirai checkpoints: detect which of uni2ts's models they hold, and load them without running untrusted code."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import UserError
-from potstill.families.base import Source
+from potstill.families.base import ModelSource
 
-LICENCE = "cc-by-nc-4.0"  # of all weights that Salesforce has released under Moirai's name
-MODULES = {"moirai": "MoiraiModule", "moirai_moe": "MoiraiMoEModule", "moirai2": "Moirai2Module"}
+SALESFORCE_LICENCE = "cc-by-nc-4.0"  # of all Moirai weights that Salesforce has released
+MODULE_CLASSES = {"moirai": "MoiraiModule", "moirai_moe": "MoiraiMoEModule", "moirai2": "Moirai2Module"}
 DISTRIBUTIONS = {
     f"uni2ts.distribution.{module}.{name}"
     for module, name in (
@@ -28,7 +28,7 @@ DISTRIBUTIONS = {
 
 
 def kind_of(config: dict[str, Any]) -> str | None:
-    """Which of uni2ts's models a config.json is of."""
+    """Which of uni2ts's models a config.json belongs to; None if it belongs to none."""
     if not {"d_model", "num_layers", "max_seq_len", "attn_dropout_p"} <= set(config):
         return None
     if "distr_output" in config and "patch_sizes" in config:
@@ -37,18 +37,19 @@ def kind_of(config: dict[str, Any]) -> str | None:
 
 
 def uni2ts_module(module: str) -> Any:
-    """A module of uni2ts, imported; raises UserError with the commands that install it."""
+    """Import a module of uni2ts; raises UserError with the commands that install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError(
             f'moirai: needs uni2ts, which cannot be imported ({error}); run `pip install "potstill[moirai]"` and then'
-            " `pip install --no-deps uni2ts`."
+            " `pip install --no-deps uni2ts`.",
+            key="model.missing_package",
         ) from None
 
 
-def fetched(folder: str, revision: str | None) -> Path:
-    """A local folder with config.json and model.safetensors; of a hub id nothing else is fetched."""
+def download(folder: str, revision: str | None) -> Path:
+    """A local folder with config.json and model.safetensors; of a hub id only these two files are downloaded."""
     if Path(folder).is_dir():
         return Path(folder)
     from huggingface_hub import hf_hub_download
@@ -57,33 +58,33 @@ def fetched(folder: str, revision: str | None) -> Path:
     return Path(hf_hub_download(folder, "config.json", revision=revision)).parent
 
 
-def open_module(folder: Path, config: dict[str, Any], source: Source) -> tuple[str, Any]:
-    """The kind of model and its module, with the weights of ``folder``.
+def open_module(folder: Path, config: dict[str, Any], source: ModelSource) -> tuple[str, Any]:
+    """Load the module with the weights of ``folder``; returns the kind of model and the module.
 
     Raises
     ------
     UserError
-        Where the config asks for a class that no Moirai needs, or a weight is missing.
+        If the config names a class that Moirai does not need, or a weight is missing.
     """
     _check_distribution(config.get("distr_output", {}), source)
     kind = kind_of(config)
     assert kind is not None, "recognised before it is loaded"
-    module_class = getattr(uni2ts_module(f"uni2ts.model.{kind}"), MODULES[kind])
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints where it loads from
+    module_class = getattr(uni2ts_module(f"uni2ts.model.{kind}"), MODULE_CLASSES[kind])
+    with contextlib.redirect_stdout(io.StringIO()):  # uni2ts prints the folder
         module = module_class.from_pretrained(folder)
     _check_complete(folder, module)
     return kind, module
 
 
-def with_licence(source: Source) -> Source:
-    """Weights under Salesforce's name keep their licence where no card says it."""
+def with_licence(source: ModelSource) -> ModelSource:
+    """Set the licence of Salesforce's weights if no model card states it."""
     if source.licence is None and source.location.startswith("Salesforce/moirai"):
-        return replace(source, licence=LICENCE)
+        return replace(source, licence=SALESFORCE_LICENCE)
     return source
 
 
-def _check_distribution(node: Any, source: Source) -> None:
-    """Refuse any class but the distributions known here: uni2ts would call what the config names."""
+def _check_distribution(node: Any, source: ModelSource) -> None:
+    """Reject every class except the known distributions, because uni2ts calls whatever class the config names."""
     if isinstance(node, list):
         for item in node:
             _check_distribution(item, source)
@@ -91,12 +92,16 @@ def _check_distribution(node: Any, source: Source) -> None:
         return
     for key, value in node.items():
         if key not in ("components", "scale", "_target_") or (key == "_target_" and value not in DISTRIBUTIONS):
-            raise UserError(f"{source.location}: config.json asks for {key}={value!r}, which no Moirai needs; refused.")
+            raise UserError(
+                f"{source.location}: config.json has {key}={value!r}, which Moirai does not need and could run code;"
+                " use another checkpoint.",
+                key="model.unsafe_config",
+            )
         _check_distribution(value, source)
 
 
 def _check_complete(folder: Path, module: Any) -> None:
-    """uni2ts would go on with random numbers in the place of a missing weight."""
+    """Raise UserError if a weight is missing; uni2ts would use random values instead."""
     from safetensors import safe_open
 
     with safe_open(folder / "model.safetensors", framework="pt") as file:
@@ -104,5 +109,6 @@ def _check_complete(folder: Path, module: Any) -> None:
     if missing:
         raise UserError(
             f"{folder}: the checkpoint lacks {len(missing)} of the model's weights, for example {missing[0]};"
-            " fetch or make it again."
+            " download or create it again.",
+            key="model.weights_mismatch",
         )

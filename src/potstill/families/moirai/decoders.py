@@ -1,7 +1,7 @@
-"""Quantile forecasts of Moirai-MoE and Moirai-2, which write the future patch by patch.
+"""Quantile forecasts of Moirai-MoE and Moirai-2, which forecast patch by patch.
 
-Both are made deterministic in the way Moirai-2 does it upstream: every quantile of a patch continues as a path of its
-own, and the next patch's quantiles are those of all paths' quantiles together.
+Both are deterministic, in the way that upstream implements Moirai-2: every quantile of a patch is fed back as a
+separate path, and the quantiles of the next patch are those of all paths' quantiles pooled.
 
 Shapes: B windows, C context, H horizon, P steps per patch, T tokens, Q levels.
 """
@@ -16,14 +16,14 @@ from torch import Tensor
 
 
 def moirai2_quantiles(forecast: Any, filled: Tensor, missing: Tensor, horizon: int) -> Tensor:
-    """``[B, Q, H]`` in input units, by upstream's own ``Moirai2Forecast``.
+    """Quantiles ``[B, Q, H]`` in input units, from upstream's ``Moirai2Forecast``.
 
     Parameters
     ----------
     forecast
         The ``Moirai2Forecast``.
     filled, missing
-        ``[B, C]`` values without gaps, and which of them are made up.
+        ``[B, C]`` values without gaps, and bool: which of them were filled in.
     horizon
         Steps to forecast.
     """
@@ -35,14 +35,14 @@ def moirai2_quantiles(forecast: Any, filled: Tensor, missing: Tensor, horizon: i
 def moe_quantiles(
     module: Any, tokens: Any, levels: Tensor, horizon: int, quantiles: Callable[[Any, int], Tensor]
 ) -> Tensor:
-    """``[B, Q, H]`` in input units, by a ``MoiraiMoEModule`` with one patch size.
+    """Quantiles ``[B, Q, H]`` in input units, from a ``MoiraiMoEModule`` with one patch size.
 
     Parameters
     ----------
     module
-        The ``MoiraiMoEModule``; the patch in use is its largest.
+        The ``MoiraiMoEModule``; its largest patch size is used.
     tokens
-        Packed windows; see ``moirai_pack.Tokens``.
+        Packed windows; see ``pack.Tokens``.
     levels
         ``[Q]``.
     horizon
@@ -54,7 +54,7 @@ def moe_quantiles(
     rows, count = len(target), int(future[0].sum())
     first = target.shape[1] - count
     others = [tokens.observed, tokens.sample_id, tokens.time_id, tokens.variate_id]
-    found = []
+    patch_quantiles = []
     for token in range(first, first + count):
         observed, sample_id, time_id, variate_id = others
         patches = torch.full_like(time_id, target.shape[2])
@@ -65,8 +65,8 @@ def moe_quantiles(
         else:
             pooled = following.reshape(rows, -1, following.shape[-1])
             following = torch.quantile(pooled, levels.to(pooled), dim=1).transpose(0, 1)
-        found.append(following)
+        patch_quantiles.append(following)
         target, future = target.clone(), future.clone()
         target[:, token] = following.reshape(-1, following.shape[-1])
         future[:, token] = False
-    return torch.cat(found, dim=2)[..., :horizon]
+    return torch.cat(patch_quantiles, dim=2)[..., :horizon]

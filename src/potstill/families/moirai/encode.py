@@ -1,36 +1,53 @@
-"""One pass of a ``MoiraiModule`` where every window stands alone: upstream's modules and weights, walked more cheaply.
+"""The forward pass of a ``MoiraiModule`` on separate windows: upstream's modules and weights, at a lower cost.
 
-What differs from upstream's ``forward`` changes no number by more than rounding (tests hold the distribution to 1e-5):
-only the patch size in use is projected; the attention's bias between variates is the same for every key of one series
-and so drops out; rotary angles are computed once; and past the last layer's keys and values only the future's tokens
-are needed.
+The differences from upstream's ``forward`` change the results only by rounding (tests check the distribution to 1e-5):
+only the patch size in use is projected; the attention's bias between variates is left out, because it is the same for
+every key of one series and cancels in the softmax; rotary angles are computed once; after the last layer's keys and
+values only the tokens of the future are computed.
 
-Shapes: B windows, P steps per patch, T tokens, N tokens of the future, A heads, D d_model, W rotated half of a head.
+Shapes: B windows, P steps per patch, T tokens, N tokens of the future, A heads, D d_model, W width of the
+rotated half of a head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from potstill.families.attention import attend
+from potstill.families.attention import attend, attention_map
 from potstill.families.norm import rms_norm
 
 
-def encode_univariate(
-    module: Any, tokens: Any, patch: int, hidden: Iterable[int] = ()
-) -> tuple[Any, Tensor, Tensor, dict[int, Tensor]]:
-    """Run the module over packed windows, see ``moirai_pack.Tokens``.
+@dataclass
+class Encoded:
+    """What the encoder returns.
 
-    Returns
-    -------
-    tuple
-        The distribution of the future in the module's own scale (parameters ``[B, N, P]``), ``loc`` and ``scale``
-        ``[B, 1]`` of the affine transform, and the stream ``[B, T, D]`` after each layer asked for.
+    Attributes
+    ----------
+    distribution
+        Distribution of the future, in the module's own scale (parameters ``[B, N, P]``).
+    loc, scale
+        ``[B, 1]`` float64: the affine transform from that scale to input units.
+    hidden
+        Streams ``[B, T, D]`` after the requested layers.
+    attention
+        Maps ``[B, A, T, T]`` of the requested layers.
     """
+
+    distribution: Any
+    loc: Tensor
+    scale: Tensor
+    hidden: dict[int, Tensor]
+    attention: dict[int, Tensor]
+
+
+def encode_univariate(
+    module: Any, tokens: Any, patch: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
+) -> Encoded:
+    """Run the module over packed windows, see ``pack.Tokens``."""
     index = list(module.patch_sizes).index(patch)
     known = tokens.observed & ~tokens.future[..., None]
     loc, scale = module.scaler(tokens.target, known, tokens.sample_id, tokens.variate_id)
@@ -38,31 +55,39 @@ def encode_univariate(
     stream = nn.functional.linear((tokens.target - loc) / scale, entry.weight[index, :, :patch], entry.bias[index])
     stream = torch.where(tokens.future[..., None], module.mask_encoding.weight.to(stream.dtype), stream)
     stream = stream.to(next(module.encoder.parameters()).dtype)
-    stream, states = _encode(module.encoder, stream, tokens, set(hidden))
-    with torch.autocast(stream.device.type, enabled=False):  # 8 bits of mantissa are too few for a distribution
+    stream, states, maps = _encode(module.encoder, stream, tokens, hidden, attention)
+    # the 8-bit mantissa of bf16 is too short for a distribution
+    with torch.autocast(stream.device.type, enabled=False):
         distribution = _head(module, stream.float(), index, patch)
-    return distribution, loc[:, -1].double(), scale[:, -1].double(), states
+    return Encoded(distribution, loc[:, -1].double(), scale[:, -1].double(), states, maps)
 
 
-def _encode(encoder: Any, stream: Tensor, tokens: Any, hidden: set[int]) -> tuple[Tensor, dict[int, Tensor]]:
-    """The normalised stream of the future ``[B, N, D]`` and the streams asked for."""
+def _encode(
+    encoder: Any, stream: Tensor, tokens: Any, hidden: tuple[int, ...], attention: tuple[int, ...]
+) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
+    """The stream of the future ``[B, N, D]`` after the final norm, and the requested streams and maps."""
     count, last = int(tokens.future[0].sum()), len(encoder.layers) - 1
     mask = tokens.sample_id[:, None, :, None] == tokens.sample_id[:, None, None]
-    mask = None if bool(tokens.sample_id.all()) else mask  # without padding every token sees every other
+    mask = None if bool(tokens.sample_id.all()) else mask  # without padding every token attends to every other
     theta = encoder.layers[0].self_attn.time_qk_proj.query_proj.theta
     angles = (tokens.time_id[:, None, :, None] * theta.float()).repeat_interleave(2, dim=-1)  # [B, 1, T, W]
     turn = (angles.cos().to(stream.dtype), angles.sin().to(stream.dtype))
-    states = {}
+    states, maps = {}, {}
     for number, layer in enumerate(encoder.layers):
-        kept = count if number == last and last not in hidden else stream.shape[1]
-        stream = _layer(layer, stream, mask, turn, kept)
+        whole = number != last or number in hidden or number in attention
+        kept = stream.shape[1] if whole else count
+        stream, weights = _layer(layer, stream, mask, turn, kept, number in attention)
         if number in hidden:
             states[number] = stream
-    return _norm(encoder.norm, stream[:, -count:]), states
+        if weights is not None:
+            maps[number] = weights
+    return _norm(encoder.norm, stream[:, -count:]), states, maps
 
 
-def _layer(layer: Any, stream: Tensor, mask: Tensor | None, turn: tuple[Tensor, Tensor], kept: int) -> Tensor:
-    """One block; its output holds the last ``kept`` tokens."""
+def _layer(
+    layer: Any, stream: Tensor, mask: Tensor | None, turn: tuple[Tensor, Tensor], kept: int, maps: bool
+) -> tuple[Tensor, Tensor | None]:
+    """One block: the stream of the last ``kept`` tokens, and the map ``[B, A, kept, T]`` if requested."""
     attention = layer.self_attn
     normed = _norm(layer.norm1, stream)
 
@@ -72,16 +97,16 @@ def _layer(layer: Any, stream: Tensor, mask: Tensor | None, turn: tuple[Tensor, 
     query = _norm(attention.q_norm, heads(attention.q_proj, normed[:, -kept:]))
     key = _norm(attention.k_norm, heads(attention.k_proj, normed))
     cosine, sine = turn
-    query = _rotate(query, cosine[:, :, -kept:], sine[:, :, -kept:])
-    attended = attend(
-        query,
-        _rotate(key, cosine, sine),
-        heads(attention.v_proj, normed),
-        None if mask is None else mask[:, :, -kept:],
-        scale=attention.softmax_scale,
-    )
+    query, key = _rotate(query, cosine[:, :, -kept:], sine[:, :, -kept:]), _rotate(key, cosine, sine)
+    value = heads(attention.v_proj, normed)
+    visible = None if mask is None else mask[:, :, -kept:]
+    weights = attention_map(query, key, visible, attention.softmax_scale) if maps else None
+    if weights is None:
+        attended = attend(query, key, value, visible, scale=attention.softmax_scale)
+    else:
+        attended = weights.to(value.dtype) @ value
     stream = stream[:, -kept:] + layer.dropout(attention.out_proj(attended.transpose(1, 2).flatten(2)))
-    return stream + layer.ffn(_norm(layer.norm2, stream))
+    return stream + layer.ffn(_norm(layer.norm2, stream)), weights
 
 
 def _norm(norm: Any, x: Tensor) -> Tensor:
@@ -89,18 +114,19 @@ def _norm(norm: Any, x: Tensor) -> Tensor:
 
 
 def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Upstream's rotary positions: neighbouring pairs of the head's first half are turned, the second half is not."""
-    turned, still = x[..., : cosine.shape[-1]], x[..., cosine.shape[-1] :]
+    """Upstream's rotary positions: adjacent pairs in the head's first half are rotated, the second half is not."""
+    turned, unchanged = x[..., : cosine.shape[-1]], x[..., cosine.shape[-1] :]
     pairs = turned.unflatten(-1, (-1, 2))
     across = torch.stack([-pairs[..., 1], pairs[..., 0]], dim=-1).flatten(-2)
-    return torch.cat([turned * cosine + across * sine, still], dim=-1)
+    return torch.cat([turned * cosine + across * sine, unchanged], dim=-1)
 
 
 def _head(module: Any, stream: Tensor, index: int, patch: int) -> Any:
     """Upstream's projection to a distribution, for one patch size.
 
-    Upstream lays each parameter out as (dimension, largest patch) but masks as if it were (dimension, patch): the
-    weights of all but the first of several dimensions are then masked away, and their bias alone counts.
+    Upstream stores each parameter as (dimension, largest patch) but its mask assumes (dimension, patch). For a
+    parameter with several dimensions, all weights but those of the first dimension are therefore masked, and only their
+    bias is used. This function does the same.
     """
     largest = max(module.patch_sizes)
 

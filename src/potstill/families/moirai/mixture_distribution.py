@@ -1,7 +1,8 @@
-"""Moirai's mixtures: weights and components, each with its distribution function, density and bounds of its quantiles.
+"""Moirai's mixture distributions: weights and components, each with its CDF, density and bounds of its quantiles.
 
-Shapes: N steps (batch times horizon), K components. Everything is in the mixture's own scale, before upstream's affine
-transform, in float64.
+Everything is float64, in the mixture's own scale before upstream's affine transform.
+
+Shapes: N steps (batch times horizon), K components.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from torch.distributions import Categorical, LogNormal, Normal, StudentT
 
 from potstill.families.moirai.student_t import cdf_curve, student_t_cdf
 
-FAINT = 1e-9  # a component of less weight widens no bracket
-FARTHEST = 2.0**52  # whole numbers are exact up to here
-TABLE = 32  # counts whose probability is tabulated
+MIN_WEIGHT = 1e-9  # components with a lower weight do not widen a bracket
+MAX_COUNT = 2.0**52  # whole numbers are exact in float64 up to here
+TABLE_SIZE = 32  # counts whose probability is tabulated
 
 
 @dataclass
@@ -30,18 +31,18 @@ class _Part:
     scale: Tensor
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Any:
-        """The same component with ``function`` applied to each field: rows taken, or an axis added."""
+        """The same component with ``function`` applied to each field, for example to take rows or add an axis."""
         return type(self)(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
 
 
 class _Normal(_Part):
     def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Distribution function and density."""
+        """CDF and density at ``x``."""
         z = (x - self.loc) / self.scale
         return _phi(z), _density(z) / self.scale
 
     def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Lower bound, upper bound and guess of the quantile at ``level``."""
+        """Lower bound, upper bound and first guess of the quantile at ``level``."""
         x = self.loc + self.scale * torch.special.ndtri(level)
         return x, x, x
 
@@ -60,7 +61,7 @@ class _LogNormal(_Part):
 @dataclass
 class _StudentT(_Part):
     df: Tensor
-    norm: Tensor  # logarithm of the density's constant
+    norm: Tensor  # logarithm of the density's normalising constant
     curve: Tensor  # [D, N], see student_t_cdf
 
     def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,8 +70,8 @@ class _StudentT(_Part):
 
     def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         normal = torch.special.ndtri(level)
-        widest = (2 * level - 1) / (2 * level * (1 - level)).sqrt()  # two degrees of freedom, upstream's fewest
-        guess = normal + (normal**3 + normal) / (4 * self.df)  # first term of Cornish and Fisher's expansion
+        widest = (2 * level - 1) / (2 * level * (1 - level)).sqrt()  # two degrees of freedom, upstream's minimum
+        guess = normal + (normal**3 + normal) / (4 * self.df)  # first term of the Cornish–Fisher expansion
         low, high = torch.minimum(normal, widest), torch.maximum(normal, widest)
         scaled = (low, high, torch.minimum(torch.maximum(guess, low), high))
         return tuple(self.loc + self.scale * x for x in scaled)  # type: ignore[return-value]
@@ -82,55 +83,55 @@ class _Counts(_Part):
 
     size: Tensor
     failure: Tensor
-    row: Tensor  # [N] into table
-    table: Tensor  # [K, rows], probability of at most k: shared by all rows, so never mapped
+    row: Tensor  # [N], index into table
+    table: Tensor  # [K, rows], probability of at most k; shared by all rows, so `map` leaves it as it is
 
     def map(self, function: Callable[[Tensor], Tensor]) -> _Counts:
         own = {f.name: function(getattr(self, f.name)) for f in fields(self) if f.name != "table"}
         return _Counts(**own, table=self.table)
 
     def at(self, x: Tensor) -> tuple[Tensor, float]:
-        return self.cdf(x), 0.0  # its steps are no density
+        return self.cdf(x), 0.0  # a discrete distribution has no density
 
     def cdf(self, x: Tensor) -> Tensor:
         """Probability of at most ``x``."""
         count = x.floor()
         row, count = torch.broadcast_tensors(self.row, count)
-        inside = self.table[count.nan_to_num().clamp(0, TABLE - 1).long(), row]
-        found = torch.where(count < 0, 0.0, inside)
-        beyond = count >= TABLE
-        return self._far(found, beyond, count) if beyond.any() else found
+        inside = self.table[count.nan_to_num().clamp(0, TABLE_SIZE - 1).long(), row]
+        cdf = torch.where(count < 0, 0.0, inside)
+        beyond = count >= TABLE_SIZE
+        return self._large_counts(cdf, beyond, count) if beyond.any() else cdf
 
-    def _far(self, found: Tensor, beyond: Tensor, count: Tensor) -> Tensor:
-        """Large counts through SciPy's incomplete beta function, without a gradient."""
+    def _large_counts(self, cdf: Tensor, beyond: Tensor, count: Tensor) -> Tensor:
+        """Fill in the CDF of large counts by SciPy's incomplete beta function, without a gradient."""
         from scipy.special import betainc
 
         size, failure = (t.detach().expand_as(count)[beyond].cpu().numpy() for t in (self.size, self.failure))
         far = betainc(size.clip(1e-12), count[beyond].cpu().numpy() + 1, failure)
-        return found.masked_scatter(beyond, torch.as_tensor(far, dtype=found.dtype).to(found.device))
+        return cdf.masked_scatter(beyond, torch.as_tensor(far, dtype=cdf.dtype).to(cdf.device))
 
     def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        odds = (level / (1 - level)).sqrt()  # Cantelli's inequality, on either side
-        high = (self.loc + self.scale * odds).ceil().clamp(max=FARTHEST)
-        low = (self.loc - self.scale / odds).floor().clamp(0, FARTHEST) - 0.5
-        return low, high, self.loc.clamp(max=FARTHEST).expand_as(high)
+        odds = (level / (1 - level)).sqrt()  # Cantelli's inequality on both sides
+        high = (self.loc + self.scale * odds).ceil().clamp(max=MAX_COUNT)
+        low = (self.loc - self.scale / odds).floor().clamp(0, MAX_COUNT) - 0.5
+        return low, high, self.loc.clamp(max=MAX_COUNT).expand_as(high)
 
 
 @dataclass
 class Mixture:
-    """Components and their weights ``[K, N]``."""
+    """A mixture distribution: components and their weights ``[K, N]``."""
 
     weights: Tensor
     parts: Sequence[Any]
 
     @property
     def counts(self) -> int | None:
-        """Which part has steps, if any."""
+        """Index of the negative binomial component; None if there is none."""
         return next((i for i, part in enumerate(self.parts) if isinstance(part, _Counts)), None)
 
     @property
-    def learns(self) -> bool:
-        """Whether any parameter asks for a gradient."""
+    def requires_grad(self) -> bool:
+        """Whether any parameter requires a gradient."""
         tensors = [self.weights, *(getattr(part, field.name) for part in self.parts for field in fields(part))]
         return any(tensor.requires_grad for tensor in tensors)
 
@@ -139,7 +140,7 @@ class Mixture:
         return Mixture(function(self.weights), [part.map(function) for part in self.parts])
 
     def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability of at most ``x``, and the density of the smooth parts."""
+        """CDF at ``x``, and the density of the continuous components."""
         cdf, pdf = torch.zeros_like(x), torch.zeros_like(x)
         for weight, part in zip(self.weights, self.parts, strict=True):
             below, density = part.at(x)
@@ -151,7 +152,7 @@ class Mixture:
         return self.at(x)[0]
 
     def step(self, x: Tensor) -> Tensor:
-        """Probability of ``x`` itself, a whole number."""
+        """Probability of exactly ``x``, a whole number."""
         index = self.counts
         if index is None:
             return torch.zeros_like(x)
@@ -159,25 +160,25 @@ class Mixture:
         return self.weights[index] * (part.cdf(x) - part.cdf(x - 1))
 
     def bracket(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Bounds and a guess: the quantile lies between the least and the greatest of the components' own."""
+        """Bounds and first guess: the quantile is between the lowest and the highest of the components' quantiles."""
         lows, highs, guesses = zip(*(part.bracket(level) for part in self.parts), strict=True)
-        there = [w > FAINT for w in self.weights]
-        low = torch.stack([torch.where(t, x, torch.inf) for t, x in zip(there, lows, strict=True)]).amin(0)
-        high = torch.stack([torch.where(t, x, -torch.inf) for t, x in zip(there, highs, strict=True)]).amax(0)
+        relevant = [w > MIN_WEIGHT for w in self.weights]
+        low = torch.stack([torch.where(t, x, torch.inf) for t, x in zip(relevant, lows, strict=True)]).amin(0)
+        high = torch.stack([torch.where(t, x, -torch.inf) for t, x in zip(relevant, highs, strict=True)]).amax(0)
         margin = 1e-9 * (1 + low.abs() + high.abs())
         guess = sum(w * g.clamp(-1e9, 1e9) for w, g in zip(self.weights, guesses, strict=True))
         return low - margin, high + margin, guess  # type: ignore[return-value]
 
 
 def mixture_of(distribution: Any, pick: Callable[[Tensor], Tensor] = lambda x: x) -> Mixture:
-    """Read a distribution of uni2ts, without its affine transform.
+    """Convert a distribution of uni2ts, without its affine transform, to a Mixture.
 
     Parameters
     ----------
     distribution
         A uni2ts ``Mixture`` of Student-t, normal, log-normal and negative binomial distributions, or one of these.
     pick
-        Applied to each parameter; what it returns is flattened to ``[N]``.
+        Applied to each parameter; its result is flattened to ``[N]``.
 
     Raises
     ------
@@ -207,12 +208,12 @@ def _part(component: Any, flat: Callable[[Tensor], Tensor]) -> Any:
         return _Normal(flat(component.loc), flat(component.scale))
     if type(component).__name__ == "NegativeBinomial":
         return _counts(flat(component.total_count), flat(component.logits))
-    raise TypeError(f"quantiles of {type(component).__name__} are not known here")
+    raise TypeError(f"quantiles of {type(component).__name__} are not implemented")
 
 
 def _counts(size: Tensor, logits: Tensor) -> _Counts:
     success, failure = logits.sigmoid(), (-logits).sigmoid()
-    k = torch.arange(TABLE - 1, dtype=size.dtype, device=size.device)[:, None]
+    k = torch.arange(TABLE_SIZE - 1, dtype=size.dtype, device=size.device)[:, None]
     ratios = success * (k + size) / (k + 1)
     none = torch.exp(size * torch.nn.functional.logsigmoid(-logits))
     table = (none * torch.cat([torch.ones_like(ratios[:1]), ratios.cumprod(0)])).cumsum(0)

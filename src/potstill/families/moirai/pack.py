@@ -1,4 +1,4 @@
-"""From windows to the packed tokens that uni2ts's modules read.
+"""Convert windows to the packed tokens that uni2ts's modules read.
 
 Shapes: B windows, C context, H horizon, P steps per patch, T tokens.
 """
@@ -14,18 +14,18 @@ from torch import Tensor
 
 @dataclass
 class Tokens:
-    """A packed batch, one series a row: what ``MoiraiForecast._convert`` makes.
+    """A packed batch with one series per row, as ``MoiraiForecast._convert`` returns it.
 
     Attributes
     ----------
     target, observed
-        ``[B, T, P]`` values (0 where missing) and which of them are there.
+        ``[B, T, P]`` values (0 where missing), and bool: which of them are known.
     sample_id
-        ``[B, T]`` 1, or 0 for tokens that are padding throughout.
+        ``[B, T]`` 1, or 0 for tokens that are entirely padding.
     time_id
-        ``[B, T]`` position; counting starts at the first token with a value.
+        ``[B, T]`` position, counted from the first token with a value.
     future
-        ``[B, T]`` which tokens are to be forecast: the last ones.
+        ``[B, T]`` bool: which tokens are to be forecast (the last ones).
     """
 
     target: Tensor
@@ -36,12 +36,12 @@ class Tokens:
 
     @property
     def variate_id(self) -> Tensor:
-        """``[B, T]`` zeros: every row holds one series."""
+        """``[B, T]`` zeros, because every row is one series."""
         return torch.zeros_like(self.time_id)
 
 
 def pack(context: Tensor, horizon: int, patch: int, filled: Tensor | None = None) -> Tokens:
-    """Cut contexts into patches, aligned to their end, and add empty ones for the horizon.
+    """Split contexts into patches, aligned to their end, and append empty patches for the horizon.
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ def pack(context: Tensor, horizon: int, patch: int, filled: Tensor | None = None
     patch
         Steps per patch, P.
     filled
-        ``[B, C]`` values to read in the place of NaN; default: 0, as upstream trained.
+        ``[B, C]`` values that replace NaN; default: 0, as in upstream's training.
     """
     rows, length = context.shape
     observed = ~context.isnan()
     values = torch.nan_to_num(context) if filled is None else filled
-    there = observed.cummax(dim=1).values
+    started = observed.cummax(dim=1).values
     before, count = -length % patch, math.ceil(horizon / patch)
     after = count * patch - horizon
 
@@ -65,18 +65,21 @@ def pack(context: Tensor, horizon: int, patch: int, filled: Tensor | None = None
         whole = torch.cat([past.new_zeros(rows, before), past, future, future.new_zeros(rows, after)], dim=1)
         return whole.view(rows, whole.shape[1] // patch, patch)
 
-    seen = tokens(observed, observed.new_ones(rows, horizon))
-    started = tokens(there, there.new_ones(rows, horizon)).any(-1)
-    sample_id = started.int()
-    past = (started.long().cumsum(1)[:, :-count] - 1).clamp_min(0)
+    known = tokens(observed, observed.new_ones(rows, horizon))
+    present = tokens(started, started.new_ones(rows, horizon)).any(-1)
+    sample_id = present.int()
+    past = (present.long().cumsum(1)[:, :-count] - 1).clamp_min(0)
     ahead = torch.arange(1, count + 1, device=context.device) + past.amax(dim=1, keepdim=True)
-    future = torch.zeros_like(started)
+    future = torch.zeros_like(present)
     future[:, -count:] = True
-    return Tokens(tokens(values, values.new_zeros(rows, horizon)), seen, sample_id, torch.cat([past, ahead], 1), future)
+    target = tokens(values, values.new_zeros(rows, horizon))
+    return Tokens(target, known, sample_id, torch.cat([past, ahead], dim=1), future)
 
 
 def filled_by_mean(context: Tensor) -> Tensor:
-    """Each gap's mean of everything before it, gaps counted as the last value: what MoE and Moirai-2 were trained on.
+    """Fill each gap by the mean of all earlier values, as in the training of Moirai-MoE and Moirai-2.
+
+    In that mean, an earlier gap counts as the last value before it.
 
     The run of NaN at the start of ``context [B, C]`` is padding and becomes 0.
     """

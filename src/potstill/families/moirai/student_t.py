@@ -1,8 +1,8 @@
-"""Student's t distribution function in plain torch, to 2e-8, with gradients in every parameter.
+"""The CDF of Student's t distribution in plain torch, exact to 2e-8, differentiable in every parameter.
 
-torch has no incomplete beta function, and SciPy's is forty times slower than what a search over quantiles can afford.
-With w² = ν·log(1 + t²/ν) the distribution is nearly normal in w: F(t) = Φ(w·R(w², 1/ν)), R smooth and near one. R is a
-polynomial in both, fitted once to SciPy's values; for one ν it is a polynomial in w² alone, which is cheap.
+torch has no incomplete beta function, and SciPy's is forty times too slow for a search over quantiles. With
+w² = ν·log(1 + t²/ν) the distribution is nearly normal in w: F(t) = Φ(w·R(w², 1/ν)), where R is smooth and close to 1. R
+is a polynomial in both arguments, fitted once to SciPy's values; for a fixed ν it is a polynomial in w² only.
 
 Shapes: N degrees of freedom, D + 1 coefficients.
 """
@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-WIDEST = 6.0  # of w: beyond it at most 4e-9 of probability is left, for any ν ≥ 2
-DEGREE_W, DEGREE_NU = 12, 8
+MAX_W = 6.0  # at most 4e-9 of probability is beyond it, for any ν ≥ 2
+DEGREE_W, DEGREE_NU = 12, 8  # of the polynomial R
 
 
 def cdf_curve(df: Tensor) -> Tensor:
@@ -30,19 +30,19 @@ def cdf_curve(df: Tensor) -> Tensor:
 
 
 def student_t_cdf(t: Tensor, df: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]:
-    """F(t) with ν degrees of freedom, and log(1 + t²/ν), of which the density is made.
+    """F(t) with ν degrees of freedom, and log(1 + t²/ν), from which the density is computed.
 
     Parameters
     ----------
     t
         Standardised values.
     df, curve
-        ν and what :func:`cdf_curve` gives for it; broadcast against ``t``.
+        ν, and what :func:`cdf_curve` returns for it; both broadcast against ``t``.
     """
-    share = (t.square() / df).clamp_min(1e-10)  # at 0 the ratio below is 1, but 0/0 to the machine
+    share = (t.square() / df).clamp_min(1e-10)  # avoids 0/0 in the ratio below, whose limit at 0 is 1
     logs = torch.log1p(share)
-    w = (t * (logs / share).sqrt()).clamp(-WIDEST, WIDEST)
-    place = w.square() * (2 / WIDEST**2) - 1
+    w = (t * (logs / share).sqrt()).clamp(-MAX_W, MAX_W)
+    place = w.square() * (2 / MAX_W**2) - 1
     ratio = curve[DEGREE_W]
     for power in range(DEGREE_W - 1, -1, -1):
         ratio = torch.addcmul(curve[power], ratio, place)
@@ -51,7 +51,7 @@ def student_t_cdf(t: Tensor, df: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]
 
 @functools.cache
 def _table() -> Any:
-    """``[D + 1, DEGREE_NU + 1]``: powers of w²'s place, by Chebyshev polynomials in 4/ν - 1."""
+    """Coefficients ``[D + 1, DEGREE_NU + 1]`` of R: powers of 2·w²/36 - 1, by Chebyshev polynomials in 4/ν - 1."""
     import numpy as np
     from numpy.polynomial import chebyshev
     from scipy.special import ndtri, stdtr
@@ -60,7 +60,7 @@ def _table() -> Any:
         return np.cos(np.pi * (np.arange(count) + 0.5) / count)
 
     place, kappa = np.meshgrid(nodes(40), nodes(30), indexing="ij")
-    squared, inverse = (place + 1) / 2 * WIDEST**2, np.maximum((kappa + 1) / 4, 1e-4)
+    squared, inverse = (place + 1) / 2 * MAX_W**2, np.maximum((kappa + 1) / 4, 1e-4)
     t = np.sqrt(np.expm1(squared * inverse) / inverse)
     ratio = -ndtri(stdtr(1 / inverse, -t)) / np.sqrt(squared)
     design = chebyshev.chebvander2d(place.ravel(), (4 * inverse - 1).ravel(), [DEGREE_W, DEGREE_NU])

@@ -1,1 +1,1 @@
-"""Potstill's own small students for any teacher: linear, mixer, patch transformer, and what they share."""
+"""Potstill's own small students, for any teacher: linear, mixer and patch transformer, and what they share."""

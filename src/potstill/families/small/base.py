@@ -1,7 +1,8 @@
-"""What Potstill's own small students share: config, files, the scale of a context, the pass and the long roll-out.
+"""What Potstill's own small students share: config, files, scaling of a context, forward pass and roll-out.
 
-Their modules are plain ``transformers.PreTrainedModel`` with a config.json and a model.safetensors. They read one
-series each, in units of its own spread, and give all levels of all steps in one pass.
+Their modules are plain ``transformers.PreTrainedModel`` with a config.json and a model.safetensors. They are
+univariate: they read one series, standardised by its mean and standard deviation, and forecast all levels of all steps
+in one pass.
 
 Shapes: B windows, C context, H horizon, Q levels, P quantile paths.
 """
@@ -10,28 +11,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from potstill.families.base import Forecaster, Source, bare_windows
-from potstill.types import Forecast, Output, Windows
+from potstill.families.base import Forecaster, ModelSource
+from potstill.families.small.layers import patched
+from potstill.types import Forecast, Output, Request, Windows
 
-NINE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-FLAT = 1e-6  # of a context's level: what float32 rounding alone makes of a constant
-SMALLEST = 1e-30  # below it float32 divides by zero
-SCALE_OF_ZEROS = 1e-5  # of a context that is zero throughout; as Chronos-2 has it
+DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+ROUNDING = 1e-6  # of a context's mean: the spread that float32 rounding alone gives a constant context
+MIN_SCALE = 1e-30  # dividing by less overflows in float32
+ZERO_CONTEXT_SCALE = 1e-5  # scale of a context of zeros, as in Chronos-2
 
 
 class SmallStudentConfig(PretrainedConfig):
-    """Lengths and levels of a small student; a family adds its sizes.
+    """Lengths and levels of a small student; each family adds its sizes.
 
     Parameters
     ----------
     context_length, prediction_length
-        Steps it reads and forecasts; those it is trained for.
+        Steps that it reads and forecasts, the same as in training.
     levels
         Quantile levels, ascending, in (0, 1).
     dropout_rate
@@ -42,7 +44,7 @@ class SmallStudentConfig(PretrainedConfig):
         self,
         context_length: int = 512,
         prediction_length: int = 96,
-        levels: list[float] | tuple[float, ...] = NINE,
+        levels: list[float] | tuple[float, ...] = DEFAULT_LEVELS,
         dropout_rate: float = 0.0,
         **rest: Any,
     ):
@@ -54,30 +56,33 @@ class SmallStudentConfig(PretrainedConfig):
 
 
 class SmallStudentModel(PreTrainedModel):
-    """A small student's weights. Every one is born by the family's rule in the constructor.
+    """The module of a small student; the constructor initialises all weights by the family's rule.
 
-    A subclass implements ``forward(scaled, known, hidden, attention)``, from :func:`standardise`'s ``[B, C]`` of the
-    trained length to ``values [B, Q, H]`` in the same space, and the states and maps asked for, by layer.
+    A subclass implements ``forward(scaled, known, hidden, attention)``. It maps the result of :func:`standardise`,
+    ``[B, C]`` of the trained length, to ``values [B, Q, H]`` in the same space, and the requested states and maps by
+    layer. ``signals`` names the outputs that it supports; a model with states or maps has a ``patch_size``, and its
+    tokens are the patches of the context.
     """
 
     main_input_name = "scaled"
+    signals: ClassVar[frozenset[str]] = frozenset({"forecast"})
 
     def __init__(self, config: SmallStudentConfig):
         super().__init__(config)
         levels: list[float] = config.levels
-        # place of the median, or of the level nearest to it
+        # index of the median, or of the level nearest to it
         self.middle = min(range(len(levels)), key=lambda q: abs(levels[q] - 0.5))
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Nothing is left to do: transformers' generic rule must not overwrite what the constructor chose."""
+        """Do nothing, because transformers' generic rule must not overwrite the constructor's initialisation."""
 
 
 class SmallStudentForecaster(Forecaster):
-    """One of Potstill's own students; see :class:`Forecaster`."""
+    """A small student as a forecaster; see :class:`Forecaster`."""
 
-    module: Any  # an SmallStudentModel; as such, each call of it would need a cast
+    module: Any  # a SmallStudentModel; with that type every call of it would need a cast
 
-    def __init__(self, family: str, module: SmallStudentModel, source: Source):
+    def __init__(self, family: str, module: SmallStudentModel, source: ModelSource):
         self.family = family
         self.module = module
         self.source = source
@@ -86,48 +91,54 @@ class SmallStudentForecaster(Forecaster):
         self.max_context = config.context_length
         self.max_horizon = config.prediction_length
         self.horizon_multiple = min(getattr(config, "patch_size", 1), self.max_horizon)
+        self.layers, self.width = getattr(config, "num_layers", 0), getattr(config, "d_model", 0)
+        self.heads = getattr(config, "num_heads", 0)
+        self.signals = module.signals
 
-    def forward(
-        self, windows: Windows, horizon: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
-    ) -> Output:
-        """Quantiles in instance-normalised arcsinh space; a shorter horizon is the beginning of the whole one."""
-        if horizon > self.max_horizon:
-            raise ValueError(f"one pass forecasts at most {self.max_horizon} steps, not {horizon}")
+    def forward(self, windows: Windows, request: Request) -> Output:
+        """Forecast quantiles in instance-normalised arcsinh space; a shorter horizon is a prefix of the full one."""
+        self.check_windows(windows, request)
+        if request.horizon > self.max_horizon:
+            raise ValueError(f"one pass forecasts at most {self.max_horizon} steps, not {request.horizon}")
         scaled, known, loc, scale = standardise(_fit(windows.context, self.max_context))
-        values, states, maps = self.module(scaled, known, hidden, attention)
-        forecast = Forecast(self.levels.to(values.device), values[..., :horizon], loc, scale, arcsinh=True)
-        return Output(forecast, hidden=states, attention=maps)
+        values, states, maps = self.module(scaled, known, request.hidden, request.attention)
+        levels = self.levels.to(values.device, non_blocking=True)
+        forecast = Forecast(levels, values[..., : request.horizon], loc, scale, arcsinh=True)
+        layers_requested = request.hidden or request.attention
+        mask = patched(known, self.module.config.patch_size).any(dim=2) if layers_requested else None
+        return Output(forecast, states, maps, mask)
 
-    def roll_out(self, context: Tensor, prediction_length: int) -> Forecast:
-        """Forecast block by block, feeding every quantile path back, so that intervals grow.
+    def roll_out(self, windows: Windows, prediction_length: int) -> Forecast:
+        """Forecast block by block and feed every quantile path back, so that intervals grow.
 
-        Each level's path extends a context of its own and stands for its share of probability; the quantiles of the
-        next block are those of the mixture of what follows the paths. A path stays at its level throughout a block, as
-        in Chronos-2's rule. Paths are smoother than the data they follow, which shrinks the scale of the contexts they
-        fill: a block that came out narrower than the one before it is therefore stretched to its mean width.
+        The path of each level extends a separate context and represents a share of the probability; the quantiles of
+        the next block are those of the mixture of all paths' forecasts. Within a block a path stays at its level, as in
+        Chronos-2's rule. Paths are smoother than data, which reduces the scale of the contexts that they extend. A
+        block with narrower intervals than the block before it is therefore stretched to that block's mean width.
         """
+        context = windows.context
         first = self._block(context)
         blocks = [_raw(first)]
         paths = context[:, None].expand(-1, len(self.levels), -1)
         while sum(block.shape[2] for block in blocks) < prediction_length:
             paths = torch.cat([paths, blocks[-1].to(paths.dtype)], dim=2)[..., -self.max_context :]
-            followed = _raw(self._block(paths.flatten(0, 1)))
-            mixed = mix_paths(followed.unflatten(0, paths.shape[:2]), self.levels.to(followed))
+            forecasts = _raw(self._block(paths.flatten(0, 1)))
+            mixed = mix_paths(forecasts.unflatten(0, paths.shape[:2]), self.levels.to(forecasts))
             blocks.append(_at_least_as_wide(mixed, blocks[-1], self.module.middle))
         later = torch.cat(blocks[1:], dim=2)
         later = ((later - first.loc[:, :, None]) / first.scale[:, :, None]).asinh().float()
         return replace(first, values=torch.cat([first.values.float(), later], dim=2)[..., :prediction_length])
 
     def _block(self, context: Tensor) -> Forecast:
-        return self.forward(bare_windows(context, self.max_horizon), self.max_horizon).forecast
+        return self.forward(Windows.of_context(context, self.max_horizon), Request(self.max_horizon)).forecast
 
     def save(self, folder: Path) -> None:
-        """config.json and model.safetensors."""
+        """Write config.json and model.safetensors."""
         self.module.save_pretrained(folder)
 
 
 def standardise(context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Contexts in units of their own spread, then arcsinh.
+    """Standardise contexts by their mean and standard deviation, then apply arcsinh.
 
     Parameters
     ----------
@@ -138,51 +149,51 @@ def standardise(context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     -------
     tuple
         ``scaled [B, C]`` float32 with 0 where missing, ``known [B, C]`` bool, and mean and standard deviation
-        ``[B, 1]`` float64. A constant context gets a scale as small as its rounding, so that its forecast stays near
-        the constant; one that is missing throughout gets mean 0 and scale 1.
+        ``[B, 1]`` float64. The scale of a constant context is its rounding error, so that the forecast stays near the
+        constant; a context without any value has mean 0 and scale 1.
     """
     known = ~context.isnan()
-    seen = known.sum(dim=1, keepdim=True)
-    count = seen.clamp(min=1)
-    # the sum alone needs float64; its rounding to float32 shifts loc by a step of x's own, the same for all users of it
+    number_known = known.sum(dim=1, keepdim=True)
+    count = number_known.clamp(min=1)
+    # only the sum needs float64; a mean in float32 is off by no more than the rounding of the values themselves
     loc = (context.nan_to_num(0.0).sum(dim=1, keepdim=True, dtype=torch.float64) / count).float()
     centred = (context.float() - loc).nan_to_num(0.0)
     spread = torch.linalg.vector_norm(centred, dim=1, keepdim=True, dtype=torch.float64) / count.sqrt()
-    scale = torch.maximum(spread, FLAT * loc.abs().double())
-    scale = torch.where(scale < SMALLEST, SCALE_OF_ZEROS, scale)
-    scale = torch.where(seen == 0, 1.0, scale)
-    x = centred / scale.float()  # at most sqrt(C) in size, so that its square is harmless
-    arcsinh = (x.abs() + (x.square() + 1).sqrt()).log().copysign(x)  # torch's own takes three times as long on a CPU
+    scale = torch.maximum(spread, ROUNDING * loc.abs().double())
+    scale = torch.where(scale < MIN_SCALE, ZERO_CONTEXT_SCALE, scale)
+    scale = torch.where(number_known == 0, 1.0, scale)
+    x = centred / scale.float()  # at most sqrt(C), so that its square cannot overflow
+    arcsinh = (x.abs() + (x.square() + 1).sqrt()).log().copysign(x)  # torch.asinh takes three times as long on a CPU
     return arcsinh, known, loc.double(), scale
 
 
-def mix_paths(followed: Tensor, levels: Tensor) -> Tensor:
-    """Quantiles of the mixture of what follows each path.
+def mix_paths(forecasts: Tensor, levels: Tensor) -> Tensor:
+    """Quantiles of the equally long forecasts after each path, mixed by the paths' probabilities.
 
-    Every level stands for the cell of probability that reaches halfway to its neighbours, as path and as quantile.
+    Every level, as a path and as a quantile, represents the probability up to halfway to its neighbouring levels.
 
     Parameters
     ----------
-    followed
-        ``[B, P, Q, H]``: quantiles of the block after each of P = Q paths.
+    forecasts
+        ``[B, P, Q, H]``: quantiles of the next block after each of P = Q paths.
     levels
         ``[Q]``.
 
     Returns
     -------
     Tensor
-        ``[B, Q, H]``; what all paths agree on comes back unchanged.
+        ``[B, Q, H]``; unchanged if all paths have the same forecast.
     """
     if len(levels) == 1:
-        return followed[:, 0]
+        return forecasts[:, 0]
     edges = torch.cat([levels.new_zeros(1), (levels[1:] + levels[:-1]) / 2, levels.new_ones(1)])
     mass = edges.diff()
-    within = (levels - edges[:-1]) / mass  # where in its cell a level lies
+    within = (levels - edges[:-1]) / mass  # position of a level within its cell of probability
     weight = (mass[:, None] * mass).flatten()
-    values, order = followed.flatten(1, 2).transpose(1, 2).sort(dim=2)  # [B, H, P·Q]
+    values, order = forecasts.flatten(1, 2).transpose(1, 2).sort(dim=2)  # [B, H, P·Q]
     weights = weight[order]
     position = weights.cumsum(2) - weights * (1 - within.expand(len(levels), -1).flatten()[order])
-    # two neighbours may stand in the wrong order by a part of a cell
+    # neighbours can be out of order by a fraction of a cell
     position = position.cummax(2).values
     wanted = levels.expand(*values.shape[:2], -1).contiguous()
     right = torch.searchsorted(position, wanted).clamp(1, values.shape[2] - 1)
@@ -202,11 +213,11 @@ def _at_least_as_wide(block: Tensor, before: Tensor, middle: int) -> Tensor:
 
 
 def _fit(context: Tensor, length: int) -> Tensor:
-    """``[B, length]``: a longer context is cut, before a shorter one its steps are missing."""
+    """``[B, length]``: a longer context is cut to its newest steps, a shorter one is padded with NaN at the start."""
     short = length - context.shape[1]
     return nn.functional.pad(context, (short, 0), value=torch.nan) if short > 0 else context[:, -length:]
 
 
 def _raw(forecast: Forecast) -> Tensor:
-    """``[B, Q, H]`` float64 in input units, where the model is."""
+    """``[B, Q, H]`` float64 in input units, on the model's device."""
     return forecast.values.double().sinh() * forecast.scale[:, :, None] + forecast.loc[:, :, None]

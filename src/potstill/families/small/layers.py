@@ -1,4 +1,4 @@
-"""Parts that Potstill's own small students are built of.
+"""Layers and helpers of the small students.
 
 Shapes: B windows, C context, H horizon, Q levels, N patches, P steps per patch, D d_model.
 """
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 Layers = dict[int, Tensor]
-SMALL = 0.02  # spread of a head's first outputs, in units of the context's spread
+INITIAL_SPREAD = 0.02  # of a head's outputs before training, in units of the context's spread
 
 
-def carry_on(scaled: Tensor, known: Tensor) -> Tensor:
-    """Fill gaps with the last known step, ``[B, C]``; before the first one the mean, 0, stays."""
-    # when the model is traced for export, no step may depend on the data
+def forward_fill(scaled: Tensor, known: Tensor) -> Tensor:
+    """Fill gaps in ``[B, C]`` with the last known step; before the first known step they stay 0, the mean."""
+    # a traced model (export) must not branch on the data
     if not torch.compiler.is_compiling() and bool(known.all()):
         return scaled
     reach = 1
@@ -31,19 +31,19 @@ def carry_on(scaled: Tensor, known: Tensor) -> Tensor:
 
 
 def patched(x: Tensor, size: int) -> Tensor:
-    """``[B, N, P]`` from ``[B, C]``, with zeros (for a mask: False) before the first step where C is no multiple."""
+    """Split ``[B, C]`` into patches ``[B, N, P]``, with zeros (mask: False) at the start if P does not divide C."""
     return nn.functional.pad(x, (-x.shape[1] % size, 0)).unflatten(1, (-1, size))
 
 
 def ascending(median: Tensor, gaps: Tensor, middle: int) -> Tensor:
-    """Quantiles that cannot cross: the middle level, and the gaps between neighbours summed up away from it.
+    """Quantiles that cannot cross: the middle level plus or minus the cumulative gaps between neighbouring levels.
 
     Parameters
     ----------
     median
-        ``[B, H]``, level ``middle`` of Q.
+        ``[B, H]``: the quantile with index ``middle`` of Q.
     gaps
-        ``[B, Q - 1, H]``, any numbers; their softplus is the distance between two neighbouring levels.
+        ``[B, Q - 1, H]``, any numbers; their softplus is the gap between two neighbouring quantiles.
 
     Returns
     -------
@@ -56,33 +56,33 @@ def ascending(median: Tensor, gaps: Tensor, middle: int) -> Tensor:
 
 
 def normal_start(levels: list[float], middle: int) -> tuple[float, Tensor]:
-    """The middle level and the gaps ``[Q - 1]`` (before softplus) of a normal with the context's mean and spread.
+    """The middle quantile and the gaps ``[Q - 1]`` (before softplus) of a standard normal, in arcsinh space.
 
-    What a student forecasts before it has learned anything.
+    An untrained student thus forecasts a normal distribution with the context's mean and spread.
     """
     quantiles = [math.asinh(NormalDist().inv_cdf(level)) for level in levels]
     gaps = [math.log(math.expm1(b - a)) for a, b in pairwise(quantiles)]
     return quantiles[middle], torch.tensor(gaps)
 
 
-def begin_small(layer: nn.Linear, bias: Tensor | float = 0.0) -> None:
-    """Weights so small that the layer's first outputs hardly differ from its bias."""
-    nn.init.normal_(layer.weight, std=SMALL / layer.in_features**0.5)
+def init_small(layer: nn.Linear, bias: Tensor | float = 0.0) -> None:
+    """Initialise with weights so small that the layer's outputs are close to its bias before training."""
+    nn.init.normal_(layer.weight, std=INITIAL_SPREAD / layer.in_features**0.5)
     with torch.no_grad():
         layer.bias.copy_(torch.as_tensor(bias))
 
 
 class FlatHead(nn.Module):
-    """From all tokens at once to the quantiles, with a direct linear path from the context to the median.
+    """Maps all tokens together to the quantiles, with an additional linear path from the context to the median.
 
     Parameters
     ----------
     features, hidden
-        Numbers of a window's tokens, N · D, and the width that they are brought down to.
+        Size N · D of a window's tokens, and the hidden width that they are projected to.
     context, horizon
         Lengths in steps.
     levels, middle
-        Quantile levels and the place of the median among them.
+        Quantile levels and the index of the median among them.
     """
 
     def __init__(self, features: int, hidden: int, context: int, horizon: int, levels: list[float], middle: int):
@@ -91,12 +91,12 @@ class FlatHead(nn.Module):
         self.hidden = nn.Linear(features, hidden)
         self.out = nn.Linear(hidden, len(levels) * horizon)
         start, gaps = normal_start(levels, middle)
-        begin_small(self.out, torch.cat([torch.tensor([start]), gaps]).repeat_interleave(horizon))
+        init_small(self.out, torch.cat([torch.tensor([start]), gaps]).repeat_interleave(horizon))
         self.direct = nn.Linear(context, horizon, bias=False)
         nn.init.zeros_(self.direct.weight)
 
     def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
-        """``[B, Q, H]`` from ``tokens [B, N, D]`` and the whole ``context [B, C]``."""
+        """Quantiles ``[B, Q, H]`` from ``tokens [B, N, D]`` and the whole ``context [B, C]``."""
         out = self.out(nn.functional.gelu(self.hidden(tokens.flatten(1))))
         out = out.unflatten(1, (-1, self.direct.out_features))
         return ascending(out[:, 0] + self.direct(context), out[:, 1:], self.middle)

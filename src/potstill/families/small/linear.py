@@ -1,8 +1,8 @@
-"""A linear student: trend and season of the context, each with a map of its own to the median, and a cheap spread.
+"""A linear student: separate linear maps from the context's trend and season to the median, and a low-rank spread.
 
-The decomposition is DLinear's (Zeng et al., "Are Transformers Effective for Time Series Forecasting?", AAAI 2023): a
-moving average, and what is left of it. Both maps and the average are linear, so one product with a folded matrix does.
-The distances between levels come from a low-rank map of the context and of how much it moves from step to step.
+The decomposition is that of DLinear (Zeng et al., "Are Transformers Effective for Time Series Forecasting?", AAAI
+2023): the trend is a moving average, the season is the remainder. Both maps and the average are linear, so they are
+folded into one matrix. The gaps between levels are a low-rank function of the context and of its step-to-step changes.
 
 Shapes: B windows, C context, H horizon, Q levels, K blocks of the context, R rank.
 """
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from potstill.errors import UserError
 from potstill.families.small.base import SmallStudentConfig, SmallStudentModel
 from potstill.families.small.family import SmallStudentFamily
-from potstill.families.small.layers import Layers, ascending, begin_small, carry_on, normal_start, patched
+from potstill.families.small.layers import Layers, ascending, forward_fill, init_small, normal_start, patched
 
-BLOCK = 16  # steps over which the context's movement is averaged
+CHANGE_BLOCK = 16  # steps over which the context's absolute changes are averaged
 
 
 class LinearConfig(SmallStudentConfig):
@@ -30,7 +30,7 @@ class LinearConfig(SmallStudentConfig):
     window
         Steps of the moving average, odd.
     rank
-        Width through which the spread is computed.
+        Hidden width of the map that computes the spread.
     """
 
     model_type = "potstill_linear"
@@ -42,7 +42,7 @@ class LinearConfig(SmallStudentConfig):
 
 
 class LinearModel(SmallStudentModel):
-    """The maps of :mod:`potstill.families.small.linear`."""
+    """The model described in :mod:`potstill.families.small.linear`."""
 
     config_class = LinearConfig
 
@@ -53,33 +53,33 @@ class LinearModel(SmallStudentModel):
         self.season = nn.Parameter(torch.zeros(horizon, length))
         start, gaps = normal_start(config.levels, self.middle)
         self.bias = nn.Parameter(torch.full((horizon,), start))
-        self.spread_in = nn.Linear(length + -(-length // BLOCK), config.rank)
+        self.spread_in = nn.Linear(length + -(-length // CHANGE_BLOCK), config.rank)
         self.dropout = nn.Dropout(config.dropout_rate)
         self.spread_out = nn.Linear(config.rank, len(gaps) * horizon)
-        begin_small(self.spread_out, gaps.repeat_interleave(horizon))
+        init_small(self.spread_out, gaps.repeat_interleave(horizon))
         self.post_init()
 
     def forward(
         self, scaled: Tensor, known: Tensor, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
     ) -> tuple[Tensor, Layers, Layers]:
-        """``values [B, Q, H]``; it has no layers, hence no states and no maps."""
-        x = carry_on(scaled, known).to(self.dtype)
+        """``values [B, Q, H]``; no states and no maps, because the model has no layers."""
+        x = forward_fill(scaled, known).to(self.dtype)
         median = nn.functional.linear(x, self.folded(), self.bias)
-        moves = patched(nn.functional.pad(x.diff(dim=1).abs(), (1, 0)), BLOCK).mean(dim=2)
-        features = nn.functional.silu(self.spread_in(torch.cat([x, moves], dim=1)))
+        changes = patched(nn.functional.pad(x.diff(dim=1).abs(), (1, 0)), CHANGE_BLOCK).mean(dim=2)
+        features = nn.functional.silu(self.spread_in(torch.cat([x, changes], dim=1)))
         gaps = self.spread_out(self.dropout(features)).unflatten(1, (-1, len(self.bias)))
         return ascending(median, gaps, self.middle), {}, {}
 
     def folded(self) -> Tensor:
-        """``[H, C]``: both maps as one, so that the moving average costs nothing per window."""
+        """``[H, C]``: both maps folded into one, so that the moving average is not computed per window."""
         half = self.config.window // 2
         steps = torch.arange(self.season.shape[1], device=self.season.device)
-        # at the ends the average is of the steps that are there
+        # at the ends the average is over the existing steps
         count = (steps + half).clamp(max=len(steps) - 1) - (steps - half).clamp(min=0) + 1
         difference = (self.trend.float() - self.season.float()) / count
         total = nn.functional.pad(difference, (half + 1, half)).cumsum(dim=1)
-        moved = total[:, self.config.window :] - total[:, : -self.config.window]
-        return self.season + moved.to(self.season.dtype)
+        averaged = total[:, self.config.window :] - total[:, : -self.config.window]
+        return self.season + averaged.to(self.season.dtype)
 
 
 class LinearFamily(SmallStudentFamily):
@@ -91,6 +91,9 @@ class LinearFamily(SmallStudentFamily):
     sizes = ("window", "rank")
 
     def check(self, config: LinearConfig) -> None:
-        """The moving average needs a middle."""
+        """The moving average is centred, so its window must be odd."""
         if config.window % 2 == 0:
-            raise UserError(f"--student: window={config.window} is even; the moving average needs an odd number.")
+            raise UserError(
+                f"--student: window={config.window} is even; the moving average needs an odd number.",
+                key="student.bad_value",
+            )

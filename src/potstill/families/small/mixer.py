@@ -1,4 +1,4 @@
-"""A mixer student: patches of the context, mixed along time and along features by small MLPs in turns.
+"""A mixer student: patches of the context, mixed alternately along time and along features by small MLPs.
 
 After TSMixer (Chen et al., TMLR 2023) and Tiny Time Mixers (Ekambaram et al., NeurIPS 2024), without the latter's
 gates.
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from potstill.families.small.base import SmallStudentConfig, SmallStudentModel
 from potstill.families.small.family import SmallStudentFamily
-from potstill.families.small.layers import FlatHead, Layers, begin_small, carry_on, patched
+from potstill.families.small.layers import FlatHead, Layers, forward_fill, init_small, patched
 
 
 class MixerConfig(SmallStudentConfig):
@@ -26,7 +26,7 @@ class MixerConfig(SmallStudentConfig):
     d_model
         Features of a patch.
     num_layers
-        Pairs of mixing along time and along features.
+        Number of blocks, each of which mixes along time and along features.
     d_ff
         Hidden width of the feature MLP; default: twice ``d_model``.
     patch_size
@@ -46,7 +46,7 @@ class MixerConfig(SmallStudentConfig):
 
 
 class Mixing(nn.Module):
-    """Norm, then along one axis: widen, GELU, narrow. The result is to be added to the stream."""
+    """Norm, then an MLP along one axis. The caller adds the result to the stream."""
 
     def __init__(self, width: int, size: int, hidden: int, dropout: float):
         super().__init__()
@@ -54,10 +54,10 @@ class Mixing(nn.Module):
         self.widen = nn.Linear(size, hidden)
         self.narrow = nn.Linear(hidden, size)
         self.dropout = nn.Dropout(dropout)
-        begin_small(self.narrow)
+        init_small(self.narrow)
 
     def forward(self, stream: Tensor, along_time: bool) -> Tensor:
-        """``[B, N, D]``."""
+        """``[B, N, D]`` to ``[B, N, D]``."""
         x = self.norm(stream)
         x = x.transpose(1, 2) if along_time else x
         x = self.narrow(self.dropout(nn.functional.gelu(self.widen(x))))
@@ -74,15 +74,16 @@ class MixerBlock(nn.Module):
         self.features = Mixing(width, width, config.d_ff, dropout)
 
     def forward(self, stream: Tensor) -> Tensor:
-        """``[B, N, D]``."""
+        """``[B, N, D]`` to ``[B, N, D]``."""
         stream = stream + self.time(stream, along_time=True)
         return stream + self.features(stream, along_time=False)
 
 
 class MixerModel(SmallStudentModel):
-    """The mixer of :mod:`potstill.families.small.mixer`."""
+    """The model described in :mod:`potstill.families.small.mixer`."""
 
     config_class = MixerConfig
+    signals = frozenset({"forecast", "hidden"})
 
     def __init__(self, config: MixerConfig):
         super().__init__(config)
@@ -97,9 +98,9 @@ class MixerModel(SmallStudentModel):
     def forward(
         self, scaled: Tensor, known: Tensor, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
     ) -> tuple[Tensor, Layers, Layers]:
-        """``values [B, Q, H]`` and the stream ``[B, N, D]`` after the blocks asked for; it has no attention maps."""
+        """``values [B, Q, H]`` and the stream ``[B, N, D]`` after the requested blocks; there are no attention maps."""
         size = self.config.patch_size
-        x = carry_on(scaled, known).to(self.dtype)
+        x = forward_fill(scaled, known).to(self.dtype)
         stream = self.embed(torch.cat([patched(x, size), patched(known, size).to(x)], dim=2))
         states = {}
         for index, block in enumerate(self.blocks):

@@ -1,7 +1,7 @@
-"""A small encoder over patches: the light student that any teacher can have.
+"""A small transformer encoder over patches, as a student for any teacher.
 
-Tokens are patches of the context; all of them see all that is known. Pre-norm blocks, rotary positions, scaled
-dot-product attention; all tokens together give the quantiles, through a narrow layer.
+Tokens are patches of the context; each attends to all patches with a known value. Pre-norm blocks, rotary positions,
+scaled dot-product attention; a narrow layer maps all tokens together to the quantiles.
 
 Shapes: B windows, C context, T tokens, P steps per patch, A heads, D d_model, Q levels, H horizon.
 """
@@ -18,7 +18,7 @@ from potstill.families.attention import attend
 from potstill.families.norm import RMSNorm
 from potstill.families.small.base import SmallStudentConfig, SmallStudentModel
 from potstill.families.small.family import SmallStudentFamily
-from potstill.families.small.layers import FlatHead, Layers, carry_on, patched
+from potstill.families.small.layers import FlatHead, Layers, forward_fill, patched
 
 ROTARY_BASE = 10_000.0
 
@@ -64,26 +64,26 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.dropout = config.num_heads, config.dropout_rate
         self.project = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
-        self.out = _quiet(nn.Linear(config.d_model, config.d_model, bias=False), config.num_layers)
+        self.out = _init_residual(nn.Linear(config.d_model, config.d_model, bias=False), config.num_layers)
 
     def forward(
-        self, x: Tensor, there: Tensor, turn: tuple[Tensor, Tensor], maps: bool
+        self, x: Tensor, visible: Tensor, turn: tuple[Tensor, Tensor], maps: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """``[B, T, D]``, and the maps ``[B, A, T, T]`` where asked for; ``there [B, 1, 1, T]``: who is looked at."""
+        """``[B, T, D]``, and the maps ``[B, A, T, T]`` if requested; ``visible [B, 1, 1, T]``: tokens attended to."""
         query, key, value = self.project(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key = rotate(query, *turn), rotate(key, *turn)
         if maps:
             scores = (query @ key.transpose(2, 3)) / query.shape[3] ** 0.5
-            weights = scores.masked_fill(~there, -torch.inf).softmax(dim=3)
+            weights = scores.masked_fill(~visible, -torch.inf).softmax(dim=3)
             mixed = nn.functional.dropout(weights, self.dropout, self.training) @ value
         else:
             weights, dropout = None, self.dropout if self.training else 0.0
-            mixed = attend(query, key, value, there, dropout_p=dropout)
+            mixed = attend(query, key, value, visible, dropout_p=dropout)
         return self.out(mixed.transpose(1, 2).flatten(2)), weights
 
 
-class Block(nn.Module):
-    """Attention and a feed-forward layer, each normed before and added to the stream."""
+class TransformerBlock(nn.Module):
+    """Attention and a feed-forward layer, each with a norm before it and added to the stream."""
 
     def __init__(self, config: PatchTransformerConfig):
         super().__init__()
@@ -91,29 +91,30 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.feedforward_norm = RMSNorm(config.d_model, eps=1e-6)
         self.widen = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.narrow = _quiet(nn.Linear(config.d_ff, config.d_model, bias=False), config.num_layers)
+        self.narrow = _init_residual(nn.Linear(config.d_ff, config.d_model, bias=False), config.num_layers)
         self.dropout = nn.Dropout(config.dropout_rate)
 
     def forward(
-        self, x: Tensor, there: Tensor, turn: tuple[Tensor, Tensor], maps: bool
+        self, x: Tensor, visible: Tensor, turn: tuple[Tensor, Tensor], maps: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """The stream ``[B, T, D]``, and the attention's maps where asked for."""
-        attended, weights = self.attention(self.attention_norm(x), there, turn, maps)
+        """The stream ``[B, T, D]``, and the attention maps if requested."""
+        attended, weights = self.attention(self.attention_norm(x), visible, turn, maps)
         x = x + self.dropout(attended)
         widened = nn.functional.gelu(self.widen(self.feedforward_norm(x)))
         return x + self.dropout(self.narrow(widened)), weights
 
 
 class PatchTransformerModel(SmallStudentModel):
-    """The encoder of :mod:`potstill.families.small.patch_transformer`."""
+    """The model described in :mod:`potstill.families.small.patch_transformer`."""
 
     config_class = PatchTransformerConfig
+    signals = frozenset({"forecast", "hidden", "attention"})
 
     def __init__(self, config: PatchTransformerConfig):
         super().__init__(config)
         size, width, context = config.patch_size, config.d_model, config.context_length
         self.embed = nn.Sequential(nn.Linear(2 * size, config.d_ff), nn.GELU(), nn.Linear(config.d_ff, width))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(width, eps=1e-6)
         features = -(-context // size) * width
         self.head = FlatHead(features, width, context, config.prediction_length, config.levels, self.middle)
@@ -122,18 +123,18 @@ class PatchTransformerModel(SmallStudentModel):
     def forward(
         self, scaled: Tensor, known: Tensor, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
     ) -> tuple[Tensor, Layers, Layers]:
-        """``values [B, Q, H]``; streams ``[B, T, D]`` after, and maps ``[B, A, T, T]`` in the blocks asked for."""
+        """``values [B, Q, H]``, and the streams ``[B, T, D]`` and maps ``[B, A, T, T]`` of the requested blocks."""
         size = self.config.patch_size
-        x = carry_on(scaled, known).to(self.dtype)
-        seen = patched(known, size)
-        stream = self.embed(torch.cat([patched(x, size), seen.to(x)], dim=2))
-        # a patch of which nothing is known is looked at by nobody; where nothing at all is, by everybody
-        there = seen.any(dim=2)
-        there = (there | ~there.any(dim=1, keepdim=True))[:, None, None]
+        x = forward_fill(scaled, known).to(self.dtype)
+        known_patches = patched(known, size)
+        stream = self.embed(torch.cat([patched(x, size), known_patches.to(x)], dim=2))
+        # patches without a known value are not attended to; if no patch has one, all are, to avoid NaN
+        visible = known_patches.any(dim=2)
+        visible = (visible | ~visible.any(dim=1, keepdim=True))[:, None, None]
         turn = angles(stream.shape[1], self.config.d_model // self.config.num_heads, stream.device)
         states, maps = {}, {}
         for index, block in enumerate(self.blocks):
-            stream, weights = block(stream, there, turn, index in attention)
+            stream, weights = block(stream, visible, turn, index in attention)
             if index in hidden:
                 states[index] = stream
             if weights is not None:
@@ -155,8 +156,8 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=3)
 
 
-def _quiet(layer: nn.Linear, layers: int) -> nn.Linear:
-    """What a block adds at first is small, so that the stream's size does not grow with depth."""
+def _init_residual(layer: nn.Linear, layers: int) -> nn.Linear:
+    """Initialise with small weights, so that the size of the stream does not grow with depth."""
     nn.init.normal_(layer.weight, std=(2 * layers * layer.in_features) ** -0.5)
     return layer
 
@@ -170,9 +171,10 @@ class PatchTransformerFamily(SmallStudentFamily):
     sizes = ("d_model", "num_layers", "num_heads", "d_ff", "patch_size")
 
     def check(self, config: PatchTransformerConfig) -> None:
-        """Heads divide the width into even parts."""
+        """Each head needs an even width, because rotary positions rotate pairs."""
         if config.d_model % (2 * config.num_heads):
             raise UserError(
                 f"--student: d_model={config.d_model} and num_heads={config.num_heads} do not fit; d_model must be a"
-                " multiple of twice num_heads."
+                " multiple of twice num_heads.",
+                key="student.sizes_do_not_fit",
             )

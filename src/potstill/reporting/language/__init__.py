@@ -1,1 +1,1 @@
-"""The page of language models: distance from the teacher, quality on held-out answers, what they write and cost."""
+"""The report of language models: distance from the teacher, quality on held-out answers, generated answers, cost."""

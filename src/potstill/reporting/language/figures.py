@@ -1,4 +1,4 @@
-"""What the page needs of a language run's metrics.json; see ``evaluation.language.evaluate`` for the tree."""
+"""The numbers of a language run's metrics.json; see ``evaluation.language.evaluate`` for the structure."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import Any, ClassVar
 from potstill.reporting.figures import Figures
 from potstill.reporting.values import mapping, number
 
-METRICS = {
+LANGUAGE_METRIC_TITLES = {
     "perplexity": "Perplexity",
     "cross_entropy": "Cross-entropy (nats)",
     "kl": "KL to the teacher (nats)",
     "agreement": "Agreement",
     "rouge_l": "ROUGE-L",
 }
-COSTS = {
+LANGUAGE_COST_TITLES = {
     "parameters": "Parameters",
-    "bytes": "Weights as saved (bytes)",
-    "tokens_per_second_b1": "Tokens written per second, batch 1",
-    "latency_ms_token": "Time per token written (ms)",
-    "scored_tokens_per_second_b8": "Tokens read per second, batch 8",
+    "bytes": "Saved weights (bytes)",
+    "tokens_per_second_b1": "Tokens generated per second, batch 1",
+    "latency_ms_token": "Time per generated token (ms)",
+    "scored_tokens_per_second_b8": "Tokens scored per second, batch 8",
     "peak_mb": "Working memory (MiB)",
 }
-FEW = 100  # examples below which a caution is due
+FEW_EXAMPLES = 100  # with fewer held-out examples the report has a caution
 
 
 class LanguageFigures(Figures):
-    """Numbers of one language run; every accessor returns None where the file does not say."""
+    """Numbers of one language run; every accessor returns None where the file has no value."""
 
     rates: ClassVar[tuple[str, ...]] = ("tokens_per_second_b1", "scored_tokens_per_second_b8")
     speedups: ClassVar[tuple[str, ...]] = ("speedup_generation", "speedup_scoring")
 
     def of(self, model: str | None, metric: str) -> float | None:
-        """One figure of one model: the mean over the parts it was measured on, which is mostly one."""
+        """One metric of one model: the mean over the evaluated parts (usually one)."""
         return self.mean(model, metric)
 
     def span(self, model: str, metric: str) -> tuple[float, float] | None:
-        """Its 95 % interval, where there is one part only."""
+        """Its 95 % confidence interval, if there is only one part."""
         if len(self.datasets) != 1:
             return None
         given = mapping(self.metrics["models"][model].get(self.datasets[0])).get(f"{metric}_interval")
@@ -50,7 +50,9 @@ class LanguageFigures(Figures):
 
 
 def table(figures: LanguageFigures) -> dict[str, Any]:
-    """Every figure by model: ``keys`` (the metrics' titles) and ``rows`` of (model, [(value, interval)])."""
-    known = [key for key in METRICS if any(figures.of(model, key) is not None for model in figures.models)]
+    """All metrics by model: ``keys`` (the metrics' titles) and ``rows`` of (model, [(value, interval)])."""
+    known = [
+        key for key in LANGUAGE_METRIC_TITLES if any(figures.of(model, key) is not None for model in figures.models)
+    ]
     rows = [(m, [(figures.of(m, key), figures.span(m, key)) for key in known]) for m in figures.models]
-    return {"keys": {key: METRICS[key] for key in known}, "rows": rows if known else []}
+    return {"keys": {key: LANGUAGE_METRIC_TITLES[key] for key in known}, "rows": rows if known else []}

@@ -1,4 +1,4 @@
-"""The page of language models."""
+"""The report of language models."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from potstill.reporting.charts import training_data
 from potstill.reporting.language import summary
-from potstill.reporting.language.figures import COSTS, LanguageFigures, table
-from potstill.reporting.language.generations import answered
+from potstill.reporting.language.figures import LANGUAGE_COST_TITLES, LanguageFigures, table
+from potstill.reporting.language.generations import shown_answers
 from potstill.reporting.shell import fill, sizes
 from potstill.reporting.tables import cost_table
 
-VALIDATION = {
+VALIDATION_CURVES = {
     "Cross-entropy (nats)": "loss",
     "KL to the teacher (nats)": "kl",
     "KL to the teacher's largest logits (nats)": "kl_kept",
@@ -26,7 +26,7 @@ def render(
     recipe: str,
     generations: Mapping[str, Any],
 ) -> str:
-    """The page as text; a pure function of what the run folder holds."""
+    """The page as HTML text, a pure function of the files of the run folder."""
     figures = LanguageFigures(metrics)
     return fill(
         "language.html.j2",
@@ -34,15 +34,15 @@ def render(
         name=name,
         figures=figures,
         recipe=recipe,
-        data=training_data(log, VALIDATION, figures.costed),
+        data=training_data(log, VALIDATION_CURVES, figures.costed),
         headline=summary.headline(figures),
         subtitle=_subtitle(figures),
         claims=summary.claims(figures),
         comparisons=summary.comparisons(figures),
         cautions=summary.labels(figures) + summary.cautions(figures),
-        costs=cost_table(figures, COSTS),
+        costs=cost_table(figures, LANGUAGE_COST_TITLES),
         quality=table(figures),
-        examples=list(answered(generations)),
+        examples=list(shown_answers(generations)),
     )
 
 

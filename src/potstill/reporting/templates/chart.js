@@ -1,7 +1,7 @@
 "use strict";
-/* Charts as inline SVG, drawn at the width they are shown at, so that text keeps its size on a phone. */
+/* Charts as inline SVG, drawn at their width on the screen, so that text has the same size on a phone. */
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const DRAW = {}; // by the id of a part of the page: what draws it
+const DRAW = {}; // drawing functions by the id of a section
 
 function html(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -64,7 +64,7 @@ function logarithmic([low, high], [from, to], count) {
   return { at, back: (p) => 10 ** (a + ((p - from) / (to - from)) * span), ticks, text: (v) => tickText(v, 0) };
 }
 
-/* spec: height, x and y {domain, log, label}, draw(plot), hover(value of x, or null), label (for screen readers) */
+/* spec: height, x and y {domain, log, label}, draw(plot), hover(x or null), label (for screen readers) */
 function chart(host, spec) {
   const root = svg("svg", { class: "chart", role: "img", "aria-label": spec.label });
   host.append(root);
@@ -114,12 +114,12 @@ function follow(root, x, spec, box) {
   root.onpointerleave = () => { cursor.style.visibility = "hidden"; spec.hover(null); };
 }
 
-/* A line through [x, y] pairs, broken where y is missing. */
+/* A line through [x, y] pairs, interrupted where y is missing. */
 function line(plot, xs, ys, look) {
   let path = "", pen = false;
   xs.forEach((at, i) => {
     if (ys[i] === null || ys[i] === undefined) { pen = false; return; }
-    path += `${pen ? "L" : "M"}${plot.x.at(at).toFixed(1)} ${plot.y.at(ys[i]).toFixed(1)}${pen ? "" : "h2"}`; // a lone point shows too
+    path += `${pen ? "L" : "M"}${plot.x.at(at).toFixed(1)} ${plot.y.at(ys[i]).toFixed(1)}${pen ? "" : "h2"}`; // so that a single point is visible
     pen = true;
   });
   if (path) plot.root.append(svg("path", { class: `line ${look}`, d: path }));

@@ -1,4 +1,4 @@
-/* Best, median and worst windows of one data set, with the models that the reader switches on. */
+/* Best, median and worst windows of one data set, with the selected models. */
 DRAW.forecasts = (host) => {
   const models = [...new Set(DATA.examples.flatMap((e) => Object.keys(e.forecasts)))].sort((a, b) => rankOf(a) - rankOf(b));
   const datasets = [...new Set(DATA.examples.map((e) => e.dataset))];
@@ -41,10 +41,10 @@ function drawExample(host, example, on, models) {
   const slot = html("div"), keys = html("div");
   figure.append(slot, keys);
   host.append(figure);
-  let tell;
+  let setLegend;
   const spec = {
-    height: 270, label: `${kind} window of ${example.dataset}: context, truth and forecasts`,
-    x: { domain: [past.length ? past[0] : 1, ahead[ahead.length - 1]], label: "steps from the forecast's start" },
+    height: 270, label: `${kind} window of ${example.dataset}: context, true values and forecasts`,
+    x: { domain: [past.length ? past[0] : 1, ahead[ahead.length - 1]], label: "steps from the start of the forecast" },
     y: {},
     draw: (plot) => {
       plot.root.append(svg("line", { class: "axis", x1: plot.x.at(0), x2: plot.x.at(0), y1: plot.top, y2: plot.bottom }));
@@ -55,18 +55,18 @@ function drawExample(host, example, on, models) {
       for (const m of shown) line(plot, ahead, forecasts[m][1], lookOf(m));
     },
     hover: (at) => {
-      if (at === null) { tell(null); return null; }
+      if (at === null) { setLegend(null); return null; }
       const step = Math.min(ahead.length, Math.max(past.length ? past[0] : 1, Math.round(at)));
       const values = { truth: step > 0 ? truth[step - 1] : context[context.length - 1 + step] };
       if (step > 0) for (const m of on) if (forecasts[m]) values[m] = forecasts[m][1][step - 1];
-      tell(values);
+      setLegend(values);
       return step;
     },
   };
   const fit = () => {
     const shown = models.filter((m) => on.has(m) && forecasts[m]);
     spec.y.domain = extent([context, truth, ...shown.flatMap((m) => forecasts[m])], 0.04);
-    tell = legend(keys, [["truth", "Truth", "truth"], ...shown.map((m) => [m, nameOf(m), lookOf(m)])]);
+    setLegend = legend(keys, [["truth", "True values", "truth"], ...shown.map((m) => [m, nameOf(m), lookOf(m)])]);
   };
   fit();
   const drawn = chart(slot, spec);

@@ -1,14 +1,14 @@
-/* Joins the parts: each section that the page holds is drawn, and the theme button works. */
+/* Draws every section of the page and sets up the theme button. */
 function theme() {
   const button = document.getElementById("theme"), root = document.documentElement;
-  const memory = { get: () => { try { return localStorage.getItem("potstill-theme"); } catch { return null; } },
+  const storage = { get: () => { try { return localStorage.getItem("potstill-theme"); } catch { return null; } },
     set: (value) => { try { localStorage.setItem("potstill-theme", value); } catch { /* a page opened from a file may have no storage */ } } };
   const system = matchMedia("(prefers-color-scheme: dark)");
   const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const label = () => { button.textContent = dark() ? "Light" : "Dark"; };
-  const saved = memory.get();
+  const saved = storage.get();
   if (saved === "dark" || saved === "light") root.dataset.theme = saved;
-  button.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; memory.set(root.dataset.theme); label(); });
+  button.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; storage.set(root.dataset.theme); label(); });
   system.addEventListener("change", label);
   button.hidden = false;
   label();

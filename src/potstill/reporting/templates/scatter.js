@@ -1,4 +1,4 @@
-/* SQL relative to seasonal naive against a cost on a log axis. */
+/* Scaled quantile loss (SQL) relative to seasonal naive, by cost on a logarithmic axis. */
 const SHAPES = {
   student: "M0-7A7 7 0 1 1 0 7A7 7 0 1 1 0-7Z", teacher: "M-6-6H6V6H-6Z", control: "M0-8L7.5 6H-7.5Z", ridge: "M0-8L8 0L0 8L-8 0Z",
   auto_theta: "M-7.5-6H7.5L0 8Z", seasonal_naive: "M-7-2.3H-2.3V-7H2.3V-2.3H7V2.3H2.3V7H-2.3V2.3H-7Z",
@@ -18,11 +18,11 @@ DRAW.scatter = (host) => {
     const placed = points.filter((p) => p.x[axis.key] > 0 && p.y[dataset] !== undefined);
     const costs = placed.map((p) => p.x[axis.key]);
     const room = Math.max(1.6, (Math.max(...costs) / Math.min(...costs)) ** 0.1);
-    spec.x = { domain: [Math.min(...costs) / room, Math.max(...costs) * room], log: true, label: `${axis.label} ${axis.more ? "→ cheaper" : "→ dearer"}` };
+    spec.x = { domain: [Math.min(...costs) / room, Math.max(...costs) * room], log: true, label: `${axis.label} ${axis.more ? "→ cheaper" : "→ more expensive"}` };
     spec.y = { domain: extent([placed.map((p) => p.y[dataset]), [1]], 0.12), label: "SQL relative to seasonal naive (lower is better)" };
     spec.draw = (plot) => drawPoints(plot, placed, axis.key, dataset);
     const left = points.filter((p) => !placed.includes(p)).map((p) => nameOf(p.model));
-    missing.textContent = left.length ? `Not shown, as this cost or figure is zero or unknown: ${left.join(", ")}.` : "";
+    missing.textContent = left.length ? `Not shown because this cost or metric is zero or unknown: ${left.join(", ")}.` : "";
   };
   host.querySelector("figure").append(figure, missing);
   fit();

@@ -14,7 +14,7 @@ DRAW.tables = (host) => {
   };
   if (views.length > 1) controls.append(picker("Show", views, (value) => { view = value; show(); }));
   if (scales.length > 1) controls.append(picker("Scale", scales, (value) => { scale = value; show(); }, scale));
-  host.append(html("p", { class: "note" }, "The dot marks the best: the lowest, or for coverage the nearest to 80 %. Click a heading to sort."));
+  host.append(html("p", { class: "note" }, "The dot marks the best value: the lowest, or for coverage the closest to 80 %. Click a heading to sort."));
   show();
 };
 

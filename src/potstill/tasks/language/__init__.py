@@ -1,1 +1,1 @@
-"""What a run of language models does otherwise than one of forecasters: its data, models, lessons and end."""
+"""The task of language models: its data, models, training and evaluation."""

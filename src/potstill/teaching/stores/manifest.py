@@ -1,4 +1,4 @@
-"""What a label store says of itself: whose labels of which windows it holds, and the key made of that."""
+"""The manifest of a label store: the teacher and data of its labels, and the key derived from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -15,192 +15,220 @@ from potstill.errors import UserError
 from potstill.runs import write_json
 
 if TYPE_CHECKING:
-    from potstill.families.base import Forecaster
-    from potstill.types import Windows
+    from potstill.families.base import Model
 
-NAME = "labels.json"
-FORMAT = 1
+MANIFEST_FILE = "labels.json"
+MANIFEST_VERSION = 2
+
+Kind = Literal["forecasts", "logits"]
+#: by kind: the names of rows and of contents in messages
+ROWS: dict[str, str] = {"forecasts": "windows", "logits": "examples"}
+CONTENTS: dict[str, str] = {"forecasts": "forecasts of windows", "logits": "logits of a language model"}
 
 
-class WindowSource(Protocol):
-    """What labelling needs of a data set: windows by id, and a fingerprint that names them.
+class LabelSource(Protocol):
+    """What labelling needs from a data set: batches by id, and a fingerprint that identifies them.
 
-    One whose windows cannot be cut from the data again (drawn, mixed, synthetic) also has ``stores_inputs = True``.
+    A data set whose windows cannot be cut from the data again (augmented, synthetic) also has ``stores_inputs = True``.
+    Group ids are the same in every batch.
     """
 
     @property
     def fingerprint(self) -> str: ...
     def __len__(self) -> int: ...
-    def __getitems__(self, ids: np.ndarray) -> Windows: ...
+    def batch(self, ids: np.ndarray) -> Any:
+        """Windows or Tokens of some ids, in their order."""
+        ...
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The identity of a label store (everything but ``provenance`` and ``windows`` goes into its key).
+    """The identity of a label store (all but ``teacher_name``, ``rows`` and ``provenance`` goes into its key).
 
     Attributes
     ----------
+    kind
+        "forecasts" (rows are windows) or "logits" (rows are examples of text).
     teacher, data
-        Fingerprints of the teacher's weights and of the windows.
+        Fingerprints of the teacher's weights and of the data set.
     teacher_name
         The teacher's name, for messages.
     precision
         Data type of the teacher's weights, such as ``float32`` or ``bfloat16``.
+    rows, shard_rows
+        Rows of the data set, and row ids per shard.
     stores_inputs
-        Whether shards hold contexts and futures beside the labels.
-    shard_windows, windows
-        Window ids per shard, and how many windows the data set has.
+        Whether shards hold the windows in addition to the labels.
+    settings
+        All other settings that determine a label. Forecasts: ``context_length``, ``prediction_length``, ``levels``,
+        ``arcsinh``; logits: ``temperature``, ``kept``.
     provenance
-        Where teacher and data came from, for people.
+        The origin of teacher and data, for information.
     """
 
+    kind: Kind
     teacher: str
     teacher_name: str
     data: str
-    context_length: int
-    prediction_length: int
-    levels: tuple[float, ...]
     precision: str
-    arcsinh: bool
+    rows: int
+    shard_rows: int
     stores_inputs: bool
-    shard_windows: int
-    windows: int
+    settings: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
-        forecaster: Forecaster,
-        dataset: WindowSource,
-        *,
-        arcsinh: bool,
-        shard_windows: int,
+        kind: Kind,
+        teacher: Model,
+        dataset: LabelSource,
+        settings: Mapping[str, Any],
+        shard_rows: int,
         provenance: Mapping[str, Any] | None = None,
     ) -> Manifest:
-        """The manifest that labels of ``dataset`` by ``forecaster`` carry."""
-        context, horizon = lengths(dataset)
+        """The manifest of labels of ``dataset`` by ``teacher``."""
         return cls(
-            teacher=forecaster.fingerprint,
-            teacher_name=forecaster.source.name,
+            kind=kind,
+            teacher=teacher.fingerprint,
+            teacher_name=teacher.source.name,
             data=dataset.fingerprint,
-            context_length=context,
-            prediction_length=horizon,
-            levels=_levels(forecaster),
-            precision=_precision(forecaster),
-            arcsinh=arcsinh,
-            stores_inputs=stores_inputs(dataset),
-            shard_windows=shard_windows,
-            windows=len(dataset),
-            provenance={"source": asdict(forecaster.source), **(provenance or {})},
+            precision=_precision(teacher),
+            rows=len(dataset),
+            shard_rows=shard_rows,
+            stores_inputs=_stores_inputs(dataset),
+            settings=dict(settings),
+            provenance={"source": asdict(teacher.source), **(provenance or {})},
         )
 
     @property
     def key(self) -> str:
-        """sha256 over all that decides what a label is; every shard carries it."""
-        identity = [self.teacher, self.data, self.context_length, self.prediction_length, self.precision, self.arcsinh]
-        identity += [[round(level, 6) for level in self.levels], self.stores_inputs, self.shard_windows]
-        return hashlib.sha256(json.dumps([FORMAT, *identity]).encode()).hexdigest()
+        """sha256 over everything that determines a label and its place; every shard contains it."""
+        known = {"format": MANIFEST_VERSION, **asdict(self)}
+        for name in ("teacher_name", "rows", "provenance"):
+            del known[name]
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write ``labels.json`` atomically."""
-        write_json(folder / NAME, {"format": FORMAT, "key": self.key, **asdict(self)})
+        write_json(folder / MANIFEST_FILE, {"format": MANIFEST_VERSION, "key": self.key, **asdict(self)})
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
-        """Read ``labels.json``.
+    def read(cls, folder: Path, kind: Kind) -> Manifest:
+        """Read ``labels.json`` of a store of that kind.
 
         Raises
         ------
         UserError
-            Where the folder holds none, or one that cannot be read or was edited.
+            If the folder has no manifest, or one that cannot be read, was edited, or is of another format or kind.
         """
-        path = folder / NAME
+        path = folder / MANIFEST_FILE
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
-            if tree["format"] != FORMAT:
+            if tree["format"] != MANIFEST_VERSION:
                 raise UserError(
-                    f"{path}: written in format {tree['format']}, this version reads {FORMAT}; label again."
+                    f"{path}: written in format {tree['format']}, this version reads {MANIFEST_VERSION}; label again"
+                    " into a new folder.",
+                    key="labels.other_format",
                 )
             key = tree["key"]
-            known = {name: tree[name] for name in cls.__dataclass_fields__}
+            manifest = cls(**{name: tree[name] for name in cls.__dataclass_fields__})
+            changed = manifest.key != key
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
-                f"{folder}: holds no labels (no {NAME}); make them with `potstill label --output {folder}`."
+                f"{folder}: holds no labels (no {MANIFEST_FILE}); make them with `potstill label --output {folder}`.",
+                key="labels.no_store",
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: is not a label manifest ({error}); label again into a new folder.") from None
-        manifest = cls(**{**known, "levels": tuple(known["levels"])})
-        if manifest.key != key:
-            raise UserError(f"{path}: was changed since it was written (its key disagrees); label into a new folder.")
+            raise UserError(
+                f"{path}: is not a valid label manifest ({error}); label again into a new folder.",
+                key="labels.unreadable_manifest",
+            ) from None
+        if changed:
+            raise UserError(
+                f"{path}: was changed since it was written (its key does not match); label into a new folder.",
+                key="labels.edited_manifest",
+            )
+        if manifest.kind != kind:
+            raise UserError(
+                f"{folder}: does not hold {CONTENTS[kind]}; label into a new folder.", key="labels.other_kind"
+            )
         return manifest
 
-    def check_dataset(self, folder: Path, dataset: WindowSource, settings: Mapping[str, Any] | None = None) -> None:
-        """Raise a UserError that says what differs where the labels answer other windows than ``dataset``'s.
-
-        ``settings`` is what ``dataset`` was made with, laid out as in ``provenance``: what differs is named by its key.
-        """
-        for name, theirs in zip(("context_length", "prediction_length"), lengths(dataset), strict=True):
-            mine = getattr(self, name)
-            if mine != theirs:
+    def check_settings(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        """Raise a UserError that names a setting whose value differs from that of the labels."""
+        for name, theirs in settings.items():
+            if self.settings[name] != theirs:
                 raise UserError(
-                    f"{folder}: the labels were made with {name} {mine}, this run has {theirs};"
-                    " use the same lengths or label into a new folder."
+                    f"{folder}: the labels were made with {name} {self.settings[name]}, this run has {theirs};"
+                    f" use the same {name} or label into a new folder.",
+                    key="labels.other_settings",
                 )
+
+    def check_dataset(self, folder: Path, dataset: LabelSource, made_with: Mapping[str, Any] | None = None) -> None:
+        """Raise a UserError that says what differs if the labels belong to other data than ``dataset``.
+
+        ``made_with`` describes ``dataset`` in the form of ``provenance``; settings that differ are named by their keys.
+        """
         if self.data != dataset.fingerprint:
-            differs = self._differs(settings or {})
+            differs = self._differs(made_with or {})
             what = (
                 f"were made with {'; '.join(differs)}"
                 if differs
                 else f"belong to other data (theirs {self.data[:12]}, yours {dataset.fingerprint[:12]})"
             )
-            raise UserError(f"{folder}: the labels {what}. Use what they were made with, or label into a new folder.")
-        if self.stores_inputs != stores_inputs(dataset):
             raise UserError(
-                f"{folder}: the labels belong to other data (one stores its inputs); label into a new folder."
+                f"{folder}: the labels {what}; use the settings of the labels, or label into a new folder.",
+                key="labels.other_data",
+            )
+        if self.stores_inputs != _stores_inputs(dataset):
+            raise UserError(
+                f"{folder}: the labels belong to other data (one stores its inputs); label into a new folder.",
+                key="labels.other_data",
             )
 
-    def _differs(self, settings: Mapping[str, Any]) -> list[str]:
-        """``data.split suite, this run has 8:1:1`` for every setting of this run that the labels were not made with."""
-        mine, theirs = _flat(settings), _flat(self.provenance)
+    def check_teacher(self, folder: Path, teacher: Model) -> None:
+        """Raise a UserError that says what differs if the labels come from another teacher."""
+        precision = _precision(teacher)
+        if self.precision != precision:
+            raise UserError(
+                f"{folder}: the labels were made with the teacher's weights in {self.precision}, this teacher is in"
+                f" {precision}; use the same precision or label into a new folder.",
+                key="labels.other_precision",
+            )
+        fingerprint = teacher.fingerprint
+        if self.teacher != fingerprint:
+            raise UserError(
+                f"{folder}: the labels come from another teacher ({self.teacher_name} {self.teacher[:12]}, yours is"
+                f" {teacher.source.name} {fingerprint[:12]}); use that teacher or label into a new folder.",
+                key="labels.other_teacher",
+            )
+
+    def check_shard_rows(self, folder: Path, shard_rows: int) -> None:
+        """Raise a UserError if the shards have another size than requested."""
+        if self.shard_rows != shard_rows:
+            raise UserError(
+                f"{folder}: has {self.shard_rows} {ROWS[self.kind]} per shard, this call requests {shard_rows};"
+                f" request {self.shard_rows} or label into a new folder.",
+                key="labels.other_shard_size",
+            )
+
+    def _differs(self, made_with: Mapping[str, Any]) -> list[str]:
+        """``data.split suite, this run has 8:1:1`` for every setting that differs between the labels and this run."""
+        mine, theirs = _flat(made_with), _flat(self.provenance)
         return [
             f"{key} {theirs[key]}, this run has {value}"
             for key, value in mine.items()
             if key in theirs and theirs[key] != value and key.split(".")[0] in ("data", "training")
         ]
 
-    def check_teacher(self, folder: Path, forecaster: Forecaster) -> None:
-        """Raise a UserError that says what differs where the labels come from another teacher than ``forecaster``."""
-        precision = _precision(forecaster)
-        if self.precision != precision:
-            raise UserError(
-                f"{folder}: the labels were made with the teacher's weights in {self.precision}, this teacher is in"
-                f" {precision}; use the same precision or label into a new folder."
-            )
-        if self.teacher != forecaster.fingerprint or len(self.levels) != len(_levels(forecaster)):
-            raise UserError(
-                f"{folder}: the labels come from another teacher ({self.teacher_name} {self.teacher[:12]}, yours is"
-                f" {forecaster.source.name} {forecaster.fingerprint[:12]}); use that teacher or label into"
-                " a new folder."
-            )
 
-
-def lengths(dataset: WindowSource) -> tuple[int, int]:
-    """Context and prediction length of a data set, by its first window."""
-    windows = dataset.__getitems__(np.zeros(1, np.int64))
-    return windows.context.shape[1], windows.future.shape[1]
-
-
-def stores_inputs(dataset: WindowSource) -> bool:
-    """Whether labels of this data set keep contexts and futures beside them."""
+def _stores_inputs(dataset: LabelSource) -> bool:
     return bool(getattr(dataset, "stores_inputs", False))
 
 
-def _levels(forecaster: Forecaster) -> tuple[float, ...]:
-    return tuple(float(level) for level in forecaster.levels)
-
-
-def _precision(forecaster: Forecaster) -> str:
-    return str(next(forecaster.module.parameters()).dtype).removeprefix("torch.")
+def _precision(teacher: Model) -> str:
+    return str(next(teacher.module.parameters()).dtype).removeprefix("torch.")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

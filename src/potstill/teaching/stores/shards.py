@@ -1,7 +1,7 @@
-"""One shard of labels: a safetensors file for a fixed range of window ids, with a checksum over its content.
+"""One shard of labels: a safetensors file for a fixed range of row ids, with a checksum over its content.
 
-safetensors because it is mapped into memory without holding a file descriptor (a store of ten thousand shards would
-run out of them), holds no code, and is read by everybody's tools.
+safetensors is mapped into memory without keeping a file descriptor open (a store of ten thousand shards would exceed
+the limit), contains no code, and is a common format.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import mmap
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -21,39 +21,44 @@ from torch import Tensor
 from potstill.errors import UserError
 from potstill.runs import write_atomically
 
-LABELS = {"values": torch.float16, "loc": torch.float64, "scale": torch.float64}
-INPUTS = {"context": torch.float32, "future": torch.float32, "series": torch.int64, "origin": torch.int64}
-
 
 class TornShard(UserError):
-    """A shard file that is truncated, altered or not of this store; labelling again replaces it."""
+    """A shard file is truncated, altered or belongs to another store; labelling again replaces it."""
+
+    key = "labels.torn_shard"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows of one shard as memory-mapped arrays ``[n, …]`` by name; row r is window ``start + r``."""
+    """The content of one shard as memory-mapped arrays by name.
+
+    Attributes
+    ----------
+    arrays
+        ``[n, …]`` each.
+    extra
+        Names of the optional arrays among them.
+    """
 
     arrays: dict[str, np.ndarray]
-
-    def __len__(self) -> int:
-        return len(self.arrays["values"])
+    extra: tuple[str, ...] = ()
 
 
 def shard_path(folder: Path, index: int) -> Path:
-    """Where shard ``index`` of a store lies."""
+    """The path of shard ``index`` of a store."""
     return folder / f"shard-{index:08d}.safetensors"
 
 
 def write_shard(path: Path, key: str, tensors: dict[str, Tensor]) -> None:
-    """Write a shard aside and rename it into place; ``key`` is the store's, ``tensors`` are ``[n, …]`` by name."""
+    """Write a shard to a temporary file and rename it; ``key`` is the store's, ``tensors`` are ``[n, …]`` by name."""
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     checksum = _checksum(key, path.name, {name: tensor.numpy() for name, tensor in tensors.items()})
     # One entry: with several, safetensors writes them in random order and equal shards would differ.
     write_atomically(path, save(tensors, metadata={"labels": f"{key} {checksum}"}))
 
 
-def count_rows(path: Path, name: str = "values") -> int:
-    """Rows of one of a shard's tensors by its header alone (not verified); 0 where it is missing or torn."""
+def count_rows(path: Path, name: str) -> int:
+    """Rows of one of a shard's tensors from the header alone (not verified); 0 if the file is missing or truncated."""
     try:
         with safe_open(path, "pt") as file:
             return file.get_slice(name).get_shape()[0]
@@ -61,15 +66,24 @@ def count_rows(path: Path, name: str = "values") -> int:
         return 0
 
 
-def read_shard(path: Path, key: str, names: tuple[str, ...]) -> Shard:
+def read_shard(path: Path, key: str, names: Collection[str], optional: Collection[str] = ()) -> Shard:
     """Map a shard into memory and verify its checksum (about 5 ms for 8 MB).
+
+    Parameters
+    ----------
+    path
+        The file.
+    key
+        The store's.
+    names, optional
+        Required and optional arrays.
 
     Raises
     ------
     FileNotFoundError
-        Where there is no such file.
+        If there is no such file.
     TornShard
-        Where the file is truncated, its bytes changed, or it belongs to other labels.
+        If the file is truncated or altered, or belongs to other labels.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -78,19 +92,20 @@ def read_shard(path: Path, key: str, names: tuple[str, ...]) -> Shard:
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError) as error:
-        raise TornShard(_remedy(path, f"is torn or unreadable ({error})")) from None
+        raise TornShard(_remedy(path, f"is truncated or unreadable ({error})")) from None
     if checksum != _checksum(found_key, path.name, arrays):
-        raise TornShard(_remedy(path, "is corrupt (its checksum disagrees)"))
-    if found_key != key or set(arrays) != set(names):
+        raise TornShard(_remedy(path, "is corrupt (its checksum does not match)"))
+    extra = tuple(sorted(set(arrays) - set(names)))
+    if found_key != key or not set(arrays) >= set(names) or not set(extra) <= set(optional):
         raise TornShard(_remedy(path, "belongs to other labels (another teacher or other data)"))
     _read_at_random(arrays)
-    return Shard(arrays)
+    return Shard(arrays, extra)
 
 
 def _read_at_random(arrays: dict[str, np.ndarray]) -> None:
-    """Tell the kernel that rows are read here and there.
+    """Tell the kernel that rows are read in random order.
 
-    Otherwise it reads up to megabytes around each row of 4 KB once a store is larger than memory.
+    Otherwise it reads up to megabytes around each row of 4 KB if a store is larger than memory.
     """
     advice = getattr(mmap, "MADV_RANDOM", None)
     if advice is None:
@@ -102,8 +117,8 @@ def _read_at_random(arrays: dict[str, np.ndarray]) -> None:
 
 def _remedy(path: Path, trouble: str) -> str:
     return (
-        f"{path}: {trouble}; run the `potstill label` command that made {path.parent} again:"
-        " it makes this shard anew and keeps the others."
+        f"{path}: {trouble}; run again the `potstill label` command that made {path.parent}:"
+        " it replaces this shard and keeps the others."
     )
 
 

@@ -1,4 +1,4 @@
-"""How long a teacher took over its labels: a line per shard, so that a run can be charged for what it reads."""
+"""The time that labelling took, one line per shard, so that the cost of the labels that a run reads is known."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-NAME = "times.jsonl"
+TIMING_FILE = "times.jsonl"
 
 
 @dataclass(frozen=True)
-class Took:
-    """A shard, the windows in it, and the seconds it took to ask for and to keep their labels."""
+class ShardTiming:
+    """A shard, the number of its windows (or examples), and the seconds that labelling them took."""
 
     shard: int
     windows: int
     seconds: float
 
-    def note(self, folder: Path) -> None:
-        """Add the line to the store's; several processes may do so at once."""
-        with (folder / NAME).open("a", encoding="utf-8") as file:
+    def append(self, folder: Path) -> None:
+        """Append a line to the store's file; several processes may append at once."""
+        with (folder / TIMING_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(self)) + "\n")
 
 
 def seconds_per_window(folder: Path) -> float:
-    """Mean over all shards, by the last line of each; 0 where none was noted."""
-    shards: dict[int, Took] = {}
-    path = folder / NAME
+    """Mean over all shards, using the last line of each; 0 if no times were recorded."""
+    shards: dict[int, ShardTiming] = {}
+    path = folder / TIMING_FILE
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
-            took = Took(**json.loads(line))
-        except (ValueError, TypeError):  # torn by a kill
+            timing = ShardTiming(**json.loads(line))
+        except (ValueError, TypeError):  # an incomplete line, left by a kill
             continue
-        shards[took.shard] = took
-    windows = sum(took.windows for took in shards.values())
-    return sum(took.seconds for took in shards.values()) / windows if windows else 0.0
+        shards[timing.shard] = timing
+    windows = sum(timing.windows for timing in shards.values())
+    return sum(timing.seconds for timing in shards.values()) / windows if windows else 0.0

@@ -1,7 +1,8 @@
-"""``training.engine: trl``: TRL's trainer of generalised knowledge distillation drives a run.
+"""``training.algorithm: gkd``: TRL's trainer of generalised knowledge distillation drives a run.
 
-GKD (Agarwal et al., "On-Policy Distillation of Language Models", ICLR 2024) lets the student answer, and compares its
-distribution of every token of that answer with the teacher's. Run folder, log, checkpoints and validation stay ours.
+In GKD (Agarwal et al., "On-Policy Distillation of Language Models", ICLR 2024) the student generates an answer, and its
+distribution of every token of that answer is compared with the teacher's. Run folder, log, checkpoints and validation
+are Potstill's.
 """
 
 from __future__ import annotations
@@ -10,48 +11,67 @@ import logging
 import os
 from typing import Any
 
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # that GKD may move is no user's concern
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # users need no warning that the module of GKD may move
 
 from trl.experimental.gkd import GKDConfig
 
+from potstill.errors import UserError
 from potstill.families.base import Forecaster, Model
-from potstill.recipe import TrainingConfig
+from potstill.training.arguments import check_arguments, refuse_checkpointing, training_arguments
 from potstill.training.gkd.forecaster import ForecastGKDTrainer
 from potstill.training.gkd.language import LanguageGKDTrainer
-from potstill.training.run_trainer import TrainerHooks
-from potstill.training.trainer import training_arguments
+from potstill.training.hooks import TrainerHooks
 
-logging.getLogger("trl").setLevel(logging.ERROR)  # its advice is for who writes the trainer's call
+logging.getLogger("trl").setLevel(logging.ERROR)  # TRL's advice is for developers, not for users
 
 
 def gkd_trainer(
     student: Model,
     teacher: Model,
-    told: tuple[Any, ...],
+    arguments: tuple[Any, ...],
     dataset: Any,
-    watch: TrainerHooks,
+    hooks: TrainerHooks,
     horizon: int,
     callbacks: Any,
 ) -> ForecastGKDTrainer | LanguageGKDTrainer:
-    """The trainer of a run; ``told`` is what ``training_arguments`` takes, the recipe's part first."""
-    config: TrainingConfig = told[0]
-    gkd = config.gkd
-    args = training_arguments(
-        *told,
-        kind=GKDConfig,
-        lmbda=gkd.lmbda,
-        beta=gkd.beta,
-        seq_kd=gkd.seq_kd,
-        max_new_tokens=gkd.max_new_tokens,
-        temperature=gkd.temperature,
-        disable_dropout=False,  # the student has the recipe's
-    )
-    # TRL's default would compute every pass twice, and Chronos-2 cannot; the new name and its old alias
+    """The trainer of a run; ``arguments`` are those of ``training_arguments``, the recipe's training section first."""
+    config: Any = arguments[0]
+    args = training_arguments(*arguments, kind=GKDConfig, **_settings(config.gkd))
+    # TRL's default would compute every pass twice, and Chronos-2 does not support it; new name and old alias
     args.activation_checkpointing = args.gradient_checkpointing = False
-    args._n_gpu = min(1, args.n_gpu)  # TRL refuses several in one process
     if isinstance(student, Forecaster):
         assert isinstance(teacher, Forecaster)
         return ForecastGKDTrainer(
-            student, teacher, args, dataset, horizon=horizon, form=gkd.form, watch=watch, callbacks=callbacks
+            student, teacher, args, dataset, horizon=horizon, form=config.gkd.form, hooks=hooks, callbacks=callbacks
         )
-    return LanguageGKDTrainer(student, teacher, args, dataset, watch, callbacks)
+    return LanguageGKDTrainer(student, teacher, args, dataset, hooks, callbacks)
+
+
+def check_gkd_settings(config: Any, max_steps: int, device: str) -> None:
+    """Check a recipe's training section against TRL's trainer before the run begins.
+
+    Raises
+    ------
+    UserError
+        For separate learning rates and for activation checkpointing, which are not supported with gkd; and as
+        ``check_arguments``.
+    """
+    if config.learning_rates:
+        raise UserError(
+            "training.learning_rates: TRL's trainer has one rate for all weights; leave it out, or write"
+            " training.algorithm: offline.",
+            key="gkd.learning_rates_not_supported",
+        )
+    refuse_checkpointing(config, "is not available with training.algorithm: gkd")
+    check_arguments(config, max_steps, device, GKDConfig, **_settings(config.gkd))
+
+
+def _settings(gkd: Any) -> dict[str, Any]:
+    return {
+        "lmbda": gkd.lmbda,
+        "beta": gkd.beta,
+        "seq_kd": getattr(gkd, "seq_kd", False),
+        "max_new_tokens": gkd.max_new_tokens,
+        "temperature": getattr(gkd, "temperature", 1.0),
+        "disable_dropout": False,  # the recipe sets the student's dropout
+    }

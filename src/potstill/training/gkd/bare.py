@@ -1,10 +1,10 @@
-"""A model's own pass, where TRL or accelerate put one of theirs around it."""
+"""Restore a model's own forward pass after TRL or accelerate replaced it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def bare(module: Any) -> None:
-    """Take what was put around ``module.forward`` away: TRL's fused output layer, accelerate's precision."""
+def restore_forward(module: Any) -> None:
+    """Remove wrappers of ``module.forward``: TRL's fused output layer, accelerate's mixed precision."""
     vars(module).pop("forward", None)

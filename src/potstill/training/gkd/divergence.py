@@ -1,4 +1,4 @@
-"""From forecasts to tokens: values become bins, quantile heads distributions over them, for TRL's divergence.
+"""Forecasts as tokens for TRL's divergence: values become bins, and quantiles become distributions over bins.
 
 Shapes: B windows, Q levels, H steps, E edges of E + 1 bins.
 """
@@ -11,28 +11,31 @@ import torch
 from torch import Tensor
 from trl.experimental.gkd import GKDTrainer
 
-from potstill.objectives.output import level_weights
+from potstill.objectives.levels import level_weights
 from potstill.types import Forecast
 
 Form = Literal["heads", "bins"]
-EDGES, REACH = 40, 5.0  # in the context's scale, of which Chronos-2 takes the arcsinh: 5 stands for 74 deviations
+EDGE_COUNT, EDGE_RANGE = (
+    40,
+    5.0,
+)  # in the context's scale, after arcsinh in Chronos-2: 5 corresponds to 74 standard deviations
 
 
 def divergence(student: Forecast, teacher: Forecast, beta: float = 0.5, form: Form = "heads") -> Tensor:
-    """TRL's generalised Jensen-Shannon divergence of two forecasts, ``[B, H]``; in nats times the context's scale.
+    """TRL's generalised Jensen-Shannon divergence between two forecasts, ``[B, H]``; in nats times the context's scale.
 
     Each quantile ``v`` becomes a soft step over the edges ``e``, ``σ((e − v) / width)``.
 
-    ``bins`` averages the steps of all heads into one cumulative distribution, whose increments are the bins'
-    probabilities. It does not see which head stands where. ``heads`` compares the steps level by level, each edge being
-    a token with two values, below and above. Near one another this is quadratic in the distance of the two quantiles;
-    further apart every edge between them adds its share, so that it grows with the distance, where a divergence of
-    bins that do not overlap stays what it is and gives no gradient.
+    ``bins`` averages the steps of all heads into one cumulative distribution, whose increments are the probabilities of
+    the bins. It does not distinguish the heads. ``heads`` compares the steps level by level; each edge is a token with
+    two values, below and above. For close quantiles this is quadratic in their distance. For distant ones every edge
+    between them contributes, so the loss grows with the distance. A divergence between bins that do not overlap is
+    constant instead, without a gradient.
     """
     teacher = teacher.at_levels(student.levels).in_scale_of(student)
-    edges = torch.linspace(-REACH, REACH, EDGES, device=student.values.device)
+    edges = torch.linspace(-EDGE_RANGE, EDGE_RANGE, EDGE_COUNT, device=student.values.device)
     weights = level_weights(student.levels)
-    width = 2 * REACH / (EDGES - 1)
+    width = 2 * EDGE_RANGE / (EDGE_COUNT - 1)
     logits = [_steps(f.values.to(student.values).float(), edges, width) for f in (student, teacher)]
     if form == "bins":
         logits = [_as_bins(step, weights) for step in logits]
@@ -43,7 +46,7 @@ def divergence(student: Forecast, teacher: Forecast, beta: float = 0.5, form: Fo
 
 
 def _steps(values: Tensor, edges: Tensor, width: float) -> Tensor:
-    """``[B, Q, H, E]``: the logit of each quantile lying below each edge."""
+    """``[B, Q, H, E]``: the logit of each quantile being below each edge."""
     return (edges - values[..., None]) / width
 
 

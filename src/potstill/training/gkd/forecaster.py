@@ -1,6 +1,6 @@
-"""TRL's GKD on a forecaster: its sequence is its own rolled-out forecast.
+"""TRL's GKD for a forecaster: the generated sequence is its own rolled-out forecast.
 
-Trainer and divergence stay TRL's; ``divergence`` makes their tokens of values.
+Trainer and divergence are TRL's; the module ``divergence`` turns values into tokens.
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
-from potstill.training.gkd.bare import bare
+from potstill.training.gkd.bare import restore_forward
 from potstill.training.gkd.divergence import Form, divergence
+from potstill.training.hooks import RunTrainer, TrainerHooks
 from potstill.training.rollout import on_policy, rollouts
-from potstill.training.run_trainer import RunTrainer, TrainerHooks
+from potstill.types import Request
 
 
 class ForecastGKDTrainer(RunTrainer, GKDTrainer):
-    """GKD on a Chronos-2 student and a Chronos-2 teacher.
+    """GKD with a Chronos-2 student and a Chronos-2 teacher.
 
-    Of ``args``, ``lmbda`` is the share of windows that the student first goes on from by itself (see ``on_policy``),
-    ``max_new_tokens`` how many steps it goes at most, ``beta`` the divergence's (0: forward KL, 1: reverse KL).
-    ``temperature`` says nothing here: no token is sampled.
+    In ``args``, ``lmbda`` is the share of windows that are first extended by the student's own forecast (see
+    ``on_policy``), ``max_new_tokens`` is the longest extension in steps, and ``beta`` belongs to the divergence (0:
+    forward KL, 1: reverse KL). ``temperature`` has no effect: no token is sampled.
 
     Parameters
     ----------
     student, teacher
         The student is trained in place, the teacher is frozen.
     args
-        TRL's, without ``gradient_checkpointing``, which Chronos-2 does not have.
+        TRL's configuration, without ``gradient_checkpointing``, which Chronos-2 does not support.
     dataset
-        Gives a batch of Windows for a list of ids (``__getitems__``).
+        Its ``batch`` returns Windows for a list of ids.
     horizon
         Steps of the future that are compared.
     form
-        ``heads``: every quantile head is compared with the teacher's at the same level. ``bins``: all heads together
-        make one distribution, as GKD's tokens do; heads may then trade places.
-    watch
-        How a run follows it.
+        ``heads``: every quantile is compared with the teacher's at the same level. ``bins``: all quantiles together
+        form one distribution, as GKD's tokens do; quantiles can then change places.
+    hooks
+        What the run supplies: validation, order of the data, names for messages.
 
     Raises
     ------
@@ -55,11 +56,13 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
     Examples
     --------
     >>> args = GKDConfig("run", lmbda=0.5, max_new_tokens=192, gradient_checkpointing=False)
-    >>> watch = TrainerHooks(lambda: {"sql": 0.0}, str)
-    >>> ForecastGKDTrainer(student, teacher, args, windows, horizon=96, watch=watch).train()
+    >>> hooks = TrainerHooks(lambda: {"sql": 0.0}, lambda ids, series: str(ids))
+    >>> ForecastGKDTrainer(student, teacher, args, windows, horizon=96, hooks=hooks).train()
     """
 
-    loss_is_scaled_for_ga = False  # a mean over the batch, to be divided where several make a step
+    loss_is_scaled_for_ga = (
+        False  # the loss is a mean over the batch: transformers must divide it under gradient accumulation
+    )
 
     def __init__(
         self,
@@ -70,32 +73,35 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
         *,
         horizon: int,
         form: Form = "heads",
-        watch: TrainerHooks,
+        hooks: TrainerHooks,
         callbacks: list[Any] | None = None,
     ):
         if args.seq_kd:
-            raise UserError("seq_kd: a forecaster has no sequences of its teacher's to copy; leave it out.")
-        self.follow(watch, dataset)
+            raise UserError(
+                "seq_kd: forecasters cannot train on the teacher's own forecasts; leave it out.",
+                key="training.seq_kd_of_forecaster",
+            )
+        self.follow(hooks, dataset)
         self.student, self.teacher = student, teacher.freeze()
         self.horizon = horizon
         self.form: Form = form
         module: Any = student.module
-        module.generation_config = GenerationConfig()  # TRL looks there for words that end a text
+        module.generation_config = GenerationConfig()  # TRL reads the end-of-text tokens from it
         super().__init__(
             model=student.module,
             teacher_model=teacher.module,
             args=args,
-            data_collator=lambda rows: {"windows": dataset.__getitems__([row["window"] for row in rows])},
-            # TRL takes none but data sets of its own kind: the ids alone are one
+            data_collator=lambda rows: {"windows": dataset.batch([row["window"] for row in rows])},
+            # TRL accepts only data sets of the datasets library: this one holds the ids
             train_dataset=Dataset.from_dict({"window": range(len(dataset))}),
-            processing_class=_no_words(),
+            processing_class=_empty_tokenizer(),
             callbacks=callbacks,
         )
         del module.generation_config
-        bare(module)  # of TRL's pass, which reads words
+        restore_forward(module)  # TRL replaced it by a pass over tokens
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """TRL's step, with windows that go on from the student's own forecast in the place of generated text."""
+        """TRL's step, with windows extended by the student's own forecast in place of generated text."""
         windows = on_policy(
             inputs["windows"].to(self.args.device),
             self.student,
@@ -103,23 +109,23 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
             self.args.seed,
             self.state.global_step,
         )
-        # past GKD's own step, which would draw for the whole batch and call the model's `generate`
+        # skips GKD's own step, which draws once per batch and calls the model's `generate`
         return SFTTrainer.training_step(self, model, {"windows": windows}, num_items_in_batch)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The divergence of both forecasts, averaged over windows and steps."""
+        """The divergence between both forecasts, averaged over windows and steps."""
         windows = inputs["windows"].to(self.args.device)
         with torch.no_grad():
-            teacher = self.teacher.forward(windows, self.horizon).forecast
+            teacher = self.teacher.forward(windows, Request(self.horizon)).forecast
         with self.accelerator.autocast():
-            student = self.student.forward(windows, self.horizon).forecast
+            student = self.student.forward(windows, Request(self.horizon)).forecast
         loss = divergence(student, teacher, self.beta, self.form).mean()
         self.note(loss, {"gkd": loss}, windows)
         return (loss, student) if return_outputs else loss
 
 
-def _no_words() -> PreTrainedTokenizerFast:
-    # TRL asks for a tokenizer, and for the token it pads with
+def _empty_tokenizer() -> PreTrainedTokenizerFast:
+    # TRL requires a tokenizer with a padding token
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"": 0}, unk_token="")), pad_token="")

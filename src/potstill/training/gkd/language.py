@@ -1,6 +1,6 @@
-"""TRL's GKD on language models, on the same batches as our own engine's.
+"""TRL's GKD for language models, on the same batches as the algorithm ``offline``.
 
-Shapes: B examples, T tokens, P tokens of the longest prompt, N of the longest new answer.
+Shapes: B examples, T tokens, P tokens of the longest prompt, N tokens of the longest generated answer.
 """
 
 from __future__ import annotations
@@ -15,53 +15,58 @@ from transformers import GenerationConfig
 from trl.experimental.gkd import GKDConfig, GKDTrainer
 
 from potstill.families.base import Model, evaluating
-from potstill.families.language.model import PLAIN
-from potstill.training.gkd.bare import bare
-from potstill.training.run_trainer import RunTrainer, TrainerHooks
+from potstill.families.language.model import GENERATION_DEFAULTS
+from potstill.training.gkd.bare import restore_forward
+from potstill.training.hooks import RunTrainer, TrainerHooks
 from potstill.types import Tokens
 
-IGNORED = -100  # label of a token that the loss is not about
+IGNORED_LABEL = -100  # label of a token that the loss ignores
 
 
 class LanguageGKDTrainer(RunTrainer, GKDTrainer):
-    """GKD on a student and a teacher of one tokenizer.
+    """GKD with a student and a teacher that share a tokenizer.
 
     Parameters
     ----------
     student, teacher
         The student is trained in place.
     args
-        TRL's; ``lmbda`` is drawn batch by batch.
+        TRL's configuration; ``lmbda`` is the probability, per batch, of training on generated answers.
     dataset
-        Gives a batch of Tokens for a list of ids (``__getitems__``).
-    watch
-        How the run follows it.
+        Its ``batch`` returns Tokens for a list of ids.
+    hooks
+        What the run supplies: validation, order of the data, names for messages.
     """
 
-    loss_is_scaled_for_ga = False  # a mean over the batch's answer tokens, to be divided where several make a step
+    loss_is_scaled_for_ga = (
+        False  # the loss is a mean over the batch: transformers must divide it under gradient accumulation
+    )
 
     def __init__(
-        self, student: Model, teacher: Model, args: GKDConfig, dataset: Any, watch: TrainerHooks, callbacks: list[Any]
+        self, student: Model, teacher: Model, args: GKDConfig, dataset: Any, hooks: TrainerHooks, callbacks: list[Any]
     ):
-        self.follow(watch, dataset)
-        learner: Any = student
-        master: Any = teacher
-        cached = learner.module.config.use_cache  # transformers turns it off, and would save it so
-        self.room = min(learner.max_length, master.max_length)
+        self.follow(hooks, dataset)
+        student_model: Any = student
+        teacher_model: Any = teacher
+        use_cache = (
+            student_model.module.config.use_cache
+        )  # transformers turns the cache off and would save that setting
+        self.max_length = min(student_model.max_length, teacher_model.max_length)
         super().__init__(
             model=student.module,
             teacher_model=teacher.module,
             args=args,
-            data_collator=lambda rows: self._inputs(dataset.__getitems__([row["example"] for row in rows])),
-            # TRL takes none but data sets of its own kind: the ids alone are one
+            data_collator=lambda rows: self._inputs(dataset.batch([row["example"] for row in rows])),
+            # TRL accepts only data sets of the datasets library: this one holds the ids
             train_dataset=Dataset.from_dict({"example": range(len(dataset))}),
-            processing_class=learner.tokenizer,
+            processing_class=student_model.tokenizer,
             callbacks=callbacks,
         )
-        bare(student.module)  # of TRL's pass, made for a loss that GKD does not take
-        learner.module.config.use_cache = cached
-        self.generation_config.eos_token_id = learner.ends or None
-        for key, value in PLAIN.items():  # not the teacher's own taste, where it writes
+        restore_forward(student.module)  # TRL replaced it by a pass for a loss that GKD does not use
+        student_model.module.config.use_cache = use_cache
+        self.generation_config.eos_token_id = student_model.ends or None
+        # with seq_kd the teacher generates, too: without its own sampling defaults
+        for key, value in GENERATION_DEFAULTS.items():
             setattr(self.generation_config, key, value)
 
     def compute_loss(
@@ -73,57 +78,57 @@ class LanguageGKDTrainer(RunTrainer, GKDTrainer):
         return loss
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """TRL's training; both models' passes are their own again afterwards."""
+        """TRL's training; afterwards both models have their own forward passes again."""
         try:
             return super().train(*args, **kwargs)
         finally:
-            bare(self.model)
-            bare(self.teacher_model)
+            restore_forward(self.model)
+            restore_forward(self.teacher_model)
 
     @staticmethod
     def generalized_jsd_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Any = None, **options: Any) -> Any:
-        """TRL's mean over the answer tokens, made of these alone; TRL makes a dozen whole tensors and masks then."""
-        answers = labels != IGNORED
+        """TRL's mean, computed on the answer tokens only; TRL computes a dozen tensors over all tokens, then masks."""
+        answers = labels != IGNORED_LABEL
         return GKDTrainer.generalized_jsd_loss(student_logits[answers], teacher_logits[answers], **options)
 
     @staticmethod
     def generate_on_policy_outputs(
         model: nn.Module, inputs: dict[str, Any], generation_config: GenerationConfig
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """TRL's answers to the prompts, ``[B, P + N]``, within the room that examples have, padded on the right.
+        """TRL's answers to the prompts, ``[B, P + N]``, at most as long as the models read, padded on the right.
 
-        On the left, as they are generated, the trained pass would count the padding into a token's position.
+        With the padding on the left, as generated, the training pass would count it in the tokens' positions.
         """
-        room = inputs["room"] - inputs["prompts"].shape[1]
+        available = inputs["max_length"] - inputs["prompts"].shape[1]
         config = copy.copy(generation_config)
-        config.max_new_tokens = min(room, generation_config.max_new_tokens or room)
+        config.max_new_tokens = min(available, generation_config.max_new_tokens or available)
         with evaluating(model):
             tokens, mask, labels = GKDTrainer.generate_on_policy_outputs(model, inputs, config)
         order = mask.argsort(dim=1, descending=True, stable=True)
         return tokens.gather(1, order), mask.gather(1, order), labels.gather(1, order)
 
     def _inputs(self, batch: Tokens) -> dict[str, Any]:
-        """A batch under the names that GKD reads."""
-        prompts, seen = prompts_of(batch)
+        """A batch with the keys that GKD reads."""
+        prompts, mask = prompts_of(batch)
         return {
             "batch": batch,
             "input_ids": batch.input_ids,
             "attention_mask": batch.attention.long(),
-            "labels": batch.input_ids.masked_fill(~batch.answer, IGNORED),
+            "labels": batch.input_ids.masked_fill(~batch.answer, IGNORED_LABEL),
             "prompts": prompts,
-            "prompt_attention_mask": seen,
-            "room": self.room,
+            "prompt_attention_mask": mask,
+            "max_length": self.max_length,
         }
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> None:
-        """Unknown: of the answers in the data, GKD may train on none."""
+        """None: GKD may train on generated answers, whose tokens are not known in advance."""
         return None
 
 
 def prompts_of(batch: Tokens) -> tuple[Tensor, Tensor]:
-    """What stands before each example's last answer, at least its first token, padded on the left: ``[B, P]`` twice.
+    """The prompt before each example's last answer, at least its first token, padded on the left.
 
-    Tokens, and 1 where there is one.
+    Returns the tokens ``[B, P]`` and the attention mask ``[B, P]``.
     """
     answer = batch.answer
     length = answer.shape[1]
@@ -133,6 +138,6 @@ def prompts_of(batch: Tokens) -> tuple[Tensor, Tensor]:
     before = torch.where(~answer & (place < last), place, 0).amax(dim=1)
     counts = before + 1
     longest = int(counts.max())
-    from_ = place[:longest] - (longest - counts)[:, None]  # negative where the row is padded
-    tokens = batch.input_ids.gather(1, from_.clamp(min=0))
-    return tokens, (from_ >= 0).long()
+    index = place[:longest] - (longest - counts)[:, None]  # negative in the padding
+    tokens = batch.input_ids.gather(1, index.clamp(min=0))
+    return tokens, (index >= 0).long()

@@ -1,0 +1,20 @@
+"""The base classes that every family subclasses.
+
+A family is one file or folder: a :class:`Family`, which loads and builds models, and the :class:`Model` that it returns
+(a :class:`Forecaster` if it forecasts). Nothing here depends on a particular family.
+"""
+
+from potstill.families.base.family import Architecture, Family, TeacherFamily
+from potstill.families.base.forecaster import Forecaster, batches_of
+from potstill.families.base.model import Model, ModelSource, evaluating
+
+__all__ = [
+    "Architecture",
+    "Family",
+    "Forecaster",
+    "Model",
+    "ModelSource",
+    "TeacherFamily",
+    "batches_of",
+    "evaluating",
+]

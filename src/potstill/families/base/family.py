@@ -1,0 +1,122 @@
+"""One kind of model: how its checkpoints are recognised and loaded, and how a student of it is designed and built."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from potstill.errors import UserError
+from potstill.families.base.model import Model, ModelSource
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A student's config and size, before it has weights.
+
+    ``kind`` is the common name of the architecture if it differs from the family's (``gpt2``).
+    """
+
+    family: str
+    config: Any
+    parameters: int
+    kind: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name in the plan, on the model card and in messages."""
+        return self.kind or self.family
+
+
+M = TypeVar("M", bound=Model)
+
+
+class Family(ABC, Generic[M]):
+    """How one kind of model is recognised, loaded, designed and built.
+
+    Attributes
+    ----------
+    name
+        The family's name in the registry.
+    task
+        ``forecast`` or ``language``.
+    library
+        The library that loads a student without Potstill; named on the model card.
+    presets
+        Named sizes: overrides by name.
+    gkd
+        Whether TRL's GKD trainer (on-policy distillation) can train a student of this family.
+    """
+
+    name: str
+    task: ClassVar[Literal["forecast", "language"]] = "forecast"
+    library: ClassVar[str] = "potstill"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    gkd: ClassVar[bool] = False
+
+    @abstractmethod
+    def recognises(self, config: dict[str, Any]) -> bool:
+        """Whether a checkpoint's ``config.json`` belongs to this family."""
+
+    @abstractmethod
+    def load(self, folder: str, source: ModelSource, **hub_options: Any) -> M:
+        """Load a checkpoint from a folder or hub id."""
+
+    @abstractmethod
+    def design(self, teacher: Model | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
+        """Derive a student's config from the teacher's config and the user's overrides.
+
+        ``context`` and ``horizon`` are in steps; for text, ``context`` is the longest example in tokens and ``horizon``
+        is 0.
+        """
+
+    @abstractmethod
+    def build(self, architecture: Architecture, dropout: float, teacher: Model | None = None) -> M:
+        """Build a student with fresh weights by the family's own initialisation rule (seed torch first).
+
+        ``teacher`` provides what a student shares with it in addition to weights, such as a tokenizer.
+        """
+
+    def start_from(self, student: M, teacher: Model) -> list[str]:
+        """Copy the teacher's weights whose shapes match; returns one line of text per group of weights.
+
+        Raises
+        ------
+        UserError
+            If the family does not support it, or no shapes match.
+        """
+        raise UserError(
+            f"student.start: {self.name} cannot start from a teacher's weights; write start: random.",
+            key="student.start_unsupported",
+        )
+
+    def locate(self) -> str | None:
+        """The folder or hub id that ``--teacher NAME`` loads, where NAME is the family's name.
+
+        Set by a family whose weights come with an installed package; None if the name alone does not refer to a model.
+        """
+        return None
+
+
+class TeacherFamily(Family[M]):
+    """A family whose models can only teach and be evaluated; subclass ``Family`` for one that also builds students."""
+
+    def design(self, teacher: Model | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
+        """Not supported: models of this family cannot be students.
+
+        Raises
+        ------
+        UserError
+            Always.
+        """
+        raise self._no_student()
+
+    def build(self, architecture: Architecture, dropout: float, teacher: Model | None = None) -> M:
+        """Not supported, see ``design``."""
+        raise self._no_student()
+
+    def _no_student(self) -> UserError:
+        return UserError(
+            f"--student: {self.name} models can teach, but cannot be students; choose another family.",
+            key="student.teacher_only",
+        )

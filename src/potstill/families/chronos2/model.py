@@ -1,0 +1,110 @@
+"""Chronos-2 (Amazon, arXiv:2510.15821) as a forecaster, with the modules of chronos-forecasting.
+
+Weights, their names and the file layout are upstream's; the forward pass is in ``encode.py``.
+
+Shapes: B windows, C context, H horizon, N output patches, P steps per patch, Q levels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from chronos.chronos2 import Chronos2Model, Chronos2Pipeline
+from torch import Tensor
+
+from potstill.families.base import Forecaster, ModelSource
+from potstill.families.chronos2.encode import Encoded, encode_groups, encode_univariate
+from potstill.families.chronos2.rows import rows_of
+from potstill.types import Forecast, Output, Request, Windows
+
+#: levels of the quantile paths that a roll-out feeds back: upstream's default
+ROLLOUT_LEVELS = [round(0.1 * k, 1) for k in range(1, 10)]
+
+
+class Chronos2Forecaster(Forecaster):
+    """A Chronos-2 model of any size; see :class:`Forecaster`."""
+
+    family = "chronos2"
+    module: Any  # a Chronos2Model; with that type every use of a submodule would need a cast
+    signals = frozenset({"forecast", "hidden", "attention"})
+    group_signals = frozenset({"forecast", "hidden", "attention"})
+
+    def __init__(self, module: Chronos2Model, source: ModelSource):
+        self.module = module
+        self.source = source
+        chronos, config = module.chronos_config, module.config
+        self.levels = torch.tensor(chronos.quantiles, dtype=torch.float32)
+        self.layers, self.width, self.heads = config.num_layers, config.d_model, config.num_heads
+        self.horizon_multiple = chronos.output_patch_size
+        self.max_context = chronos.context_length
+        longest = chronos.max_output_patches * self.horizon_multiple
+        self.max_horizon = min(longest, getattr(module.config, "prediction_length", longest))
+
+    def forward(self, windows: Windows, request: Request) -> Output:
+        """Forecast quantiles in instance-normalised arcsinh space.
+
+        ``hidden[i]`` is the stream after block i and ``attention[i]`` its attention along time, both of the windows
+        without their covariates. The tokens are the patches of the context, the register token and the patches of the
+        horizon.
+        """
+        self.check_windows(windows, request)
+        windows = windows.newest(self.max_context)
+        patches = -(-request.horizon // self.horizon_multiple)
+        encoded = self._encoded(windows, request, patches)
+        loc, scale = instance_scale(windows.context, self.module.instance_norm.eps)
+        values = self.module.output_patch_embedding(encoded.stream).float()
+        rows, levels = len(values), len(self.levels)
+        values = values.view(rows, patches, levels, self.horizon_multiple).transpose(1, 2).reshape(rows, levels, -1)
+        arcsinh = self.module.chronos_config.use_arcsinh
+        forecast = Forecast(
+            self.levels.to(values.device, non_blocking=True), values[..., : request.horizon], loc, scale, arcsinh
+        )
+        mask = encoded.mask if request.hidden or request.attention else None
+        return Output(forecast, encoded.hidden, encoded.attention, mask)
+
+    def _encoded(self, windows: Windows, request: Request, patches: int) -> Encoded:
+        layers = (request.hidden, request.attention)
+        if windows.stands_alone:
+            return encode_univariate(self.module, windows.context, patches, *layers)
+        encoded = encode_groups(self.module, rows_of(windows, request.horizon), patches, *layers)
+        return encoded.first(len(windows))
+
+    def roll_out(self, windows: Windows, prediction_length: int) -> Forecast:
+        """Roll out as upstream does: several quantile paths are fed back, so that intervals keep growing.
+
+        Known-future covariates are used as far as they are known.
+        """
+        windows = windows.newest(self.max_context)
+        rows = rows_of(windows, prediction_length)
+        future = rows.future
+        if future is None:
+            future = rows.context.new_full((len(rows.context), prediction_length), torch.nan)
+        pipeline = Chronos2Pipeline(self.module)
+        if not set(ROLLOUT_LEVELS) <= set(pipeline.quantiles):
+            raise ValueError(f"a roll-out needs the levels {ROLLOUT_LEVELS}; this model has {pipeline.quantiles}")
+        quantiles = pipeline._predict_batch(
+            context=rows.context,
+            group_ids=rows.group,
+            future_covariates=future,
+            unrolled_quantiles_tensor=torch.tensor(ROLLOUT_LEVELS),
+            prediction_length=prediction_length,
+            max_output_patches=pipeline.max_output_patches,
+            target_idx_ranges=[(0, len(windows))],
+        )[0].double()
+        loc, scale = instance_scale(windows.context.cpu(), self.module.instance_norm.eps)
+        values = (quantiles - loc[:, :, None]) / scale[:, :, None]
+        return Forecast(self.levels, values.float(), loc, scale)
+
+    def save(self, folder: Path) -> None:
+        """Write upstream's layout: config.json and model.safetensors."""
+        self.module.save_pretrained(folder)
+
+
+def instance_scale(context: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each context as in upstream's InstanceNorm, ``[B, 1]`` float64."""
+    x = context.float()
+    loc = torch.nan_to_num(x.nanmean(dim=-1, keepdim=True), nan=0.0)
+    scale = torch.nan_to_num((x - loc).square().nanmean(dim=-1, keepdim=True).sqrt(), nan=1.0)
+    return loc.double(), torch.where(scale == 0, eps, scale).double()

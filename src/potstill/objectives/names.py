@@ -1,0 +1,16 @@
+"""The names of Potstill's own terms and their classes. The table is static, so reading it imports no torch."""
+
+from __future__ import annotations
+
+TERM_CLASSES = {
+    "soft_median": ("potstill.objectives.median", "SoftMedian"),
+    "hard_median": ("potstill.objectives.median", "HardMedian"),
+    "quantile_match": ("potstill.objectives.quantile_match", "QuantileMatch"),
+    "pinball": ("potstill.objectives.pinball", "Pinball"),
+    "scaled_pinball": ("potstill.objectives.scaled_pinball", "ScaledPinball"),
+    "cross_entropy": ("potstill.objectives.cross_entropy", "CrossEntropy"),
+    "kl": ("potstill.objectives.kl", "Kl"),
+    "reverse_kl": ("potstill.objectives.reverse_kl", "ReverseKl"),
+    "jsd": ("potstill.objectives.jsd", "Jsd"),
+    "skew_kl": ("potstill.objectives.skew_kl", "SkewKl"),
+}

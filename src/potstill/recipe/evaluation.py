@@ -1,0 +1,33 @@
+"""The evaluation section: the final evaluation of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from potstill.recipe.base import RecipeNode
+
+MaxWindows = Annotated[int, Field(ge=1, description="maximum number of windows per data set, or of text examples")]
+
+
+class EvaluationConfig(RecipeNode):
+    """The evaluation section: the final evaluation of a run."""
+
+    split: Literal["validation", "test"] = "test"
+    max_windows: MaxWindows = 2000
+
+
+class ForecastEvaluation(EvaluationConfig):
+    """Evaluation of forecasters."""
+
+    stride: int | None = Field(
+        default=None, ge=1, description="default: 5 (not a divisor of common seasons), larger for large data"
+    )
+    baselines: list[str] = Field(default_factory=lambda: ["seasonal_naive", "ridge", "auto_theta"])
+
+
+class LanguageEvaluation(EvaluationConfig):
+    """Evaluation of language models."""
+
+    max_windows: MaxWindows = 500

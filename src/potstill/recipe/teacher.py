@@ -1,0 +1,19 @@
+"""The teacher section."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from potstill.recipe.base import RecipeNode
+
+
+class TeacherConfig(RecipeNode):
+    """One teacher: its source and its weight."""
+
+    source: str = Field(description="hub id, folder, or 'embedded', optionally with settings, as in ID:patch_size=64")
+    name: str | None = Field(default=None, description="name in reports; default: the last part of the source")
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    revision: str | None = Field(default=None, description="branch, tag or commit of a hub id")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="precision of the teacher's weights")

@@ -1,0 +1,27 @@
+"""Run folders: atomic writes, the model card and provenance."""
+
+from potstill.runs.folders import (
+    begin_folder,
+    check_run,
+    clear_up,
+    last_good,
+    open_run,
+    put_in_place,
+    run_of,
+    write_atomically,
+    write_folder,
+    write_json,
+)
+
+__all__ = [
+    "begin_folder",
+    "check_run",
+    "clear_up",
+    "last_good",
+    "open_run",
+    "put_in_place",
+    "run_of",
+    "write_atomically",
+    "write_folder",
+    "write_json",
+]

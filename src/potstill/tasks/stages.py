@@ -1,0 +1,96 @@
+"""The stages of a run: the student, then the control (the same student trained without a teacher for the same time).
+
+Each stage trains one model and adds it to the run's models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from potstill.console import say
+from potstill.ranks import on_main
+from potstill.runs import write_atomically
+from potstill.tasks.base import GKD, Task
+from potstill.teaching.base import TrainingData
+from potstill.training.control import control_steps, logged_seconds, steps_in
+
+
+@dataclass
+class RunState:
+    """The state that the stages share.
+
+    Attributes
+    ----------
+    task, folder, resume
+        The task, the run's folder, and whether the run is resumed.
+    data
+        The student's training data.
+    validate
+        Evaluates a model on validation data.
+    models
+        The finished models by name.
+    taken
+        Steps that the student took.
+    """
+
+    task: Task
+    folder: Path
+    resume: bool
+    data: TrainingData
+    validate: Callable[[Any], dict[str, float]]
+    models: dict[str, Any] = field(default_factory=dict)
+    taken: int = 0
+
+
+Stage = Callable[[RunState], None]
+
+
+def train_student(state: RunState) -> None:
+    """Train the student."""
+    task = state.task
+    say(f"Training the student: {task.steps:,} steps of {task.recipe.training.batch_size} {task.unit}")
+    training = task.training("student", state.data, task.steps, state.validate)
+    if state.data.provider is not None and state.data.provider.stored:
+        with task.teacher_unloaded():
+            state.taken = training.run(state.folder, state.resume)
+    else:
+        state.taken = training.run(state.folder, state.resume)
+    state.models["student"] = task.open("student", state.folder / "student")
+
+
+def train_control(state: RunState) -> None:
+    """Train the control: the same student without a teacher, for the time that the student took."""
+    task, recipe = state.task, state.task.recipe
+    if recipe.control_steps is None:
+        recipe.control_steps = on_main(lambda: _control_steps(state))
+        write_recipe(task, state.folder)
+    say(f"Training the control, without a teacher: {recipe.control_steps:,} steps")
+    data = TrainingData(task.dataset(recipe.control_steps))
+    task.training("control", data, recipe.control_steps, state.validate).run(state.folder, state.resume)
+    state.models["control"] = task.open("control", state.folder / "control")
+
+
+def write_recipe(task: Task, run: Path) -> None:
+    """Write the resolved recipe into the run's folder; it reproduces the run."""
+    on_main(lambda: write_atomically(run / "recipe.yaml", task.recipe.to_yaml()))
+
+
+def stages_of(task: Task) -> list[Stage]:
+    """The stages of the recipe, in order."""
+    return [train_student, train_control] if task.recipe.control else [train_student]
+
+
+def _control_steps(state: RunState) -> int:
+    task = state.task
+    no_teacher = TrainingData(task.dataset(task.steps))
+
+    def training(data: TrainingData) -> Any:
+        return task.training("control", data, task.steps, state.validate, quiet=True)
+
+    if task.recipe.training.algorithm == GKD:
+        # the time of a step of TRL depends on the generated text, so the student's logged time is used
+        return steps_in(logged_seconds(state.folder / "log.jsonl", "student"), lambda: training(no_teacher))
+    return control_steps(lambda: training(state.data), lambda: training(no_teacher), state.taken, state.data.labelling)

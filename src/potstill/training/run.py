@@ -1,0 +1,180 @@
+"""Train one student of a run from its first weights (or its newest checkpoint) to its last step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+from transformers import Trainer, TrainerState
+
+from potstill.families.base import Model
+from potstill.objectives.objective import Objective
+from potstill.ranks import is_main, on_main
+from potstill.recipe import TrainingConfig
+from potstill.runs import clear_up, write_folder
+from potstill.teaching.base import TrainingData
+from potstill.training.arguments import check_arguments, evaluation_steps, refuse_checkpointing, training_arguments
+from potstill.training.callbacks import BestStudent, EpochOrder, Evaluations, RunLog, StopOnSignal
+from potstill.training.checkpoints import TRAINER_STATE_FILE, newest_checkpoint
+from potstill.training.heap import BoundedHeap
+from potstill.training.hooks import TrainerHooks
+from potstill.training.step import DistillationModule, TrainingStep
+from potstill.training.trainer import DistillationTrainer, check_rates
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped the run after it wrote a checkpoint; ``--resume`` continues from there."""
+
+
+@dataclass
+class TrainingRun:
+    """The training of one model: the student, its objective and data, and the settings.
+
+    Attributes
+    ----------
+    name
+        ``student`` or ``control``: the folder of the best student in the run, and the model's name in the log.
+    student, objective, data
+        The model to train, the loss to minimise, and the data set with the provider of the teachers' outputs.
+    validate
+        Returns validation metrics of the student, including ``metric``.
+    config
+        The recipe's training section.
+    steps
+        Optimizer steps.
+    horizon
+        Steps of the future that the loss uses; 0 for language models.
+    device
+        ``cpu`` or ``cuda``.
+    describe, metric, sampler
+        See :class:`potstill.training.hooks.TrainerHooks`.
+    teacher
+        Only for the algorithm ``gkd``, whose trainer calls the teacher directly.
+    """
+
+    name: str
+    student: Model
+    objective: Objective
+    data: TrainingData
+    validate: Callable[[Any], dict[str, float]]
+    config: TrainingConfig
+    steps: int
+    horizon: int
+    device: str
+    describe: Callable[[Tensor, Tensor | None], str]
+    metric: str = "sql"
+    sampler: Sampler[int] | None = None
+    teacher: Model | None = None
+    grouped: bool = field(default=False)
+
+    def run(self, run: Path, resume: bool) -> int:
+        """Train, writing checkpoints, ``log.jsonl`` and the best student so far into ``run``.
+
+        Returns
+        -------
+        int
+            The number of steps taken, including those before a resume: fewer than planned after early stopping.
+
+        Raises
+        ------
+        Interrupted
+            After a signal; a checkpoint is written first.
+        Diverged
+            When the loss is not finite.
+        """
+        on_main(lambda: clear_up(run / self.name))
+        checkpoints = run / "checkpoints" / self.name
+        evaluations = Evaluations(evaluation_steps(self.config, self.steps), self.config.patience, self.metric)
+        checkpoint = on_main(lambda: newest_checkpoint(checkpoints)) if resume else None
+        done = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_FILE)) if checkpoint else TrainerState()
+        if done.global_step >= self.steps or evaluations.exhausted(done):
+            return done.global_step  # the trainer would take one more step
+        signals = StopOnSignal()
+        callbacks: list[Any] = [EpochOrder(), evaluations, BoundedHeap(), signals]
+        if is_main():
+            callbacks.append(BestStudent(lambda step, score: self._keep(run / self.name), self.metric))
+            callbacks.append(RunLog(run / "log.jsonl", self.name, self.metric))
+        trainer = self.trainer(checkpoints, callbacks)
+        with signals:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if signals.received is not None:
+            raise Interrupted
+        return trainer.state.global_step
+
+    def trainer(self, checkpoints: Path, callbacks: list[Any]) -> Trainer:
+        """The trainer of the recipe's algorithm, ready to train."""
+        self.student.module.to(self.device)
+        hooks = TrainerHooks(lambda: self.validate(self.student), self.describe, self.metric, self.sampler)
+        progress = is_main() and sys.stderr.isatty()
+        arguments = self.config, checkpoints, self.steps, self.device, progress
+        if self.teacher is not None:
+            from potstill.training.gkd import gkd_trainer  # TRL takes seconds to import
+
+            trainer: Trainer = gkd_trainer(
+                self.student, self.teacher, arguments, self.data.dataset, hooks, self.horizon, callbacks
+            )
+        else:
+            trainer = DistillationTrainer(
+                self.step(),
+                self.data,
+                training_arguments(*arguments),
+                hooks,
+                learning_rates=self.config.learning_rates,
+                callbacks=callbacks,
+            )
+        trainer.remove_callback(_printer())
+        return trainer
+
+    def check(self, step: TrainingStep) -> None:
+        """Check the trainer's arguments before the run has a folder.
+
+        Not for a control: it has no terms, whose weights a pattern may match.
+
+        Raises
+        ------
+        UserError
+            For invalid ``training.arguments`` or ``training.learning_rates``.
+        """
+        if self.teacher is not None:
+            from potstill.training.gkd import check_gkd_settings
+
+            check_gkd_settings(self.config, self.steps, self.device)
+        else:
+            check_arguments(self.config, self.steps, self.device)
+            if not getattr(self.student.module, "supports_gradient_checkpointing", False):
+                refuse_checkpointing(
+                    self.config, f"a {self.student.family} student does not support activation checkpointing"
+                )
+            check_rates(self.config.learning_rates, step.module)
+
+    def step(self) -> TrainingStep:
+        """The training step. Binds the objective to the models, which creates the weights of terms."""
+        provider = self.data.provider
+        infos: Mapping[str, Any] = provider.infos if provider is not None else {}
+        with torch.random.fork_rng():  # the seed decides a term's initial weights, without changing other draws
+            torch.manual_seed(self.config.seed)
+            self.objective.bind(self.student.info, infos, self.grouped)
+        return TrainingStep(
+            DistillationModule(self.student, self.objective),
+            provider,
+            self.horizon,
+            self.config.seed,
+            getattr(self.config, "rollout", None),
+            getattr(self.config, "random_horizon", False),
+        )
+
+    def _keep(self, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_folder(folder, self.student.save)
+
+
+def _printer() -> type:
+    from transformers.trainer_callback import PrinterCallback
+
+    return PrinterCallback

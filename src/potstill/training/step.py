@@ -1,0 +1,151 @@
+"""One training step, from a batch to its loss; used by the trainer, the timing of the control and the plan.
+
+The trained module consists of student and objective. The teachers, live or stored, are not part of it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from potstill.families.base import Forecaster, Model
+from potstill.objectives.base import LossInputs
+from potstill.objectives.objective import Objective
+from potstill.recipe import RolloutConfig
+from potstill.teaching.base import TargetProvider
+from potstill.training.rollout import on_policy
+from potstill.types import Output, Tokens, Windows
+
+
+class DistillationModule(nn.Module):
+    """Student and objective as one module, so that the weights of terms are trained and checkpointed too."""
+
+    def __init__(self, student: Model, objective: Objective):
+        super().__init__()
+        self.student_module = student.module
+        self.objective = objective
+        self.student = student
+
+    def forward(
+        self,
+        batch: Windows | Tokens,
+        targets: Mapping[str, Output],
+        horizon: int,
+        shares: Mapping[str, float] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total loss and the value of each term; arguments as in ``Objective.forward``."""
+        output = self.student.forward(batch, self.objective.student_request(horizon))
+        with torch.autocast(batch.ids.device.type, enabled=False):
+            return self.objective(LossInputs(batch, output, targets), shares)
+
+    def activation_checkpointing_enable(self, **options: Any) -> None:
+        """Enable activation checkpointing of the student, for transformers' argument ``activation_checkpointing``."""
+        module: Any = self.student_module
+        module.activation_checkpointing_enable(**options)
+
+    def gradient_checkpointing_enable(self, **options: Any) -> None:
+        """The same under transformers' older name."""
+        module: Any = self.student_module
+        module.gradient_checkpointing_enable(**options)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Each weight under one name: safetensors rejects tied weights (such as embeddings) under two names."""
+        state = super().state_dict(*args, **kwargs)
+        for name in self._second_names(state):
+            del state[name]
+        return state
+
+    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load what :meth:`state_dict` returned."""
+        second = self._second_names(super().state_dict())
+        whole = {**state_dict, **{name: state_dict[first] for name, first in second.items() if first in state_dict}}
+        return super().load_state_dict(whole, *args, **kwargs)
+
+    @staticmethod
+    def _second_names(state: dict[str, Tensor]) -> dict[str, str]:
+        """For every further name of a tied weight, its first name."""
+        first: dict[tuple[int, torch.Size], str] = {}
+        places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in state.items() if tensor.numel()}
+        for name, place in places.items():
+            first.setdefault(place, name)
+        return {name: first[place] for name, place in places.items() if first[place] != name}
+
+
+class TrainingStep:
+    """Computes the loss of a batch: rollouts, the teachers' outputs, the horizon, the forward passes.
+
+    Parameters
+    ----------
+    module
+        Student and objective, bound to the models.
+    provider
+        Returns the teachers' outputs; None for training on the ground truth alone.
+    horizon
+        Steps of the future that the loss uses; 0 for language models.
+    seed
+        Every random draw depends on the seed, the step and the window ids alone, so that a resumed run draws the same.
+    rollout
+        Share of the windows whose context is extended by the student's own forecast before the teacher forecasts;
+        default: none.
+    random_horizon
+        Vary the horizon from step to step, in whole patches, so that the student also learns short horizons.
+    """
+
+    def __init__(
+        self,
+        module: DistillationModule,
+        provider: TargetProvider | None,
+        horizon: int,
+        seed: int,
+        rollout: RolloutConfig | None = None,
+        random_horizon: bool = False,
+    ):
+        self.module, self.provider = module, provider
+        self.horizon, self.seed = horizon, seed
+        self.rollout, self.random_horizon = rollout or RolloutConfig(), random_horizon
+        self.requests = module.objective.teacher_requests(horizon)
+
+    def __call__(
+        self,
+        model: nn.Module,
+        batch: Any,
+        targets: Mapping[str, Output] | None,
+        step: int,
+        shares: Mapping[str, float] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and term values of a batch.
+
+        Parameters
+        ----------
+        model
+            The module, or the wrapper that a trainer puts around it.
+        batch
+            Windows or Tokens, on the student's device.
+        targets
+            Stored outputs of the teachers, read by the data loader; None with live teachers or without a teacher.
+        step
+            Number of the optimizer step, from 0.
+        shares
+            See ``Objective.forward``.
+        """
+        if self.provider is not None and targets is None:
+            if isinstance(batch, Windows) and isinstance(self.module.student, Forecaster):
+                batch = on_policy(batch, self.module.student, self.rollout, self.seed, step)
+            # always the full horizon, as in a label store, even if this step uses a shorter one
+            targets = self.provider.outputs(batch, self.requests)
+        horizon = self._horizon_of(step)
+        targets = {name: output.first_steps(horizon) for name, output in (targets or {}).items()}
+        return model(batch.first_steps(horizon), targets, horizon, shares)
+
+    def _horizon_of(self, step: int) -> int:
+        student = self.module.student
+        patch = student.horizon_multiple if isinstance(student, Forecaster) else self.horizon
+        if not self.random_horizon or self.horizon <= patch:
+            return self.horizon
+        # depends on (seed, step) alone, so that a resumed run draws the same; half of the steps use the full horizon
+        rng = random.Random(f"{self.seed}/{step}")
+        return self.horizon if rng.random() < 0.5 else patch * rng.randint(1, self.horizon // patch)

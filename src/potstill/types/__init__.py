@@ -1,0 +1,31 @@
+"""The data types that all parts of Potstill share; imports nothing else from Potstill.
+
+Windows and Tokens are batches; models return a Forecast or Logits for them; Request and Output are the options and the
+result of a forward pass; ModelInfo describes a model.
+"""
+
+from potstill.types.forecast import Forecast
+from potstill.types.logits import LOGITS_OF_A_CHUNK, Logits, TopLogits, chunks
+from potstill.types.model import SIGNALS, ModelInfo, Predictor, Sized
+from potstill.types.moving import on_device
+from potstill.types.output import ENSEMBLE, Output, Request
+from potstill.types.tokens import Tokens
+from potstill.types.windows import Windows
+
+__all__ = [
+    "ENSEMBLE",
+    "LOGITS_OF_A_CHUNK",
+    "SIGNALS",
+    "Forecast",
+    "Logits",
+    "ModelInfo",
+    "Output",
+    "Predictor",
+    "Request",
+    "Sized",
+    "Tokens",
+    "TopLogits",
+    "Windows",
+    "chunks",
+    "on_device",
+]

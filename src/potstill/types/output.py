@@ -1,0 +1,96 @@
+"""The options of a model's forward pass, and its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from potstill.types.moving import on_device, pinned
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from potstill.types.forecast import Forecast
+    from potstill.types.logits import Logits, TopLogits
+
+ENSEMBLE = "ensemble"  # name of the teachers' average among the outputs by teacher
+
+
+@dataclass(frozen=True)
+class Request:
+    """The outputs that a forward pass should return.
+
+    Attributes
+    ----------
+    horizon
+        Steps of the forecast; 0 for language models.
+    hidden, attention
+        Layers, counted from 0, whose states or attention maps are to be returned.
+    """
+
+    horizon: int = 0
+    hidden: tuple[int, ...] = ()
+    attention: tuple[int, ...] = ()
+
+    def __or__(self, other: Request) -> Request:
+        """A request that includes both: the longer horizon, and the layers of either."""
+        layers = (tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in ("hidden", "attention"))
+        return Request(max(self.horizon, other.horizon), *layers)
+
+
+@dataclass
+class Output:
+    """The result of a forward pass.
+
+    Attributes
+    ----------
+    answer
+        A Forecast, or the Logits of the answer tokens.
+    hidden
+        ``[B, T, d_model]`` by layer: the residual stream after the layer.
+    attention
+        ``[B, heads, T, T]`` by layer: the weights of the attention along time (for text: along the tokens).
+    token_mask
+        ``[B, T]`` bool: False for padded patches or tokens in ``hidden`` and ``attention``. Their states carry no
+        information, and in some models depend on the other windows of the batch. None: no token is padded.
+    auxiliary
+        Additional losses that the model computes, such as the load balance of a mixture of experts: scalars by name.
+    """
+
+    answer: Forecast | Logits | TopLogits
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+    attention: dict[int, Tensor] = field(default_factory=dict)
+    token_mask: Tensor | None = None
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def forecast(self) -> Forecast:
+        """The forecast of a forecaster."""
+        from potstill.types.forecast import Forecast
+
+        assert isinstance(self.answer, Forecast)
+        return self.answer
+
+    @property
+    def logits(self) -> Logits | TopLogits:
+        """The logits of a language model."""
+        from potstill.types.forecast import Forecast
+
+        assert not isinstance(self.answer, Forecast)
+        return self.answer
+
+    def first_steps(self, horizon: int) -> Output:
+        """The same output with only the first ``horizon`` steps of the forecast; logits are unchanged."""
+        from potstill.types.forecast import Forecast
+
+        if not isinstance(self.answer, Forecast):
+            return self
+        return replace(self, answer=self.answer.first_steps(horizon))
+
+    def to(self, device: Any, non_blocking: bool = True) -> Output:
+        """Move every tensor to ``device``, by default without waiting for copies from pinned memory."""
+        return on_device(self, device, non_blocking)
+
+    def pin_memory(self) -> Output:
+        """The same output in page-locked memory; the data loader calls this."""
+        return pinned(self)

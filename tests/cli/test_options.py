@@ -1,0 +1,49 @@
+"""Options are made from the recipe's keys: each verb has the ones it had, with the field's type and help."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+import typer
+
+from potstill.cli.app import app
+from potstill.cli.options import field_of
+from potstill.recipe import ForecastRecipe, LanguageRecipe, Recipe
+from potstill.recipe.kinds import kinds
+from potstill.recipe.options import OPTIONS
+
+OF_RECIPE = (
+    "--task --teacher --data --target --split --max-files --max-steps --epochs --batch-size --device --context-length"
+    " --prediction-length --stride --seed --set"
+)
+EXPECTED = {
+    "distill": f"{OF_RECIPE} --output --student --learning-rate --alpha --labels --control --resume --dry-run",
+    "label": f"{OF_RECIPE} --output --engine",
+    "evaluate": "--data --target --max-files --context-length --prediction-length --set --output --split --stride"
+    " --max-windows --reference --baselines --device",
+    "forecast": "--prediction-length --output --quantiles --target --device",
+    "generate": "--max-new-tokens --temperature --device --seed",
+}
+COMMANDS: typing.Any = typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("verb", EXPECTED)
+def test_a_verb_has_these_options(verb: str):
+    found = [flag for option in COMMANDS.commands[verb].params for flag in option.opts if flag.startswith("--")]
+    assert sorted(found) == sorted(EXPECTED[verb].split())
+    assert not any(option.secondary_opts for option in COMMANDS.commands[verb].params)
+
+
+def test_every_option_of_distill_tells_what_its_key_is():
+    options = {option.name: option for option in COMMANDS.commands["distill"].params}
+    for name, key in OPTIONS.items():
+        fields = [field_of(kind, key) for kind in (*kinds(Recipe), Recipe)]
+        descriptions = [field.description.lower() for field in fields if field is not None and field.description]
+        assert any(options[name].help.lower().startswith(description) for description in descriptions), name
+
+
+def test_a_key_is_found_in_the_kinds_that_have_it():
+    assert field_of(ForecastRecipe, "data.stride").default == 1
+    assert field_of(LanguageRecipe, "data.stride") is None
+    assert field_of(LanguageRecipe, "data.weight.more") is None
