@@ -1,38 +1,52 @@
-# make demo: environment, then the embedded teacher distilled on the embedded data, then the path of the report.
-# make test: environment, then everything that proves it works.        make lint: style and types.
+# make demo: the embedded teacher distilled on the embedded data, then the path of the report.
+# make test: all tests.    make lint: style, spelling and types.    make env: installs what these two need.
+# Each builds its environment in .venv if it is missing or older than pyproject.toml.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH  := $(shell grep '^torch==' constraints.txt)
 DEMO   := runs/demo
 
-.PHONY: env demo test lint clean
+.PHONY: env demo test lint smoke lowest clean
 
-env: $(VENV)/.installed
+env: $(VENV)/.installed-dev
 
 # torch goes first and alone: a pip that finds a CPU build of this version takes it, and nothing later replaces it.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt $(TORCH)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,moirai,lm]'
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps uni2ts  # it pins versions that clash with the rest
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps fracast  # the example plug-in's teacher
+	$(PIP) $(TORCH)
+	$(PIP) -e .
 	touch $@
 
-demo: env
+# uni2ts pins versions that clash with the rest; fracast is the example plug-in's teacher
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[dev,moirai,lm]'
+	$(PIP) --no-deps uni2ts fracast
+	touch $@
+
+demo: $(VENV)/.installed
 	rm -rf $(DEMO)
 	$(BIN)/potstill distill recipes/demo.yaml --output $(DEMO)
 	@echo "Report: $(CURDIR)/$(DEMO)/report.html"
 
 # Tests mirror src, so file names repeat: import them by path.
-test: env
+test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --import-mode=importlib
 
-lint: env
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/typos
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# the wheel in an environment of its own, with the constraints' versions and with the lowest that pyproject.toml allows
+smoke: $(VENV)/.installed-dev
+	$(BIN)/python tools/wheel_smoke.py
+
+lowest: $(VENV)/.installed-dev
+	$(BIN)/python tools/wheel_smoke.py --versions lowest
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -1,11 +1,11 @@
-"""Put a run's student into the package as the embedded teacher: bf16 weights, config and a card.
+"""Copy the student of a run into the package as the embedded teacher: bf16 weights, config and a model card.
 
     python tools/embed_teacher.py runs/teacher [--mean FOLDER…] [--suite suite.json --kept kept.json]
 
-``--mean`` names students saved earlier in the decay of the same run: the weights that ship are the mean of all of them.
+``--mean`` names students saved earlier in the decay of the same run: the shipped weights are the mean of all of them.
 
-The two JSON files hold the last line that the judge of forecasters printed for each group of data sets; their figures
-go into the card.
+The two JSON files hold the last line that the evaluation script outside the repository printed for each group of data
+sets; their figures are written into the card.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from potstill.data.series.store import open_store
-from potstill.families.load import embedded_folder, load
-from potstill.recipe import Recipe
+from potstill.families.load import embedded_folder, load_forecaster
+from potstill.recipe import ForecastRecipe
 from potstill.runs import write_atomically, write_folder
 from potstill.tasks.provenance import versions
 
@@ -32,7 +32,7 @@ tags: [time-series, forecasting, potstill]
 # The embedded teacher
 
 A Chronos-2 of {parameters:,} parameters (bf16, {megabytes:.1f} MB) that ships with Potstill so that distillation can be
-tried offline. It reads up to {context} steps and forecasts {horizon}. It is no substitute for `amazon/chronos-2`.
+tried offline. It reads up to {context} steps and forecasts {horizon}. It does not replace `amazon/chronos-2`.
 
 ## What it was trained on
 
@@ -42,10 +42,10 @@ By `potstill distill recipes/teacher-embedded.yaml` (α = 0: no teacher of its o
 - {synthetic:.0%} series from Potstill's generators (`potstill.data.synthetic`), {augmented:.0%} mixed or warped real
   series (`potstill.data.series.augment`), the rest real windows;
 - real series: the first 70 % of each of {datasets} data sets ({series:,} series), listed below; never their last 30 %.
-  None of them is in the package but ETTh1, unchanged and with its licence.
-- Left out altogether, so that its generality can be measured: {exclude}.
+  Only ETTh1 is in the package, unchanged and with its licence.
+- Left out completely, to measure how the teacher generalises: {exclude}.
 
-## How good it is
+## Accuracy
 
 Scaled quantile loss relative to seasonal naive (lower is better; geometric mean over data sets, 95 % interval), on the
 last fifth of each series, which it never saw:
@@ -62,21 +62,21 @@ Data fingerprint `{fingerprint}`, seed {seed}; {versions}.
 
 def main() -> None:
     """Copy, convert and describe."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--mean", type=Path, nargs="+", default=[])
     parser.add_argument("--suite", type=Path)
     parser.add_argument("--kept", type=Path)
     options = parser.parse_args()
-    recipe = Recipe.read(options.run / "recipe.yaml")
-    teacher = load(options.run / "student")
-    average(teacher.module, [load(folder).module for folder in options.mean])
+    recipe = ForecastRecipe.read(options.run / "recipe.yaml")
+    teacher = load_forecaster(options.run / "student")
+    average(teacher.module, [load_forecaster(folder).module for folder in options.mean])
     teacher.module.to(torch.bfloat16)
     folder = embedded_folder()
     write_folder(folder, teacher.save)
     size = (folder / "model.safetensors").stat().st_size
     if size > LARGEST:
-        raise SystemExit(f"{size:,} bytes: the package takes at most {LARGEST:,.0f}")
+        raise SystemExit(f"{size:,} bytes: the package allows at most {LARGEST:,.0f}")
     write_atomically(
         folder / "README.md",
         _card(recipe, teacher, size, len(options.mean) + 1, {"suite": options.suite, "kept out": options.kept}),
@@ -85,13 +85,13 @@ def main() -> None:
 
 
 def average(module: torch.nn.Module, others: list[torch.nn.Module]) -> None:
-    """Give a model the mean of its weights and other models'."""
+    """Replace the weights of a model by the mean of its own and those of other models."""
     with torch.no_grad():
         for name, weight in module.named_parameters():
             weight.copy_(torch.stack([weight, *(other.get_parameter(name) for other in others)]).mean(dim=0))
 
 
-def _card(recipe: Recipe, teacher, size: int, averaged: int, judged: dict[str, Path | None]) -> str:
+def _card(recipe: ForecastRecipe, teacher, size: int, averaged: int, judged: dict[str, Path | None]) -> str:
     store = open_store(recipe.data)
     rows = []
     for group, path in judged.items():
@@ -110,7 +110,7 @@ def _card(recipe: Recipe, teacher, size: int, averaged: int, judged: dict[str, P
         synthetic=recipe.data.synthetic,
         augmented=recipe.data.augmented,
         datasets=len(store.datasets),
-        series=len(store),
+        series=int(store.usable.sum()),
         exclude=", ".join(recipe.data.exclude),
         rows="\n".join(rows) or "| not measured | | | |",
         names=", ".join(store.datasets),
