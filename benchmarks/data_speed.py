@@ -1,10 +1,10 @@
-"""How fast windows arrive: the first shuffled batch of a billion, and batches of 256 windows of 720 + 96 steps.
+"""Speed of data loading: the first shuffled batch of a billion windows, and batches of 256 windows of 720 + 96 steps.
 
-- first batch: 10^9 training windows over 10^4 series (a sparse file stands for 5 GB of values), from the store's
-  folder to the first batch of the trainer's own dataloader, in a process of its own; seconds, and peak memory above
+- first batch: 10^9 training windows over 10^4 series (a sparse file in place of 5 GB of values), from the store's
+  folder to the first batch of the trainer's data loader, in a process of its own; seconds, and peak memory above
   the imports; cold: the values are not in the page cache
 - batches: random ids from 10^4 series with 5 % of the values missing; kept, and imputed; labels from a label store
-- synthetic: generated series of 1,024 steps a second, in one process
+- synthetic: generated series of 1,024 steps per second, in one process
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 
 import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 import numpy as np
-import psutil
 import torch
 
 from potstill.data.data_report import DataReport
@@ -30,11 +29,15 @@ from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows
 from potstill.data.synthetic import generate
 from potstill.families.chronos2.family import Chronos2Family
+from potstill.malloc import resident
 from potstill.objectives.objective import Objective
-from potstill.recipe import DataConfig, ObjectiveConfig, TrainingConfig
-from potstill.teaching.stores.make import make_labels
-from potstill.training.run_trainer import TrainerHooks
-from potstill.training.trainer import DistillationModule, DistillationTrainer, training_arguments
+from potstill.recipe import ForecastObjective, ForecastTraining, SeriesData
+from potstill.teaching.base import TrainingData
+from potstill.teaching.engines.forecasts import label_forecasts
+from potstill.training.arguments import training_arguments
+from potstill.training.hooks import TrainerHooks
+from potstill.training.step import DistillationModule, TrainingStep
+from potstill.training.trainer import DistillationTrainer
 
 CONTEXT, HORIZON, BATCH, SERIES = 720, 96, 256, 10_000
 TINY = {"num_layers": 1, "d_model": 32, "d_ff": 64, "num_heads": 1, "d_kv": 32}
@@ -48,7 +51,7 @@ def main() -> None:
     given = harness.options(__doc__)
     figures: dict[str, Any] = {"quick": given.quick}
     with tempfile.TemporaryDirectory() as folder:
-        # 10^5 windows a series in the first 80 % of it, which train
+        # 10^5 windows per series in its first 80 %, the training part
         huge = write_store(Path(folder) / "huge", round((100_000 + CONTEXT + HORIZON - 1) / 0.8), sparse=True)
         cold, warm = [], []
         for _ in range(1 if given.quick else 3):
@@ -66,13 +69,13 @@ def main() -> None:
 
 
 def synthetic(count: int) -> float:
-    """Series a second, each with a structure of its own."""
-    generate(0, np.arange(20), 1024)  # tables that are made once
+    """Series per second, each with a structure of its own."""
+    generate(0, np.arange(20), 1024)  # builds tables once, outside the timing
     return count / harness.seconds(lambda: generate(1, np.arange(count), 1024))
 
 
 def write_store(folder: Path, length: int, *, sparse: bool) -> Path:
-    """A finished store of 10^4 series, written as the product lays it out; sparse: all zeros that take no space."""
+    """A finished store of 10^4 series in Potstill's layout; sparse: all zeros, which take no space on disk."""
     folder.mkdir()
     with (folder / "values.f32").open("wb") as file:
         if sparse:
@@ -107,14 +110,14 @@ def write_store(folder: Path, length: int, *, sparse: bool) -> Path:
 
 
 def forget(file: Path) -> None:
-    """Take a file out of the page cache."""
+    """Remove a file from the page cache."""
     with file.open("rb") as handle:
         os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def training_windows(folder: Path, missing: str = "keep") -> TrainingWindows:
     """The training data set of a finished store."""
-    data = DataConfig.model_validate({"context_length": CONTEXT, "prediction_length": HORIZON, "missing": missing})
+    data = SeriesData.model_validate({"context_length": CONTEXT, "prediction_length": HORIZON, "missing": missing})
     windows = SeriesWindows(Store.load(folder), data, "train")
     return TrainingWindows(windows, data, seed=0, length=len(windows))
 
@@ -129,17 +132,17 @@ def first_batch_apart(store: Path) -> dict[str, float]:
 def first_batch(store: Path) -> dict[str, float]:
     """Seconds and megabytes from a store's folder to the first batch, with everything imported and a student built."""
     family = Chronos2Family()
-    pair = DistillationModule(
-        family.build(family.design(None, TINY, CONTEXT, HORIZON), 0.0), Objective(ObjectiveConfig(alpha=0))
-    )
-    config = TrainingConfig(batch_size=BATCH, device="cpu")
+    student = family.build(family.design(None, TINY, CONTEXT, HORIZON), 0.0)
+    objective = Objective(ForecastObjective(alpha=0))
+    objective.bind(student.info, {})
+    step = TrainingStep(DistillationModule(student, objective), None, HORIZON, seed=0)
+    config = ForecastTraining(batch_size=BATCH, device="cpu")
     arguments = training_arguments(config, store.parent / "checkpoints", 100, "cpu", progress=False)
-    before, began, worked = psutil.Process().memory_info().rss, time.perf_counter(), time.process_time()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak that the imports reached
+    before, began, worked = (resident("VmRSS") or 0) * 1024, time.perf_counter(), time.process_time()
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak that the imports reached
     dataset = training_windows(store)
-    trainer = DistillationTrainer(
-        pair, dataset, arguments, TrainerHooks(dict, str), teach=None, horizon=HORIZON, callbacks=[]
-    )
+    hooks = TrainerHooks(dict, lambda ids, series: str(ids.tolist()))
+    trainer = DistillationTrainer(step, TrainingData(dataset), arguments, hooks, callbacks=[])
     batch = next(iter(trainer.get_train_dataloader()))
     took, worked = time.perf_counter() - began, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -154,20 +157,20 @@ def first_batch(store: Path) -> dict[str, float]:
 
 
 def batches(store: Path, folder: Path, rounds: int) -> dict[str, dict[str, float]]:
-    """Milliseconds for 256 random windows: each arm's median and 95th percentile, and its processor time."""
+    """Milliseconds for 256 random windows: median and 95th percentile of each arm, and its processor time."""
     kept, imputed = training_windows(store), training_windows(store, missing="impute")
     family = Chronos2Family()
     teacher = family.build(family.design(None, {**TINY, "quantiles": LEVELS}, CONTEXT, HORIZON), 0.0).freeze()
     labelled = 8192
-    labels = make_labels(teacher, kept, folder / "labels", batch_size=256, shard_windows=512, count=labelled)
+    labels = label_forecasts(teacher, kept, folder / "labels", batch_size=256, shard_windows=512, count=labelled)
     rng = np.random.default_rng(1)
 
     def some(n: int) -> list[int]:
         return rng.integers(0, n, BATCH).tolist()
 
     arms = {
-        "missing_kept": lambda: kept.__getitems__(some(len(kept))),
-        "missing_imputed": lambda: imputed.__getitems__(some(len(imputed))),
+        "missing_kept": lambda: kept.batch(some(len(kept))),
+        "missing_imputed": lambda: imputed.batch(some(len(imputed))),
         "labels": lambda: labels.forecast(some(labelled)),
     }
     with torch.inference_mode():

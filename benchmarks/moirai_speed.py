@@ -1,7 +1,7 @@
-"""How many windows a second a Moirai teacher of Salesforce's small size answers: 6 layers of width 384, 720 → 96.
+"""Windows per second of a Moirai teacher of the size of Salesforce's small model: 6 layers of width 384, 720 → 96.
 
-Random weights, patches of 32, quantiles at nine levels; with all four components of the mixture, the negative binomial
-among them, and without it; fp32 and bf16 weights. Arms in turns.
+Random weights, patches of 32, quantiles at nine levels; with all four components of the mixture distribution, and
+without the negative binomial; fp32 and bf16 weights. The arms are interleaved.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 import torch
 
-from potstill.families.load import load
+from potstill.families.load import load_forecaster
 from potstill.families.registry import family
 
 SIZES, CONTEXT, HORIZON, WINDOWS = {"num_layers": 6, "d_model": 384}, 720, 96, 256
 
 
 def main() -> None:
-    """Make the models, let them answer in turns, print."""
+    """Build the models, time them interleaved, print."""
     given = harness.options(__doc__)
     moirai, context, arms = family("moirai"), torch.randn(WINDOWS, CONTEXT).cumsum(1), {}
     figures: dict[str, Any] = {"quick": given.quick, "windows": WINDOWS}
@@ -32,7 +32,7 @@ def main() -> None:
             moirai.build(architecture, 0.0).save(Path(folder) / name)
             figures[name] = {"parameters": architecture.parameters}
             for precision in ("fp32", "bf16"):
-                model = load(Path(folder) / name, precision=precision).freeze()
+                model = load_forecaster(Path(folder) / name, precision=precision).freeze()
                 arms[f"{name}/{precision}"] = lambda model=model: model.predict(context, HORIZON)
         times = harness.interleave(arms, rounds=1 if given.quick else 7)
     for arm, taken in times.items():

@@ -1,10 +1,12 @@
-"""Small students of large teachers on the suite, each beside its control of equal time, ridge and seasonal naive.
+"""Small students of large teachers on the suite, compared with controls of equal time, ridge and seasonal naive.
 
-Trains what ``students.yaml`` names (each arm is a run folder: what is finished is not done again, what was stopped goes
-on), judges every student, control, teacher and rival on the same windows of the suite's last fifths in one process, and
-times them in turns. Writes students.json and students.md to ``evidence/`` and the picture to ``docs/images/``.
+The suite is a set of eight public data sets. A control is the same student, trained without a teacher for the same
+time. The script trains what ``students.yaml`` names. Each arm is a run folder: a finished run is not repeated, an
+interrupted one continues. It then evaluates every student, control, teacher and rival in one process, on the same
+windows of the last fifth of each file, and measures their speed in interleaved rounds. It writes students.json and
+students.md to ``evidence/`` and the picture to ``docs/images/``.
 
-The suite is found as the tests find it: POTSTILL_DATA, or shared/data beside the checkout.
+The suite is found as in the tests: POTSTILL_DATA, or shared/data next to the checkout.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from students_train import ROOT, Arm, read_plan, train
 
 from potstill.errors import UserError
 from potstill.evaluation.cost import measure_costs
-from potstill.evaluation.outcome import NAIVE
+from potstill.evaluation.outcome import SEASONAL_NAIVE
 from potstill.families.base import Forecaster
-from potstill.families.load import load
+from potstill.families.load import load_forecaster
 from potstill.recipe import Recipe
 from potstill.runs import write_atomically
 
@@ -44,7 +46,7 @@ STUDENT, CONTROL = "student", "control"
 
 
 def main() -> None:
-    """Train, judge, time, write."""
+    """Train, evaluate, measure speed, write."""
     given = options()
     suite, sets = suite_folder(), QUICK_SETS if given.quick else tuple(SETS)
     plan = read_plan(given.arms, [suite / f"{name}.csv" for name in sets], QUICK if given.quick else {})
@@ -57,7 +59,7 @@ def main() -> None:
         if given.quick and len(done) == QUICK_ARMS:
             break
         try:
-            models[arm.teacher] = models.get(arm.teacher) or load(plan.teachers[arm.teacher]).freeze()
+            models[arm.teacher] = models.get(arm.teacher) or load_forecaster(plan.teachers[arm.teacher]).freeze()
             train(arm, given.runs)
             arm.check(given.runs, models[arm.teacher])
             done.append(arm)
@@ -84,13 +86,15 @@ def main() -> None:
 
 
 def options() -> argparse.Namespace:
-    """What the command line says."""
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two arms, a few steps: to see that it works")
-    parser.add_argument("--arms", type=Path, default=Path(__file__).with_name("students.yaml"), help="what to train")
-    parser.add_argument("--only", nargs="+", metavar="ARM", help="train no other; all that are finished are judged")
+    parser.add_argument("--quick", action="store_true", help="two arms, a few steps: only checks that the script works")
+    parser.add_argument(
+        "--arms", type=Path, default=Path(__file__).with_name("students.yaml"), help="the arms, as YAML"
+    )
+    parser.add_argument("--only", nargs="+", metavar="ARM", help="train only these; all finished arms are evaluated")
     parser.add_argument("--runs", type=Path, help="folder of the runs (default: runs/students, or runs/students-quick)")
-    parser.add_argument("--output", type=Path, help="folder for all that is written (default: evidence, docs/images)")
+    parser.add_argument("--output", type=Path, help="folder for all outputs (default: evidence, docs/images)")
     given = parser.parse_args()
     given.runs = given.runs or ROOT / "runs" / ("students-quick" if given.quick else "students")
     given.runs.mkdir(parents=True, exist_ok=True)
@@ -112,10 +116,10 @@ def load_others(arms: list[Arm], runs: Path, rivals: dict[str, str], left_out: d
     models: dict[str, Forecaster] = {}
     for arm in arms:
         for part in (STUDENT, CONTROL):
-            models[f"{arm.name}/{part}"] = load(arm.run(runs) / part).freeze()
+            models[f"{arm.name}/{part}"] = load_forecaster(arm.run(runs) / part).freeze()
     for name, source in rivals.items():
         try:
-            models[name] = load(source).freeze()
+            models[name] = load_forecaster(source).freeze()
         except UserError as error:
             left_out[name] = str(error)
     return models
@@ -124,7 +128,7 @@ def load_others(arms: list[Arm], runs: Path, rivals: dict[str, str], left_out: d
 def collect(
     arms: list[Arm], runs: Path, judged: list[Judged], costs: dict[str, dict[str, Any]], rivals: list[str]
 ) -> dict[str, Any]:
-    """Every figure that is written, as one tree."""
+    """All figures of the output, as one tree."""
     scores = Scores(judged)
     others = [*dict.fromkeys(arm.teacher for arm in arms), *(name for name in rivals if name in costs), RIDGE]
     return {
@@ -134,12 +138,12 @@ def collect(
         },
         "arms": {arm.name: arm_figures(arm, runs, scores, costs) for arm in arms},
         "others": {name: {**scores.of(name), "cost": costs[name]} for name in others},
-        NAIVE: {"coverage_80": scores.of(NAIVE)["coverage_80"]},
+        SEASONAL_NAIVE: {"coverage_80": scores.of(SEASONAL_NAIVE)["coverage_80"]},
     }
 
 
 def arm_figures(arm: Arm, runs: Path, scores: Scores, costs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One arm: its length, what student and control reached, and what separates them from the rest."""
+    """One arm: its length, the scores of student and control, and their ratios to control, ridge and teacher."""
     recipe = Recipe.read(arm.run(runs) / "recipe.yaml")
     student, control = f"{arm.name}/{STUDENT}", f"{arm.name}/{CONTROL}"
     cost, taught = costs[student], costs[arm.teacher]
@@ -159,7 +163,7 @@ def arm_figures(arm: Arm, runs: Path, scores: Scores, costs: dict[str, dict[str,
 
 
 def write(figures: dict[str, Any], output: Path | None) -> None:
-    """students.json, students.md and students.svg, into one folder or each into its own."""
+    """students.json, students.md and students.svg, into one folder or into their default folders."""
     evidence, images = (output, output) if output else (ROOT / "benchmarks" / "evidence", ROOT / "docs" / "images")
     for folder in (evidence, images):
         folder.mkdir(parents=True, exist_ok=True)

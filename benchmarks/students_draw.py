@@ -1,7 +1,7 @@
-"""The picture of ``students.py``: accuracy against cost with 95 % intervals, an SVG that asks for nothing from outside.
+"""The picture of ``students.py``: accuracy against cost with 95 % intervals, as a self-contained SVG.
 
-Colours are of the Okabe-Ito set, which colour-blind readers tell apart; roles have shapes of their own besides. The
-picture brings its own paper, light or dark as the reader's system is.
+Colours are from the Okabe-Ito set, which colour-blind readers can distinguish; roles also differ in shape. The picture
+draws its own background, light or dark like the reader's system.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ text { fill: #1b1c1e; }
 
 @dataclass
 class Point:
-    """One model in the picture: cost in milliseconds a series, SQL with its interval, role, colour and label."""
+    """One model in the picture: cost in milliseconds per series, SQL with its interval, role, colour and label."""
 
     role: str
     look: str
@@ -60,7 +60,7 @@ class Point:
     low: float
     high: float
     label: str
-    shift: float = 0.0  # pixels to the right, for a control beside its student
+    shift: float = 0.0  # pixels to the right, for a control next to its student
 
 
 def picture(figures: dict[str, Any]) -> str:
@@ -84,9 +84,9 @@ def picture(figures: dict[str, Any]) -> str:
     parts += [
         f'<path class="axis" d="M{LEFT} {BOTTOM}H{RIGHT}"/>',
         label(
-            24, TOP - 14, "SQL over seasonal naive's (1: no skill; lower is better), 95 % intervals", "start", "soft"
+            24, TOP - 14, "SQL relative to seasonal naive (1: no skill; lower is better), with 95 % CI", "start", "soft"
         ),
-        label(RIGHT, BOTTOM + 44, "milliseconds a series on the CPU, batch 256 (cheaper to the left)", "end", "soft"),
+        label(RIGHT, BOTTOM + 44, "milliseconds per series on the CPU, batch 256 (cheaper to the left)", "end", "soft"),
         *marks(points, x, y),
         "</svg>",
     ]
@@ -94,7 +94,7 @@ def picture(figures: dict[str, Any]) -> str:
 
 
 def points_of(figures: dict[str, Any]) -> list[Point]:
-    """Every model that was judged and timed."""
+    """Every model that was evaluated and timed."""
     teachers = list(dict.fromkeys(arm["teacher"] for arm in figures["arms"].values()))
     looks = {name: f"t{i % 3}" for i, name in enumerate(teachers)}
     points = []
@@ -171,7 +171,7 @@ def marks(points: list[Point], x: Callable[[float], float], y: Callable[[float],
 
 
 def _placed(text: str, at: float, middle: float, taken: list[tuple[float, float, float, float]]) -> str:
-    """A label at the first free place around its mark; the place is taken from then on."""
+    """A label at the first free place around its mark; the place is taken afterwards."""
     wide = CHARACTER * len(text)
     columns = (at - 12 - wide, at + 12, at + 27, at - wide / 2)
     spots = [(column, middle + row + 4) for row in range(-176, 177, 16) for column in columns]
@@ -186,7 +186,7 @@ def _placed(text: str, at: float, middle: float, taken: list[tuple[float, float,
 
     left, base = next(filter(free, spots), spots[0])
     taken.append((left, base - 11, left + wide, base + 3))
-    far = abs(base - 4 - middle) > 20  # then a line tells whose name it is
+    far = abs(base - 4 - middle) > 20  # then a line connects name and mark
     end = min(max(at, left), left + wide), base + 4 if base < middle else base - 12
     line = f'<path class="lead" d="M{at:.1f} {middle:.1f}L{end[0]:.1f} {end[1]:.1f}"/>' if far else ""
     return line + label(left, base, text, "start", "name")
@@ -195,8 +195,8 @@ def _placed(text: str, at: float, middle: float, taken: list[tuple[float, float,
 def mark(role: str, look: str, x: float, y: float, title: str = "") -> str:
     """The shape of a role at a place."""
     kind = "hollow" if role == "control" else "mark"
-    told = f"<title>{escape(title)}</title>" if title else ""
-    return f'<path class="{kind} {look}" d="{SHAPES[role]}" transform="translate({x:.1f} {y:.1f})">{told}</path>'
+    tooltip = f"<title>{escape(title)}</title>" if title else ""
+    return f'<path class="{kind} {look}" d="{SHAPES[role]}" transform="translate({x:.1f} {y:.1f})">{tooltip}</path>'
 
 
 def label(x: float, y: float, text: str, anchor: str, look: str = "") -> str:

@@ -1,9 +1,9 @@
-"""Judge many models on the suite's last fifths with Potstill's own evaluation, every model on the same windows.
+"""Evaluate many models on the last fifth of each file of the suite with Potstill's own evaluation, on the same windows.
 
-Per column the latest 48 origins, a horizon apart, in the last 20 % of the file; at most 600 windows a data set.
-Contexts have 512 steps, quantiles are the nine from 0.1 to 0.9, seasonal naive knows the whole history, and ridge is
-fitted on the training part of the split ``suite``. Columns that hold calendar flags or next to nothing but zeros are
-left out. Intervals come from a bootstrap that draws series first (``potstill.evaluation.bootstrap``).
+Per column the latest 48 origins, a horizon apart, in the last 20 % of the file; at most 600 windows per data set.
+Contexts have 512 steps, quantiles are the nine from 0.1 to 0.9, seasonal naive reads the whole history, and ridge is
+fitted on the training part of the split ``suite``. Columns that hold calendar flags or mostly zeros are left out.
+Intervals come from a bootstrap that draws series first (``potstill.evaluation.bootstrap``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from potstill.evaluation.baselines import Ridge
 from potstill.evaluation.benchmark import Predictor, evaluate_models
 from potstill.evaluation.bootstrap import Interval, draw_weights, geometric_mean_ratio, mean_ratio
 from potstill.evaluation.metrics import skill_retention
-from potstill.evaluation.outcome import NAIVE
-from potstill.recipe import DataConfig, EvaluationConfig
+from potstill.evaluation.outcome import SEASONAL_NAIVE
+from potstill.recipe import ForecastEvaluation, SeriesData
 
 CONTEXT, HORIZON = 512, 96
 RIDGE = "ridge"
@@ -42,12 +42,12 @@ SETS: dict[str, tuple[int, tuple[str, ...]]] = {
 
 
 class LatestWindows(SeriesWindows):
-    """Test windows whose origins lie a horizon apart: the latest of each series, at most ``most`` a data set."""
+    """Test windows whose origins are a horizon apart: the latest of each series, at most ``most`` per data set."""
 
     most = PER_SET
 
     def of_dataset(self, name: str) -> np.ndarray:
-        """Ids of the windows that are judged, ascending."""
+        """Ids of the windows that are evaluated, ascending."""
         ids = super().of_dataset(name)
         series, _ = self.locate(ids)
         latest = [ids[series == one][:: -self.prediction_length][:PER_SERIES] for one in np.unique(series)]
@@ -75,27 +75,27 @@ def judge_set(name: str, folder: Path, models: Mapping[str, Predictor], most: in
     store = open_store(data)
     test = LatestWindows(store, data.model_copy(update={"split": LAST_FIFTH}), "test", stride=1)
     test.most = most
-    config = EvaluationConfig(stride=1, max_windows=most)  # they are chosen already
+    config = ForecastEvaluation(stride=1, max_windows=most)  # the windows are selected already
     found = evaluate_models(models, test, SeriesWindows(store, data, "train"), [RIDGE], config)
     windows = found.windows[name]
     coverage = {model: sets[name]["coverage_80"] for model, sets in found.metrics.items()}
     return Judged(name, windows["series"], windows["origin"], horizon, windows["sql"], coverage)
 
 
-def data_of(name: str, folder: Path) -> DataConfig:
-    """A data set of the suite as it is judged; its split is the one that students train by."""
+def data_of(name: str, folder: Path) -> SeriesData:
+    """A data set of the suite as it is evaluated; its split is the one that the students train on."""
     horizon, dropped = SETS[name]
     path = folder / f"{name}.csv"
     with path.open(encoding="utf-8") as file:
         columns = file.readline().strip().split(",")[1:]
     target = [column for column in columns if not any(part in column for part in dropped)]
-    return DataConfig(
+    return SeriesData(
         paths=[str(path)], target=target, split="suite", context_length=CONTEXT, prediction_length=horizon
     )
 
 
 def ridge_of(name: str, folder: Path) -> Any:
-    """The ridge forecaster of one data set, to be timed beside the models."""
+    """The ridge forecaster of one data set, to be timed together with the models."""
     data = data_of(name, folder)
     ridge = Ridge()
     reason = ridge.fit(SeriesWindows(open_store(data), data, "train"), name)
@@ -107,7 +107,7 @@ def ridge_of(name: str, folder: Path) -> Any:
 class Scores:
     """Ratios of models' errors over all data sets, with intervals.
 
-    Every ratio is drawn from the same bootstrap samples, so that what is hard for all models cancels out.
+    Every ratio uses the same bootstrap samples, so that windows that are hard for all models cancel out.
     """
 
     def __init__(self, judged: list[Judged]):
@@ -116,24 +116,24 @@ class Scores:
 
     def of(self, model: str) -> dict[str, Any]:
         """SQL relative to seasonal naive by data set and as geometric mean, and the coverage of the 80 % band."""
-        whole, sets, _ = self._against(model, NAIVE)
+        whole, sets, _ = self._against(model, SEASONAL_NAIVE)
         coverage = float(np.mean([one.coverage[model] for one in self.judged]))
         by_set = {name: interval.to_dict() for name, interval in sets.items()}
         return {"sql_rel_naive": whole.to_dict(), "datasets": by_set, "coverage_80": coverage}
 
     def ratio(self, first: str, second: str) -> dict[str, Any]:
-        """first's SQL over second's (below one: first is better), and on how many data sets it is below one."""
+        """SQL of ``first`` over SQL of ``second`` (below one: first is better); on how many sets it is below one."""
         whole, sets, _ = self._against(first, second)
         return {**whole.to_dict(), "lower_on": sum(s.value < 1 for s in sets.values()), "of": len(sets)}
 
     def retention(self, model: str, teacher: str) -> dict[str, Any]:
         """``sql``: teacher's over the model's. ``skill``: the model's distance below seasonal naive over teacher's.
 
-        Skill is None for a teacher without any; samples in which it has none say nothing of what was kept.
+        Skill is None for a teacher without skill; bootstrap samples in which the teacher has none are left out.
         """
         kept, _, _ = self._against(teacher, model)
-        own, _, own_drawn = self._against(model, NAIVE)
-        taught, _, taught_drawn = self._against(teacher, NAIVE)
+        own, _, own_drawn = self._against(model, SEASONAL_NAIVE)
+        taught, _, taught_drawn = self._against(teacher, SEASONAL_NAIVE)
         if taught.value >= 1:
             return {"sql": kept.to_dict(), "skill": None}
         skilled = taught_drawn < 0

@@ -1,4 +1,4 @@
-"""students.md: the figures of students.json as tables."""
+"""Writes students.md: the figures of students.json as tables."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from potstill.reporting.figures import compact
 HEAD = """# Small students on the suite
 
 Written by `python benchmarks/students.py`; the figures are those of `students.json`. Every model saw the same windows:
-per column the latest 48, a horizon apart, in the last 20 % of each file. SQL is relative to seasonal naive's, a
-geometric mean over the data sets (below 1 is better); brackets are 95 % intervals from a bootstrap that draws series
-first. Skill kept is the model's distance below 1 over its teacher's. A control is the same student trained on the truth
-alone for the same time, labelling included. Ridge is a linear map fitted to each data set by itself; its size is that
-of one of them. Times were taken in turns, in one process, of a whole call from raw series to quantiles (512 → 96).
+per column the latest 48, a horizon apart, in the last 20 % of each file. The suite is a set of public data sets. SQL is
+the scaled quantile loss relative to seasonal naive's, as a geometric mean over the data sets (below 1 is better).
+Brackets are 95 % intervals from a bootstrap that draws series first. SQL retention is the teacher's SQL over the
+model's. Skill is 1 − SQL; skill retention is the model's skill over its teacher's. A control is the same student,
+trained on the truth alone for the same time, labelling included. Ridge is a linear map fitted to each data set
+separately; its size is that of one such map. Times are interleaved, in one process, and include the whole call from raw
+series to quantiles (512 → 96).
 """
 
 
 COSTS = {
     "parameters": "parameters",
-    "bytes": "bytes as saved",
-    "flops": "FLOPs a series",
+    "bytes": "bytes on disk",
+    "flops": "FLOPs per series",
     "latency_ms_b1": "ms, batch 1",
     "series_per_second_b32": "series/s, batch 32",
     "series_per_second_b256": "series/s, batch 256",
@@ -30,7 +32,7 @@ COSTS = {
 
 def tables(figures: dict[str, Any]) -> str:
     """The page."""
-    quick = "**A quick run: it shows that the path works, its figures mean nothing.**\n\n" if figures["quick"] else ""
+    quick = "**A quick run: it shows that the script works. Its figures mean nothing.**\n\n" if figures["quick"] else ""
     left = [f"- {name}: {why}" for name, why in figures["left_out"].items()]
     parts = [HEAD, quick + accuracy(figures), "## By data set\n\n" + by_set(figures), "## Cost\n\n" + cost(figures)]
     parts += ["## Left out\n\n" + "\n".join(left)] if left else []
@@ -70,8 +72,8 @@ def accuracy(figures: dict[str, Any]) -> str:
     for name, other in figures["others"].items():
         size = compact(other["cost"]["parameters"])
         rows.append([name, size, "", span(other["sql_rel_naive"]), "", "", "", "", f"{other['coverage_80']:.2f}"])
-    names = ["model", "parameters", "steps", "SQL", "SQL kept", "skill kept"]
-    return grid([*names, "SQL / control's", "SQL / ridge's, lower on", "80 % band holds"], rows)
+    names = ["model", "parameters", "steps", "SQL", "SQL retention", "skill retention"]
+    return grid([*names, "SQL / control's", "SQL / ridge's, lower on", "coverage of the 80 % band"], rows)
 
 
 def by_set(figures: dict[str, Any]) -> str:
@@ -95,7 +97,7 @@ def cost(figures: dict[str, Any]) -> str:
         [name, *(compact(found[key]) for key in COSTS), f"{faster[name]:.1f}" if name in faster else ""]
         for name, found in timed.items()
     ]
-    return grid(["model", *COSTS.values(), "times its teacher, batch 256"], rows)
+    return grid(["model", *COSTS.values(), "speed relative to its teacher, batch 256"], rows)
 
 
 def span(found: dict[str, float] | None) -> str:

@@ -1,23 +1,22 @@
-"""How fast a student trains from stored labels: against its bare step, and against a teacher called inside the loop.
+"""Speed of training from stored labels: against the bare training step, and against a teacher called in the loop.
 
 A base-size teacher (120 M, random weights: speed does not depend on them), the 384/1536/3/6 student, batch 32,
-720 → 96. Within a precision all arms take turns, step by step, and ratios are medians over pairs:
+720 → 96. Within a precision the steps of all arms are interleaved, and ratios are medians over pairs:
 
-- labels: the product's trainer, its dataloader, windows gathered from a store of series, labels from a label store
-- bare: forward, objective, backward, clipping and fused AdamW on a batch that lies in memory
+- labels: Potstill's trainer and data loader, windows gathered from a store of series, labels from a label store
+- bare: forward, objective, backward, clipping and fused AdamW on a batch in memory
 - upstream_in_loop: ``Chronos2Pipeline.predict`` of the teacher, then the bare step
 - own_in_loop: Potstill's ``predict`` of the same teacher (fast path), then the bare step; also with bf16 weights
 
-Then labelling: the teacher in fp32 and in bf16 weights, windows per second and the difference of their labels.
+Then labelling: the teacher with fp32 and with bf16 weights, windows per second and the difference of their labels.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 import numpy as np
@@ -30,12 +29,16 @@ from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows
 from potstill.families.chronos2.family import Chronos2Family
 from potstill.objectives.objective import Objective
-from potstill.recipe import DataConfig, ObjectiveConfig, TrainingConfig
-from potstill.teaching.stores.forecasts import LabelStore
-from potstill.teaching.stores.make import make_labels
-from potstill.training.run_trainer import TrainerHooks
-from potstill.training.trainer import DistillationModule, DistillationTrainer, device_precision, training_arguments
-from potstill.types import Forecast, Windows
+from potstill.recipe import ForecastObjective, ForecastTraining, SeriesData
+from potstill.teaching.base import TrainingData
+from potstill.teaching.engines.forecasts import label_forecasts
+from potstill.teaching.live import LiveTeachers
+from potstill.teaching.stored import StoredForecasts
+from potstill.training.arguments import device_precision, training_arguments
+from potstill.training.hooks import TrainerHooks
+from potstill.training.step import DistillationModule, TrainingStep
+from potstill.training.trainer import DistillationTrainer
+from potstill.types import Forecast, Output, Request
 
 CONTEXT, HORIZON, BATCH = 720, 96, 32
 LEVELS = [0.01, *(round(0.05 * k, 2) for k in range(1, 20)), 0.99]
@@ -54,33 +57,34 @@ def main() -> None:
     half.module.load_state_dict(teacher.module.state_dict())
     half.module.to(torch.bfloat16)
     with tempfile.TemporaryDirectory() as folder:
-        dataset, store = prepare(Path(folder))
+        data = prepare(Path(folder))
         figures: dict[str, Any] = {
             "teacher_parameters": teacher.parameters,
             "student_parameters": chronos2(Chronos2Family.presets["3x384"]).parameters,
             "quick": given.quick,
         }
-        for precision in ("fp32", "bf16"):
+        precisions: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
+        for precision in precisions:
             if precision == "bf16" and not BF16:
-                print("This processor has no bf16: training in it is left out, labelling in it is emulated.")
+                print("This processor has no bf16: training in bf16 is left out, labelling in bf16 is emulated.")
                 continue
-            race = Race(dataset, store, precision, teacher, half, rounds, every, Path(folder))
+            race = Race(data, precision, teacher, half, rounds, every, Path(folder))
             figures[precision] = race.figures()
             print(precision, figures[precision])
-        figures["labelling"] = labelling(teacher, half, dataset, 1 if given.quick else 6)
+        figures["labelling"] = labelling(teacher, half, data.dataset, 1 if given.quick else 6)
     harness.finish(figures, given.output)
 
 
 def chronos2(sizes: dict[str, int]) -> Any:
-    """A Chronos-2 of upstream's lengths and 21 levels with fresh weights."""
+    """A Chronos-2 with upstream's lengths, 21 levels and random weights."""
     family = Chronos2Family()
     return family.build(family.design(None, {**sizes, "quantiles": LEVELS}, 2048, 1024), dropout=0.0)
 
 
-def prepare(folder: Path) -> tuple[TrainingWindows, LabelStore]:
-    """Series as a user has them (CSV, 2 % missing), their training windows, and labels of them all.
+def prepare(folder: Path) -> TrainingData:
+    """Training windows from CSV files with 2 % missing values, and labels of all windows.
 
-    A tiny teacher writes the labels: their values do not matter to speed, their size and place on disk do.
+    A tiny teacher writes the labels: their values do not affect speed, their size and place on disk do.
     """
     rng = np.random.default_rng(0)
     for k in range(4):
@@ -91,21 +95,20 @@ def prepare(folder: Path) -> tuple[TrainingWindows, LabelStore]:
         rows = (f"{stamp},{'' if np.isnan(value) else value}" for stamp, value in zip(stamps, values, strict=True))
         (folder / f"series{k}.csv").write_text("date,value\n" + "\n".join(rows) + "\n", encoding="utf-8")
     paths = [str(path) for path in sorted(folder.glob("*.csv"))]
-    data = DataConfig(paths=paths, context_length=CONTEXT, prediction_length=HORIZON)
+    data = SeriesData(paths=paths, context_length=CONTEXT, prediction_length=HORIZON)
     windows = SeriesWindows(open_store(data, cache=folder / "cache"), data, "train")
     dataset = TrainingWindows(windows, data, seed=0, length=len(windows))
-    make_labels(chronos2(TINY).freeze(), dataset, folder / "labels", batch_size=256, shard_windows=512)
-    return dataset, LabelStore.open(folder / "labels", dataset)
+    store = label_forecasts(chronos2(TINY).freeze(), dataset, folder / "labels", batch_size=256, shard_windows=512)
+    return TrainingData(dataset, StoredForecasts(store))
 
 
 class Race:
-    """One precision: the trainer runs, and between its steps the other arms take theirs."""
+    """One precision: the trainer runs, and the other arms run between its steps."""
 
     def __init__(
         self,
-        dataset: TrainingWindows,
-        store: LabelStore,
-        precision: str,
+        data: TrainingData,
+        precision: Literal["fp32", "bf16"],
         teacher: Any,
         half: Any,
         rounds: int,
@@ -115,25 +118,25 @@ class Race:
         self.precision, self.teacher, self.half = precision, teacher, half
         self.pipeline = Chronos2Pipeline(teacher.module)
         self.rounds, self.every = rounds, every
-        self.batch = store.attach(dataset.__getitems__(np.arange(BATCH) * 7))
-        self.pair = fresh_pair()
-        self.optimizer = torch.optim.AdamW(self.pair.parameters(), lr=1e-4, fused=True)
+        self.batch = data.dataset.batch(np.arange(BATCH) * 7)
+        assert data.provider is not None
+        self.targets = data.provider.outputs(self.batch, {})
+        self.bare = fresh_step(data)
+        self.optimizer = torch.optim.AdamW(self.bare.module.parameters(), lr=1e-4, fused=True)
         self.turns: list[dict[str, float]] = []
-        config = TrainingConfig(batch_size=BATCH, precision=precision, device="cpu", learning_rate=1e-4)
+        config = ForecastTraining(batch_size=BATCH, precision=precision, device="cpu", learning_rate=1e-4)
         trainer = DistillationTrainer(
-            fresh_pair(),
-            dataset,
+            fresh_step(data),
+            data,
             training_arguments(config, folder / f"checkpoints-{precision}", 10_000, "cpu", progress=False),
-            TrainerHooks(dict, lambda windows: str(windows.series.tolist())),
-            teach=store.attach,
-            horizon=HORIZON,
+            TrainerHooks(dict, lambda ids, series: str(ids.tolist())),
             callbacks=[Between(self)],
         )
         trainer.train()
 
     def turn(self, labels: float) -> bool:
-        """The other arms' turn after a trainer step of ``labels`` seconds; whether the race is over."""
-        times = {"labels": labels, "bare": harness.seconds(lambda: self.step(self.batch))}
+        """Run the other arms after a trainer step of ``labels`` seconds; returns whether all rounds are done."""
+        times = {"labels": labels, "bare": harness.seconds(lambda: self.step(self.targets))}
         self.turns.append(times)
         done = len(self.turns) - WARM
         if done > 0 and done % self.every == 0:
@@ -143,25 +146,25 @@ class Race:
                 times["own_bf16_in_loop"] = harness.seconds(lambda: self.own_in_loop(self.half))
         return done >= self.rounds
 
-    def step(self, windows: Windows) -> None:
+    def step(self, targets: dict[str, Output]) -> None:
         """The bare student step."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-            loss, _ = self.pair(windows, HORIZON)
+            loss, _ = self.bare(self.bare.module, self.batch, targets, 0)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.pair.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.bare.module.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
     def upstream_in_loop(self) -> None:
-        """What one writes without a label store: upstream's predict, then the step."""
+        """The usual loop without a label store: upstream's predict, then the step."""
         quantiles = self.pipeline.predict(self.batch.context[:, None], prediction_length=HORIZON, batch_size=BATCH)
         values = torch.cat(list(quantiles)).double()
         zeros = torch.zeros(BATCH, 1, dtype=torch.float64)
-        self.step(replace(self.batch, labels=Forecast(self.teacher.levels, values, zeros, zeros + 1)))
+        self.step({"teacher": Output(Forecast(self.teacher.levels, values, zeros, zeros + 1))})
 
     def own_in_loop(self, teacher: Any) -> None:
         """Potstill's live teacher, then the step."""
-        self.step(replace(self.batch, labels=teacher.predict(self.batch.context, HORIZON, batch_size=BATCH)))
+        self.step(LiveTeachers({"teacher": teacher}).outputs(self.batch, {"teacher": Request(HORIZON)}))
 
     def figures(self) -> dict[str, float]:
         """Windows per second of each arm and the paired ratios."""
@@ -180,7 +183,7 @@ WARM = 2
 
 
 class Between(TrainerCallback):
-    """Times the trainer from the end of one step to the end of the next, and lets the other arms run in between."""
+    """Times the trainer from the end of one step to the end of the next, and runs the other arms in between."""
 
     def __init__(self, race: Race):
         self.race, self.resumed = race, 0.0
@@ -194,16 +197,19 @@ class Between(TrainerCallback):
         return control
 
 
-def fresh_pair() -> DistillationModule:
-    """The student and the default objective."""
+def fresh_step(data: TrainingData) -> TrainingStep:
+    """The student, the default objective and the labels as one training step."""
     torch.manual_seed(1)
-    return DistillationModule(chronos2(Chronos2Family.presets["3x384"]), Objective(ObjectiveConfig())).train()
+    student, objective = chronos2(Chronos2Family.presets["3x384"]), Objective(ForecastObjective())
+    assert data.provider is not None
+    objective.bind(student.info, data.provider.infos)
+    return TrainingStep(DistillationModule(student, objective).train(), data.provider, HORIZON, seed=0)
 
 
 def labelling(teacher: Any, half: Any, dataset: TrainingWindows, rounds: int) -> dict[str, float]:
-    """Speed of a bf16 teacher against fp32, and how far its labels lie off, in the context's standard deviations."""
-    batch, rounds = (BATCH, rounds) if BF16 else (4, 1)  # emulated bf16 takes seconds a window
-    context = dataset.__getitems__(np.arange(batch) * 11).context
+    """Speed of a bf16 teacher against fp32, and the error of its labels, in standard deviations of the context."""
+    batch, rounds = (BATCH, rounds) if BF16 else (4, 1)  # emulated bf16 takes seconds per window
+    context = dataset.batch(np.arange(batch) * 11).context
     found: dict[str, Forecast] = {}
     arms = {
         name: lambda name=name, model=model: found.update({name: model.predict(context, HORIZON, batch_size=batch)})
