@@ -101,6 +101,10 @@ class Task(ABC):
     def open(self, name: str, folder: Path) -> Model:
         """Load a finished model of the run."""
 
+    def calibrate(self, model: Any, validate: Any) -> float | None:
+        """Change a finished model after training, such as its intervals; None if nothing changed."""
+        return None
+
     @abstractmethod
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
         """Evaluate the run's models; write metrics, examples, cards and report; print a summary."""

@@ -37,6 +37,7 @@ from potstill.teaching.engines.progress import LabelProgress
 from potstill.teaching.stored import StoredForecasts
 from potstill.teaching.stores.forecasts import ForecastStore
 
+LEAST_CHANGE = 0.01  # of the spread; a smaller one is not worth another file
 LENGTH_KEYS = ("context_length", "prediction_length")
 
 
@@ -157,6 +158,13 @@ class ForecastTask(Task):
     def open(self, name: str, folder: Path) -> Forecaster:
         """Load a finished student or control."""
         return load_forecaster(folder, device=self.device)
+
+    def calibrate(self, model: Any, validate: Validation) -> float | None:
+        """Scale the model's intervals to the coverage on validation windows; the factor, or None if nothing changed."""
+        if not getattr(self.recipe.training, "calibrate", False):
+            return None
+        factor = validate.spread_factor(model)
+        return factor if abs(factor - 1) > LEAST_CHANGE and model.scale_spread(factor) else None
 
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
         """Evaluate on the test part; write metrics.json, forecasts.json, the cards and report.html."""

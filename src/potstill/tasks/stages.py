@@ -12,7 +12,7 @@ from typing import Any
 
 from potstill.console import say
 from potstill.ranks import on_main
-from potstill.runs import write_atomically
+from potstill.runs import write_atomically, write_folder
 from potstill.tasks.base import GKD, Task
 from potstill.teaching.base import TrainingData
 from potstill.training.control import control_steps, logged_seconds, steps_in
@@ -58,7 +58,7 @@ def train_student(state: RunState) -> None:
             state.taken = training.run(state.folder, state.resume)
     else:
         state.taken = training.run(state.folder, state.resume)
-    state.models["student"] = task.open("student", state.folder / "student")
+    state.models["student"] = _finished(state, "student")
 
 
 def train_control(state: RunState) -> None:
@@ -70,7 +70,17 @@ def train_control(state: RunState) -> None:
     say(f"Training the control, without a teacher: {recipe.control_steps:,} steps")
     data = TrainingData(task.dataset(recipe.control_steps))
     task.training("control", data, recipe.control_steps, state.validate).run(state.folder, state.resume)
-    state.models["control"] = task.open("control", state.folder / "control")
+    state.models["control"] = _finished(state, "control")
+
+
+def _finished(state: RunState, name: str) -> Any:
+    """The best model of a training, calibrated. Calibrating it again, after a resume, changes nothing."""
+    model = state.task.open(name, state.folder / name)
+    factor = on_main(lambda: state.task.calibrate(model, state.validate))
+    if factor is not None:
+        on_main(lambda: write_folder(state.folder / name, model.save))
+        say(f"The {name}'s intervals are scaled by {factor:.2f}, so that the 80 % band covers 80 % of the validation part")
+    return model
 
 
 def write_recipe(task: Task, run: Path) -> None:
