@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,8 @@ from potstill.families.base import Architecture, Family, Model
 from potstill.objectives.objective import Objective
 from potstill.ranks import world_size
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
+from potstill.recipe.student import Start
+from potstill.tasks.start import calibration_batches, choose_start, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.live import LiveTeachers
 from potstill.training.run import TrainingRun
@@ -53,6 +56,7 @@ class Task(ABC):
     family: Family[Any]
     metric: ClassVar[str]
     unit: ClassVar[str]
+    _first_weights: dict[str, Tensor] | None = None
 
     @property
     @abstractmethod
@@ -137,16 +141,31 @@ class Task(ABC):
         """The order of the ids; None for the trainer's default."""
         return None
 
-    def fresh(self, quiet: bool = False) -> Model:
-        """The student with its initial weights, which the seed determines."""
-        set_seed(self.recipe.training.seed)
-        student = self.family.build(self.architecture, self.recipe.training.dropout, self.teacher)
-        if self.recipe.student.start == "teacher":
-            assert self.teacher is not None
-            lines = self.family.start_from(student, self.teacher)
-            if not quiet:
-                say(*lines)
+    @cached_property
+    def start(self) -> Start:
+        """The student's start; resolved in the run's recipe as well, which then starts the same way elsewhere."""
+        config = self.recipe.student
+        chosen, reason = choose_start(config.start, self.family, self.architecture, self.teacher)
+        if reason and self.teacher is not None:
+            say(f"The student starts from random weights: {reason}")
+        config.start = chosen
+        return chosen
+
+    def fresh(self) -> Model:
+        """The student with its initial weights, which the seed determines; the same for student and control."""
+        student = self._random()
+        if self.start != "random":
+            if self._first_weights is None:
+                batches = calibration_batches(self.dataset(self.steps), self.recipe.training.seed)
+                layers = self.recipe.student.layers
+                say(*start_student(self.start, self.family, student, self.teacher, batches, layers))
+                self._first_weights = {k: v.clone() for k, v in student.module.state_dict().items()}
+            student.module.load_state_dict(self._first_weights)
         return student
+
+    def _random(self) -> Model:
+        set_seed(self.recipe.training.seed)
+        return self.family.build(self.architecture, self.recipe.training.dropout, self.teacher)
 
     def live_teachers(self) -> LiveTeachers | None:
         """The teachers as a target provider; None without teachers."""
@@ -160,14 +179,17 @@ class Task(ABC):
         data: TrainingData,
         steps: int,
         validation: Callable[[Any], dict[str, float]],
-        quiet: bool = False,
+        timed_only: bool = False,
     ) -> TrainingRun:
-        """The training of a model of the run; without a provider in ``data`` it uses the ground truth alone."""
+        """The training of a model of the run; without a provider in ``data`` it uses the ground truth alone.
+
+        With ``timed_only`` its weights are random: steps take the same time, and a cut from the teacher takes a while.
+        """
         has_teacher = data.provider is not None
         gkd = self.recipe.training.algorithm == GKD and has_teacher
         return TrainingRun(
             name=name,
-            student=self.fresh(quiet),
+            student=self._random() if timed_only else self.fresh(),
             objective=self.objective(None if has_teacher else 0.0),
             data=data,
             validate=validation,
@@ -213,7 +235,7 @@ def steps_of(training: TrainingConfig, windows: int) -> int:
 
 
 def check_teachers(recipe: Any, objective: Objective) -> None:
-    """Raise UserError if the objective, the labels or the start need a teacher that the recipe does not name."""
+    """Raise UserError if the objective or the labels need a teacher that the recipe does not name."""
     labels = getattr(recipe, "labels", None)
     if objective.requires and not recipe.teacher and not labels:
         raise UserError(
@@ -226,8 +248,6 @@ def check_teachers(recipe: Any, objective: Objective) -> None:
             f"labels: auto: a store holds the labels of one teacher, {len(recipe.teacher)} given; leave labels out.",
             key="labels.several_teachers",
         )
-    if recipe.student.start == "teacher" and not recipe.teacher:
-        raise UserError("student.start: teacher: the recipe names no teacher; give --teacher.", key="teacher.missing")
 
 
 def available_device(device: str | None) -> str:

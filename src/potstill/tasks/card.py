@@ -32,7 +32,7 @@ def card(task: Task, name: str, metrics: dict[str, Any], fingerprint: str) -> st
     recipe, kind = task.recipe, task.recipe.task
     learns = name == "student" and task.learns_from_teacher
     # a control that starts from the teacher's weights is a derivative of it as well
-    derived = learns or recipe.student.start == "teacher"
+    derived = learns or recipe.student.start != "random"
     facts = CardFacts(
         title=f"{task.architecture.label} {name}, {task.architecture.parameters:,} parameters",
         library=task.family.library,

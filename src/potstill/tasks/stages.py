@@ -98,7 +98,7 @@ def _control_steps(state: RunState) -> int:
     no_teacher = TrainingData(task.dataset(task.steps))
 
     def training(data: TrainingData) -> Any:
-        return task.training("control", data, task.steps, state.validate, quiet=True)
+        return task.training("control", data, task.steps, state.validate, timed_only=True)
 
     if task.recipe.training.algorithm == GKD:
         # the time of a step of TRL depends on the generated text, so the student's logged time is used

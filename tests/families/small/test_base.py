@@ -328,7 +328,7 @@ def test_the_teacher_does_not_change_the_sizes(name, small):
     assert chosen.design(small, {}, 64, 32).config.to_dict() == chosen.design(None, {}, 64, 32).config.to_dict()
     student = chosen.build(chosen.design(small, {}, 64, 32), 0.0)
     with usage_error("student.start_unsupported", name):
-        chosen.start_from(student, small)
+        chosen.copy_from(student, small)
 
 
 @pytest.mark.parametrize("name", SIZES)
