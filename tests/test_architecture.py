@@ -97,7 +97,8 @@ SHARED: dict[str, set[str]] = {
     "norm": set(),
     "checkpoint": set(),
     "base": {"checkpoint"},
-    "ensemble": {"base"},
+    "weighting": {"base"},
+    "ensemble": {"base", "weighting"},
     "registry": {"base"},
     "places": {"checkpoint", "registry"},
     "load": {"base", "checkpoint", "places", "registry", "language"},  # language: the type of what it returns

@@ -343,7 +343,7 @@ def test_a_term_from_a_recipes_file_is_trained_by_name(quick, tmp_path):
 
 def test_a_student_may_start_as_a_copy_of_its_teachers_layers(quick, tmp_path, capsys):
     quick.student.start, quick.student.overrides = "copy", {"num_layers": 1}
-    quick.training.learning_rate = 1e-9
+    quick.training.learning_rate, quick.training.calibrate = 1e-9, False
     run = potstill.distill(quick, tmp_path / "run")
     assert "start from the teacher (layers 0)" in capsys.readouterr().err
     own = load(run).module.state_dict()
@@ -424,3 +424,28 @@ def test_what_trls_engine_does_not_do_is_refused(quick, tmp_path, change, key, f
     with usage_error(key, fact):
         potstill.distill(Recipe.lay_over(without_objective(quick), {**GKD, **change}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_labels_of_two_teachers_are_those_of_their_average(quick, tiny_teacher, tmp_path):
+    teachers = [f"one={tiny_teacher}", f"two={tiny_teacher}:3"]
+    live = potstill.distill(quick, tmp_path / "live", teacher=teachers)
+    stored = potstill.distill(quick, tmp_path / "stored", teacher=teachers, labels="auto")
+    losses = [[line["loss"] for line in log_lines(run, "train")] for run in (live, stored)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    other = [f"one={tiny_teacher}", f"two={tiny_teacher}:2"]
+    with usage_error("labels.other_teacher"):
+        potstill.distill(quick, tmp_path / "other", teacher=other, labels=tmp_path / "stored" / "labels")
+
+
+@pytest.mark.parametrize("ensemble", ["validation", "recent"])
+def test_weights_of_teachers_from_validation_and_recent_skill(quick, tiny_teacher, tmp_path, ensemble):
+    teachers = [f"one={tiny_teacher}", f"two={tiny_teacher}"]
+    tree = quick.model_dump(mode="json", exclude_unset=True)
+    run = potstill.distill(Recipe.lay_over(tree, {"ensemble": ensemble, "teacher": teachers}), tmp_path / "run")
+    resolved = Recipe.read(run / "recipe.yaml")
+    if ensemble == "validation":
+        assert resolved.ensemble == "fixed"
+        assert [teacher.weight["other"] for teacher in resolved.teacher] == [0.5, 0.5]  # equal models: nothing to gain
+    else:
+        assert resolved.ensemble == "recent"
+    assert log_lines(run, "train")[0]["terms"]["expected_pinball"] > 0

@@ -180,6 +180,19 @@ class ForecastRecipe(OfflineRecipe):
     objective: ForecastObjective = Field(default_factory=ForecastObjective)
     training: ForecastTraining = Field(default_factory=ForecastTraining)
     evaluation: ForecastEvaluation = Field(default_factory=ForecastEvaluation)
+    ensemble: Literal["fixed", "validation", "recent"] = Field(
+        default="fixed",
+        description="weights of several teachers: fixed (each teacher's `weight`), validation (by data set, those with the"
+        " lowest loss on validation windows), recent (by window, from how well each would have forecast its last steps)",
+    )
+
+    @model_validator(mode="after")
+    def _check_ensemble(self) -> Self:
+        if self.ensemble != "fixed" and len(self.teacher) < 2:
+            raise invalid(
+                "ensemble.one_teacher", f"ensemble: {self.ensemble} weights several teachers, and {len(self.teacher)} given"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_rollout(self) -> Self:

@@ -17,6 +17,7 @@ from transformers import set_seed
 from potstill.console import say
 from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Model
+from potstill.families.weighting import Weighting
 from potstill.objectives.objective import Objective
 from potstill.ranks import world_size
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
@@ -167,11 +168,16 @@ class Task(ABC):
         set_seed(self.recipe.training.seed)
         return self.family.build(self.architecture, self.recipe.training.dropout, self.teacher)
 
+    @property
+    def weighting(self) -> Weighting | None:
+        """How the outputs of several teachers are weighted; None for one teacher."""
+        return None
+
     def live_teachers(self) -> LiveTeachers | None:
         """The teachers as a target provider; None without teachers."""
         if not self.teachers:
             return None
-        return LiveTeachers(self.teachers, [teacher.weight for teacher in self.recipe.teacher])
+        return LiveTeachers(self.teachers, self.weighting)
 
     def training(
         self,
@@ -243,11 +249,8 @@ def check_teachers(recipe: Any, objective: Objective) -> None:
             " give --teacher, or --alpha 0 to train on the ground truth.",
             key="teacher.missing",
         )
-    if labels == AUTO_LABELS and len(recipe.teacher) != 1:
-        raise UserError(
-            f"labels: auto: a store holds the labels of one teacher, {len(recipe.teacher)} given; leave labels out.",
-            key="labels.several_teachers",
-        )
+    if labels == AUTO_LABELS and not recipe.teacher:
+        raise UserError("labels: auto: the recipe names no teacher; give --teacher.", key="teacher.missing")
 
 
 def available_device(device: str | None) -> str:

@@ -74,7 +74,7 @@ def train_control(state: RunState) -> None:
 
 
 def _finished(state: RunState, name: str) -> Any:
-    """The best model of a training, calibrated. Calibrating it again, after a resume, changes nothing."""
+    """The best model of a training, calibrated."""
     model = state.task.open(name, state.folder / name)
     factor = on_main(lambda: state.task.calibrate(model, state.validate))
     if factor is not None:

@@ -82,7 +82,7 @@ class Forecaster(Model):
         """
         if prediction_length < 1:
             raise ValueError(f"prediction_length must be at least 1, got {prediction_length}")
-        windows = _as_windows(windows, prediction_length).newest(self.max_context)
+        windows = as_windows(windows, prediction_length).newest(self.max_context)
         self.check_windows(windows, Request(prediction_length))
         if prediction_length > self.max_horizon:
             warnings.warn(
@@ -155,7 +155,7 @@ def batches_of(windows: Windows, batch_size: int) -> tuple[Tensor | None, list[A
     return order, list(order.split([sum(part) for part in parts]))
 
 
-def _as_windows(windows: Any, horizon: int) -> Windows:
+def as_windows(windows: Any, horizon: int) -> Windows:
     """Convert a user's contexts to Windows; infinite values become missing."""
     if isinstance(windows, Windows):
         return windows

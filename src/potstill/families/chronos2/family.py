@@ -14,7 +14,7 @@ from torch import nn
 from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Model, ModelSource
 from potstill.families.chronos2.anatomy import anatomy, obstacle
-from potstill.families.chronos2.model import Chronos2Forecaster
+from potstill.families.chronos2.model import SPREAD_KEY, Chronos2Forecaster
 from potstill.transfer.anatomy import Anatomy
 from potstill.transfer.layers import copy_layers
 
@@ -144,7 +144,7 @@ def initialise(model: Chronos2Model) -> None:
 def _config_of(teacher: Model | None) -> dict[str, Any]:
     if isinstance(teacher, Chronos2Forecaster):
         config = teacher.module.config.to_dict()
-        for key in ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path"):
+        for key in ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path", SPREAD_KEY):
             config.pop(key, None)
         return copy.deepcopy(config)
     chronos = {
