@@ -15,8 +15,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import harness  # first: it sets OMP_WAIT_POLICY before torch starts
-
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -36,6 +34,7 @@ def main() -> None:
     plan = parse_yaml((ROOT / "benchmarks" / "distillation.yaml").read_text(encoding="utf-8"))
     cells = [cell for cell in cells_of(plan, given) if not given.only or any(part in cell.key for part in given.only)]
     cells.sort(key=lambda cell: cell.seed)  # one seed of everything first
+    (given.runs / "cells").mkdir(parents=True, exist_ok=True)
     costs = costs_of(cells, given.runs / "costs.json")
     todo = [cell for cell in cells if not (given.runs / "cells" / f"{cell.key}.json").exists()]
     print(f"{len(cells) - len(todo)} of {len(cells)} cells are done", flush=True)
@@ -67,7 +66,17 @@ def cells_of(plan: dict[str, Any], given: argparse.Namespace) -> list[Cell]:
                         recipe = recipe_of(plan, history, entry["size"], arm, seed)
                         stored = recipe.objective.alpha > 0 and not plan["arms"][arm].get("generated")
                         cells.append(
-                            Cell(situation, history, entry["windows"], entry["size"], arm, seed, recipe, about["seconds"], stored)
+                            Cell(
+                                situation,
+                                history,
+                                entry["windows"],
+                                entry["size"],
+                                arm,
+                                seed,
+                                recipe,
+                                about["seconds"],
+                                stored,
+                            )
                         )
     return cells
 
@@ -96,7 +105,9 @@ def located(source: str) -> str:
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("POTSTILL_DATA", ROOT.parent / "shared" / "data")))
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("POTSTILL_DATA", ROOT.parent / "shared" / "data"))
+    )
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation")
     parser.add_argument("--jobs", type=int, default=2, help="processes, each with one thread")
     parser.add_argument("--only", nargs="+", default=[], help="only cells whose names contain one of these")

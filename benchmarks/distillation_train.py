@@ -186,7 +186,7 @@ def _timed(cell: Cell) -> list[float]:
     with tempfile.TemporaryDirectory() as place:
         task = cell.task(LONG)
         provider, _ = _provider(task, cell, Path(place))
-        training = task.training("timed", TrainingData(task.dataset(LONG), provider), LONG, dict, timed_only=True)
+        training = task.training("timed", TrainingData(task.dataset(LONG), provider), LONG, dict, random_start=True)
         training.steps = TIMED_STEPS + 2
         trainer = training.trainer(Path(place), [clock])
         trainer.args.save_strategy = "no"

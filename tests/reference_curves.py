@@ -53,7 +53,7 @@ COMMON = {
 OF_TASK: dict[str, dict[str, Any]] = {
     # two of the embedded teacher's output patches, so that a horizon can vary by whole patches
     "forecast": {
-        "teacher": "embedded",
+        "teacher": {"source": "embedded", "precision": "fp32"},
         "data.context_length": 64,
         "data.prediction_length": 48,
         "evaluation.baselines": [],

@@ -45,7 +45,8 @@ def test_the_recent_loss_is_the_pinball_loss_on_the_newest_steps():
     model = Constant(1.0)
     context = [[0.0] * 8 + [1.0, 2.0, 3.0, torch.nan, 4.0, 6.0], [5.0] * 10 + [1.0] * 4]
     loss = recent_loss(model, windows(context), steps=6)
-    assert model.windows.context.shape == (2, 8) and model.request.horizon == 6
+    assert model.windows.context.shape == (2, 8)
+    assert model.request.horizon == 6
     # errors 0, 1, 2, 3, 5 of five known steps; 4, 4, 0, 0, 0, 0 of six
     torch.testing.assert_close(loss, torch.tensor([11 / 5, 8 / 6]))
 
@@ -61,7 +62,8 @@ def test_the_better_model_weighs_more_where_it_is_better():
 
 def test_a_perfect_model_has_a_finite_weight():
     weights = RecentSkill([Constant(1.0), Constant(3.0)], steps=4).of(windows([[0.0] * 8 + [1.0] * 4]))
-    assert weights.isfinite().all() and weights[0] > 1000 * weights[1]
+    assert weights.isfinite().all()
+    assert weights[0] > 1000 * weights[1]
 
 
 @pytest.fixture

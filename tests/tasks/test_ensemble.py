@@ -27,13 +27,15 @@ def test_weights_by_data_set():
     assert weighting.default == [2.0, 1.0]
     assert weighting.by_dataset == {0: [3.0, 1.0]}
     unnamed = weighting_of(recipe({"daily": 0}, 4.0), {}, SETS)
-    assert unnamed.default == [1.0, 4.0] and unnamed.by_dataset == {1: [0.0, 4.0]}
+    assert unnamed.default == [1.0, 4.0]
+    assert unnamed.by_dataset == {1: [0.0, 4.0]}
 
 
 def test_recent_skill_looks_back_one_horizon():
     models = {"t0": SimpleNamespace(), "t1": SimpleNamespace()}
     weighting = weighting_of(recipe(1.0, 1.0, ensemble="recent"), models, SETS)
-    assert isinstance(weighting, RecentSkill) and weighting.steps == 96
+    assert isinstance(weighting, RecentSkill)
+    assert weighting.steps == 96
 
 
 def test_what_is_refused():

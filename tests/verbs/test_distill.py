@@ -449,3 +449,40 @@ def test_weights_of_teachers_from_validation_and_recent_skill(quick, tiny_teache
     else:
         assert resolved.ensemble == "recent"
     assert log_lines(run, "train")[0]["terms"]["expected_pinball"] > 0
+
+
+def test_two_controls_one_from_random_weights_and_one_from_the_students_start(quick, tmp_path, capsys):
+    quick.student.start, quick.student.overrides = "copy", {"num_layers": 1}
+    quick.control, quick.training.learning_rate, quick.training.calibrate = "both", 1e-9, False
+    run = potstill.distill(quick, tmp_path / "run")
+    assert set(metrics_of(run)["models"]) == {"teacher", "student", "control", "control_start", "seasonal_naive"}
+    student, control, same = (load(run / name).module.state_dict() for name in ("student", "control", "control_start"))
+    assert max((student[name] - same[name]).abs().max() for name in student) < 1e-6
+    assert max((student[name] - control[name]).abs().max() for name in student) > 0.01
+    heads = {name: ModelCard.load(run / name / "README.md").data.to_dict() for name in ("control", "control_start")}
+    assert ("base_model" in heads["control"], "base_model" in heads["control_start"]) == (False, True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "its control from the same first weights" in said
+    text = (run / "report.html").read_text()
+    assert "Control from the student's start" in text or "Control from the student&#39;s start" in text
+
+
+def test_a_control_may_have_the_students_start(quick, tmp_path):
+    quick.student.start, quick.student.overrides = "copy", {"num_layers": 1}
+    quick.control, quick.training.learning_rate, quick.training.calibrate = "start", 1e-9, False
+    run = potstill.distill(quick, tmp_path / "run")
+    student, control = (load(run / name).module.state_dict() for name in ("student", "control"))
+    assert max((student[name] - control[name]).abs().max() for name in student) < 1e-6
+
+
+def test_generated_windows_with_stored_labels_serve_many_epochs(quick, tmp_path):
+    quick.data.synthetic, quick.data.augmented, quick.data.distinct_windows = 0.5, 0.2, 24
+    quick.labels, quick.training.max_steps = "auto", 12  # 96 draws of 8 windows: four epochs
+    run = potstill.distill(quick, tmp_path / "stored")
+    store = ForecastStore.open(run / "labels")
+    assert store.labelled() == 24
+    assert [line["epoch"] for line in log_lines(run, "train")][-1] == pytest.approx(4)
+    # the same windows and outputs with a live teacher
+    live = potstill.distill(quick.model_copy(update={"labels": None}), tmp_path / "live")
+    losses = [[line["loss"] for line in log_lines(folder, "train")] for folder in (run, live)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)

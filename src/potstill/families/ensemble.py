@@ -17,6 +17,7 @@ from potstill.families.base import Forecaster, ModelSource, as_windows
 from potstill.families.weighting import FixedWeights, Weighting
 from potstill.types import ENSEMBLE, Forecast, ModelInfo, Windows
 
+
 class Ensemble:
     """Several forecasters as one model, to label windows and to be evaluated next to the student that learned from them.
 

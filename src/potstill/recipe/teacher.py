@@ -8,7 +8,6 @@ from pydantic import Field
 
 from potstill.recipe.base import RecipeNode
 
-
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -24,4 +23,7 @@ class TeacherConfig(RecipeNode):
         " is for the remaining data sets and generated windows (default: 1)",
     )
     revision: str | None = Field(default=None, description="branch, tag or commit of a hub id")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="precision of the teacher's weights")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="precision of the teacher's weights; auto: bf16 for a Chronos-2 if the hardware supports it, else fp32",
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -49,6 +49,8 @@ class Task(ABC):
         The validation metric that selects the best checkpoint; lower is better.
     unit
         The name of the elements of a batch in messages.
+    control_start
+        The first weights of a control if the recipe only says ``control: true``.
     """
 
     recipe: Any
@@ -57,6 +59,7 @@ class Task(ABC):
     family: Family[Any]
     metric: ClassVar[str]
     unit: ClassVar[str]
+    control_start: ClassVar[Literal["random", "start"]]
     _first_weights: dict[str, Tensor] | None = None
 
     @property
@@ -152,10 +155,10 @@ class Task(ABC):
         config.start = chosen
         return chosen
 
-    def fresh(self) -> Model:
-        """The student with its initial weights, which the seed determines; the same for student and control."""
+    def fresh(self, without_teacher: bool = False) -> Model:
+        """The student with its initial weights, which the seed determines, or with random ones."""
         student = self._random()
-        if self.start != "random":
+        if self.start != "random" and not without_teacher:
             if self._first_weights is None:
                 batches = calibration_batches(self.dataset(self.steps), self.recipe.training.seed)
                 layers = self.recipe.student.layers
@@ -185,17 +188,18 @@ class Task(ABC):
         data: TrainingData,
         steps: int,
         validation: Callable[[Any], dict[str, float]],
-        timed_only: bool = False,
+        random_start: bool = False,
     ) -> TrainingRun:
         """The training of a model of the run; without a provider in ``data`` it uses the ground truth alone.
 
-        With ``timed_only`` its weights are random: steps take the same time, and a cut from the teacher takes a while.
+        With ``random_start`` its weights are random and not those of the recipe's start: for a control without a
+        teacher, and where only the time of a step matters, because a cut from the teacher takes a while.
         """
         has_teacher = data.provider is not None
         gkd = self.recipe.training.algorithm == GKD and has_teacher
         return TrainingRun(
             name=name,
-            student=self._random() if timed_only else self.fresh(),
+            student=self.fresh(random_start),
             objective=self.objective(None if has_teacher else 0.0),
             data=data,
             validate=validation,

@@ -56,7 +56,7 @@ def weighting_of(recipe: Any, teachers: Mapping[str, Forecaster], datasets: Sequ
 
 
 def learn_weights(
-    teachers: Mapping[str, Forecaster], validation: Validation, datasets: Sequence[str]
+    teachers: Mapping[str, Forecaster], validation: Validation, datasets: list[str]
 ) -> list[dict[str, float]]:
     """For each teacher the weights, by data set, with the lowest loss of the average on validation windows.
 

@@ -53,7 +53,7 @@ class ForecastTask(Task):
         All series, and the windows of the training and validation parts.
     """
 
-    metric, unit = "sql", "windows"
+    metric, unit, control_start = "sql", "windows", "random"
     teachers: Mapping[str, Forecaster]
 
     def __init__(
@@ -89,7 +89,9 @@ class ForecastTask(Task):
 
     def dataset(self, steps: int) -> TrainingWindows:
         """The training data set of a run of ``steps`` steps."""
-        return TrainingWindows(self.windows, self.recipe.data, self.recipe.training.seed, steps * self.windows_per_step)
+        data, drawn = self.recipe.data, steps * self.windows_per_step
+        count = drawn if data.distinct_windows is None else min(drawn, data.distinct_windows)
+        return TrainingWindows(self.windows, data, self.recipe.training.seed, count)
 
     def validation(self) -> Validation:
         """The scaled quantile loss on a sample of validation windows."""
@@ -251,7 +253,7 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
         )
     check_gkd(recipe, [teacher.family for teacher in teachers.values()], chosen)
     task = ForecastTask(recipe, device, store, windows, validation, teachers, chosen)
-    if getattr(recipe, "ensemble", "fixed") == "validation":
+    if isinstance(recipe, ForecastRecipe) and recipe.ensemble == "validation":
         learned = on_main(lambda: learn_weights(teachers, task.validation(), store.datasets))
         for teacher, weights in zip(recipe.teacher, learned, strict=True):
             teacher.weight = weights

@@ -179,7 +179,8 @@ def test_the_spread_is_folded_into_the_weights(small, contexts, tmp_path):
     middle = before[:, [int((small.levels - 0.5).abs().argmin())]]
     small.save(tmp_path / "before")
     copy = load(tmp_path / "before")
-    assert copy.scale_spread(1.5) and copy.scale_spread(1.2)
+    assert copy.scale_spread(1.5)
+    assert copy.scale_spread(1.2)
     wanted = middle + 1.8 * (before - middle)
     torch.testing.assert_close(copy.forward(context, Request(20)).forecast.values, wanted, atol=2e-5, rtol=1e-5)
     copy.save(tmp_path / "after")

@@ -336,7 +336,8 @@ def test_the_spread_is_saved_and_applied(name, tmp_path):
     student = perturbed(name)
     context = Windows.of_context(torch.randn(4, 64), 20)
     before = student.forward(context, Request(20)).forecast.values
-    assert student.scale_spread(0.5) and student.scale_spread(1.2)
+    assert student.scale_spread(0.5)
+    assert student.scale_spread(1.2)
     middle = before[:, student.module.middle, None]
     student.save(tmp_path / "student")
     again = load(tmp_path / "student")

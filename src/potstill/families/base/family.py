@@ -45,6 +45,8 @@ class Family(ABC, Generic[M]):
         The library that loads a student without Potstill; named on the model card.
     presets
         Named sizes: overrides by name.
+    bf16
+        Whether ``precision: auto`` loads a teacher's weights in bf16 where the hardware multiplies bf16.
     gkd
         Whether TRL's GKD trainer (on-policy distillation) can train a student of this family.
     """
@@ -53,6 +55,7 @@ class Family(ABC, Generic[M]):
     task: ClassVar[Literal["forecast", "language"]] = "forecast"
     library: ClassVar[str] = "potstill"
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    bf16: ClassVar[bool] = False
     gkd: ClassVar[bool] = False
 
     @abstractmethod

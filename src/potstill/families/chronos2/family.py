@@ -30,6 +30,7 @@ class Chronos2Family(Family[Chronos2Forecaster]):
 
     name = "chronos2"
     library = "chronos-forecasting"
+    bf16 = True  # twice as fast, and labels move by 0.005 of the context's scale
     gkd = True
     presets: ClassVar = {"3x384": {"num_layers": 3, "d_model": 384, "d_ff": 1536, "num_heads": 6, "d_kv": 64}}
 
