@@ -65,19 +65,8 @@ def cells_of(plan: dict[str, Any], given: argparse.Namespace) -> list[Cell]:
                     for seed in plan["seeds"]:
                         recipe = recipe_of(plan, history, entry["size"], arm, seed)
                         stored = recipe.objective.alpha > 0 and not plan["arms"][arm].get("generated")
-                        cells.append(
-                            Cell(
-                                situation,
-                                history,
-                                entry["windows"],
-                                entry["size"],
-                                arm,
-                                seed,
-                                recipe,
-                                about["seconds"],
-                                stored,
-                            )
-                        )
+                        what = situation, history, entry["windows"], entry["size"], arm, seed
+                        cells.append(Cell(*what, recipe, about["seconds"], stored))
     return cells
 
 

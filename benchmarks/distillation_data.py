@@ -1,7 +1,7 @@
 """Short histories for ``distillation.py``: the last windows of a file before its test part, and the windows to score.
 
-The test part is the last fifth of a file, or its last 48 horizons where that is less. Directly before it are two horizons for
-validation, and before these the rows of N training windows, over all columns together.
+The test part is the last fifth of a file, or its last 48 horizons where that is less. Directly before it are two
+horizons for validation, and before these the rows of N training windows, over all columns together.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Train and score the cells of ``distillation.py``: each has a JSON file, and a cell with a file is not trained again.
 
-Every cell uses one thread. Its steps follow from its budget of processor seconds: the budget less the seconds of labels and of
-the cut from the teacher, divided by the processor seconds of one step, which are measured for all arms interleaved.
+Every cell uses one thread. Its steps follow from its budget of processor seconds: the budget less the seconds of labels
+and of the cut from the teacher, divided by the processor seconds of one step, which are measured for all arms
+interleaved.
 """
 
 from __future__ import annotations

@@ -74,11 +74,9 @@ class Validation:
         """The factor of :func:`spread_factor` for the forecaster's central band, with data sets weighted equally."""
         import torch
 
-        tail = (1 - coverage) / 2
+        levels = torch.tensor([(1 - coverage) / 2, 0.5, (1 + coverage) / 2])
         forecast = forecaster.predict(self.windows, self.future.shape[1])
-        low, median, high = (
-            forecast.at_levels(torch.tensor([tail, 0.5, 1 - tail])).values.numpy()[self.scored].swapaxes(0, 1)
-        )
+        low, median, high = forecast.at_levels(levels).values.numpy()[self.scored].swapaxes(0, 1)
         truth = forecast.scaled(self.windows.future).numpy()[self.scored]
         counts = np.unique(self.dataset, return_inverse=True, return_counts=True)
         return spread_factor(low, median, high, truth, 1 / counts[2][counts[1]], coverage)

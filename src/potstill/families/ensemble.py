@@ -19,7 +19,7 @@ from potstill.types import ENSEMBLE, Forecast, ModelInfo, Windows
 
 
 class Ensemble:
-    """Several forecasters as one model, to label windows and to be evaluated next to the student that learned from them.
+    """Several forecasters as one model, to label windows and to be evaluated next to a student of them.
 
     Parameters
     ----------

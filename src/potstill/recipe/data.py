@@ -55,8 +55,8 @@ class SeriesData(DataConfig):
     distinct_windows: int | None = Field(
         default=None,
         ge=1,
-        description="number of distinct training windows if some are generated, so that stored labels serve many epochs;"
-        " default: new windows at every step",
+        description="number of distinct training windows if some are generated, so that stored labels serve many"
+        " epochs; default: new windows at every step",
     )
     train_windows: int | None = Field(
         default=None, ge=1, description="use only this many real training windows, to simulate scarce data"

@@ -184,8 +184,9 @@ class ForecastRecipe(OfflineRecipe):
     evaluation: ForecastEvaluation = Field(default_factory=ForecastEvaluation)
     ensemble: Literal["fixed", "validation", "recent"] = Field(
         default="fixed",
-        description="weights of several teachers: fixed (each teacher's `weight`), validation (by data set, those with the"
-        " lowest loss on validation windows), recent (by window, from how well each would have forecast its last steps)",
+        description="weights of several teachers: fixed (each teacher's `weight`), validation (by data set, those with"
+        " the lowest loss on validation windows), recent (by window, from how well each would have forecast its last"
+        " steps)",
     )
 
     @model_validator(mode="after")

@@ -25,5 +25,6 @@ class TeacherConfig(RecipeNode):
     revision: str | None = Field(default=None, description="branch, tag or commit of a hub id")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",
-        description="precision of the teacher's weights; auto: bf16 for a Chronos-2 if the hardware supports it, else fp32",
+        description="precision of the teacher's weights; auto: bf16 for a Chronos-2 if the hardware supports it, else"
+        " fp32",
     )

@@ -134,8 +134,8 @@ class ForecastTraining(TrainingConfig):
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
     calibrate: bool = Field(
         default=True,
-        description="after training, scale the quantiles' distances from the median so that the 80 % band covers 80 % of"
-        " the validation part; the factor is saved with the student",
+        description="after training, scale the quantiles' distances from the median so that the 80 % band covers 80 %"
+        " of the validation part; the factor is saved with the student",
     )
 
 

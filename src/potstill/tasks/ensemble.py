@@ -60,8 +60,8 @@ def learn_weights(
 ) -> list[dict[str, float]]:
     """For each teacher the weights, by data set, with the lowest loss of the average on validation windows.
 
-    The loss is the scaled quantile loss, as in the validation of students. ``other`` is for all data sets together; data
-    sets with at least ``LEAST_WINDOWS`` windows have weights of their own.
+    The loss is the scaled quantile loss, as in the validation of students. ``other`` is for all data sets together;
+    data sets with at least ``LEAST_WINDOWS`` windows have weights of their own.
     """
     levels = torch.tensor(EVALUATION_LEVELS, dtype=torch.float32)
     forecasts = [

@@ -82,9 +82,8 @@ def _finished(state: RunState, name: str) -> Any:
     factor = on_main(lambda: state.task.calibrate(model, state.validate))
     if factor is not None:
         on_main(lambda: write_folder(state.folder / name, model.save))
-        say(
-            f"The {name}'s intervals are scaled by {factor:.2f}, so that the 80 % band covers 80 % of the validation part"
-        )
+        owner = name.replace("_", " ")
+        say(f"The {owner}'s intervals are scaled by {factor:.2f}: the 80 % band covers 80 % of the validation part")
     return model
 
 

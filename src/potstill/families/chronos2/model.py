@@ -105,10 +105,8 @@ class Chronos2Forecaster(Forecaster):
     def scale_spread(self, factor: float) -> bool:
         """Fold the factor into the weights of the output patches, so that upstream's pipeline applies it too."""
         middle = int((self.levels - 0.5).abs().argmin())
-        for layer in (
-            self.module.output_patch_embedding.output_layer,
-            self.module.output_patch_embedding.residual_layer,
-        ):
+        block = self.module.output_patch_embedding
+        for layer in (block.output_layer, block.residual_layer):
             for weight in (layer.weight, layer.bias):
                 by_level = weight.view(len(self.levels), -1)  # rows are (level, step of the patch)
                 by_level.copy_(torch.lerp(by_level[middle].clone(), by_level, factor))
