@@ -9,6 +9,7 @@ The data are found as in the tests: POTSTILL_DATA, or shared/data next to the ch
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -20,12 +21,16 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 from distillation_data import cut_history
+from distillation_table import figures_of, markdown, read_groups
 from distillation_train import Cell, costs_of, score_teacher, train_cell
 
 from potstill.recipe import Recipe
 from potstill.recipe.notation import parse_yaml
+from potstill.runs import write_atomically
 
 ROOT = Path(__file__).parents[1]
+EVIDENCE = ROOT / "benchmarks" / "evidence"
+STEPS_OF = "truth"  # arms at equal steps take as many as this one takes in its time
 
 
 def main() -> None:
@@ -36,19 +41,47 @@ def main() -> None:
     cells.sort(key=lambda cell: cell.seed)  # one seed of everything first
     (given.runs / "cells").mkdir(parents=True, exist_ok=True)
     costs = costs_of(cells, given.runs / "costs.json")
+    train(cells, costs, plan, given)
+    write(plan, cells, given)
+
+
+def train(cells: list[Cell], costs: dict[str, float], plan: dict[str, Any], given: argparse.Namespace) -> None:
+    """Train and score what has no result yet."""
     todo = [cell for cell in cells if not (given.runs / "cells" / f"{cell.key}.json").exists()]
     print(f"{len(cells) - len(todo)} of {len(cells)} cells are done", flush=True)
     with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=_one_thread) as pool:
-        histories = {cell.history.name: cell.history for cell in cells}
+        histories = {cell.history.key: cell.history for cell in cells}
+        cost = {cell.key: costs[cell.cost_key if cell.equal == "time" else cell.with_arm(STEPS_OF)] for cell in todo}
         jobs = [
             pool.submit(score_teacher, history, name, located(source), given.runs)
             for history in histories.values()
             for name, source in plan["teachers"].items()
         ]
-        jobs += [pool.submit(train_cell, cell, costs[cell.cost_key], given.runs) for cell in todo]
+        jobs += [pool.submit(train_cell, cell, cost[cell.key], given.runs) for cell in todo]
         for number, job in enumerate(jobs, 1):
             job.result()
             print(f"{number} of {len(jobs)}", flush=True)
+
+
+def write(plan: dict[str, Any], cells: list[Cell], given: argparse.Namespace) -> None:
+    """Write tables and figures of all finished cells into ``evidence/`` and print the figures."""
+    tables, figures = [], {}
+    for group in read_groups(cells, given.runs):
+        first = next(iter(plan["teachers"]))
+        names = next(iter(group.results.values()))
+        teachers = {
+            name: json.loads((given.runs / "cells" / f"teacher-{first}-{name}-{group.windows}.json").read_text())
+            for name in names
+        }
+        found = figures_of(group, teachers, plan["controls"])
+        tables.append(markdown(group, found))
+        figures[f"{group.situation}-{group.windows}-{group.size}-{group.equal}"] = found
+    if not given.only and not given.quick:
+        text = "# Distillation\n\n" + "\n\n".join(tables) + "\n"
+        write_atomically(EVIDENCE / "distillation_tables.md", text)
+    print("\n\n".join(tables))
+    output = None if given.only or given.quick else EVIDENCE / "distillation.json"
+    harness.finish({"groups": figures}, output)
 
 
 def cells_of(plan: dict[str, Any], given: argparse.Namespace) -> list[Cell]:
@@ -65,7 +98,15 @@ def cells_of(plan: dict[str, Any], given: argparse.Namespace) -> list[Cell]:
                     for seed in plan["seeds"]:
                         recipe = recipe_of(plan, history, entry["size"], arm, seed)
                         stored = recipe.objective.alpha > 0 and not plan["arms"][arm].get("generated")
-                        what = situation, history, entry["windows"], entry["size"], arm, seed
+                        what = (
+                            situation,
+                            history,
+                            entry["windows"],
+                            entry["size"],
+                            entry.get("equal", "time"),
+                            arm,
+                            seed,
+                        )
                         cells.append(Cell(*what, recipe, about["seconds"], stored))
     return cells
 
@@ -99,6 +140,7 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation")
     parser.add_argument("--jobs", type=int, default=2, help="processes, each with one thread")
+    parser.add_argument("--quick", action="store_true", help="a short run: only checks that the script works")
     parser.add_argument("--only", nargs="+", default=[], help="only cells whose names contain one of these")
     return parser.parse_args()
 

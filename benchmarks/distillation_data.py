@@ -25,7 +25,13 @@ class History:
     """A cut file: its data section, with the training windows, and the number of windows to score."""
 
     name: str
+    windows: int
     data: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Name of its files; seasonal naive errors, by which losses are scaled, depend on the length of the history."""
+        return f"{self.name}-{self.windows}"
 
     def section(self) -> SeriesData:
         """The data section."""
@@ -71,4 +77,4 @@ def cut_history(name: str, source: Path, options: dict[str, Any], windows: int, 
         "prediction_length": horizon,
         "train_windows": windows,
     }
-    return History(name, data)
+    return History(name, windows, data)

@@ -38,8 +38,8 @@ class Cell:
 
     Attributes
     ----------
-    situation, history, windows, size, arm, seed
-        What it is.
+    situation, history, windows, size, equal, arm, seed
+        What it is; ``equal`` is what it shares with the other arms: "time", or "steps".
     recipe
         Without its length.
     seconds
@@ -53,6 +53,7 @@ class Cell:
     history: History
     windows: int
     size: str
+    equal: str
     arm: str
     seed: int
     recipe: Recipe
@@ -62,13 +63,18 @@ class Cell:
     @property
     def key(self) -> str:
         """Name of its files."""
-        return f"{self.situation}-{self.history.name}-{self.windows}-{self.size}-{self.arm}-{self.seed}"
+        equal = "-steps" if self.equal == "steps" else ""
+        return f"{self.situation}-{self.history.name}-{self.windows}-{self.size}{equal}-{self.arm}-{self.seed}"
 
     @property
     def cost_key(self) -> str:
         """Cells with the same cost of a step."""
         data = self.history.data
         return f"{data['context_length']}-{data['prediction_length']}-{self.size}-{self.arm}"
+
+    def with_arm(self, arm: str) -> str:
+        """``cost_key`` of the same student trained in another arm."""
+        return self.cost_key.removesuffix(self.arm) + arm
 
     def task(self, steps: int) -> ForecastTask:
         """The task of a training of some steps."""
@@ -104,7 +110,8 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
     provider, spent = _provider(cell.task(LONG), cell, run)
     first = cell.task(LONG)
     cut = _seconds(first.fresh)
-    steps = max(1, int((cell.seconds - spent - cut) / cost))
+    # at equal steps, labels and the cut do not count
+    steps = max(1, int((cell.seconds - (spent + cut) * (cell.equal == "time")) / cost))
     task = cell.task(steps)
     validate = task.validation()
     training = task.training("student", TrainingData(task.dataset(steps), provider), steps, validate)
@@ -134,7 +141,7 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
 
 def score_teacher(history: History, name: str, source: str, folder: Path) -> None:
     """Score a teacher on the windows of a history, like a cell."""
-    result = folder / "cells" / f"teacher-{name}-{history.name}.json"
+    result = folder / "cells" / f"teacher-{name}-{history.key}.json"
     if not result.exists():
         from potstill.families.load import load_forecaster
 
