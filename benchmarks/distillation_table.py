@@ -77,8 +77,9 @@ def figures_of(group: Group, teachers: Mapping[str, dict[str, Any]], controls: l
 def markdown(group: Group, figures: Mapping[str, Any]) -> str:
     """The group's table."""
     arms = sorted(figures["arms"], key=lambda arm: figures["arms"][arm]["sql_rel_naive"]["value"])
+    size = f"a {group.size} of the teacher's parameters"
     lines = [
-        f"### {group.situation}, {group.windows} windows, {group.size} of the teacher's parameters, equal {group.equal}",
+        f"### {group.situation}, {group.windows} windows, {size}, equal {group.equal}",
         "",
         "| arm | SQL relative to seasonal naive | against the control | SQL and skill kept | coverage of the 80 % band"
         " (lowest – highest) | steps | seeds |",
@@ -88,12 +89,13 @@ def markdown(group: Group, figures: Mapping[str, Any]) -> str:
         one = figures["arms"][arm]
         kept = one["retention"]
         skill = "–" if kept["skill"] is None else f"{kept['skill']['value']:.3f}"
-        coverage = list(one["coverage_80"].values())
+        bands = list(one["coverage_80"].values())
+        coverage = f"{np.mean(bands):.2f} ({min(bands):.2f} – {max(bands):.2f})"
         name = f"{arm} (the control)" if arm == figures["control"] else arm
         lines.append(
             f"| {name} | {_span(one['sql_rel_naive'])} | {_change(one['against_control'])}"
             f" | {kept['sql']['value']:.3f}, {skill}"
-            f" | {np.mean(coverage):.2f} ({min(coverage):.2f} – {max(coverage):.2f}) | {one['steps']:.0f} | {one['seeds']} |"
+            f" | {coverage} | {one['steps']:.0f} | {one['seeds']} |"
         )
     lines.append(f"| *teacher* | {_span(figures['teacher'])} | | | | | |")
     return "\n".join(lines)
