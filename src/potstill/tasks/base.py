@@ -154,7 +154,7 @@ class Task(ABC):
             if self._first_weights is None:
                 batches = calibration_batches(self.dataset(self.steps), self.recipe.training.seed)
                 layers = self.recipe.student.layers
-                say(*start_student(self.start, self.family, student, self.teacher, batches, layers))
+                say(*start_student(self.start, self.family, self.architecture, student, self.teacher, batches, layers))
                 self._first_weights = {k: v.clone() for k, v in student.module.state_dict().items()}
             student.module.load_state_dict(self._first_weights)
         return student

@@ -56,6 +56,7 @@ def choose_start(
 def start_student(
     start: Start,
     family: Family[Any],
+    architecture: Architecture,
     student: Model,
     teacher: Model | None,
     batches: Sequence[Any],
@@ -67,8 +68,8 @@ def start_student(
     ----------
     start
         As :func:`choose_start` returned it.
-    family
-        The student's family.
+    family, architecture
+        The student's.
     student
         With random weights.
     teacher
@@ -87,7 +88,7 @@ def start_student(
         _check_layers(layers, student.layers, teacher.layers)
     with evaluating(teacher.module):
         moved = [batch.to(teacher.device) for batch in batches]
-        return cut(teacher.module, student.module, family.anatomy, moved, BASES[start], layers)
+        return cut(family.matched(teacher, architecture), student.module, family.anatomy, moved, BASES[start], layers)
 
 
 def calibration_batches(dataset: Any, seed: int) -> list[Any]:
