@@ -1,11 +1,14 @@
 """Cut a teacher to the sizes of a student: fewer layers, dimensions, heads and neurons, with the teacher's weights.
 
 With all of the teacher's sizes the student computes what the teacher computes, up to rounding.
+
+Shapes: D and K widths of the streams of teacher and student, E entries of units.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 from potstill.transfer.anatomy import Anatomy, Axis, Chosen, Reads, Writes
 from potstill.transfer.calibration import measure_activity
 from potstill.transfer.depth import important_layers, only_layers
+from potstill.transfer.units import important_heads, important_neurons, reconstruction
 
 #: from the covariance ``[D, D]`` and K to a basis ``[D, K]`` and its share of the variance
 Basis = Callable[[Tensor, int], tuple[Tensor, float]]
@@ -56,50 +60,77 @@ def cut(
         layers = important_layers(teacher, whole.blocks, kept_depth, whole.run, batches)
     with only_layers(teacher, whole.blocks, layers):
         anatomy = describe(teacher)
-        activity = measure_activity(teacher, anatomy, batches)
+        fewer = [name for name, units in anatomy.units.items() if small.units[name].count < units.count]
+        activity = measure_activity(teacher, anatomy, batches, fewer)
         directions, share = basis(activity.covariance, small.width)
-        rows = {
-            name: _largest(activity.importance[name], small.units[name].count) for name, units in anatomy.units.items()
-        }
-        weights = {name: weight.detach().double().cpu() for name, weight in teacher.named_parameters()}
-    ratio = (anatomy.width / small.width) ** 0.5
+        parts = _Parts(anatomy, dict(teacher.named_parameters()), directions)
+    for name in fewer:
+        parts.choose(name, activity.moments.pop(name), small.units[name].count)
     for name, own in student.named_parameters():
-        norm = name.rpartition(".")[0]
-        if norm in anatomy.norms:
-            own.fill_(1.0)  # the weight is in the matrices that read the norm's output
-            continue
-        value = weights[name]
-        for place, axis in enumerate(anatomy.axes[name]):
-            value = _cut_axis(value, place, axis, weights, directions, ratio, rows)
-        own.copy_(value)
-    lines = [f"layers {', '.join(map(str, layers))} of {depth}" if kept_depth < depth else f"all {depth} layers"]
+        own.copy_(parts.of(name))
+    said = [f"layers {', '.join(map(str, layers))} of {depth}" if kept_depth < depth else f"all {depth} layers"]
     if small.width < anatomy.width:
-        lines.append(f"{small.width} of {anatomy.width} dimensions, which hold {share:.1%} of the stream's variance")
-    return ["The student is cut from its teacher: " + "; ".join(lines + _unit_parts(anatomy, small))]
+        said.append(f"{small.width} of {anatomy.width} dimensions, which hold {share:.1%} of the stream's variance")
+    return ["The student is cut from its teacher: " + "; ".join(said + _said_of_units(anatomy, small))]
 
 
-def _cut_axis(
-    value: Tensor,
-    place: int,
-    axis: Axis,
-    weights: dict[str, Tensor],
-    directions: Tensor,
-    ratio: float,
-    rows: dict[str, Tensor],
-) -> Tensor:
-    """A weight with one of its axes cut.
+@dataclass
+class _Parts:
+    """The student's weights, worked out from the teacher's in float64."""
 
-    A student's norm takes the RMS over K dimensions that hold nearly all of what the teacher's D dimensions hold, so
-    its output is ``sqrt(D / K)`` times smaller; what reads it is scaled by that ratio.
-    """
-    if isinstance(axis, Chosen):
-        return value.index_select(place, _entries(axis, rows[axis.units], value.shape[place]))
-    if isinstance(axis, Reads):
-        value = value.movedim(place, -1) * weights[f"{axis.norm}.weight"] * ratio
-        return (value @ directions).movedim(-1, place)
-    if isinstance(axis, Writes):
-        return (value.movedim(place, -1) @ directions).movedim(-1, place)
-    return value
+    anatomy: Anatomy
+    weights: dict[str, Tensor]
+    directions: Tensor  # [D, K]
+
+    def __post_init__(self) -> None:
+        self.kept: dict[str, Tensor] = {}  # indices of units, by their name
+        self.rebuilt: dict[str, Tensor] = {}  # what the matrix that writes the units' outputs is multiplied by
+
+    def choose(self, name: str, moments: Tensor, count: int) -> None:
+        """Choose the units that the student keeps."""
+        units = self.anatomy.units[name]
+        weight = f"{units.output}.weight"
+        place = next(i for i, axis in enumerate(self.anatomy.axes[weight]) if isinstance(axis, Chosen))
+        matrix = self.exact(weight).movedim(place, -1).flatten(0, -2)
+        if units.kind == "heads":
+            kept = important_heads(matrix, moments, count, units.count)
+        else:
+            kept = important_neurons(matrix, moments, count)
+        axis = self.anatomy.axes[weight][place]
+        assert isinstance(axis, Chosen)
+        self.kept[name] = kept
+        self.rebuilt[weight] = reconstruction(moments, _entries(axis, kept, matrix.shape[1]))
+
+    def exact(self, name: str) -> Tensor:
+        """The teacher's weight in float64."""
+        return self.weights[name].detach().double().cpu()
+
+    def of(self, name: str) -> Tensor:
+        """The student's weight with this name."""
+        module, _, _ = name.rpartition(".")
+        if module in self.anatomy.norms:  # the teacher's is folded into the matrices that read the norm's output
+            return torch.ones(self.directions.shape[1], dtype=torch.float64)
+        value = self.exact(name)
+        for place, axis in enumerate(self.anatomy.axes[name]):
+            value = self._along(name, value.movedim(place, -1), axis).movedim(-1, place)
+        return value
+
+    def _along(self, name: str, value: Tensor, axis: Axis) -> Tensor:
+        """A weight with its last axis cut.
+
+        A student's norm takes the RMS over K dimensions that hold nearly all of what the teacher's D dimensions hold,
+        so its output is ``sqrt(D / K)`` times smaller; what reads it is scaled by that ratio.
+        """
+        if isinstance(axis, Writes):
+            return value @ self.directions
+        if isinstance(axis, Reads):
+            ratio = (self.directions.shape[0] / self.directions.shape[1]) ** 0.5
+            return (value * self.exact(f"{axis.norm}.weight")) @ self.directions * ratio
+        if not isinstance(axis, Chosen) or axis.units not in self.kept:
+            return value
+        if name in self.rebuilt:
+            return value @ self.rebuilt[name]
+        return value[..., _entries(axis, self.kept[axis.units], value.shape[-1])]
 
 
 def _entries(axis: Chosen, kept: Tensor, length: int) -> Tensor:
@@ -112,17 +143,12 @@ def _entries(axis: Chosen, kept: Tensor, length: int) -> Tensor:
     return units[:, kept].flatten()
 
 
-def _largest(importance: Tensor, count: int) -> Tensor:
-    """Indices of the ``count`` largest, ascending."""
-    return importance.topk(count).indices.sort().values
-
-
-def _unit_parts(anatomy: Anatomy, small: Anatomy) -> list[str]:
+def _said_of_units(anatomy: Anatomy, small: Anatomy) -> list[str]:
     """A few words about each kind of units of which some are left out."""
-    lines = []
+    said = []
     for kind in ("heads", "neurons"):
         counts = {(small.units[name].count, units.count) for name, units in anatomy.units.items() if units.kind == kind}
-        parts = [f"{kept} of {count}" for kept, count in sorted(counts) if kept < count]
-        if parts:
-            lines.append(f"{', '.join(parts)} {kind}")
-    return lines
+        fewer = [f"{kept} of {count}" for kept, count in sorted(counts) if kept < count]
+        if fewer:
+            said.append(f"{', '.join(fewer)} {kind}")
+    return said
