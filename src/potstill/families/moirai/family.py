@@ -49,7 +49,7 @@ class MoiraiFamily(Family[MoiraiModel]):
         return forecaster(module, with_licence(source), config)
 
     def design(self, teacher: Model | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
-        """Derive the sizes from the overrides; without any, at most a tenth of a Moirai teacher's parameters.
+        """Derive the sizes from the overrides; without any, at most a third of a Moirai teacher's parameters.
 
         With another teacher or none, the default sizes are used.
 
@@ -65,7 +65,7 @@ class MoiraiFamily(Family[MoiraiModel]):
             teacher_sizes = {key: getattr(module, key) for key in ("d_model", "num_layers", "max_seq_len")}
             automatic = teacher.patch_size == AUTO_PATCH
             teacher_sizes["patch"] = default_patch(module.patch_sizes) if automatic else teacher.patch_size
-        budget = teacher.parameters // 10 if isinstance(teacher, MoiraiForecaster) else None
+        budget = teacher.parameters // 3 if isinstance(teacher, MoiraiForecaster) else None
         config = design_student(teacher_sizes, budget, overrides, context, horizon)
         return Architecture(self.name, config, count(config))
 
