@@ -25,27 +25,38 @@ class Activity:
     ----------
     covariance
         ``[D, D]`` float64: mean of x xᵀ / D over the streams x before every norm, each scaled to unit RMS.
+    last
+        Means ``[D]`` and ``[D, D]`` of x and of x xᵀ over the scaled streams before an output layer; None without one.
     moments
         ``[E, E]`` float64 by name of units: mean of a aᵀ over their outputs a.
     """
 
     covariance: Tensor
+    last: tuple[Tensor, Tensor] | None
     moments: dict[str, Tensor]
 
 
 @torch.no_grad()
 def measure_activity(module: nn.Module, anatomy: Anatomy, batches: Sequence[Any], units: Collection[str]) -> Activity:
     """Run the model on calibration data and measure its stream, and the outputs of the units with these names."""
-    stream, outputs = _Moments(), {name: _Moments() for name in units}
+    stream, last, outputs = _Moments(), _Moments(), {name: _Moments() for name in units}
+    output_norm = anatomy.output_layer.norm if anatomy.output_layer else None
 
-    def on_norm(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        rows = _rows(inputs[0])
-        stream.add(rows / rows.square().mean(-1, keepdim=True).sqrt().clamp_min(torch.finfo(rows.dtype).tiny))
+    def on_norm(name: str) -> Any:
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            rows = _rows(inputs[0])
+            rows = rows - rows.mean(-1, keepdim=True) if anatomy.centred else rows
+            scaled = rows / rows.square().mean(-1, keepdim=True).sqrt().clamp_min(torch.finfo(rows.dtype).tiny)
+            stream.add(scaled)
+            if name == output_norm:
+                last.add(scaled)
+
+        return hook
 
     def on_output(name: str) -> Any:
         return lambda _module, inputs: outputs[name].add(_rows(inputs[0]))
 
-    handles = [module.get_submodule(name).register_forward_pre_hook(on_norm) for name in anatomy.norms]
+    handles = [module.get_submodule(name).register_forward_pre_hook(on_norm(name)) for name in anatomy.norms]
     for name in units:
         handles.append(module.get_submodule(anatomy.units[name].output).register_forward_pre_hook(on_output(name)))
     try:
@@ -54,23 +65,26 @@ def measure_activity(module: nn.Module, anatomy: Anatomy, batches: Sequence[Any]
     finally:
         for handle in handles:
             handle.remove()
-    return Activity(stream.mean() / anatomy.width, {name: found.mean() for name, found in outputs.items()})
+    moments = {name: found.second() for name, found in outputs.items()}
+    return Activity(stream.second() / anatomy.width, (last.first(), last.second()) if output_norm else None, moments)
 
 
 class _Moments:
-    """Mean of x xᵀ over rows x, summed in float64."""
+    """Means of x and of x xᵀ over rows x, summed in float64."""
 
     def __init__(self) -> None:
-        self.total: Tensor | float = 0.0
-        self.rows = 0
+        self.sum, self.products, self.rows = torch.zeros(()), torch.zeros(()), 0
 
     def add(self, rows: Tensor) -> None:
-        self.total = self.total + (rows.T @ rows).double().cpu()
+        self.sum = self.sum + rows.double().sum(0).cpu()
+        self.products = self.products + (rows.T @ rows).double().cpu()
         self.rows += len(rows)
 
-    def mean(self) -> Tensor:
-        assert isinstance(self.total, Tensor)
-        return self.total / self.rows
+    def first(self) -> Tensor:
+        return self.sum / self.rows
+
+    def second(self) -> Tensor:
+        return self.products / self.rows
 
 
 def _rows(x: Tensor) -> Tensor:

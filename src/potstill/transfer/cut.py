@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from potstill.transfer.anatomy import Anatomy, Axis, Chosen, Reads, Writes
+from potstill.transfer.anatomy import Anatomy, Axis, Chosen, Leading, Reads, Writes
 from potstill.transfer.calibration import measure_activity
 from potstill.transfer.depth import important_layers, only_layers
+from potstill.transfer.output_layer import closest_bias, closest_norm, gram
 from potstill.transfer.units import important_heads, important_neurons, reconstruction
 
-#: from the covariance ``[D, D]`` and K to a basis ``[D, K]`` and its share of the variance
-Basis = Callable[[Tensor, int], tuple[Tensor, float]]
+DEPTH_BATCHES = 2  # the search for layers runs the teacher up to hundreds of times
+#: from the covariance ``[D, D]``, K and ``Anatomy.centred`` to a basis ``[D, K]`` and its share of the variance
+Basis = Callable[[Tensor, int, bool], tuple[Tensor, float]]
 
 
 @torch.no_grad()
@@ -57,17 +59,17 @@ def cut(
     whole, small = describe(teacher), describe(student)
     depth, kept_depth = (len(list(module.get_submodule(whole.blocks).children())) for module in (teacher, student))
     if layers is None:
-        layers = important_layers(teacher, whole.blocks, kept_depth, whole.run, batches)
+        layers = important_layers(teacher, whole.blocks, kept_depth, whole.run, batches[:DEPTH_BATCHES])
     with only_layers(teacher, whole.blocks, layers):
         anatomy = describe(teacher)
         fewer = [name for name, units in anatomy.units.items() if small.units[name].count < units.count]
         activity = measure_activity(teacher, anatomy, batches, fewer)
-        directions, share = basis(activity.covariance, small.width)
-        parts = _Parts(anatomy, dict(teacher.named_parameters()), directions)
+        directions, share = basis(activity.covariance, small.width, anatomy.centred)
+        parts = _Parts(anatomy, dict(teacher.named_parameters()), directions, activity.last)
     for name in fewer:
         parts.choose(name, activity.moments.pop(name), small.units[name].count)
     for name, own in student.named_parameters():
-        own.copy_(parts.of(name))
+        own.copy_(parts.of(name, own.shape))
     said = [f"layers {', '.join(map(str, layers))} of {depth}" if kept_depth < depth else f"all {depth} layers"]
     if small.width < anatomy.width:
         said.append(f"{small.width} of {anatomy.width} dimensions, which hold {share:.1%} of the stream's variance")
@@ -81,10 +83,18 @@ class _Parts:
     anatomy: Anatomy
     weights: dict[str, Tensor]
     directions: Tensor  # [D, K]
+    last: tuple[Tensor, Tensor] | None  # Activity.last
 
     def __post_init__(self) -> None:
         self.kept: dict[str, Tensor] = {}  # indices of units, by their name
         self.rebuilt: dict[str, Tensor] = {}  # what the matrix that writes the units' outputs is multiplied by
+        self.ratio = (self.directions.shape[0] / self.directions.shape[1]) ** 0.5
+        self.readers = {
+            axis.bias: (name, place, axis.norm)
+            for name, axes in self.anatomy.axes.items()
+            for place, axis in enumerate(axes)
+            if isinstance(axis, Reads) and axis.bias and f"{axis.norm}.bias" in self.weights
+        }
 
     def choose(self, name: str, moments: Tensor, count: int) -> None:
         """Choose the units that the student keeps."""
@@ -105,17 +115,34 @@ class _Parts:
         """The teacher's weight in float64."""
         return self.weights[name].detach().double().cpu()
 
-    def of(self, name: str) -> Tensor:
-        """The student's weight with this name."""
-        module, _, _ = name.rpartition(".")
-        if module in self.anatomy.norms:  # the teacher's is folded into the matrices that read the norm's output
-            return torch.ones(self.directions.shape[1], dtype=torch.float64)
+    def of(self, name: str, shape: Sequence[int]) -> Tensor:
+        """The student's weight with this name and shape."""
+        module, _, leaf = name.rpartition(".")
+        if module in self.anatomy.norms:
+            return self._norm(module, leaf)
         value = self.exact(name)
+        if name in self.readers:  # the bias takes in what the norm's bias adds to the product
+            weight, place, norm = self.readers[name]
+            value = value + self.exact(weight).movedim(place, -1) @ self.exact(f"{norm}.bias")
         for place, axis in enumerate(self.anatomy.axes[name]):
-            value = self._along(name, value.movedim(place, -1), axis).movedim(-1, place)
+            value = self._along(name, value.movedim(place, -1), axis, shape[place]).movedim(-1, place)
         return value
 
-    def _along(self, name: str, value: Tensor, axis: Axis) -> Tensor:
+    def _norm(self, module: str, leaf: str) -> Tensor:
+        """A norm's weight or bias: the teacher's are folded into what reads the norm's output, as far as it can."""
+        width, output_layer = self.directions.shape[1], self.anatomy.output_layer
+        if output_layer is None or module != output_layer.norm or (leaf == "weight" and not output_layer.tied):
+            return torch.full((width,), 1.0 if leaf == "weight" else 0.0, dtype=torch.float64)
+        products, scale = gram(self.exact(output_layer.matrix)), self.exact(f"{module}.weight")
+        bias = self.exact(f"{module}.bias") if f"{module}.bias" in self.weights else None
+        if not output_layer.tied:
+            assert bias is not None
+            return closest_bias(products, bias, scale[:, None] * self.directions * self.ratio)
+        assert self.last is not None
+        weight, moved = closest_norm(products, scale, bias, *self.last, self.directions)
+        return weight if leaf == "weight" or moved is None else moved
+
+    def _along(self, name: str, value: Tensor, axis: Axis, size: int) -> Tensor:
         """A weight with its last axis cut.
 
         A student's norm takes the RMS over K dimensions that hold nearly all of what the teacher's D dimensions hold,
@@ -124,8 +151,9 @@ class _Parts:
         if isinstance(axis, Writes):
             return value @ self.directions
         if isinstance(axis, Reads):
-            ratio = (self.directions.shape[0] / self.directions.shape[1]) ** 0.5
-            return (value * self.exact(f"{axis.norm}.weight")) @ self.directions * ratio
+            return (value * self.exact(f"{axis.norm}.weight")) @ self.directions * self.ratio
+        if isinstance(axis, Leading):
+            return value[..., :size]
         if not isinstance(axis, Chosen) or axis.units not in self.kept:
             return value
         if name in self.rebuilt:
