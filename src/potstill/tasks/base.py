@@ -21,7 +21,7 @@ from potstill.objectives.objective import Objective
 from potstill.ranks import world_size
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
 from potstill.recipe.student import Start
-from potstill.tasks.start import calibration_batches, choose_start, start_student
+from potstill.tasks.start import BASES, calibration_batches, choose_start, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.live import LiveTeachers
 from potstill.training.run import TrainingRun
@@ -48,6 +48,8 @@ class Task(ABC):
         The validation metric that selects the best checkpoint; lower is better.
     unit
         The name of the elements of a batch in messages.
+    calibration_size
+        Windows or examples on which a cut is calibrated.
     """
 
     recipe: Any
@@ -56,6 +58,7 @@ class Task(ABC):
     family: Family[Any]
     metric: ClassVar[str]
     unit: ClassVar[str]
+    calibration_size: ClassVar[int] = 256
     _first_weights: dict[str, Tensor] | None = None
 
     @property
@@ -149,15 +152,25 @@ class Task(ABC):
 
     def fresh(self) -> Model:
         """The student with its initial weights, which the seed determines; the same for student and control."""
+        if self.start == "random":
+            return self._random()
+        if self._first_weights is None:
+            student, lines = self.started(self.start)
+            say(*lines)
+            self._first_weights = {name: weight.clone() for name, weight in student.module.state_dict().items()}
+            return student
         student = self._random()
-        if self.start != "random":
-            if self._first_weights is None:
-                batches = calibration_batches(self.dataset(self.steps), self.recipe.training.seed)
-                layers = self.recipe.student.layers
-                say(*start_student(self.start, self.family, self.architecture, student, self.teacher, batches, layers))
-                self._first_weights = {k: v.clone() for k, v in student.module.state_dict().items()}
-            student.module.load_state_dict(self._first_weights)
+        student.module.load_state_dict(self._first_weights)
         return student
+
+    def started(self, start: Start) -> tuple[Model, list[str]]:
+        """The student with the weights of a start, and lines about what it has of its teacher."""
+        student = self._random()
+        layers, batches = self.recipe.student.layers, []
+        if start in BASES:
+            batches = calibration_batches(self.dataset(self.steps), self.calibration_size, self.recipe.training.seed)
+        lines = start_student(start, self.family, self.architecture, student, self.teacher, batches, layers)
+        return student, lines
 
     def _random(self) -> Model:
         set_seed(self.recipe.training.seed)

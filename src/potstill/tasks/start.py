@@ -14,8 +14,8 @@ from potstill.recipe.student import Start
 from potstill.transfer.cut import cut
 from potstill.transfer.rotation import largest_dimensions, principal_components
 
+#: how a cut chooses dimensions, by start
 BASES = {"teacher": principal_components, "importance": largest_dimensions}
-CALIBRATION_WINDOWS = 256
 CALIBRATION_BATCH = 32
 
 
@@ -91,9 +91,9 @@ def start_student(
         return cut(family.matched(teacher, architecture), student.module, family.anatomy, moved, BASES[start], layers)
 
 
-def calibration_batches(dataset: Any, seed: int) -> list[Any]:
-    """A sample of the training windows (all if they are few), the same for the same seed, in batches."""
-    count = min(CALIBRATION_WINDOWS, len(dataset))
+def calibration_batches(dataset: Any, size: int, seed: int) -> list[Any]:
+    """A sample of the training windows (all if there are at most ``size``), the same for the same seed, in batches."""
+    count = min(size, len(dataset))
     ids = np.sort(np.random.default_rng(seed).choice(len(dataset), count, replace=False))
     return [dataset.batch(part) for part in np.split(ids, range(CALIBRATION_BATCH, count, CALIBRATION_BATCH))]
 

@@ -1,9 +1,9 @@
 """The norm before a language model's output layer, where the output layer cannot take in its weight or bias.
 
 In other places a norm's weight is multiplied into the matrices that read it. An output layer that is tied to the
-embeddings has to stay the embeddings' matrix E, and ``E diag(g)`` in rotated dimensions is not ``E R`` with any weight of
-the student's norm. The weight and bias here are those whose logits are closest to the teacher's over the calibration
-data, up to a constant per token, to which softmax is invariant.
+embeddings has to stay the embeddings' matrix E, and ``E diag(g)`` in rotated dimensions is not ``E R`` with any weight
+of the student's norm. The weight and bias here are those whose logits are closest to the teacher's over the
+calibration data, up to a constant per token, to which softmax is invariant.
 
 Shapes: V vocabulary, D and K widths of teacher and student.
 """

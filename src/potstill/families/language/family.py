@@ -91,8 +91,9 @@ class LanguageFamily(Family[LanguageModel]):
 
     def matched(self, teacher: Model, architecture: Architecture) -> nn.Module:
         """The teacher, with an output layer of its own if the student's is not tied to its embeddings."""
-        tied = teacher.module.config.tie_word_embeddings and not architecture.config.tie_word_embeddings
-        return with_own_output_layer(teacher.module) if tied else teacher.module
+        module = _teacher(teacher).module
+        tied = module.config.tie_word_embeddings and not architecture.config.tie_word_embeddings
+        return with_own_output_layer(module) if tied else module
 
     def anatomy(self, module: Any) -> Anatomy:
         """See :func:`potstill.families.language.anatomy.anatomy`."""

@@ -50,6 +50,7 @@ class LanguageTask(Task):
     """
 
     metric, unit = "loss", "examples"  # cross-entropy on validation answers selects the best checkpoint
+    calibration_size = 128  # an example has many tokens
     teachers: Mapping[str, LanguageModel]
 
     def __init__(
