@@ -62,6 +62,22 @@ def encode_univariate(
     return Encoded(distribution, loc[:, -1].double(), scale[:, -1].double(), states, maps)
 
 
+def future_distribution(module: Any, tokens: Any) -> Any:
+    """The distribution of the future of a module with one patch size, computed by upstream's own encoder.
+
+    Slower than :func:`encode_univariate`; every norm and every matrix of the encoder is called as a module, so that
+    hooks see what it reads.
+    """
+    (patch,) = module.patch_sizes
+    known = tokens.observed & ~tokens.future[..., None]
+    loc, scale = module.scaler(tokens.target, known, tokens.sample_id, tokens.variate_id)
+    stream = module.in_proj((tokens.target - loc) / scale, torch.full_like(tokens.time_id, patch))
+    stream = torch.where(tokens.future[..., None], module.mask_encoding.weight, stream)
+    visible = tokens.sample_id[:, :, None] == tokens.sample_id[:, None]
+    stream = module.encoder(stream, visible, time_id=tokens.time_id, var_id=tokens.variate_id)
+    return _head(module, stream[:, -int(tokens.future[0].sum()) :], 0, patch)
+
+
 def _encode(
     encoder: Any, stream: Tensor, tokens: Any, hidden: tuple[int, ...], attention: tuple[int, ...]
 ) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:

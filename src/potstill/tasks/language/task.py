@@ -52,6 +52,7 @@ class LanguageTask(Task):
     # cross-entropy on validation answers selects the best checkpoint; without the teacher's layers a language model
     # learns little from a few thousand answers, so its control has them too
     metric, unit, control_start = "loss", "examples", "start"
+    calibration_size = 128  # an example has many tokens
     teachers: Mapping[str, LanguageModel]
 
     def __init__(
