@@ -77,7 +77,7 @@ def check(run: Path, student: str, context: int, horizon: int) -> None:
     assert losses
     for line in losses:
         assert math.isfinite(line["loss"])
-        assert {"quantile_match", "pinball"} <= set(line["terms"])
+        assert {"expected_pinball", "pinball"} <= set(line["terms"])
         assert all(math.isfinite(value) and value > 0 for value in line["terms"].values())
     forecaster = load(run)
     assert forecaster.family == student

@@ -62,7 +62,7 @@ def test_moirai_720_96_over_a_tree_of_files(tree: Path, tmp_path: Path, capsys: 
     assert "text.csv: no numeric column" in plan
     assert "Student moirai" in plan
     assert f"Training {round(windows / 32 * 10)} steps of 32 windows" in plan
-    assert "0.8 · quantile_match, 0.2 · pinball" in plan
+    assert "0.8 · expected_pinball, 0.2 · pinball" in plan
 
 
 def test_gpt2_alpaca_runs_with_stand_ins(tmp_path: Path):

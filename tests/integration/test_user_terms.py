@@ -407,4 +407,4 @@ def test_a_control_goes_without_the_term(recipe_of, tmp_path):
     changes = {"control": True, "control_steps": 2, "training.learning_rates": {"objective.*": 1e-4}}
     run = potstill.distill(recipe_of("chronos2", "chronos2", "likeness", **changes), tmp_path / "run")
     terms = {line["model"]: set(line["terms"]) for line in log_lines(run, "train")}
-    assert terms == {"student": {"quantile_match", "pinball", "likeness"}, "control": {"pinball"}}
+    assert terms == {"student": {"expected_pinball", "pinball", "likeness"}, "control": {"pinball"}}

@@ -65,13 +65,13 @@ def test_the_total_is_alpha_soft_and_the_rest_hard(batch):
     assert total.item() == pytest.approx(0.75 * 0.5 + 0.25 * 4.0)
 
 
-def test_the_default_is_quantile_matching_and_pinball():
+def test_the_default_is_expected_pinball_and_pinball():
     objective = Objective(ForecastObjective())
-    assert objective.weights == pytest.approx({"quantile_match": 0.8, "pinball": 0.2})
+    assert objective.weights == pytest.approx({"expected_pinball": 0.8, "pinball": 0.2})
     assert objective.requires == {"forecast"}
 
 
-@pytest.mark.parametrize(("alpha", "left"), [(0.0, "pinball"), (1.0, "quantile_match")])
+@pytest.mark.parametrize(("alpha", "left"), [(0.0, "pinball"), (1.0, "expected_pinball")])
 def test_a_term_of_no_weight_is_not_computed(batch, alpha, left):
     objective = Objective(ForecastObjective(alpha=alpha))
     assert set(objective.terms) == {left}

@@ -116,7 +116,7 @@ def test_a_recipe_that_names_no_kind_is_a_forecasters():
     ("kind", "key", "value"),
     [
         (ForecastRecipe, "objective.alpha", 0.8),
-        (ForecastRecipe, "objective.soft", "quantile_match"),
+        (ForecastRecipe, "objective.soft", "expected_pinball"),
         (ForecastRecipe, "objective.hard", "pinball"),
         (ForecastRecipe, "objective.beta", 0),
         (ForecastRecipe, "objective.auxiliary", {}),

@@ -108,7 +108,7 @@ def fake_log() -> list[dict[str, Any]]:
     for model in ("student", "control"):
         for step in range(10, 6001, 10):
             soft, hard = (base + math.exp(-step / 600) + rng.gauss(0, 0.012) for base in (0.11, 0.34))
-            terms = {"quantile_match": soft, "pinball": hard} if model == "student" else {"pinball": hard}
+            terms = {"expected_pinball": soft, "pinball": hard} if model == "student" else {"pinball": hard}
             loss = 0.8 * soft + 0.2 * hard if model == "student" else hard
             line = {"event": "train", "step": step, "epoch": step / 6000, "loss": loss, "terms": terms, "lr": 1e-3}
             lines.append(line if model == "student" else {**line, "model": model})

@@ -207,7 +207,7 @@ def test_the_teacher_answers_from_where_the_student_went(recipe, tmp_path):
 def test_a_student_learns_where_it_went(recipe, tmp_path):
     recipe.training.max_steps, recipe.training.learning_rate, recipe.training.eval_steps = 60, 3e-3, 60
     quick(rolled(recipe, 1.0)).run(tmp_path, resume=False)
-    losses = [line["terms"]["quantile_match"] for line in log_lines(tmp_path, "train")]
+    losses = [line["terms"]["expected_pinball"] for line in log_lines(tmp_path, "train")]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 

@@ -29,8 +29,8 @@ def test_the_log_tells_losses_terms_rates_and_evaluations(recipe, tmp_path):
     assert [line["step"] for line in train] == list(range(1, 13))
     assert [line["step"] for line in evaluations] == [4, 8, 12]
     for line in train:
-        assert set(line["terms"]) == {"quantile_match", "pinball"}
-        total = 0.8 * line["terms"]["quantile_match"] + 0.2 * line["terms"]["pinball"]
+        assert set(line["terms"]) == {"expected_pinball", "pinball"}
+        total = 0.8 * line["terms"]["expected_pinball"] + 0.2 * line["terms"]["pinball"]
         assert line["loss"] == pytest.approx(total, abs=1e-5)
         assert line["model"] == "student"
         assert line["windows_per_second"] > 0
@@ -146,7 +146,7 @@ def test_stored_labels_give_the_loss_of_the_live_teacher(recipe, labels, tmp_pat
     losses = []
     for name, store in (("live", None), ("stored", labels)):
         small_run(recipe, labels=store, validate=lambda _: {"sql": 1.0}).run(tmp_path / name, resume=False)
-        losses.append([line["terms"]["quantile_match"] for line in log_lines(tmp_path / name, "train")])
+        losses.append([line["terms"]["expected_pinball"] for line in log_lines(tmp_path / name, "train")])
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)  # labels are kept in fp16
     assert losses[0][0] == pytest.approx(losses[1][0], rel=3e-4)
     assert losses[0] != losses[1]

@@ -83,7 +83,7 @@ def load_of(run, model):
 def test_both_trainings_are_logged(distilled, recipe):
     for model in ("student", "control"):
         lines = [line for line in log_lines(distilled, "train") if line["model"] == model]
-        terms = {"student": {"quantile_match", "pinball"}, "control": {"pinball"}}[model]
+        terms = {"student": {"expected_pinball", "pinball"}, "control": {"pinball"}}[model]
         assert all(set(line["terms"]) == terms for line in lines)
     steps = Recipe.read(distilled / "recipe.yaml").control_steps
     assert steps >= recipe.training.max_steps == 12
@@ -235,7 +235,7 @@ def test_labels_made_once_teach_without_a_teacher(quick, tmp_path):
     losses = [[line["loss"] for line in log_lines(run, "train")] for run in (live, with_teacher)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     alone = potstill.distill(bare, tmp_path / "alone", labels=folder)
-    assert log_lines(alone, "train")[0]["terms"]["quantile_match"] > 0
+    assert log_lines(alone, "train")[0]["terms"]["expected_pinball"] > 0
     assert "distilled from the labels in" in (alone / "student" / "README.md").read_text()
     assert set(metrics_of(alone)["models"]) == {"student", "seasonal_naive"}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 TERM_CLASSES = {
     "soft_median": ("potstill.objectives.median", "SoftMedian"),
     "hard_median": ("potstill.objectives.median", "HardMedian"),
+    "expected_pinball": ("potstill.objectives.expected_pinball", "ExpectedPinball"),
+    "scaled_expected_pinball": ("potstill.objectives.expected_pinball", "ScaledExpectedPinball"),
     "quantile_match": ("potstill.objectives.quantile_match", "QuantileMatch"),
     "pinball": ("potstill.objectives.pinball", "Pinball"),
     "scaled_pinball": ("potstill.objectives.scaled_pinball", "ScaledPinball"),

@@ -16,6 +16,7 @@ from potstill.errors import UserError
 from potstill.objectives.base import LossInputs
 from potstill.objectives.pinball import Pinball
 
+DEFAULT_FLOOR = 0.3  # in units of the context's scale
 _MIN_PAIRS = 8  # pairs of known values that a lag needs
 
 
@@ -49,18 +50,27 @@ class ScaledPinball(Pinball):
 
     name = "scaled_pinball"
 
-    def __init__(self, floor: float = 0.3):
-        if isinstance(floor, bool) or not isinstance(floor, (int, float)) or not 0 < floor < float("inf"):
-            raise UserError(
-                f"objective.terms.scaled_pinball.floor: {floor!r}; expected a number above 0.",
-                key="objective.bad_floor",
-            )
-        self.floor = float(floor)
+    def __init__(self, floor: float = DEFAULT_FLOOR):
+        self.floor = checked_floor(self.name, floor)
 
     def __call__(self, inputs: LossInputs) -> Tensor:
         """``[B]``; NaN if no step of the future is known."""
-        context = inputs.student.forecast.scaled(inputs.windows.context)
-        return super().__call__(inputs) / (copy_error(context, inputs.windows.future.shape[1]) + self.floor)
+        return super().__call__(inputs) / naive_scale(inputs, self.floor)
+
+
+def checked_floor(term: str, floor: float) -> float:
+    """The option ``floor`` of a scaled term; raises UserError unless it is a number above 0."""
+    if isinstance(floor, bool) or not isinstance(floor, (int, float)) or not 0 < floor < float("inf"):
+        raise UserError(
+            f"objective.terms.{term}.floor: {floor!r}; expected a number above 0.", key="objective.bad_floor"
+        )
+    return float(floor)
+
+
+def naive_scale(inputs: LossInputs, floor: float) -> Tensor:
+    """The divisor ``[B]`` of scaled terms: the copying error of the context plus ``floor``, in the context's scale."""
+    context = inputs.student.forecast.scaled(inputs.windows.context)
+    return copy_error(context, inputs.windows.future.shape[1]) + floor
 
 
 def copy_error(context: Tensor, horizon: int) -> Tensor:

@@ -23,6 +23,12 @@ Beta = Annotated[
 ]
 Soft = Annotated[str, Field(description="name of the term that compares with the teacher")]
 Hard = Annotated[str, Field(description="name of the term that compares with the ground truth")]
+#: the soft term in the unit of a hard term
+SOFT_OF_HARD = {
+    "pinball": "expected_pinball",
+    "scaled_pinball": "scaled_expected_pinball",
+    "hard_median": "soft_median",
+}
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -94,9 +100,19 @@ class ForecastObjective(ObjectiveConfig):
     """The objective of forecasters."""
 
     alpha: Alpha = 0.8
-    soft: Soft = "quantile_match"
+    soft: Annotated[
+        str, Field(description="name of the term that compares with the teacher; default: the one in the hard term's unit")
+    ] = "expected_pinball"
     hard: Hard = "pinball"
     horizon_weights: HorizonWeights = Field(default_factory=HorizonWeights)
+
+    @model_validator(mode="after")
+    def _match_units(self) -> ForecastObjective:
+        """The default soft term has the unit of the hard term; it is not marked as set."""
+        if "soft" not in self.model_fields_set:
+            self.soft = SOFT_OF_HARD.get(self.hard, "expected_pinball")
+            self.model_fields_set.discard("soft")
+        return self
 
 
 class LanguageObjective(ObjectiveConfig):

@@ -187,7 +187,7 @@ def test_the_command_that_began_a_run_goes_on_with_it(recipe: Recipe, tmp_path: 
 def test_a_recipe_made_in_python_has_the_same_defaults():
     assert Recipe(task="language").objective.soft == "kl"
     assert Recipe(task="language", labels="auto").objective.temperature == 1.0
-    assert Recipe().objective.soft == "quantile_match"
+    assert Recipe().objective.soft == "expected_pinball"
 
 
 @pytest.mark.parametrize("kill_at", [None, 4])
