@@ -38,11 +38,11 @@ from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.outcome import SEASONAL_NAIVE
 from potstill.families.base import Forecaster
 from potstill.families.load import load_forecaster
+from potstill.families.precision import device_precision
 from potstill.recipe import ForecastEvaluation, Recipe
 from potstill.runs import write_atomically
 from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
 from potstill.teaching.base import TrainingData
-from potstill.training.arguments import device_precision
 from potstill.verbs import distill
 
 MINUTES, SEEDS, HORIZONS, WINDOWS = 20.0, (0,), (96, 192, 336, 720), 200

@@ -28,13 +28,14 @@ from potstill.data.series.store import open_store
 from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows
 from potstill.families.chronos2.family import Chronos2Family
+from potstill.families.precision import device_precision
 from potstill.objectives.objective import Objective
 from potstill.recipe import ForecastObjective, ForecastTraining, SeriesData
 from potstill.teaching.base import TrainingData
 from potstill.teaching.engines.forecasts import label_forecasts
 from potstill.teaching.live import LiveTeachers
 from potstill.teaching.stored import StoredForecasts
-from potstill.training.arguments import device_precision, training_arguments
+from potstill.training.arguments import training_arguments
 from potstill.training.hooks import TrainerHooks
 from potstill.training.step import DistillationModule, TrainingStep
 from potstill.training.trainer import DistillationTrainer

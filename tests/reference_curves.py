@@ -53,7 +53,7 @@ COMMON = {
 OF_TASK: dict[str, dict[str, Any]] = {
     # two of the embedded teacher's output patches, so that a horizon can vary by whole patches
     "forecast": {
-        "teacher": "embedded",
+        "teacher": {"source": "embedded", "precision": "fp32"},
         "data.context_length": 64,
         "data.prediction_length": 48,
         "evaluation.baselines": [],
@@ -66,21 +66,33 @@ OF_TASK: dict[str, dict[str, Any]] = {
 # a chaotic way. At 0.003 an AVX2 and an AVX-512 run of chronos2_drawn were 2 % apart before step 20.
 RECIPES = {
     "chronos2": """
-        student: {family: chronos2, overrides: {num_layers: 1, d_model: 32, num_heads: 2, d_kv: 16, d_ff: 64}}
+        student:
+          family: chronos2
+          start: random
+          overrides: {num_layers: 1, d_model: 32, num_heads: 2, d_kv: 16, d_ff: 64}
         training: {learning_rate: 1e-4}
         """,
     "chronos2_labels": """
-        student: {family: chronos2, overrides: {num_layers: 1, d_model: 32, num_heads: 2, d_kv: 16, d_ff: 64}}
+        student:
+          family: chronos2
+          start: random
+          overrides: {num_layers: 1, d_model: 32, num_heads: 2, d_kv: 16, d_ff: 64}
         training: {learning_rate: 1e-4}
         labels: auto
         """,
     "chronos2_drawn": """
-        student: {family: chronos2, overrides: {num_layers: 1, d_model: 32, num_heads: 2, d_kv: 16, d_ff: 64}}
+        student:
+          family: chronos2
+          start: random
+          overrides: {num_layers: 1, d_model: 32, num_heads: 2, d_kv: 16, d_ff: 64}
         data: {synthetic: 0.3, augmented: 0.3}
         training: {learning_rate: 1e-4, random_horizon: true, rollout: {share: 0.5, patches: 2}}
         """,
     "chronos2_gkd": """
-        student: {family: chronos2, overrides: {num_layers: 1, d_model: 32, num_heads: 2, d_kv: 16, d_ff: 64}}
+        student:
+          family: chronos2
+          start: random
+          overrides: {num_layers: 1, d_model: 32, num_heads: 2, d_kv: 16, d_ff: 64}
         training: {learning_rate: 3e-3, algorithm: gkd, gkd: {lmbda: 0.5, max_new_tokens: 48}}
         """,
     "moirai": """
@@ -114,7 +126,7 @@ RECIPES = {
         """,
     "language_labels": """
         task: language
-        student: {overrides: {n_layer: 1}, start: teacher}
+        student: {overrides: {n_layer: 1}, start: copy}
         training: {learning_rate: 3e-3}
         labels: auto
         """,

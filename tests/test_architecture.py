@@ -95,12 +95,21 @@ SHARED: dict[str, set[str]] = {
     "__init__": set(),
     "attention": set(),
     "norm": set(),
+    "precision": set(),
     "checkpoint": set(),
     "base": {"checkpoint"},
-    "ensemble": {"base"},
+    "weighting": {"base"},
+    "ensemble": {"base", "weighting"},
     "registry": {"base"},
     "places": {"checkpoint", "registry"},
-    "load": {"base", "checkpoint", "places", "registry", "language"},  # language: the type of what it returns
+    "load": {
+        "base",
+        "checkpoint",
+        "places",
+        "precision",
+        "registry",
+        "language",
+    },  # language: the type of what it returns
 }
 #: what a family may import beside its own files
 FOR_FAMILIES = {"base", "checkpoint", "attention", "norm"}

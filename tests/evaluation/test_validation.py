@@ -69,3 +69,21 @@ def test_other_members_of_a_group_are_input_but_not_scored():
 def test_no_usable_validation_window_is_a_usage_error():
     with usage_error("evaluation.no_usable_validation_window", "set0", "data.split"):
         Validation(Sampled([CONSTANT], grouped=False), 100)
+
+
+def test_the_spread_factor_covers_data_sets_equally():
+    store = FakeStore([0.1 * random_walk(seed) * (1 + (seed > 7)) for seed in range(10)], dataset_of=[0] * 8 + [1] * 2)
+    windows = Sampled(store.arrays, grouped=False)
+    windows.store = store
+    validation, model = Validation(windows, 1000), Last()
+    factor = validation.spread_factor(model)
+    assert 0.5 < factor < 3
+    forecast = model.predict(validation.windows, 4).at_levels(torch.tensor([0.1, 0.5, 0.9])).quantiles.numpy()
+    low, median, high = forecast.swapaxes(0, 1)
+    half = np.where(validation.future > median, high - median, median - low)
+
+    def coverage(factor: float) -> float:
+        inside = np.abs(validation.future - median) <= factor * half + 1e-6
+        return float(np.mean([inside[validation.dataset == one].mean() for one in (0, 1)]))
+
+    assert coverage(0.98 * factor) < 0.8 <= coverage(factor)

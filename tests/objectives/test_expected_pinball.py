@@ -70,7 +70,8 @@ def test_equal_and_crossing_quantiles_of_the_teacher_give_finite_values_and_grad
     loss = ExpectedPinball()(passed(made(values, [0.1, 0.5, 0.9]), teacher))
     torch.testing.assert_close(loss, ExpectedPinball()(passed(made(values, [0.1, 0.5, 0.9]), ordered)))
     (gradient,) = torch.autograd.grad(loss.sum(), values)
-    assert loss.isfinite().all() and gradient.isfinite().all()
+    assert loss.isfinite().all()
+    assert gradient.isfinite().all()
 
 
 def test_the_gradient_is_that_of_finite_differences(made):
@@ -96,7 +97,8 @@ def test_levels_outside_the_teachers_are_left_to_the_truth(made, passed):
     loss = ExpectedPinball()(passed(made(values, [0.1, 0.4, 0.6, 0.9]), teacher))
     (gradient,) = torch.autograd.grad(loss.sum(), values)
     assert gradient[0, 0] == gradient[0, 3] == 0
-    assert gradient[0, 1] > 0 and gradient[0, 2] > 0
+    assert gradient[0, 1] > 0
+    assert gradient[0, 2] > 0
     # one level weighs as much as in the loss on the truth
     weights = level_weights(torch.tensor([0.1, 0.4, 0.6, 0.9]))
     torch.testing.assert_close(

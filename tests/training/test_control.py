@@ -26,7 +26,7 @@ def trainings(task):
     """Makers of a training with a teacher and of one without."""
 
     def maker(data):
-        return lambda: task.training("control", data, task.steps, task.validation(), quiet=True)
+        return lambda: task.training("control", data, task.steps, task.validation(), random_start=True)
 
     dataset = task.dataset(task.steps)
     return maker(TrainingData(dataset, task.live_teachers())), maker(TrainingData(dataset))

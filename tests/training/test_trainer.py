@@ -13,9 +13,9 @@ from training_fakes import Recorded, Watched, log_lines, small_run
 from transformers import TrainerCallback
 
 from potstill.families.load import load
+from potstill.families.precision import device_precision
 from potstill.tasks.forecasting import prepare_forecasting
 from potstill.training import callbacks
-from potstill.training.arguments import device_precision
 from potstill.training.sampler import PermutedSampler
 
 

@@ -39,7 +39,7 @@ def small_run(
     windows = dataset or task.dataset(task.steps)
     stored = StoredForecasts(ForecastStore.open(labels, task.dataset(task.steps))) if labels else None
     data = TrainingData(windows, provider or stored or task.live_teachers())
-    run = task.training("student", data, task.steps, task.validation(), quiet=True)
+    run = task.training("student", data, task.steps, task.validation(), random_start=True)
     return replace(run, **changes)
 
 

@@ -15,7 +15,7 @@ from potstill.recipe import Recipe
 def recipe(tiny_teacher: Path, small_csv: Path) -> Recipe:
     """Twelve steps, with control."""
     recipe = small_recipe(tiny_teacher, small_csv)
-    recipe.control = True
+    recipe.control, recipe.student.start = True, "random"
     return recipe
 
 

@@ -244,6 +244,7 @@ def test_labels_made_once_teach_without_a_teacher(quick, tmp_path):
 def generated(quick):
     """A recipe of which half the windows are made up."""
     quick.data.synthetic = 0.5
+    quick.student.start = "random"  # a cut draws windows to calibrate on, also where the rest comes from a store
     return quick
 
 
@@ -340,9 +341,9 @@ def test_a_term_from_a_recipes_file_is_trained_by_name(quick, tmp_path):
     assert load(run).fingerprint != load(other).fingerprint
 
 
-def test_a_student_may_start_from_its_teacher(quick, tmp_path, capsys):
-    quick.student.start, quick.student.overrides = "teacher", {"num_layers": 1}
-    quick.training.learning_rate = 1e-9
+def test_a_student_may_start_as_a_copy_of_its_teachers_layers(quick, tmp_path, capsys):
+    quick.student.start, quick.student.overrides = "copy", {"num_layers": 1}
+    quick.training.learning_rate, quick.training.calibrate = 1e-9, False
     run = potstill.distill(quick, tmp_path / "run")
     assert "start from the teacher (layers 0)" in capsys.readouterr().err
     own = load(run).module.state_dict()
@@ -423,3 +424,65 @@ def test_what_trls_engine_does_not_do_is_refused(quick, tmp_path, change, key, f
     with usage_error(key, fact):
         potstill.distill(Recipe.lay_over(without_objective(quick), {**GKD, **change}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_labels_of_two_teachers_are_those_of_their_average(quick, tiny_teacher, tmp_path):
+    teachers = [f"one={tiny_teacher}", f"two={tiny_teacher}:3"]
+    live = potstill.distill(quick, tmp_path / "live", teacher=teachers)
+    stored = potstill.distill(quick, tmp_path / "stored", teacher=teachers, labels="auto")
+    losses = [[line["loss"] for line in log_lines(run, "train")] for run in (live, stored)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    other = [f"one={tiny_teacher}", f"two={tiny_teacher}:2"]
+    with usage_error("labels.other_teacher"):
+        potstill.distill(quick, tmp_path / "other", teacher=other, labels=tmp_path / "stored" / "labels")
+
+
+@pytest.mark.parametrize("ensemble", ["validation", "recent"])
+def test_weights_of_teachers_from_validation_and_recent_skill(quick, tiny_teacher, tmp_path, ensemble):
+    teachers = [f"one={tiny_teacher}", f"two={tiny_teacher}"]
+    tree = quick.model_dump(mode="json", exclude_unset=True)
+    run = potstill.distill(Recipe.lay_over(tree, {"ensemble": ensemble, "teacher": teachers}), tmp_path / "run")
+    resolved = Recipe.read(run / "recipe.yaml")
+    if ensemble == "validation":
+        assert resolved.ensemble == "fixed"
+        assert [teacher.weight["other"] for teacher in resolved.teacher] == [0.5, 0.5]  # equal models: nothing to gain
+    else:
+        assert resolved.ensemble == "recent"
+    assert log_lines(run, "train")[0]["terms"]["expected_pinball"] > 0
+
+
+def test_two_controls_one_from_random_weights_and_one_from_the_students_start(quick, tmp_path, capsys):
+    quick.student.start, quick.student.overrides = "copy", {"num_layers": 1}
+    quick.control, quick.training.learning_rate, quick.training.calibrate = "both", 1e-9, False
+    run = potstill.distill(quick, tmp_path / "run")
+    assert set(metrics_of(run)["models"]) == {"teacher", "student", "control", "control_start", "seasonal_naive"}
+    student, control, same = (load(run / name).module.state_dict() for name in ("student", "control", "control_start"))
+    assert max((student[name] - same[name]).abs().max() for name in student) < 1e-6
+    assert max((student[name] - control[name]).abs().max() for name in student) > 0.01
+    heads = {name: ModelCard.load(run / name / "README.md").data.to_dict() for name in ("control", "control_start")}
+    assert ("base_model" in heads["control"], "base_model" in heads["control_start"]) == (False, True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "its control from the same first weights" in said
+    text = (run / "report.html").read_text()
+    assert "Control from the student's start" in text or "Control from the student&#39;s start" in text
+
+
+def test_a_control_may_have_the_students_start(quick, tmp_path):
+    quick.student.start, quick.student.overrides = "copy", {"num_layers": 1}
+    quick.control, quick.training.learning_rate, quick.training.calibrate = "start", 1e-9, False
+    run = potstill.distill(quick, tmp_path / "run")
+    student, control = (load(run / name).module.state_dict() for name in ("student", "control"))
+    assert max((student[name] - control[name]).abs().max() for name in student) < 1e-6
+
+
+def test_generated_windows_with_stored_labels_serve_many_epochs(quick, tmp_path):
+    quick.data.synthetic, quick.data.augmented, quick.data.distinct_windows = 0.5, 0.2, 24
+    quick.labels, quick.training.max_steps = "auto", 12  # 96 draws of 8 windows: four epochs
+    run = potstill.distill(quick, tmp_path / "stored")
+    store = ForecastStore.open(run / "labels")
+    assert store.labelled() == 24
+    assert [line["epoch"] for line in log_lines(run, "train")][-1] == pytest.approx(4)
+    # the same windows and outputs with a live teacher
+    live = potstill.distill(quick.model_copy(update={"labels": None}), tmp_path / "live")
+    losses = [[line["loss"] for line in log_lines(folder, "train")] for folder in (run, live)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)

@@ -126,6 +126,8 @@ def _typed(annotation: Any, name: str) -> Any:
     """The command line's type for a field: the field's own type if simple, else text that the recipe parses."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
+        if bool in parts:  # a flag for `true`; its other values are set with --set
+            return bool
         (annotation,) = (part for part in parts if part is not type(None))
         return _typed(annotation, name)
     if origin is list and name not in COMMA_SEPARATED:

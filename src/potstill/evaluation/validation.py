@@ -11,6 +11,7 @@ from potstill.errors import NotFinite, UserError
 from potstill.evaluation.baselines import SeasonalNaive
 from potstill.evaluation.histories import Histories
 from potstill.evaluation.metrics import EVALUATION_LEVELS, geometric_mean, score_windows
+from potstill.evaluation.spread import spread_factor
 from potstill.types import Predictor, Windows
 
 
@@ -68,6 +69,17 @@ class Validation:
             return {"sql": math.nan, "rel_naive": math.nan}
         sql = self._by_dataset(forecast.quantiles.numpy()[self.scored])
         return {"sql": geometric_mean(sql), "rel_naive": geometric_mean(sql / self.naive)}
+
+    def spread_factor(self, forecaster: Predictor, coverage: float = 0.8) -> float:
+        """The factor of :func:`spread_factor` for the forecaster's central band, with data sets weighted equally."""
+        import torch
+
+        levels = torch.tensor([(1 - coverage) / 2, 0.5, (1 + coverage) / 2])
+        forecast = forecaster.predict(self.windows, self.future.shape[1])
+        low, median, high = forecast.at_levels(levels).values.numpy()[self.scored].swapaxes(0, 1)
+        truth = forecast.scaled(self.windows.future).numpy()[self.scored]
+        counts = np.unique(self.dataset, return_inverse=True, return_counts=True)
+        return spread_factor(low, median, high, truth, 1 / counts[2][counts[1]], coverage)
 
     def _by_dataset(self, quantiles: np.ndarray) -> np.ndarray:
         sql = score_windows(quantiles, self.future, self.scale, np.ones(len(self.scale))).sql

@@ -5,6 +5,7 @@ Shapes: B windows, H horizon, Q levels, N models.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,21 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from potstill.families.base import Forecaster
-from potstill.types import Forecast, ModelInfo
-
-ENSEMBLE_FAMILY = "ensemble"
+from potstill.families.base import Forecaster, ModelSource, as_windows
+from potstill.families.weighting import FixedWeights, Weighting
+from potstill.types import ENSEMBLE, Forecast, ModelInfo, Windows
 
 
 class Ensemble:
-    """Several forecasters as one model, to be evaluated next to the student that learned from them.
+    """Several forecasters as one model, to label windows and to be evaluated next to a student of them.
 
     Parameters
     ----------
     models
         Forecasters by name; the ensemble has the levels and the scale of the first one.
     weights
-        One per model, normalised to sum to 1; default: equal.
+        One per model, or a :class:`Weighting`; normalised to sum to 1. Default: equal.
 
     Attributes
     ----------
@@ -36,31 +36,57 @@ class Ensemble:
         Longest context and horizon, in steps, that every model handles in one pass.
     """
 
-    def __init__(self, models: Mapping[str, Forecaster], weights: Sequence[float] | None = None):
+    def __init__(self, models: Mapping[str, Forecaster], weights: Sequence[float] | Weighting | None = None):
         if not models:
             raise ValueError("an ensemble needs at least one model")
         self.models = dict(models)
-        self.weights = None if weights is None else list(weights)
+        weights = [1.0] * len(self.models) if weights is None else weights
+        self.weighting = FixedWeights(weights) if isinstance(weights, Sequence) else weights
         members = list(self.models.values())
         self.levels = members[0].levels
         self.max_context = min(model.max_context for model in members)
         self.max_horizon = min(model.max_horizon for model in members)
 
-    def predict(self, windows: Any, prediction_length: int) -> Forecast:
+    def predict(self, windows: Any, prediction_length: int, **options: Any) -> Forecast:
         """Average the models' forecasts of Windows, or of contexts ``[B, C]``, level by level.
+
+        ``options`` are those of ``Forecaster.predict``.
 
         Raises
         ------
         UserError
             If the windows have groups or covariates and one of the models cannot use them.
         """
-        forecasts = [model.predict(windows, prediction_length) for model in self.models.values()]
-        return average_forecasts(forecasts, self.weights)
+        windows = as_windows(windows, prediction_length)
+        forecasts = [model.predict(windows, prediction_length, **options) for model in self.models.values()]
+        return average_forecasts(forecasts, self._weights(windows).cpu())
+
+    def _weights(self, windows: Windows) -> Tensor:
+        """The weights, computed where the models are, from the windows cut to what all of them read."""
+        first = next(iter(self.models.values()))
+        with torch.inference_mode():
+            return self.weighting.of(windows.newest(self.max_context).to(first.device))
+
+    @property
+    def source(self) -> ModelSource:
+        """The names of the models."""
+        return ModelSource(" + ".join(self.models), ", ".join(m.source.location for m in self.models.values()))
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the models' fingerprints, in order, and of what determines their weights."""
+        parts = [*(model.fingerprint for model in self.models.values()), self.weighting.key]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
     def parameters(self) -> int:
         """Number of weights of all models."""
         return sum(model.parameters for model in self.models.values())
+
+    @property
+    def precision(self) -> str:
+        """Data types of the models' weights."""
+        return " + ".join(model.precision for model in self.models.values())
 
     @property
     def bytes(self) -> int:
@@ -72,8 +98,8 @@ class Ensemble:
         """Name, sizes and levels of the ensemble; it has no layers."""
         each = [model.info for model in self.models.values()]
         return ModelInfo(
-            name=" + ".join(self.models),
-            family=ENSEMBLE_FAMILY,
+            name=self.source.name,
+            family=ENSEMBLE,
             parameters=self.parameters,
             active_parameters=sum(info.active_parameters for info in each),
             layers=0,

@@ -12,6 +12,7 @@ from potstill.errors import UserError
 from potstill.families.base import Family, Forecaster, Model, ModelSource
 from potstill.families.checkpoint import GGUF, check_finite, check_weights, config_of, licence, weight_files
 from potstill.families.places import Place, embedded_folder, locate
+from potstill.families.precision import device_precision
 from potstill.families.registry import family_of, gguf_family, known
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def load(source: str | Path, *, device: str = "cpu", precision: str = "fp32", re
     device
         ``cpu`` or ``cuda``.
     precision
-        ``fp32`` or ``bf16`` weights.
+        ``fp32`` or ``bf16`` weights; ``auto``: bf16 if the hardware multiplies bf16 and the family supports it well.
     revision
         Branch, tag or commit of a hub id.
 
@@ -89,6 +90,8 @@ def _load(source: str | Path, task: str | None, device: str, precision: str, rev
     model_family = _family_at(place, source, revision)
     if task is not None and model_family.task != task:
         raise _wrong_task(model_family, source)
+    if precision == "auto":
+        precision = device_precision(precision, device) if model_family.bf16 else "fp32"
     options: dict[str, Any] = {"dtype": torch.bfloat16 if precision == "bf16" else torch.float32}
     if revision and place.folder is None:
         options["revision"] = revision

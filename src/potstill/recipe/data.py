@@ -14,7 +14,8 @@ class DataConfig(RecipeNode):
 
     paths: list[str] = Field(
         default_factory=list,
-        description="CSV or Parquet files (for text also JSON) or folders; 'embedded' is the data set ETTh1",
+        description="CSV or Parquet files (for text also JSON) or folders; 'embedded' is the data set ETTh1,"
+        " 'embedded/NAME' another one of the package",
     )
     exclude: list[str] = Field(default_factory=list, description="file names (without ending) to leave out")
     max_files: int | None = Field(default=None, ge=1, description="maximum number of files to read")
@@ -50,6 +51,12 @@ class SeriesData(DataConfig):
     synthetic: float = Field(default=0.0, ge=0, le=1, description="share of training windows from synthetic generators")
     augmented: float = Field(
         default=0.0, ge=0, le=1, description="share of training windows made by mixing or warping real series"
+    )
+    distinct_windows: int | None = Field(
+        default=None,
+        ge=1,
+        description="number of distinct training windows if some are generated, so that stored labels serve many"
+        " epochs; default: new windows at every step",
     )
     train_windows: int | None = Field(
         default=None, ge=1, description="use only this many real training windows, to simulate scarce data"

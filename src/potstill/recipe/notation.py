@@ -36,6 +36,11 @@ def parse_named(text: str) -> tuple[str | None, str]:
     return (name, rest) if separator and not {"/", ":"} & set(name) else (None, text)
 
 
+def is_embedded(path: str) -> bool:
+    """Whether an entry of ``data.paths`` names a data set of the package: ``embedded`` or ``embedded/NAME``."""
+    return path.split("/")[0] == "embedded"
+
+
 def parse_source(text: str) -> tuple[str, dict[str, Any]]:
     """``MODEL[:key=value,…]`` as the model's location and the settings with which to load it."""
     match = _SETTINGS.fullmatch(text)

@@ -101,7 +101,8 @@ class ForecastObjective(ObjectiveConfig):
 
     alpha: Alpha = 0.8
     soft: Annotated[
-        str, Field(description="name of the term that compares with the teacher; default: the one in the hard term's unit")
+        str,
+        Field(description="name of the term that compares with the teacher; default: the one in the hard term's unit"),
     ] = "expected_pinball"
     hard: Hard = "pinball"
     horizon_weights: HorizonWeights = Field(default_factory=HorizonWeights)

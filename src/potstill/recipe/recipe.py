@@ -12,7 +12,7 @@ from potstill.recipe.base import RecipeNode, invalid
 from potstill.recipe.data import DataConfig, SeriesData, TextData
 from potstill.recipe.evaluation import EvaluationConfig, ForecastEvaluation, LanguageEvaluation
 from potstill.recipe.kinds import choose, pair
-from potstill.recipe.notation import parse_source, parse_student, parse_teachers
+from potstill.recipe.notation import is_embedded, parse_source, parse_student, parse_teachers
 from potstill.recipe.objective import ForecastObjective, LanguageObjective, ObjectiveConfig
 from potstill.recipe.reading import absolute_path, put, read_yaml, usage_error
 from potstill.recipe.student import ForecastStudent, LanguageStudent, StudentConfig
@@ -48,8 +48,10 @@ class Recipe(RecipeNode):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     imports: list[str] = Field(default_factory=list, description="Python files that define your own loss terms")
-    control: bool = Field(
-        default=False, description="also train a control: the same student without a teacher, for the same time"
+    control: Literal["random", "start", "both"] | bool = Field(
+        default=False,
+        description="also train a control, the same student without a teacher's outputs, for the same time: from random"
+        " weights, from the student's start, or both; true: from random weights (for language models: from the start)",
     )
     control_steps: int | None = Field(
         default=None, ge=1, description="steps of the control; measured after the student's training by default"
@@ -123,7 +125,7 @@ class Recipe(RecipeNode):
         recipe = self.model_copy(deep=True)
         if recipe.data.paths:
             recipe.data.paths = [
-                path if path == "embedded" else absolute_path(path, "data.paths") for path in recipe.data.paths
+                path if is_embedded(path) else absolute_path(path, "data.paths") for path in recipe.data.paths
             ]
         if recipe.imports:
             recipe.imports = [absolute_path(path, "imports") for path in recipe.imports]
@@ -180,6 +182,21 @@ class ForecastRecipe(OfflineRecipe):
     objective: ForecastObjective = Field(default_factory=ForecastObjective)
     training: ForecastTraining = Field(default_factory=ForecastTraining)
     evaluation: ForecastEvaluation = Field(default_factory=ForecastEvaluation)
+    ensemble: Literal["fixed", "validation", "recent"] = Field(
+        default="fixed",
+        description="weights of several teachers: fixed (each teacher's `weight`), validation (by data set, those with"
+        " the lowest loss on validation windows), recent (by window, from how well each would have forecast its last"
+        " steps)",
+    )
+
+    @model_validator(mode="after")
+    def _check_ensemble(self) -> Self:
+        if self.ensemble != "fixed" and len(self.teacher) < 2:
+            raise invalid(
+                "ensemble.one_teacher",
+                f"ensemble: {self.ensemble} weights several teachers, and {len(self.teacher)} given",
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_rollout(self) -> Self:

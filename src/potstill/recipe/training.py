@@ -132,6 +132,11 @@ class ForecastTraining(TrainingConfig):
     algorithm: Offline = "offline"
     random_horizon: bool = Field(default=False, description="vary the horizon from batch to batch, in whole patches")
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
+    calibrate: bool = Field(
+        default=True,
+        description="after training, scale the quantiles' distances from the median so that the 80 % band covers 80 %"
+        " of the validation part; the factor is saved with the student",
+    )
 
 
 class LanguageTraining(TrainingConfig):

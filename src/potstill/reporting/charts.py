@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from potstill.reporting.curves import loss_curves, validation_curves
-from potstill.reporting.figures import BASELINE_ORDER, Figures, display_name
+from potstill.reporting.figures import BASELINE_ORDER, CONTROLS, Figures, display_name
 from potstill.reporting.forecasts import examples
 from potstill.reporting.scatter import scatter
 from potstill.reporting.tables import tables
@@ -41,7 +41,7 @@ def training_data(log: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], 
 
 def styles(models: Iterable[str]) -> dict[str, str]:
     """A fixed CSS class for each known model, and one of three for every other."""
-    known = ("teacher", "student", "control", *BASELINE_ORDER)
+    known = ("teacher", "student", *CONTROLS, *BASELINE_ORDER)
     others = [name for name in dict.fromkeys(models) if name not in known]
     free = {name: f"m-other{index % 3}" for index, name in enumerate(others)}
     return {name: free.get(name, f"m-{name}") for name in dict.fromkeys(models)}

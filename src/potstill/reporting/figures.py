@@ -17,11 +17,13 @@ from potstill.reporting.values import mapping, number
 
 OVERALL = "overall"
 BASELINE_ORDER = ("ridge", "auto_theta", "seasonal_naive")
-MODEL_ORDER = ("student", "control", "teacher", *BASELINE_ORDER)
+CONTROLS = ("control", "control_start")
+MODEL_ORDER = ("student", *CONTROLS, "teacher", *BASELINE_ORDER)
 MODEL_NAMES = {
     "teacher": "Teacher",
     "student": "Student",
     "control": "Control",
+    "control_start": "Control from the student's start",
     "seasonal_naive": "Seasonal naive",
     "ridge": "Ridge",
     "auto_theta": "AutoTheta",
@@ -63,7 +65,7 @@ class Figures:
     def subject(self) -> str | None:
         """The model that the report describes: the student, or the first that is neither teacher nor baseline."""
         named, reference = self.metrics.get("subject"), self.metrics.get("reference")
-        others = [name for name in self.models if name not in (*BASELINE_ORDER, "teacher", "control", reference)]
+        others = [name for name in self.models if name not in (*BASELINE_ORDER, *CONTROLS, "teacher", reference)]
         return next((name for name in (named, "student", *others, reference, "teacher") if name in self.models), None)
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from potstill.reporting.figures import Figures, Interval, compact, display_name
+from potstill.reporting.figures import CONTROLS, Figures, Interval, compact, display_name
 from potstill.reporting.phrases import (
     SMALLEST_DIFFERENCE,
     Verdict,
@@ -26,11 +26,13 @@ from potstill.reporting.phrases import (
 DESCRIPTIONS = {
     "teacher": "its teacher",
     "control": "its control (the same student trained without a teacher for the same time)",
+    "control_start": "its control from the same first weights (trained on the truth alone for the same time)",
     "ridge": "ridge (a linear model fitted to these data)",
     "seasonal_naive": "seasonal naive (the last season repeated)",
 }
 HEADLINE_NAMES = {
     "control": "its control",
+    "control_start": "its control from the same first weights",
     "ridge": "ridge",
     "auto_theta": "AutoTheta",
     "seasonal_naive": "seasonal naive",
@@ -39,9 +41,15 @@ TERMS = (
     "Skill is how far the scaled quantile loss (SQL) is below that of seasonal naive, which repeats the last season;"
     " CI is the confidence interval."
 )
-CONTROL_VERDICTS: dict[Verdict, str] = {
-    "better": "the teacher helped",
-    "worse": "the teacher did not help: the control is more accurate",
+CONTROL_VERDICTS: dict[str, dict[Verdict, str]] = {
+    "control": {
+        "better": "the teacher helped",
+        "worse": "the teacher did not help: the control is more accurate",
+    },
+    "control_start": {
+        "better": "the teacher's outputs helped beyond its weights",
+        "worse": "the teacher's weights helped, its outputs did not",
+    },
 }
 
 
@@ -85,8 +93,8 @@ class Comparison:
         """The conclusion, in a few words."""
         if self.verdict == "even":
             return even(self.interval)
-        if self.model == "control":
-            return CONTROL_VERDICTS[self.verdict]
+        if self.model in CONTROLS:
+            return CONTROL_VERDICTS[self.model][self.verdict]
         if self.model == "seasonal_naive":
             return "it has skill" if self.verdict == "better" else "no skill: seasonal naive is more accurate"
         return self.verdict
@@ -164,7 +172,7 @@ def comparisons(figures: Figures) -> list[Comparison]:
     """The student compared with the teacher, the control and the baselines, if they were evaluated."""
     if figures.subject is None:
         return []
-    others = [figures.teacher, "control", "ridge", "auto_theta", "seasonal_naive"]
+    others = [figures.teacher, *CONTROLS, "ridge", "auto_theta", "seasonal_naive"]
     found = []
     for other in dict.fromkeys(others):
         ratio = figures.ratio(figures.subject, other)

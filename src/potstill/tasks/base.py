@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,9 +17,12 @@ from transformers import set_seed
 from potstill.console import say
 from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Model
+from potstill.families.weighting import Weighting
 from potstill.objectives.objective import Objective
 from potstill.ranks import world_size
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
+from potstill.recipe.student import Start
+from potstill.tasks.start import calibration_batches, choose_start, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.live import LiveTeachers
 from potstill.training.run import TrainingRun
@@ -45,6 +49,8 @@ class Task(ABC):
         The validation metric that selects the best checkpoint; lower is better.
     unit
         The name of the elements of a batch in messages.
+    control_start
+        The first weights of a control if the recipe only says ``control: true``.
     """
 
     recipe: Any
@@ -53,6 +59,8 @@ class Task(ABC):
     family: Family[Any]
     metric: ClassVar[str]
     unit: ClassVar[str]
+    control_start: ClassVar[Literal["random", "start"]]
+    _first_weights: dict[str, Tensor] | None = None
 
     @property
     @abstractmethod
@@ -101,6 +109,10 @@ class Task(ABC):
     def open(self, name: str, folder: Path) -> Model:
         """Load a finished model of the run."""
 
+    def calibrate(self, model: Any, validate: Any) -> float | None:
+        """Change a finished model after training, such as its intervals; None if nothing changed."""
+        return None
+
     @abstractmethod
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
         """Evaluate the run's models; write metrics, examples, cards and report; print a summary."""
@@ -133,22 +145,42 @@ class Task(ABC):
         """The order of the ids; None for the trainer's default."""
         return None
 
-    def fresh(self, quiet: bool = False) -> Model:
-        """The student with its initial weights, which the seed determines."""
-        set_seed(self.recipe.training.seed)
-        student = self.family.build(self.architecture, self.recipe.training.dropout, self.teacher)
-        if self.recipe.student.start == "teacher":
-            assert self.teacher is not None
-            lines = self.family.start_from(student, self.teacher)
-            if not quiet:
-                say(*lines)
+    @cached_property
+    def start(self) -> Start:
+        """The student's start; resolved in the run's recipe as well, which then starts the same way elsewhere."""
+        config = self.recipe.student
+        chosen, reason = choose_start(config.start, self.family, self.architecture, self.teacher)
+        if reason and self.teacher is not None:
+            say(f"The student starts from random weights: {reason}")
+        config.start = chosen
+        return chosen
+
+    def fresh(self, without_teacher: bool = False) -> Model:
+        """The student with its initial weights, which the seed determines, or with random ones."""
+        student = self._random()
+        if self.start != "random" and not without_teacher:
+            if self._first_weights is None:
+                batches = calibration_batches(self.dataset(self.steps), self.recipe.training.seed)
+                layers = self.recipe.student.layers
+                say(*start_student(self.start, self.family, student, self.teacher, batches, layers))
+                self._first_weights = {k: v.clone() for k, v in student.module.state_dict().items()}
+            student.module.load_state_dict(self._first_weights)
         return student
+
+    def _random(self) -> Model:
+        set_seed(self.recipe.training.seed)
+        return self.family.build(self.architecture, self.recipe.training.dropout, self.teacher)
+
+    @property
+    def weighting(self) -> Weighting | None:
+        """How the outputs of several teachers are weighted; None for one teacher."""
+        return None
 
     def live_teachers(self) -> LiveTeachers | None:
         """The teachers as a target provider; None without teachers."""
         if not self.teachers:
             return None
-        return LiveTeachers(self.teachers, [teacher.weight for teacher in self.recipe.teacher])
+        return LiveTeachers(self.teachers, self.weighting)
 
     def training(
         self,
@@ -156,14 +188,18 @@ class Task(ABC):
         data: TrainingData,
         steps: int,
         validation: Callable[[Any], dict[str, float]],
-        quiet: bool = False,
+        random_start: bool = False,
     ) -> TrainingRun:
-        """The training of a model of the run; without a provider in ``data`` it uses the ground truth alone."""
+        """The training of a model of the run; without a provider in ``data`` it uses the ground truth alone.
+
+        With ``random_start`` its weights are random and not those of the recipe's start: for a control without a
+        teacher, and where only the time of a step matters, because a cut from the teacher takes a while.
+        """
         has_teacher = data.provider is not None
         gkd = self.recipe.training.algorithm == GKD and has_teacher
         return TrainingRun(
             name=name,
-            student=self.fresh(quiet),
+            student=self.fresh(random_start),
             objective=self.objective(None if has_teacher else 0.0),
             data=data,
             validate=validation,
@@ -209,7 +245,7 @@ def steps_of(training: TrainingConfig, windows: int) -> int:
 
 
 def check_teachers(recipe: Any, objective: Objective) -> None:
-    """Raise UserError if the objective, the labels or the start need a teacher that the recipe does not name."""
+    """Raise UserError if the objective or the labels need a teacher that the recipe does not name."""
     labels = getattr(recipe, "labels", None)
     if objective.requires and not recipe.teacher and not labels:
         raise UserError(
@@ -217,13 +253,8 @@ def check_teachers(recipe: Any, objective: Objective) -> None:
             " give --teacher, or --alpha 0 to train on the ground truth.",
             key="teacher.missing",
         )
-    if labels == AUTO_LABELS and len(recipe.teacher) != 1:
-        raise UserError(
-            f"labels: auto: a store holds the labels of one teacher, {len(recipe.teacher)} given; leave labels out.",
-            key="labels.several_teachers",
-        )
-    if recipe.student.start == "teacher" and not recipe.teacher:
-        raise UserError("student.start: teacher: the recipe names no teacher; give --teacher.", key="teacher.missing")
+    if labels == AUTO_LABELS and not recipe.teacher:
+        raise UserError("labels: auto: the recipe names no teacher; give --teacher.", key="teacher.missing")
 
 
 def available_device(device: str | None) -> str:

@@ -10,6 +10,7 @@ from potstill.runs import write_atomically
 from potstill.runs.card import CardFacts, CardTeacher, file_name, render_card
 from potstill.tasks.base import Task
 from potstill.tasks.provenance import versions
+from potstill.tasks.stages import controls_of
 
 CARD_METRICS = {
     "forecast": ("sql_rel_naive", "mase_rel_naive", "mse", "coverage_80"),
@@ -32,7 +33,7 @@ def card(task: Task, name: str, metrics: dict[str, Any], fingerprint: str) -> st
     recipe, kind = task.recipe, task.recipe.task
     learns = name == "student" and task.learns_from_teacher
     # a control that starts from the teacher's weights is a derivative of it as well
-    derived = learns or recipe.student.start == "teacher"
+    derived = learns or (task.start != "random" and not controls_of(task).get(name, False))
     facts = CardFacts(
         title=f"{task.architecture.label} {name}, {task.architecture.parameters:,} parameters",
         library=task.family.library,

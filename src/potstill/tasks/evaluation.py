@@ -135,7 +135,7 @@ def _named(models: list[str]) -> dict[str, str]:
 def _name_of(source: str) -> str:
     """The last part of a path; for a run's student or control with the run's name, so that names differ."""
     parts = source.rstrip("/").split("/")
-    return "/".join(parts[-2:]) if parts[-1] in ("student", "control") else parts[-1]
+    return "/".join(parts[-2:]) if parts[-1] in ("student", "control", "control_start") else parts[-1]
 
 
 def _with_split_of_runs(data: DataConfig, sources: dict[str, str]) -> DataConfig:

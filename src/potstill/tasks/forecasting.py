@@ -22,13 +22,16 @@ from potstill.families.base import Architecture, Family, Forecaster, TeacherFami
 from potstill.families.ensemble import Ensemble
 from potstill.families.load import load_forecaster
 from potstill.families.registry import default_student, family, students
+from potstill.families.weighting import Weighting
 from potstill.objectives.objective import Objective
 from potstill.objectives.registry import import_terms
+from potstill.ranks import on_main
 from potstill.recipe import ForecastGkdRecipe, ForecastRecipe, Recipe
 from potstill.reporting import draw_report, summary_lines
 from potstill.runs import write_json
 from potstill.tasks.base import AUTO_LABELS, Task, available_device, check_teachers, objective_config
 from potstill.tasks.card import write_cards
+from potstill.tasks.ensemble import OTHER, learn_weights, weighting_of
 from potstill.tasks.gkd import check_gkd
 from potstill.tasks.lengths import fit_lengths
 from potstill.tasks.provenance import provenance
@@ -37,6 +40,7 @@ from potstill.teaching.engines.progress import LabelProgress
 from potstill.teaching.stored import StoredForecasts
 from potstill.teaching.stores.forecasts import ForecastStore
 
+LEAST_CHANGE = 0.01  # of the spread; a smaller one is not worth another file
 LENGTH_KEYS = ("context_length", "prediction_length")
 
 
@@ -49,7 +53,7 @@ class ForecastTask(Task):
         All series, and the windows of the training and validation parts.
     """
 
-    metric, unit = "sql", "windows"
+    metric, unit, control_start = "sql", "windows", "random"
     teachers: Mapping[str, Forecaster]
 
     def __init__(
@@ -85,7 +89,9 @@ class ForecastTask(Task):
 
     def dataset(self, steps: int) -> TrainingWindows:
         """The training data set of a run of ``steps`` steps."""
-        return TrainingWindows(self.windows, self.recipe.data, self.recipe.training.seed, steps * self.windows_per_step)
+        data, drawn = self.recipe.data, steps * self.windows_per_step
+        count = drawn if data.distinct_windows is None else min(drawn, data.distinct_windows)
+        return TrainingWindows(self.windows, data, self.recipe.training.seed, count)
 
     def validation(self) -> Validation:
         """The scaled quantile loss on a sample of validation windows."""
@@ -97,8 +103,7 @@ class ForecastTask(Task):
         if labels in (None, AUTO_LABELS) or not self.learns_from_teacher:
             return None
         dataset = self.dataset(self.steps)
-        teacher = next(iter(self.teachers.values())) if len(self.teachers) == 1 else None
-        store = ForecastStore.open(labels, dataset, teacher, self._label_settings())
+        store = ForecastStore.open(labels, dataset, self._reference(), self._label_settings())
         if store.labelled() < len(dataset):
             raise UserError(
                 f"{labels}: holds labels for {store.labelled():,} of the {len(dataset):,} windows of this run;"
@@ -109,18 +114,19 @@ class ForecastTask(Task):
 
     def label(self, folder: Path) -> StoredForecasts:
         """Store the teacher's forecasts of the training windows; shows rate and time left."""
-        assert self.teacher is not None
+        teacher = self._reference()
+        assert teacher is not None
         with console.status("Labelling") as status:
 
             def show(progress: LabelProgress) -> None:
                 status.update(f"Labelling {progress}")
 
             store = label_forecasts(
-                self.teachers[next(iter(self.teachers))],
+                teacher,
                 self.dataset(self.steps),
                 folder,
                 progress=show,
-                provenance={"teacher": self.recipe.teacher[0].model_dump(), **self._label_settings()},
+                provenance={"teachers": [t.model_dump() for t in self.recipe.teacher], **self._label_settings()},
             )
         say(f"{store.labelled():,} windows labelled in {folder}")
         return StoredForecasts(store)
@@ -142,8 +148,10 @@ class ForecastTask(Task):
         ]
         if data.synthetic or data.augmented:
             lines.append(f"           {data.synthetic:.0%} of them synthetic, {data.augmented:.0%} mixed or warped")
-        for name, teacher in self.teachers.items():
-            lines.append(f"Teacher    {name}: {teacher.family}, {teacher.parameters:,} parameters")
+        for (name, teacher), config in zip(self.teachers.items(), self.recipe.teacher, strict=True):
+            weights = config.weight if isinstance(config.weight, dict) else {OTHER: config.weight}
+            share = f", weight {weights.get(OTHER, 1.0):g}" if len(self.teachers) > 1 else ""
+            lines.append(f"Teacher    {name}: {teacher.family}, {teacher.parameters:,} parameters{share}")
         return lines
 
     def describe(self, ids: Tensor, series: Tensor | None) -> str:
@@ -157,6 +165,13 @@ class ForecastTask(Task):
     def open(self, name: str, folder: Path) -> Forecaster:
         """Load a finished student or control."""
         return load_forecaster(folder, device=self.device)
+
+    def calibrate(self, model: Any, validate: Validation) -> float | None:
+        """Scale the model's intervals to the coverage on validation windows; the factor, or None if nothing changed."""
+        if not getattr(self.recipe.training, "calibrate", False) or model.spread != 1:  # done before a resume
+            return None
+        factor = validate.spread_factor(model)
+        return factor if abs(factor - 1) > LEAST_CHANGE and model.scale_spread(factor) else None
 
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
         """Evaluate on the test part; write metrics.json, forecasts.json, the cards and report.html."""
@@ -181,9 +196,12 @@ class ForecastTask(Task):
 
     def _reference(self) -> Any:
         """The model that the student is compared with: the teacher, or the ensemble of several."""
-        if len(self.teachers) < 2:
-            return self.teacher
-        return Ensemble(self.teachers, [teacher.weight for teacher in self.recipe.teacher])
+        return self.teacher if len(self.teachers) < 2 else Ensemble(self.teachers, self.weighting)
+
+    @cached_property
+    def weighting(self) -> Weighting | None:
+        """How the forecasts of several teachers are weighted."""
+        return weighting_of(self.recipe, self.teachers, self.store.datasets) if len(self.teachers) > 1 else None
 
     def _label_settings(self) -> dict[str, Any]:
         """The settings that determine the training windows; stored with labels, to name differences in messages."""
@@ -234,7 +252,13 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
             key="student.family_cannot_be_trained",
         )
     check_gkd(recipe, [teacher.family for teacher in teachers.values()], chosen)
-    return ForecastTask(recipe, device, store, windows, validation, teachers, chosen)
+    task = ForecastTask(recipe, device, store, windows, validation, teachers, chosen)
+    if isinstance(recipe, ForecastRecipe) and recipe.ensemble == "validation":
+        learned = on_main(lambda: learn_weights(teachers, task.validation(), store.datasets))
+        for teacher, weights in zip(recipe.teacher, learned, strict=True):
+            teacher.weight = weights
+        recipe.ensemble = "fixed"
+    return task
 
 
 def _load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from potstill.families.precision import device_precision
 from potstill.tasks.base import GKD, Task
 from potstill.tasks.gkd import objective_line
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.stored import info_of_labels
-from potstill.training.arguments import device_precision
 from potstill.training.rollout import rollouts
 from potstill.training.step import TrainingStep
 
@@ -30,7 +30,7 @@ def plan_lines(task: Task, stored: TargetProvider | None) -> list[str]:
     weights = ADAM_COPIES * 4 * student.parameters + sum(teacher.bytes for teacher in task.teachers.values())
     return [
         *task.source_lines(),
-        f"Student    {student.label}, {student.parameters:,} parameters{share}, start: {recipe.student.start}",
+        f"Student    {student.label}, {student.parameters:,} parameters{share}, start: {task.start}",
         objective_line(recipe, task.objective()),
         f"Training   {task.steps:,} steps of {task.windows_per_step} {task.unit} on {task.device},"
         f" {device_precision(training.precision, task.device)}",
@@ -62,7 +62,7 @@ def _measure_step(task: Task, stored: TargetProvider | None) -> tuple[float, int
     ):  # labels that do not exist yet: only forecasts or logits are stored
         live.infos = {name: info_of_labels(info) for name, info in live.infos.items()}
     dataset = task.dataset(task.steps) if stored is None else stored.dataset(task.dataset(task.steps))
-    run = task.training("student", TrainingData(dataset, stored or live), task.steps, dict, quiet=True)
+    run = task.training("student", TrainingData(dataset, stored or live), task.steps, dict, random_start=True)
     step = run.step()
     step.module.to(task.device)  # including the weights of terms
     run.check(step)

@@ -1,4 +1,4 @@
-"""The stages of a run: the student, then the control (the same student trained without a teacher for the same time).
+"""The stages of a run: the student, then its controls (the same student, trained without a teacher for the same time).
 
 Each stage trains one model and adds it to the run's models.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from potstill.console import say
 from potstill.ranks import on_main
-from potstill.runs import write_atomically
+from potstill.runs import write_atomically, write_folder
 from potstill.tasks.base import GKD, Task
 from potstill.teaching.base import TrainingData
 from potstill.training.control import control_steps, logged_seconds, steps_in
@@ -58,19 +59,32 @@ def train_student(state: RunState) -> None:
             state.taken = training.run(state.folder, state.resume)
     else:
         state.taken = training.run(state.folder, state.resume)
-    state.models["student"] = task.open("student", state.folder / "student")
+    state.models["student"] = _finished(state, "student")
 
 
-def train_control(state: RunState) -> None:
-    """Train the control: the same student without a teacher, for the time that the student took."""
+def train_control(state: RunState, name: str, random_start: bool) -> None:
+    """Train a control: the same student without a teacher's outputs, for the time that the student took."""
     task, recipe = state.task, state.task.recipe
     if recipe.control_steps is None:
         recipe.control_steps = on_main(lambda: _control_steps(state))
         write_recipe(task, state.folder)
-    say(f"Training the control, without a teacher: {recipe.control_steps:,} steps")
+    weights = "random weights" if random_start or task.start == "random" else "the student's first weights"
+    say(f"Training the {name.replace('_', ' ')}, without a teacher, from {weights}: {recipe.control_steps:,} steps")
     data = TrainingData(task.dataset(recipe.control_steps))
-    task.training("control", data, recipe.control_steps, state.validate).run(state.folder, state.resume)
-    state.models["control"] = task.open("control", state.folder / "control")
+    training = task.training(name, data, recipe.control_steps, state.validate, random_start)
+    training.run(state.folder, state.resume)
+    state.models[name] = _finished(state, name)
+
+
+def _finished(state: RunState, name: str) -> Any:
+    """The best model of a training, calibrated."""
+    model = state.task.open(name, state.folder / name)
+    factor = on_main(lambda: state.task.calibrate(model, state.validate))
+    if factor is not None:
+        on_main(lambda: write_folder(state.folder / name, model.save))
+        owner = name.replace("_", " ")
+        say(f"The {owner}'s intervals are scaled by {factor:.2f}: the 80 % band covers 80 % of the validation part")
+    return model
 
 
 def write_recipe(task: Task, run: Path) -> None:
@@ -80,7 +94,18 @@ def write_recipe(task: Task, run: Path) -> None:
 
 def stages_of(task: Task) -> list[Stage]:
     """The stages of the recipe, in order."""
-    return [train_student, train_control] if task.recipe.control else [train_student]
+    return [train_student, *(partial(train_control, name=n, random_start=r) for n, r in controls_of(task).items())]
+
+
+def controls_of(task: Task) -> dict[str, bool]:
+    """The names of the run's controls, and which of them start from random weights."""
+    asked = task.recipe.control
+    if not asked:
+        return {}
+    asked = task.control_start if asked is True else asked
+    if asked == "both" and task.start != "random":
+        return {"control": True, "control_start": False}
+    return {"control": asked != "start"}
 
 
 def _control_steps(state: RunState) -> int:
@@ -88,7 +113,7 @@ def _control_steps(state: RunState) -> int:
     no_teacher = TrainingData(task.dataset(task.steps))
 
     def training(data: TrainingData) -> Any:
-        return task.training("control", data, task.steps, state.validate, quiet=True)
+        return task.training("control", data, task.steps, state.validate, random_start=True)
 
     if task.recipe.training.algorithm == GKD:
         # the time of a step of TRL depends on the generated text, so the student's logged time is used

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from potstill.families.base import Model
 from potstill.families.ensemble import average_forecasts
+from potstill.families.weighting import FixedWeights, Weighting
 from potstill.teaching.base import TargetProvider
 from potstill.types import ENSEMBLE, Output, Request
 
@@ -20,13 +21,13 @@ class LiveTeachers(TargetProvider):
     ----------
     teachers
         Frozen models by name: forecasters, or one language model.
-    weights
-        Weight of each teacher in the average of several; default: equal.
+    weighting
+        Weights of the teachers in the average of several; default: equal.
     """
 
-    def __init__(self, teachers: Mapping[str, Model], weights: Sequence[float] | None = None):
+    def __init__(self, teachers: Mapping[str, Model], weighting: Weighting | None = None):
         self.teachers = dict(teachers)
-        self.weights = list(weights or [1.0] * len(self.teachers))
+        self.weighting = weighting or FixedWeights([1.0] * len(self.teachers))
         self.infos = {name: teacher.info for name, teacher in self.teachers.items()}
 
     def outputs(self, batch: Any, requests: Mapping[str, Request]) -> dict[str, Output]:
@@ -34,6 +35,7 @@ class LiveTeachers(TargetProvider):
         with torch.no_grad():
             outputs = {name: teacher.forward(batch, requests[name]) for name, teacher in self.teachers.items()}
         if len(outputs) > 1:
-            average = average_forecasts([output.forecast for output in outputs.values()], self.weights)
+            forecasts = [output.forecast for output in outputs.values()]
+            average = average_forecasts(forecasts, self.weighting.of(batch))
             outputs[ENSEMBLE] = Output(average)
         return outputs

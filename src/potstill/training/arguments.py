@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainingArguments
 
 from potstill.console import say
 from potstill.errors import UserError
+from potstill.families.precision import device_precision
 from potstill.recipe import TrainingConfig
 
 LOADER_WORKERS = 4  # processes that prepare batches while a GPU computes
@@ -154,15 +154,6 @@ def one_gpu(arguments: Any) -> Any:
 def evaluation_steps(config: TrainingConfig, max_steps: int) -> int:
     """Steps between evaluations. Each evaluation also writes a checkpoint."""
     return config.eval_steps or max(1, -(-max_steps // 10))
-
-
-def device_precision(precision: str, device: str) -> str:
-    """``auto`` resolved: bf16 where the hardware multiplies bf16, fp32 where it would be emulated."""
-    if precision != "auto":
-        return precision
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
 
 
 def _check_names(given: Mapping[str, Any]) -> None:

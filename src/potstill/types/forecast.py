@@ -6,7 +6,7 @@ Shapes: B windows, H horizon steps, Q quantile levels.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,6 +78,10 @@ class Forecast:
         """Map ``x [B, H]`` from input units into the space of ``values``."""
         z = (x.double() - self.loc.to(x.device)) / self.scale.to(x.device)
         return (z.asinh() if self.arcsinh else z).float()
+
+    def take(self, rows: Any) -> Forecast:
+        """The forecasts of some windows, by index."""
+        return replace(self, values=self.values[rows], loc=self.loc[rows], scale=self.scale[rows])
 
     def first_steps(self, horizon: int) -> Forecast:
         """The forecast of the first ``horizon`` steps, or of all steps if it has fewer."""

@@ -42,12 +42,8 @@ def label(
         raise UserError(f"--engine {engine}: not available; known: {', '.join(ENGINES)}.", key="labels.unknown_engine")
     with saved_frames(options) as (options, _):
         recipe = resolve(recipe, options).absolute()
-        if len(recipe.teacher) != 1:
-            raise UserError(
-                f"--teacher: a label store holds the labels of one teacher, {len(recipe.teacher)} given; label with"
-                " each separately.",
-                key="labels.several_teachers",
-            )
+        if not recipe.teacher:
+            raise UserError("--teacher: labelling needs at least one.", key="teacher.missing")
         if recipe.task == "language":  # the default temperature of a run with labels differs
             recipe = Recipe.lay_over(recipe.model_dump(mode="json", exclude_unset=True), {"labels": str(folder)})
         task = prepare(recipe)

@@ -171,3 +171,23 @@ def test_bf16_weights_are_close_to_fp32(small, contexts, tmp_path):
     assert (forecast.values - small.predict(contexts[:75], 32).values).abs().mean() < 0.05
     assert half.fingerprint != small.fingerprint
     assert load(tmp_path / "student").fingerprint == small.fingerprint
+
+
+def test_the_spread_is_folded_into_the_weights(small, contexts, tmp_path):
+    context = Windows.of_context(contexts, 20)
+    before = small.forward(context, Request(20)).forecast.values
+    middle = before[:, [int((small.levels - 0.5).abs().argmin())]]
+    small.save(tmp_path / "before")
+    copy = load(tmp_path / "before")
+    assert copy.scale_spread(1.5)
+    assert copy.scale_spread(1.2)
+    wanted = middle + 1.8 * (before - middle)
+    torch.testing.assert_close(copy.forward(context, Request(20)).forecast.values, wanted, atol=2e-5, rtol=1e-5)
+    copy.save(tmp_path / "after")
+    again = load(tmp_path / "after")
+    assert again.spread == pytest.approx(1.8)
+    pipeline = Chronos2Pipeline.from_pretrained(tmp_path / "after")  # the factor needs nothing of Potstill
+    expected = torch.stack(pipeline.predict(list(contexts), prediction_length=20))[:, 0]
+    size = expected.abs().amax(dim=(1, 2)).clamp(min=1.0)
+    error = (again.predict(contexts, 20).quantiles - expected.sort(dim=1).values).abs().amax(dim=(1, 2))
+    assert (error / size).max() < 1e-4

@@ -11,6 +11,8 @@ from potstill.families.base import Architecture, Forecaster, ModelSource
 from potstill.families.chronos2.family import Chronos2Forecaster
 from potstill.families.load import load
 
+TINY = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
+
 
 def sizes(architecture: Architecture) -> tuple[int, ...]:
     c = architecture.config
@@ -81,7 +83,7 @@ def test_the_same_seed_builds_the_same_student(family):
         ({"d_model": 128}, (12, 128, 512, 2, 64)),
         ({"d_model": 128, "d_kv": 32}, (12, 128, 512, 4, 32)),
         ({"d_model": 128, "num_heads": 4, "d_ff": 100}, (12, 128, 100, 4, 64)),
-        ({"d_model": 48, "num_layers": 1}, (1, 48, 192, 2, 24)),
+        ({"d_model": 48, "num_layers": 1}, (1, 48, 192, 1, 64)),
         ({"num_layers": 2}, (2, 768, 3072, 12, 64)),
     ],
 )
@@ -104,12 +106,18 @@ def test_the_preset_for_base_sized_teachers(family):
     assert architecture.parameters == pytest.approx(9.0e6, rel=0.05)
 
 
-def test_without_sizes_a_student_is_about_a_tenth_of_its_teacher(family):
+def test_without_sizes_a_student_is_its_teacher_made_narrower_to_a_third(family):
     teacher = base_sized(family)
     architecture = family.design(teacher, {}, 720, 96)
-    assert 0.08 < architecture.parameters / teacher.parameters <= 0.1
-    assert architecture.config.num_layers <= 6
-    assert architecture.config.d_ff == 4 * architecture.config.d_model
+    assert 0.32 < architecture.parameters / teacher.parameters <= 1 / 3
+    depth, width, *others = sizes(architecture)
+    assert (depth, others) == (12, [3072, 12, 64])
+    assert width < 768 / 2
+    assert family.obstacle(architecture, teacher) is None
+
+
+def test_without_a_chronos2_teacher_a_narrow_head_is_as_wide_as_half_the_stream(family, tiny_bolt):
+    assert sizes(family.design(load(tiny_bolt), {"d_model": 48}, 64, 32)) == (2, 48, 192, 2, 24)
 
 
 def test_a_student_keeps_its_teachers_patches_levels_and_time_encoding(family, small):
@@ -159,9 +167,11 @@ def test_bad_settings_are_usage_errors(family, small, overrides, key, fact):
         family.design(small, overrides, 64, 32)
 
 
-def test_a_teacher_too_small_for_a_tenth_requires_sizes(family, small):
-    with usage_error("student.no_size_fits", "num_layers=2,d_model=32"):
-        family.design(small, {}, 64, 32)
+def test_a_teacher_too_small_for_a_third_requires_sizes(family):
+    torch.manual_seed(0)
+    narrow = family.build(family.design(None, {**TINY, "d_model": 8}, 64, 32), 0.0)
+    with usage_error("student.no_size_fits", "num_layers=1,d_model=4"):
+        family.design(narrow, {}, 64, 32)
 
 
 def test_starting_from_a_teacher_of_the_same_width_copies_spaced_layers(family):
@@ -169,7 +179,7 @@ def test_starting_from_a_teacher_of_the_same_width_copies_spaced_layers(family):
     wide = {"d_model": 32, "d_ff": 64, "num_heads": 2, "d_kv": 16}
     teacher = family.build(family.design(None, {"num_layers": 5, **wide}, 64, 32), 0.0)
     student = family.build(family.design(teacher, {"num_layers": 3, **wide}, 64, 32), 0.0)
-    lines = family.start_from(student, teacher)
+    lines = family.copy_from(student, teacher)
     assert len(lines) == 1
     own, teachers = student.module.state_dict(), teacher.module.state_dict()
     for mine, source in ((0, 0), (1, 2), (2, 4)):
@@ -181,7 +191,7 @@ def test_starting_from_a_teacher_of_the_same_width_copies_spaced_layers(family):
 
 def test_a_whole_copy_forecasts_what_the_teacher_does(family, small, contexts):
     student = family.build(family.design(small, {"num_layers": 2}, 64, 32), 0.0)
-    family.start_from(student, small)
+    family.copy_from(student, small)
     assert torch.equal(student.predict(contexts, 32).values, small.predict(contexts, 32).values)
 
 

@@ -68,7 +68,7 @@ def test_bad_sizes_are_usage_errors(gpt2: LanguageModel, family: str, overrides:
 
 def test_starting_from_the_teacher_copies_embeddings_and_layers(gpt2: LanguageModel):
     student = build(gpt2, None, n_layer=1)
-    (line, *_) = LANGUAGE.start_from(student, gpt2)
+    (line, *_) = LANGUAGE.copy_from(student, gpt2)
     assert "layers 0" in line
     own, teachers = student.module.state_dict(), gpt2.module.state_dict()
     assert all(torch.equal(tensor, teachers[name]) for name, tensor in own.items())
@@ -77,11 +77,11 @@ def test_starting_from_the_teacher_copies_embeddings_and_layers(gpt2: LanguageMo
 def test_another_architecture_copies_only_the_embeddings(gpt2: LanguageModel):
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     student = build(gpt2, "llama", **sizes, num_key_value_heads=2)
-    (line,) = LANGUAGE.start_from(student, gpt2)
+    (line,) = LANGUAGE.copy_from(student, gpt2)
     assert "embeddings (300, 32)" in line
     assert torch.equal(*(m.module.get_input_embeddings().weight for m in (student, gpt2)))
     with usage_error("student.start_mismatch", "(300, 32)", "(300, 64)"):
-        LANGUAGE.start_from(build(gpt2, "llama", **{**sizes, "hidden_size": 64}, num_key_value_heads=2), gpt2)
+        LANGUAGE.copy_from(build(gpt2, "llama", **{**sizes, "hidden_size": 64}, num_key_value_heads=2), gpt2)
 
 
 def test_the_same_seed_builds_the_same_student(gpt2: LanguageModel):

@@ -137,17 +137,17 @@ def test_roll_out_continues_every_quantile():
     assert (long.quantiles.diff(dim=1) >= -1e-5).all()
 
 
-def test_start_from_copies_only_from_a_moirai():
+def test_copy_from_copies_only_from_a_moirai():
     family, own = MoiraiFamily(), student({"num_layers": 1})
     deep = student({"num_layers": 3})
-    lines = family.start_from(own, deep)
+    lines = family.copy_from(own, deep)
     assert "layers 0" in lines[0]
     name = "encoder.layers.0.ffn.fc1.weight"
     assert torch.equal(own.module.state_dict()[name], deep.module.state_dict()[name])
     chronos = Chronos2Family()
     sizes = {"num_layers": 1, "d_model": 32, "num_heads": 2, "d_kv": 16, "d_ff": 64}
     with usage_error("student.start_mismatch", "Moirai 1.0 or 1.1"):
-        family.start_from(own, chronos.build(chronos.design(None, sizes, 64, 32), 0.0))
+        family.copy_from(own, chronos.build(chronos.design(None, sizes, 64, 32), 0.0))
 
 
 def test_pinball_loss_falls_in_training():

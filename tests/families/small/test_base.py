@@ -328,4 +328,20 @@ def test_the_teacher_does_not_change_the_sizes(name, small):
     assert chosen.design(small, {}, 64, 32).config.to_dict() == chosen.design(None, {}, 64, 32).config.to_dict()
     student = chosen.build(chosen.design(small, {}, 64, 32), 0.0)
     with usage_error("student.start_unsupported", name):
-        chosen.start_from(student, small)
+        chosen.copy_from(student, small)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_spread_is_saved_and_applied(name, tmp_path):
+    student = perturbed(name)
+    context = Windows.of_context(torch.randn(4, 64), 20)
+    before = student.forward(context, Request(20)).forecast.values
+    assert student.scale_spread(0.5)
+    assert student.scale_spread(1.2)
+    middle = before[:, student.module.middle, None]
+    student.save(tmp_path / "student")
+    again = load(tmp_path / "student")
+    assert again.spread == pytest.approx(0.6)
+    torch.testing.assert_close(
+        again.forward(context, Request(20)).forecast.values, middle + 0.6 * (before - middle), atol=1e-5, rtol=1e-5
+    )

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from potstill.data.data_report import DataReport
+from potstill.data.embedded import embedded_file
 from potstill.data.files import DataSource, choose_files, readable
 from potstill.data.series.quotes import swallowed
 from potstill.errors import UserError
+from potstill.recipe.notation import is_embedded
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet")
-EMBEDDED_DATA = Path(__file__).parents[2] / "assets" / "data"
 _BLOCK = 16 << 20  # bytes parsed at a time; a row cannot be longer
 MISSING_CELLS = [
     "",
@@ -96,7 +97,7 @@ def read_sheet(path: Path, report: DataReport, name: str) -> Sheet:
 
 
 def _expand(entry: str) -> list[Path]:
-    path = EMBEDDED_DATA if entry == "embedded" else Path(entry).expanduser()
+    path = embedded_file(entry) if is_embedded(entry) else Path(entry).expanduser()
     if path.is_file():
         if _ending(path) is None:
             raise UserError(

@@ -5,7 +5,7 @@ A family is one file or folder: a :class:`Family`, which loads and builds models
 """
 
 from potstill.families.base.family import Architecture, Family, TeacherFamily
-from potstill.families.base.forecaster import Forecaster, batches_of
+from potstill.families.base.forecaster import Forecaster, as_windows, batches_of
 from potstill.families.base.model import Model, ModelSource, evaluating
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Model",
     "ModelSource",
     "TeacherFamily",
+    "as_windows",
     "batches_of",
     "evaluating",
 ]

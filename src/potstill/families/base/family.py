@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from potstill.errors import UserError
 from potstill.families.base.model import Model, ModelSource
+from potstill.transfer.anatomy import Anatomy
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Family(ABC, Generic[M]):
         The library that loads a student without Potstill; named on the model card.
     presets
         Named sizes: overrides by name.
+    bf16
+        Whether ``precision: auto`` loads a teacher's weights in bf16 where the hardware multiplies bf16.
     gkd
         Whether TRL's GKD trainer (on-policy distillation) can train a student of this family.
     """
@@ -52,6 +55,7 @@ class Family(ABC, Generic[M]):
     task: ClassVar[Literal["forecast", "language"]] = "forecast"
     library: ClassVar[str] = "potstill"
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    bf16: ClassVar[bool] = False
     gkd: ClassVar[bool] = False
 
     @abstractmethod
@@ -77,7 +81,7 @@ class Family(ABC, Generic[M]):
         ``teacher`` provides what a student shares with it in addition to weights, such as a tokenizer.
         """
 
-    def start_from(self, student: M, teacher: Model) -> list[str]:
+    def copy_from(self, student: M, teacher: Model) -> list[str]:
         """Copy the teacher's weights whose shapes match; returns one line of text per group of weights.
 
         Raises
@@ -89,6 +93,17 @@ class Family(ABC, Generic[M]):
             f"student.start: {self.name} cannot start from a teacher's weights; write start: random.",
             key="student.start_unsupported",
         )
+
+    def obstacle(self, architecture: Architecture, teacher: Model) -> str | None:
+        """Why a student of this architecture cannot be cut from the teacher's weights; None if it can.
+
+        A family whose students can be cut also implements ``anatomy``.
+        """
+        return f"{self.name} models do not describe their weights"
+
+    def anatomy(self, module: Any) -> Anatomy:
+        """What the weights of a model's module mean, for cutting it; see :mod:`potstill.transfer.anatomy`."""
+        raise NotImplementedError(f"{self.name} models do not describe their weights")
 
     def locate(self) -> str | None:
         """The folder or hub id that ``--teacher NAME`` loads, where NAME is the family's name.

@@ -28,12 +28,15 @@ class Forecaster(Model):
         Longest context the model reads and longest horizon it forecasts in one pass, in steps.
     horizon_multiple
         Horizons are computed in multiples of this many steps (an output patch).
+    spread
+        Factor by which :meth:`scale_spread` has changed the distances of the quantiles from the median.
     """
 
     levels: Tensor
     max_context: int
     max_horizon: int
     horizon_multiple: int = 1
+    spread: float = 1.0
     signals = frozenset({"forecast"})
 
     @abstractmethod
@@ -43,6 +46,13 @@ class Forecaster(Model):
     @abstractmethod
     def roll_out(self, windows: Windows, prediction_length: int) -> Forecast:
         """Forecast beyond ``max_horizon`` by feeding forecasts back as context."""
+
+    def scale_spread(self, factor: float) -> bool:
+        """Multiply the distances of all quantiles from the median by ``factor``, in the space of ``Forecast.values``.
+
+        The change is saved with the model. Returns False, and changes nothing, if the family cannot do this.
+        """
+        return False
 
     @torch.inference_mode()
     def predict(self, windows: Any, prediction_length: int, batch_size: int = 256) -> Forecast:
@@ -72,7 +82,7 @@ class Forecaster(Model):
         """
         if prediction_length < 1:
             raise ValueError(f"prediction_length must be at least 1, got {prediction_length}")
-        windows = _as_windows(windows, prediction_length).newest(self.max_context)
+        windows = as_windows(windows, prediction_length).newest(self.max_context)
         self.check_windows(windows, Request(prediction_length))
         if prediction_length > self.max_horizon:
             warnings.warn(
@@ -145,7 +155,7 @@ def batches_of(windows: Windows, batch_size: int) -> tuple[Tensor | None, list[A
     return order, list(order.split([sum(part) for part in parts]))
 
 
-def _as_windows(windows: Any, horizon: int) -> Windows:
+def as_windows(windows: Any, horizon: int) -> Windows:
     """Convert a user's contexts to Windows; infinite values become missing."""
     if isinstance(windows, Windows):
         return windows

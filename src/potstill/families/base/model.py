@@ -83,6 +83,11 @@ class Model(ABC):
         return sum(p.numel() * p.element_size() for p in self.module.parameters())
 
     @property
+    def precision(self) -> str:
+        """Data type of the weights: float32 or bfloat16."""
+        return str(next(self.module.parameters()).dtype).removeprefix("torch.")
+
+    @property
     def info(self) -> ModelInfo:
         """The model's name, sizes, levels and signals."""
         return ModelInfo(

@@ -13,11 +13,15 @@ from torch import nn
 
 from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Model, ModelSource
-from potstill.families.chronos2.model import Chronos2Forecaster
+from potstill.families.chronos2.anatomy import anatomy, obstacle
+from potstill.families.chronos2.model import SPREAD_KEY, Chronos2Forecaster
+from potstill.transfer.anatomy import Anatomy
+from potstill.transfer.layers import copy_layers
 
 SIZE_KEYS = ("num_layers", "d_model", "d_ff", "num_heads", "d_kv")
 MIN_HEAD_WIDTH = 16
-DEFAULT_SIZES = {"num_layers": 2, "d_model": 128}  # 0.8 M parameters, used if there is no Chronos-2 teacher
+DEFAULT_SIZES = {"num_layers": 2, "d_model": 128}  # 0.8 M parameters, used without a Chronos-2 teacher
+DEFAULT_SHARE = 1 / 3  # of the teacher's parameters, if no size is given
 MAX_LAYERS, MAX_PARAMETERS = 128, 10**10  # above these, counting the parameters alone takes minutes
 
 
@@ -26,6 +30,7 @@ class Chronos2Family(Family[Chronos2Forecaster]):
 
     name = "chronos2"
     library = "chronos-forecasting"
+    bf16 = True  # twice as fast, and labels move by 0.005 of the context's scale
     gkd = True
     presets: ClassVar = {"3x384": {"num_layers": 3, "d_model": 384, "d_ff": 1536, "num_heads": 6, "d_kv": 64}}
 
@@ -63,10 +68,11 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         return Chronos2Forecaster(module, source)
 
     def design(self, teacher: Model | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
-        """Derive the config from the overrides; omitted sizes follow (d_kv 64, d_ff 4 · d_model, heads d_model / d_kv).
+        """Derive the config from the overrides; omitted sizes follow (d_ff 4 · d_model, heads d_model / d_kv).
 
-        Without any size, the largest width and depth with at most a tenth of the teacher's parameters; without a
-        teacher 2 layers of width 128.
+        An omitted d_kv is that of a Chronos-2 teacher, else 64. Without any size, the student is the teacher with the
+        largest width that leaves it ``DEFAULT_SHARE`` of the parameters. Without a Chronos-2 teacher it has 2 layers of
+        width 128.
 
         Raises
         ------
@@ -88,9 +94,12 @@ class Chronos2Family(Family[Chronos2Forecaster]):
             _check_type(key, value, settings[key])
             (base["chronos_config"] if key in base["chronos_config"] else base)[key] = value
         _fit_lengths(base, context, horizon, fresh=teacher is None)
-        if teacher is None:
-            sizes = {**DEFAULT_SIZES, **sizes}
-        config = _sized(base, sizes) if teacher is None or sizes else _tenth(base, teacher.parameters // 10)
+        if not isinstance(teacher, Chronos2Forecaster):
+            config = _sized(base, {**DEFAULT_SIZES, **sizes})
+        elif sizes:
+            config = _sized(base, {"d_kv": base["d_kv"], **sizes})
+        else:
+            config = _narrowed(base, teacher)
         return Architecture(self.name, config, _count(config))
 
     def build(self, architecture: Architecture, dropout: float, teacher: Model | None = None) -> Chronos2Forecaster:
@@ -101,11 +110,19 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         initialise(module)
         return Chronos2Forecaster(module, ModelSource("student", "built here"))
 
-    def start_from(self, student: Chronos2Forecaster, teacher: Model) -> list[str]:
+    def copy_from(self, student: Chronos2Forecaster, teacher: Model) -> list[str]:
         """Copy embeddings, heads and evenly spaced layers whose shapes match."""
-        from potstill.transfer.layers import copy_layers
-
         return copy_layers(student.module, teacher.module, blocks="encoder.block")
+
+    def obstacle(self, architecture: Architecture, teacher: Model) -> str | None:
+        """None if the teacher is a Chronos-2 with the same patches, levels and head width, and no smaller size."""
+        if not isinstance(teacher, Chronos2Forecaster):
+            return f"the teacher is not a Chronos-2 ({teacher.family})"
+        return obstacle(architecture.config, teacher.module.config)
+
+    def anatomy(self, module: Any) -> Anatomy:
+        """See :func:`potstill.families.chronos2.anatomy.anatomy`."""
+        return anatomy(module)
 
 
 def initialise(model: Chronos2Model) -> None:
@@ -128,7 +145,7 @@ def initialise(model: Chronos2Model) -> None:
 def _config_of(teacher: Model | None) -> dict[str, Any]:
     if isinstance(teacher, Chronos2Forecaster):
         config = teacher.module.config.to_dict()
-        for key in ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path"):
+        for key in ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path", SPREAD_KEY):
             config.pop(key, None)
         return copy.deepcopy(config)
     chronos = {
@@ -180,24 +197,22 @@ def _sized(base: dict[str, Any], sizes: dict[str, Any]) -> Chronos2CoreConfig:
     return Chronos2CoreConfig(**config)
 
 
-def _tenth(base: dict[str, Any], budget: int) -> Chronos2CoreConfig:
-    """The largest model within the budget: up to half the teacher's depth, widths in steps of 32."""
-    candidates = []
-    depth = base["num_layers"]
-    for layers in range(2, max(3, depth // 2 + 1)):
-        shapes = [
-            _sized(base, {"num_layers": layers, "d_model": width}) for width in range(32, base["d_model"] + 1, 32)
-        ]
-        fitting = bisect.bisect_right(shapes, budget, key=_count)
-        if fitting:
-            candidates.append((_count(shapes[fitting - 1]), -layers, shapes[fitting - 1]))
-    if not candidates:
+def _narrowed(base: dict[str, Any], teacher: Model) -> Chronos2CoreConfig:
+    """The teacher with a narrower stream: the largest width that keeps it within ``DEFAULT_SHARE``.
+
+    Depth, heads and feed-forward networks stay, because leaving them out costs more accuracy for the same number of
+    parameters (docs/decisions/0016).
+    """
+    budget = int(DEFAULT_SHARE * teacher.parameters)
+    shapes = [Chronos2CoreConfig(**{**base, "d_model": width}) for width in range(8, base["d_model"], 8)]
+    fitting = bisect.bisect_right(shapes, budget, key=_count)
+    if not fitting:
         raise UserError(
-            f"--student: no Chronos-2 fits a tenth of this teacher ({budget:,} parameters); give sizes, for example"
-            " num_layers=2,d_model=32.",
+            f"--student: no width fits a third of this teacher's parameters ({budget:,}); give sizes, for example"
+            f" num_layers=1,d_model={base['d_model'] // 2}.",
             key="student.no_size_fits",
         )
-    return max(candidates, key=lambda c: c[:2])[2]
+    return shapes[fitting - 1]
 
 
 def _check_type(key: str, value: Any, default: Any) -> None:

@@ -23,6 +23,9 @@ from potstill.types import Forecast, Output, Request, Windows
 ROLLOUT_LEVELS = [round(0.1 * k, 1) for k in range(1, 10)]
 
 
+SPREAD_KEY = "spread_factor"  # key of the config that upstream ignores: the weights contain the factor
+
+
 class Chronos2Forecaster(Forecaster):
     """A Chronos-2 model of any size; see :class:`Forecaster`."""
 
@@ -40,7 +43,8 @@ class Chronos2Forecaster(Forecaster):
         self.horizon_multiple = chronos.output_patch_size
         self.max_context = chronos.context_length
         longest = chronos.max_output_patches * self.horizon_multiple
-        self.max_horizon = min(longest, getattr(module.config, "prediction_length", longest))
+        self.max_horizon = min(longest, getattr(config, "prediction_length", longest))
+        self.spread = getattr(config, SPREAD_KEY, 1.0)
 
     def forward(self, windows: Windows, request: Request) -> Output:
         """Forecast quantiles in instance-normalised arcsinh space.
@@ -96,6 +100,19 @@ class Chronos2Forecaster(Forecaster):
         loc, scale = instance_scale(windows.context.cpu(), self.module.instance_norm.eps)
         values = (quantiles - loc[:, :, None]) / scale[:, :, None]
         return Forecast(self.levels, values.float(), loc, scale)
+
+    @torch.no_grad()
+    def scale_spread(self, factor: float) -> bool:
+        """Fold the factor into the weights of the output patches, so that upstream's pipeline applies it too."""
+        middle = int((self.levels - 0.5).abs().argmin())
+        block = self.module.output_patch_embedding
+        for layer in (block.output_layer, block.residual_layer):
+            for weight in (layer.weight, layer.bias):
+                by_level = weight.view(len(self.levels), -1)  # rows are (level, step of the patch)
+                by_level.copy_(torch.lerp(by_level[middle].clone(), by_level, factor))
+        self.spread *= factor
+        setattr(self.module.config, SPREAD_KEY, self.spread)
+        return True
 
     def save(self, folder: Path) -> None:
         """Write upstream's layout: config.json and model.safetensors."""

@@ -81,7 +81,7 @@ class LanguageFamily(Family[LanguageModel]):
             setattr(module.generation_config, key, getattr(shared.module.generation_config, key, None))
         return LanguageModel(module, copy.deepcopy(shared.tokenizer), ModelSource("student", "built here"))
 
-    def start_from(self, student: LanguageModel, teacher: Model) -> list[str]:
+    def copy_from(self, student: LanguageModel, teacher: Model) -> list[str]:
         """Copy embeddings and, if the architectures are the same, evenly spaced layers, where the shapes match.
 
         Raises

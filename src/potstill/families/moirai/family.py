@@ -73,7 +73,7 @@ class MoiraiFamily(Family[MoiraiModel]):
         config = {**module._hub_mixin_config, POTSTILL_KEY: {**lengths, "patch_size": sizes.patch}}
         return MoiraiForecaster(module, ModelSource("student", "built here"), config)
 
-    def start_from(self, student: MoiraiModel, teacher: Model) -> list[str]:
+    def copy_from(self, student: MoiraiModel, teacher: Model) -> list[str]:
         """Copy the mask's embedding and evenly spaced layers whose shapes match."""
         from potstill.transfer.layers import copy_layers
 

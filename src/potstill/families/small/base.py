@@ -38,6 +38,8 @@ class SmallStudentConfig(PretrainedConfig):
         Quantile levels, ascending, in (0, 1).
     dropout_rate
         Share of activations dropped in training.
+    spread
+        Factor of the quantiles' distances from the median, applied to the output.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class SmallStudentConfig(PretrainedConfig):
         prediction_length: int = 96,
         levels: list[float] | tuple[float, ...] = DEFAULT_LEVELS,
         dropout_rate: float = 0.0,
+        spread: float = 1.0,
         **rest: Any,
     ):
         self.context_length = context_length
         self.prediction_length = prediction_length
         self.levels = list(levels)
         self.dropout_rate = dropout_rate
+        self.spread = spread
         super().__init__(**rest)
 
 
@@ -94,6 +98,7 @@ class SmallStudentForecaster(Forecaster):
         self.layers, self.width = getattr(config, "num_layers", 0), getattr(config, "d_model", 0)
         self.heads = getattr(config, "num_heads", 0)
         self.signals = module.signals
+        self.spread = config.spread
 
     def forward(self, windows: Windows, request: Request) -> Output:
         """Forecast quantiles in instance-normalised arcsinh space; a shorter horizon is a prefix of the full one."""
@@ -103,6 +108,8 @@ class SmallStudentForecaster(Forecaster):
         scaled, known, loc, scale = standardise(_fit(windows.context, self.max_context))
         values, states, maps = self.module(scaled, known, request.hidden, request.attention)
         levels = self.levels.to(values.device, non_blocking=True)
+        if self.spread != 1:
+            values = torch.lerp(values[:, self.module.middle, None], values, self.spread)
         forecast = Forecast(levels, values[..., : request.horizon], loc, scale, arcsinh=True)
         layers_requested = request.hidden or request.attention
         mask = patched(known, self.module.config.patch_size).any(dim=2) if layers_requested else None
@@ -131,6 +138,12 @@ class SmallStudentForecaster(Forecaster):
 
     def _block(self, context: Tensor) -> Forecast:
         return self.forward(Windows.of_context(context, self.max_horizon), Request(self.max_horizon)).forecast
+
+    def scale_spread(self, factor: float) -> bool:
+        """Change the factor in the config, which the forward pass applies."""
+        self.spread *= factor
+        self.module.config.spread = self.spread
+        return True
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from potstill.reporting.values import mapping, number
 
-ANSWER_ORDER = ("teacher", "student", "control")
+ANSWER_ORDER = ("teacher", "student", "control", "control_start")
 ANSWER_KINDS = ("best", "upper quartile", "median", "lower quartile", "worst")
 
 

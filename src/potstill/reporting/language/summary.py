@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from potstill.reporting.figures import compact, display_name
+from potstill.reporting.figures import CONTROLS, compact, display_name
 from potstill.reporting.language.figures import FEW_EXAMPLES, LanguageFigures
 from potstill.reporting.phrases import compare_with_range, even, headline_sentence, percent, verdict, with_better_models
 from potstill.reporting.summary import CONTROL_VERDICTS, HEADLINE_NAMES, Claim, Comparison, cost_claims, usual_claims
@@ -36,7 +36,7 @@ class TokenComparison(Comparison):
             return even(self.interval)
         if self.what == COMPARED_METRICS["kl"]:
             return "closer to the teacher" if self.verdict == "better" else "further from the teacher"
-        return CONTROL_VERDICTS[self.verdict] if self.model == "control" else self.verdict
+        return CONTROL_VERDICTS[self.model][self.verdict] if self.model in CONTROLS else self.verdict
 
 
 def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -66,9 +66,9 @@ def headline(figures: LanguageFigures) -> str:
         else f"Agrees with {owner} on {percent(agreement)} of tokens"
     )
     better = [
-        ("its control", comparison.what, 1 - 1 / (1 + comparison.change))
+        (HEADLINE_NAMES[comparison.model], comparison.what, 1 - 1 / (1 + comparison.change))
         for comparison in comparisons(figures)
-        if comparison.model == "control" and comparison.verdict == "worse"
+        if comparison.model in CONTROLS and comparison.verdict == "worse"
     ]
     return with_better_models(headline_sentence(kept, figures.times_faster(), figures.size_share()), better)
 
@@ -76,7 +76,7 @@ def headline(figures: LanguageFigures) -> str:
 def comparisons(figures: LanguageFigures) -> list[TokenComparison]:
     """The subject compared with the teacher (perplexity), the control and all other models (perplexity and KL)."""
     found = []
-    others = [name for name in (figures.teacher, "control", *figures.models) if name in figures.models]
+    others = [name for name in (figures.teacher, *CONTROLS, *figures.models) if name in figures.models]
     for other in dict.fromkeys(others):
         for metric, what in COMPARED_METRICS.items():
             ratio = figures.ratio(figures.subject, other, metric)

@@ -49,7 +49,9 @@ class LanguageTask(Task):
         The tokenised examples of the training part, the validation part, and the part that is evaluated.
     """
 
-    metric, unit = "loss", "examples"  # cross-entropy on validation answers selects the best checkpoint
+    # cross-entropy on validation answers selects the best checkpoint; without the teacher's layers a language model
+    # learns little from a few thousand answers, so its control has them too
+    metric, unit, control_start = "loss", "examples", "start"
     teachers: Mapping[str, LanguageModel]
 
     def __init__(

@@ -93,7 +93,7 @@ class Manifest:
             teacher=teacher.fingerprint,
             teacher_name=teacher.source.name,
             data=dataset.fingerprint,
-            precision=_precision(teacher),
+            precision=teacher.precision,
             rows=len(dataset),
             shard_rows=shard_rows,
             stores_inputs=_stores_inputs(dataset),
@@ -189,7 +189,7 @@ class Manifest:
 
     def check_teacher(self, folder: Path, teacher: Model) -> None:
         """Raise a UserError that says what differs if the labels come from another teacher."""
-        precision = _precision(teacher)
+        precision = teacher.precision
         if self.precision != precision:
             raise UserError(
                 f"{folder}: the labels were made with the teacher's weights in {self.precision}, this teacher is in"
@@ -225,10 +225,6 @@ class Manifest:
 
 def _stores_inputs(dataset: LabelSource) -> bool:
     return bool(getattr(dataset, "stores_inputs", False))
-
-
-def _precision(teacher: Model) -> str:
-    return str(next(teacher.module.parameters()).dtype).removeprefix("torch.")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""Tables of ``distillation.py``: arms of one situation, number of windows and size, compared on the same windows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from students_judge import Judged, Scores
+
+from potstill.evaluation.outcome import SEASONAL_NAIVE
+
+TEACHER = "teacher"
+
+
+@dataclass
+class Group:
+    """The cells that are compared: their situation, number of windows, size and budget, by arm and data set."""
+
+    situation: str
+    windows: int
+    size: str
+    equal: str
+    results: Mapping[str, Mapping[str, list[dict[str, Any]]]]  # arm → data set → one result per seed
+
+
+def read_groups(cells: Iterable[Any], folder: Path) -> list[Group]:
+    """The finished cells by group; an arm without a result for every data set is left out."""
+    found: dict[tuple[Any, ...], dict[str, dict[str, list[dict[str, Any]]]]] = {}
+    for cell in cells:
+        file = folder / "cells" / f"{cell.key}.json"
+        if file.exists():
+            group = found.setdefault((cell.situation, cell.windows, cell.size, cell.equal), {})
+            result = json.loads(file.read_text(encoding="utf-8"))
+            group.setdefault(cell.arm, {}).setdefault(cell.history.name, []).append(result)
+    return [Group(*key, _complete(arms)) for key, arms in found.items()]
+
+
+def figures_of(group: Group, teachers: Mapping[str, dict[str, Any]], controls: list[str]) -> dict[str, Any]:
+    """Figures of every arm of a group.
+
+    Parameters
+    ----------
+    group
+        The results.
+    teachers
+        Scores of the first teacher by data set.
+    controls
+        Arms without a teacher; the one with the lowest SQL is the control that the others are compared with.
+    """
+    judged = [_judged(name, group, teachers[name]) for name in next(iter(group.results.values()))]
+    scores = Scores(judged)
+    relative = {arm: scores.of(arm)["sql_rel_naive"] for arm in (*group.results, TEACHER)}
+    present = [arm for arm in controls if arm in group.results]
+    control = min(present, key=lambda arm: relative[arm]["value"]) if present else None
+    figures: dict[str, Any] = {}
+    for arm, by_set in group.results.items():
+        cells = [cell for seeds in by_set.values() for cell in seeds]
+        coverage = {name: float(np.mean([cell["coverage"] for cell in seeds])) for name, seeds in by_set.items()}
+        figures[arm] = {
+            "sql_rel_naive": relative[arm],
+            "by_dataset": {name: value["value"] for name, value in scores.of(arm)["datasets"].items()},
+            "against_control": scores.ratio(arm, control) if control and arm != control else None,
+            "retention": scores.retention(arm, TEACHER),
+            "coverage_80": coverage,
+            "spread": _seeds(by_set),
+            "steps": float(np.mean([cell["steps"] for cell in cells])),
+            "parameters": cells[0]["parameters"],
+            "seeds": len(next(iter(by_set.values()))),
+        }
+    return {"control": control, "teacher": relative[TEACHER], "arms": figures}
+
+
+def markdown(group: Group, figures: Mapping[str, Any]) -> str:
+    """The group's table."""
+    arms = sorted(figures["arms"], key=lambda arm: figures["arms"][arm]["sql_rel_naive"]["value"])
+    size = f"a {group.size} of the teacher's parameters"
+    lines = [
+        f"### {group.situation}, {group.windows} windows, {size}, equal {group.equal}",
+        "",
+        "| arm | SQL relative to seasonal naive | against the control | SQL and skill kept | coverage of the 80 % band"
+        " (lowest – highest) | steps | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for arm in arms:
+        one = figures["arms"][arm]
+        kept = one["retention"]
+        skill = "–" if kept["skill"] is None else f"{kept['skill']['value']:.3f}"
+        bands = list(one["coverage_80"].values())
+        coverage = f"{np.mean(bands):.2f} ({min(bands):.2f} – {max(bands):.2f})"
+        name = f"{arm} (the control)" if arm == figures["control"] else arm
+        lines.append(
+            f"| {name} | {_span(one['sql_rel_naive'])} | {_change(one['against_control'])}"
+            f" | {kept['sql']['value']:.3f}, {skill}"
+            f" | {coverage} | {one['steps']:.0f} | {one['seeds']} |"
+        )
+    lines.append(f"| *teacher* | {_span(figures['teacher'])} | | | | | |")
+    return "\n".join(lines)
+
+
+def _judged(name: str, group: Group, teacher: Mapping[str, Any]) -> Judged:
+    """The SQL of each arm on a data set's windows, averaged over seeds."""
+    sql = {arm: np.mean([cell["sql"] for cell in sets[name]], axis=0) for arm, sets in group.results.items()}
+    sql |= {TEACHER: np.array(teacher["sql"]), SEASONAL_NAIVE: np.array(teacher["naive"])}
+    coverage = {arm: float(np.mean([cell["coverage"] for cell in sets[name]])) for arm, sets in group.results.items()}
+    coverage |= {TEACHER: teacher["coverage"], SEASONAL_NAIVE: float("nan")}
+    return Judged(name, np.array(teacher["series"]), np.array(teacher["origin"]), teacher["horizon"], sql, coverage)
+
+
+def _seeds(by_set: Mapping[str, list[dict[str, Any]]]) -> list[float]:
+    """The geometric mean over data sets of SQL relative to seasonal naive, one value per seed."""
+    each = [[np.log(np.mean(cell["sql"]) / np.mean(cell["naive"])) for cell in seeds] for seeds in by_set.values()]
+    return np.exp(np.mean(np.array(each), axis=0)).tolist()
+
+
+def _complete(arms: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The arms that have as many results as the largest one; seeds are cut to those that all of its sets have."""
+    most = max(len(sets) for sets in arms.values())
+    whole = {arm: sets for arm, sets in arms.items() if len(sets) == most}
+    return {
+        arm: {name: seeds[: min(map(len, sets.values()))] for name, seeds in sets.items()}
+        for arm, sets in whole.items()
+    }
+
+
+def _span(interval: Mapping[str, float]) -> str:
+    return f"{interval['value']:.3f} ({interval['low']:.3f} – {interval['high']:.3f})"
+
+
+def _change(ratio: Mapping[str, float] | None) -> str:
+    if ratio is None:
+        return ""
+    return f"{ratio['value'] - 1:+.1%} ({ratio['low'] - 1:+.1%} to {ratio['high'] - 1:+.1%})"

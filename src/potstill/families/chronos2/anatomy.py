@@ -1,0 +1,109 @@
+"""What the weights of a Chronos-2 mean, for cutting it to a smaller one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from potstill.families.chronos2.rows import rows_of
+from potstill.transfer.anatomy import Anatomy, Axis, Chosen, Fixed, Reads, Units, Writes
+from potstill.types import Windows
+
+#: what must be equal for weights to mean the same in teacher and student, in ``config`` and in ``chronos_config``
+CONFIG_KEYS = ("d_kv", "dense_act_fn", "rope_theta", "layer_norm_epsilon")
+CHRONOS_KEYS = (
+    "input_patch_size",
+    "output_patch_size",
+    "input_patch_stride",
+    "quantiles",
+    "use_reg_token",
+    "use_arcsinh",
+    "time_encoding_scale",
+)
+SIZES = ("num_layers", "d_model", "d_ff", "num_heads")
+
+
+def anatomy(module: Any) -> Anatomy:
+    """Describe a ``Chronos2Model``.
+
+    The stream begins as the patches' embeddings and the register token. Each block reads it through three norms: in
+    attention along time, in attention within the group, and in the feed-forward network.
+    """
+    final, hidden = "encoder.final_layer_norm", module.config.d_ff
+    axes: dict[str, tuple[Axis, ...]] = {
+        "shared.weight": (Fixed(), Writes()),
+        **_embedding("input_patch_embedding", reads=Fixed(), writes=Writes()),
+        **_embedding("output_patch_embedding", reads=Reads(final), writes=Fixed()),
+    }
+    units = {
+        name: Units("neurons", hidden, f"{name}.output_layer")
+        for name in ("input_patch_embedding", "output_patch_embedding")
+    }
+    norms = [final]
+    for block in range(len(module.encoder.block)):
+        time, group, feedforward = (f"encoder.block.{block}.layer.{layer}" for layer in range(3))
+        norms += [f"{layer}.layer_norm" for layer in (time, group, feedforward)]
+        for layer in (time, group):
+            heads = Chosen(layer, width=module.config.d_kv)
+            for name in "qkv":
+                axes[f"{layer}.self_attention.{name}.weight"] = (heads, Reads(f"{layer}.layer_norm"))
+            axes[f"{layer}.self_attention.o.weight"] = (Writes(), heads)
+            units[layer] = Units("heads", module.config.num_heads, f"{layer}.self_attention.o")
+        neurons = Chosen(feedforward)
+        axes[f"{feedforward}.mlp.wi.weight"] = (neurons, Reads(f"{feedforward}.layer_norm"))
+        axes[f"{feedforward}.mlp.wo.weight"] = (Writes(), neurons)
+        units[feedforward] = Units("neurons", hidden, f"{feedforward}.mlp.wo")
+
+    def run(windows: Windows) -> Tensor:
+        return outputs(module, windows)
+
+    return Anatomy(module.config.d_model, "encoder.block", tuple(norms), axes, units, run)
+
+
+def outputs(module: Any, windows: Windows) -> Tensor:
+    """``[R, N, Q · P]``: quantiles in normalised space by upstream's own pass, in which every module is called."""
+    chronos = module.chronos_config
+    horizon = min(windows.future.shape[1], chronos.max_output_patches * chronos.output_patch_size)
+    patches = -(-horizon // chronos.output_patch_size)
+    rows = rows_of(windows.newest(chronos.context_length), horizon)
+    encoded, *_ = module.encode(
+        context=rows.context, group_ids=rows.group, future_covariates=rows.future, num_output_patches=patches
+    )
+    return module.output_patch_embedding(encoded.last_hidden_state[:, -patches:])
+
+
+def obstacle(student: Any, teacher: Any) -> str | None:
+    """Why a student with this config cannot have the teacher's weights; None if it can.
+
+    Both are ``Chronos2CoreConfig``.
+    """
+    for key in CONFIG_KEYS:
+        if getattr(student, key) != getattr(teacher, key):
+            return f"{key}={getattr(student, key)!r} differs from the teacher's {getattr(teacher, key)!r}"
+    for key in CHRONOS_KEYS:
+        own, its = (_chronos(config).get(key) for config in (student, teacher))
+        if own != its:
+            return f"{key}={own!r} differs from the teacher's {its!r}"
+    for key in SIZES:
+        if getattr(student, key) > getattr(teacher, key):
+            return f"{key}={getattr(student, key)} is larger than the teacher's {getattr(teacher, key)}"
+    return None
+
+
+def _chronos(config: Any) -> dict[str, Any]:
+    chronos = config.chronos_config
+    return {"time_encoding_scale": chronos["context_length"], "use_reg_token": False, "use_arcsinh": False, **chronos}
+
+
+def _embedding(name: str, reads: Axis, writes: Axis) -> dict[str, tuple[Axis, ...]]:
+    """The weights of upstream's ``ResidualBlock``: one hidden layer, and a linear map around it."""
+    neurons = Chosen(name)
+    return {
+        f"{name}.hidden_layer.weight": (neurons, reads),
+        f"{name}.hidden_layer.bias": (neurons,),
+        f"{name}.output_layer.weight": (writes, neurons),
+        f"{name}.output_layer.bias": (writes,),
+        f"{name}.residual_layer.weight": (writes, reads),
+        f"{name}.residual_layer.bias": (writes,),
+    }

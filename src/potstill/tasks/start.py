@@ -1,0 +1,107 @@
+"""A student's initial weights: random, copied from its teacher, or cut from it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from potstill.errors import UserError
+from potstill.families.base import Architecture, Family, Model, evaluating
+from potstill.recipe.student import Start
+from potstill.transfer.cut import cut
+from potstill.transfer.rotation import largest_dimensions, principal_components
+
+BASES = {"teacher": principal_components, "importance": largest_dimensions}
+CALIBRATION_WINDOWS = 256
+CALIBRATION_BATCH = 32
+
+
+def choose_start(
+    asked: Start | None, family: Family[Any], architecture: Architecture, teacher: Model | None
+) -> tuple[Start, str]:
+    """The start of a run, and the reason if it is ``random`` without having been asked for.
+
+    Raises
+    ------
+    UserError
+        If the requested start needs a teacher, or one whose weights this student can have.
+    """
+    if asked == "random":
+        return asked, ""
+    if teacher is None:
+        if asked is not None:
+            raise UserError(
+                f"student.start: {asked} needs the teacher's weights, and the recipe names no teacher; give --teacher,"
+                " or write start: random.",
+                key="teacher.missing",
+            )
+        return "random", "the recipe names no teacher"
+    if asked == "copy":
+        return asked, ""
+    obstacle = family.obstacle(architecture, teacher)
+    if obstacle is None:
+        return asked or "teacher", ""
+    if asked is None:
+        return "random", obstacle
+    raise UserError(
+        f"student.start: {asked}: the student cannot be cut from {teacher.source.name}: {obstacle};"
+        " choose other sizes, or write start: copy or start: random.",
+        key="student.start_mismatch",
+    )
+
+
+def start_student(
+    start: Start,
+    family: Family[Any],
+    student: Model,
+    teacher: Model | None,
+    batches: Sequence[Any],
+    layers: Sequence[int] | None = None,
+) -> list[str]:
+    """Give a fresh student its initial weights; returns lines about what it has of its teacher.
+
+    Parameters
+    ----------
+    start
+        As :func:`choose_start` returned it.
+    family
+        The student's family.
+    student
+        With random weights.
+    teacher
+        None only for ``random``.
+    batches
+        Calibration data, see :func:`calibration_batches`; only a cut reads them.
+    layers
+        Layers to keep; default: by importance.
+    """
+    if start == "random":
+        return []
+    assert teacher is not None
+    if start == "copy":
+        return family.copy_from(student, teacher)
+    if layers is not None:
+        _check_layers(layers, student.layers, teacher.layers)
+    with evaluating(teacher.module):
+        moved = [batch.to(teacher.device) for batch in batches]
+        return cut(teacher.module, student.module, family.anatomy, moved, BASES[start], layers)
+
+
+def calibration_batches(dataset: Any, seed: int) -> list[Any]:
+    """A sample of the training windows (all if they are few), the same for the same seed, in batches."""
+    count = min(CALIBRATION_WINDOWS, len(dataset))
+    ids = np.sort(np.random.default_rng(seed).choice(len(dataset), count, replace=False))
+    return [dataset.batch(part) for part in np.split(ids, range(CALIBRATION_BATCH, count, CALIBRATION_BATCH))]
+
+
+def _check_layers(layers: Sequence[int], depth: int, teacher_depth: int) -> None:
+    ascending = all(a < b for a, b in itertools.pairwise(layers))
+    if len(layers) != depth or not ascending or not 0 <= layers[0] <= layers[-1] < teacher_depth:
+        raise UserError(
+            f"student.layers: {list(layers)} does not fit; expected {depth} ascending numbers from 0 to"
+            f" {teacher_depth - 1}, one for each layer of the student.",
+            key="student.bad_layers",
+        )
