@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from potstill.errors import UserError
 from potstill.objectives.base import LossInputs
+from potstill.objectives.checks import positive
 from potstill.objectives.pinball import Pinball
 
 DEFAULT_FLOOR = 0.3  # in units of the context's scale
@@ -51,20 +51,11 @@ class ScaledPinball(Pinball):
     name = "scaled_pinball"
 
     def __init__(self, floor: float = DEFAULT_FLOOR):
-        self.floor = checked_floor(self.name, floor)
+        self.floor = positive(self.name, "floor", floor)
 
     def __call__(self, inputs: LossInputs) -> Tensor:
         """``[B]``; NaN if no step of the future is known."""
         return super().__call__(inputs) / naive_scale(inputs, self.floor)
-
-
-def checked_floor(term: str, floor: float) -> float:
-    """The option ``floor`` of a scaled term; raises UserError unless it is a number above 0."""
-    if isinstance(floor, bool) or not isinstance(floor, (int, float)) or not 0 < floor < float("inf"):
-        raise UserError(
-            f"objective.terms.{term}.floor: {floor!r}; expected a number above 0.", key="objective.bad_floor"
-        )
-    return float(floor)
 
 
 def naive_scale(inputs: LossInputs, floor: float) -> Tensor:

@@ -28,6 +28,8 @@ SOFT_OF_HARD = {
     "pinball": "expected_pinball",
     "scaled_pinball": "scaled_expected_pinball",
     "hard_median": "soft_median",
+    "distribution_cross_entropy": "distribution_kl",
+    "soft_dtw_truth": "soft_dtw",
 }
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
