@@ -108,6 +108,11 @@ class ForecastObjective(ObjectiveConfig):
     ] = "expected_pinball"
     hard: Hard = "pinball"
     horizon_weights: HorizonWeights = Field(default_factory=HorizonWeights)
+    gate: bool | Annotated[int, Field(ge=1)] = Field(
+        default=False,
+        description="give the soft weight of a window to the hard term where the teacher, tried on the last steps of"
+        " the context, does worse than a seasonal naive forecast; true: as many steps as the horizon; or their number",
+    )
 
     @model_validator(mode="after")
     def _match_units(self) -> ForecastObjective:
