@@ -20,7 +20,7 @@ ARROWS: dict[str, set[str]] = {
     "training": {"teaching", "transfer", "objectives", "families", "data"},
     "evaluation": {"objectives", "families", "data"},
     "reporting": {"evaluation"},
-    "teaching": {"families", "data"},
+    "teaching": {"objectives", "families", "data"},
     "transfer": set(),
     "objectives": set(),
     "families": {"transfer"},

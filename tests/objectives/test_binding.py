@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 import torch
 from torch import nn
@@ -12,6 +9,7 @@ from usage_errors import usage_error
 
 from potstill.objectives.base import LossInputs, Requests, Term
 from potstill.objectives.objective import Objective, units
+from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig
 from potstill.types import ENSEMBLE, Forecast, Logits, ModelInfo, Output, Request, Tokens, Windows
 
 NAN = float("nan")
@@ -48,10 +46,10 @@ def feature(own_terms):
     return Projected
 
 
-def config(**more) -> Any:
-    """An objective's settings, as the recipe of either task has them."""
-    usual = {"alpha": 0.0, "beta": 0.0, "soft": "quantile_match", "hard": "pinball", "terms": {}, "auxiliary": {}}
-    return SimpleNamespace(**{**usual, **more})
+def config(**more) -> ObjectiveConfig:
+    """An objective's settings, as in the recipe of the task that the terms are for."""
+    kind = LanguageObjective if "temperature" in more else ForecastObjective
+    return kind(**{"alpha": 0.0, "soft": "quantile_match", "hard": "pinball", **more})
 
 
 def test_layers_are_collected_and_horizons_added(feature):

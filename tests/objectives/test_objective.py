@@ -90,7 +90,7 @@ def test_extra_terms_by_name_and_weight(batch):
     terms = {"soft_median": {"weight": 2.0}, "hard_median": {}}
     total, values = Objective(ForecastObjective(alpha=1.0, terms=terms))(batch)
     assert total.item() == pytest.approx(
-        (values["quantile_match"] + 2 * values["soft_median"] + values["hard_median"]).item()
+        (values["expected_pinball"] + 2 * values["soft_median"] + values["hard_median"]).item()
     )
 
 
@@ -106,7 +106,7 @@ def test_options_a_term_does_not_have():
 
 
 def test_an_unknown_term_lists_the_known_and_the_nearest():
-    with usage_error("names.unknown_term", "'pinbal'", "'pinball'", "cross_entropy, hard_median"):
+    with usage_error("names.unknown_term", "'pinbal'", "'pinball'", "kl, pinball, quantile_match"):
         Objective(ForecastObjective(hard="pinbal"))
 
 

@@ -1,6 +1,6 @@
 """The base class of loss terms: its inputs, its requirements, and how its values are averaged.
 
-Shapes: B windows (or examples), N answer tokens of the batch.
+Shapes: B windows (or examples), H steps, N answer tokens of the batch.
 """
 
 from __future__ import annotations
@@ -25,11 +25,25 @@ USER_TERMS: dict[str, type[Term]] = {}
 
 @dataclass
 class LossInputs:
-    """The inputs of a term for one batch: the data, the student's output, and the teachers' outputs by name."""
+    """The inputs of a term for one batch.
+
+    Attributes
+    ----------
+    batch
+        The data.
+    student
+        The student's output.
+    teachers
+        The teachers' outputs by name.
+    step_weights
+        ``[H]``: weights of the steps ahead, above 0; None: all steps count equally. :meth:`mean_over_steps` applies
+        them.
+    """
 
     batch: Windows | Tokens
     student: Output
     teachers: Mapping[str, Output] = field(default_factory=dict)
+    step_weights: Tensor | None = None
 
     @property
     def windows(self) -> Windows:
@@ -42,6 +56,32 @@ class LossInputs:
         """The output of the one teacher, or the average of several."""
         assert self.teachers, "this term needs a teacher or its labels"
         return self.teachers[ENSEMBLE] if len(self.teachers) > 1 else next(iter(self.teachers.values()))
+
+    def mean_over_steps(self, loss: Tensor, known: Tensor | None = None) -> Tensor:
+        """Mean of a loss over the steps ahead, weighted by ``step_weights``.
+
+        The weights are normalised over the steps that count, so that unknown steps do not change the size of a loss.
+
+        Parameters
+        ----------
+        loss
+            ``[B, …, H]``, finite also where a step is not known.
+        known
+            ``[B, H]`` bool, for a loss ``[B, H]``: the steps that count; default: all.
+
+        Returns
+        -------
+        Tensor
+            ``[B, …]``; NaN if no step counts.
+        """
+        if known is None and self.step_weights is None:
+            return loss.mean(dim=-1)
+        counted = loss.new_ones(loss.shape[-1], dtype=bool) if known is None else known
+        if self.step_weights is not None:
+            counted = counted * self.step_weights.to(loss)
+        count = counted.sum(dim=-1)
+        mean = (loss * counted).sum(dim=-1) / count.where(count > 0, 1)
+        return mean.where(count > 0, float("nan"))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from potstill.errors import UserError
+from potstill.objectives.checks import positive
 from potstill.objectives.tokens import TokenInputs, TokenTerm
 
 
@@ -30,13 +31,7 @@ class Divergence(TokenTerm):
     tempered: ClassVar[bool] = True
 
     def __init__(self, temperature: float = 2.0):
-        number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
-        if not number or not 0 < temperature < float("inf"):
-            raise UserError(
-                f"objective.terms.{self.name}.temperature: {temperature!r}; expected a number above 0.",
-                key="objective.bad_temperature",
-            )
-        self.temperature = float(temperature)
+        self.temperature = positive(self.name, "temperature", temperature)
 
     def per_token(self, inputs: TokenInputs) -> Tensor:
         """``[n]``, in nats times T²."""

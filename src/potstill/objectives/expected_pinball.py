@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from potstill.objectives.base import LossInputs, Term
+from potstill.objectives.checks import positive
 from potstill.objectives.levels import level_weights
-from potstill.objectives.scaled_pinball import DEFAULT_FLOOR, checked_floor, naive_scale
+from potstill.objectives.scaled_pinball import DEFAULT_FLOOR, naive_scale
 from potstill.types import Forecast
 
 _SHORTEST = 1e-12  # a segment of length 0 has no density
@@ -57,7 +58,7 @@ class ExpectedPinball(Term):
         """``[B]``."""
         student = inputs.student.forecast
         teacher = inputs.teacher.forecast.in_scale_of(student)
-        loss = expected_loss(student, teacher).mean(dim=2)
+        loss = inputs.mean_over_steps(expected_loss(student, teacher))
         return loss @ weights_within(student.levels, teacher.levels.to(student.levels))
 
 
@@ -92,7 +93,7 @@ class ScaledExpectedPinball(ExpectedPinball):
     name = "scaled_expected_pinball"
 
     def __init__(self, floor: float = DEFAULT_FLOOR):
-        self.floor = checked_floor(self.name, floor)
+        self.floor = positive(self.name, "floor", floor)
 
     def __call__(self, inputs: LossInputs) -> Tensor:
         """``[B]``."""

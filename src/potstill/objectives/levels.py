@@ -41,10 +41,3 @@ def median(forecast: Forecast, index: int | None = None) -> Tensor:
     if index is not None:
         return forecast.values[:, index]
     return forecast.at_levels(forecast.levels.new_tensor([0.5])).values[:, 0]
-
-
-def mean_known(error: Tensor, known: Tensor) -> Tensor:
-    """Mean of ``error [B, H]`` over the steps that are ``known``: ``[B]``, NaN if none is."""
-    count = known.sum(dim=1)
-    total = (error * known).sum(dim=1)
-    return torch.where(count > 0, total / count.clamp(min=1), torch.nan)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from potstill.objectives.base import LossInputs, Requests, Term
-from potstill.objectives.levels import mean_known, median, median_index, teacher_forecast
+from potstill.objectives.levels import median, median_index, teacher_forecast
 from potstill.types import Forecast, ModelInfo
 
 
@@ -60,7 +60,8 @@ class SoftMedian(MedianTerm):
     def __call__(self, inputs: LossInputs) -> Tensor:
         """``[B]``."""
         student = self.median(inputs.student.forecast)
-        return (student - self.median(teacher_forecast(inputs)).to(student)).square().mean(dim=1)
+        error = (student - self.median(teacher_forecast(inputs)).to(student)).square()
+        return inputs.mean_over_steps(error)
 
 
 class HardMedian(MedianTerm):
@@ -94,4 +95,4 @@ class HardMedian(MedianTerm):
         truth = forecast.scaled(inputs.windows.future)
         known = truth.isfinite()
         error = (self.median(forecast) - truth.nan_to_num(0.0)).square()
-        return mean_known(error, known)
+        return inputs.mean_over_steps(error, known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import UserError
-from potstill.objectives.base import FEATURES, LossInputs, Requests, Term
+from potstill.objectives.base import LossInputs, Requests, Term
 from potstill.objectives.binding import bind_term, joined
 from potstill.objectives.chunks import token_losses
+from potstill.objectives.horizon import step_weights
 from potstill.objectives.registry import find_term
 from potstill.objectives.tokens import TokenTerm
-from potstill.recipe import ObjectiveConfig
+from potstill.objectives.weights import TermWeights
+from potstill.recipe import HorizonWeights, ObjectiveConfig
 from potstill.types import ModelInfo, Request, Tokens, Windows
 
 AUXILIARY_WEIGHT = 0.01
@@ -28,14 +31,22 @@ class Objective(nn.Module):
     ----------
     config
         ``soft`` has weight ``alpha``, ``hard`` has ``1 − alpha − beta``; the feature terms in ``terms`` without a
-        ``weight`` share ``beta``. A term of weight 0 is not computed, so that α = 0 needs no teacher. ``auxiliary``
-        holds the weights of the model's auxiliary losses (default 0.01).
+        ``weight`` share ``beta``. A term that never has a weight is not computed, so that α = 0 needs no teacher.
+        ``auxiliary`` holds the weights of the model's auxiliary losses (default 0.01).
+
+    Attributes
+    ----------
+    weights
+        Weight by name at the first step.
     """
 
     def __init__(self, config: ObjectiveConfig):
         super().__init__()
         self.auxiliary = dict(config.auxiliary)
-        self.weights = _weights(config)
+        self._weights = TermWeights(config)
+        self.weights = self._weights.first
+        self.horizon_weights: HorizonWeights = getattr(config, "horizon_weights", HorizonWeights())
+        self.gate: bool | int = self._weights.gated and getattr(config, "gate", False)
         self.terms = {
             name: _make(name, config.terms.get(name, {}), getattr(config, "temperature", None)) for name in self.weights
         }
@@ -82,12 +93,23 @@ class Objective(nn.Module):
 
     def teacher_requests(self, horizon: int) -> dict[str, Request]:
         """What each teacher's forward pass must return, by name; at least its forecast or logits."""
-        return {name: request | Request(horizon) for name, request in self.requests.teachers.items()}
+        least = Request(horizon, backtest=self.gate_steps(horizon))
+        return {name: request | least for name, request in self.requests.teachers.items()}
+
+    def gate_steps(self, horizon: int) -> int:
+        """Steps of the backtest that the gate needs from the teachers; 0 without a gate."""
+        return horizon if self.gate is True else int(self.gate)
+
+    def alpha(self, progress: float) -> float:
+        """The weight α of the soft term after a share of the steps, from 0 at the first step to 1 at the last."""
+        return self._weights.alpha(progress)
 
     def forward(
-        self, inputs: LossInputs, shares: Mapping[str, float] | None = None
+        self, inputs: LossInputs, shares: Mapping[str, float] | None = None, progress: float = 0.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The total loss, and the value of each term without its weight, as scalars without gradient.
+
+        With a gate, ``gated`` among the values is the share of the windows that rely on the ground truth.
 
         Parameters
         ----------
@@ -96,24 +118,47 @@ class Objective(nn.Module):
         shares
             By unit ("windows", "steps", "tokens"): the factor of the mean over this batch, so that several batches
             together yield the mean over all of them; default 1.
+        progress
+            Share of the training that is done, which decides α: 0 at the first step, 1 at the last.
         """
-        shares = shares or {}
+        shares, weights = shares or {}, self._weights.at(progress)
         totals, values = [], {}
         tokens: dict[str, Any] = {name: term for name, term in self.terms.items() if isinstance(term, TokenTerm)}
         if tokens:
-            total, values = _of_tokens(tokens, self.weights, inputs)
+            total, values = _of_tokens(tokens, weights, inputs)
             totals.append(total * shares.get("tokens", 1.0))
-        without_future = _without_future(inputs)
+        if not isinstance(inputs.batch, Tokens):
+            inputs = replace(inputs, step_weights=step_weights(self.horizon_weights, inputs.student.forecast.values))
+        without_future, gated = _without_future(inputs), self._gated(inputs)
         for name, term in self.terms.items():
-            if name not in tokens:
-                values[name] = _mean(term(inputs), inputs, term.averages, without_future)
-                totals.append(self.weights[name] * shares.get(term.averages, 1.0) * values[name])
+            if name in tokens:
+                continue
+            loss = term(inputs)
+            values[name] = _mean(loss, inputs, term.averages, without_future)
+            weighted = weights[name] * values[name]
+            if gated is not None and (direction := self._weights.direction(name)):
+                moved = _mean(loss * gated, inputs, term.averages, without_future)
+                weighted = weighted - direction * self.alpha(progress) * moved
+            totals.append(shares.get(term.averages, 1.0) * weighted)
+        if gated is not None:
+            values["gated"] = gated.mean()
         for name, loss in inputs.student.auxiliary.items():
             values[f"auxiliary_{name}"] = loss
             totals.append(self.auxiliary.get(name, AUXILIARY_WEIGHT) * loss)
         total = sum(totals)
         assert isinstance(total, Tensor)
         return total, {name: value.detach() for name, value in values.items()}
+
+    def _gated(self, inputs: LossInputs) -> Tensor | None:
+        """``[B]``: 1 for windows whose soft weight moves to the hard term, else 0; None without a gate.
+
+        The truth must be known there. A backtest of NaN, with too few known steps, says nothing against the teacher.
+        """
+        if not self.gate:
+            return None
+        backtest = inputs.teacher.backtest
+        assert backtest is not None, "the provider does not return the backtest that the objective requests"
+        return ((backtest > 1) & inputs.windows.future.isfinite().any(dim=1)).to(inputs.student.forecast.values)
 
 
 def units(batch: Windows | Tokens) -> dict[str, int]:
@@ -122,35 +167,6 @@ def units(batch: Windows | Tokens) -> dict[str, int]:
     if isinstance(batch, Tokens):
         return {"windows": len(batch), "tokens": int(np.count_nonzero(batch.answer.numpy()))}
     return {"windows": len(batch), "steps": int(np.count_nonzero(np.isfinite(batch.future.numpy())))}
-
-
-def _weights(config: ObjectiveConfig) -> dict[str, float]:
-    """The weight of every term that has one above 0."""
-    explicit = {name: dict(options).get("weight") for name, options in config.terms.items()}
-    features = [name for name, weight in explicit.items() if weight is None and find_term(name).requires & FEATURES]
-    if config.beta > 0 and not features:
-        raise UserError(
-            "objective.beta: is shared by the feature terms without a weight, and there is none;"
-            " add one to objective.terms, or leave beta out.",
-            key="objective.beta_without_features",
-        )
-    weights: dict[str, float] = {config.soft: config.alpha}
-    weights[config.hard] = weights.get(config.hard, 0.0) + 1 - config.alpha - config.beta
-    for name, weight in explicit.items():
-        # the soft and the hard term are weighted by alpha and beta; their options set how they are computed
-        default = 0.0 if name in (config.soft, config.hard) else 1.0
-        default = config.beta / len(features) if name in features and config.beta > 0 else default
-        weights[name] = weights.get(name, 0.0) + (default if weight is None else _checked_weight(name, weight))
-    return {name: weight for name, weight in weights.items() if weight > 1e-12}
-
-
-def _checked_weight(name: str, weight: Any) -> float:
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
-        raise UserError(
-            f"objective.terms.{name}.weight: expected a number of at least 0, not {weight!r}.",
-            key="objective.bad_weight",
-        )
-    return float(weight)
 
 
 def _make(name: str, options: Mapping[str, Any], temperature: float | None) -> Term:

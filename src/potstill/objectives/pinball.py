@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from potstill.objectives.base import LossInputs, Term
-from potstill.objectives.levels import level_weights, mean_known
+from potstill.objectives.levels import level_weights
 
 
 class Pinball(Term):
@@ -43,4 +43,4 @@ class Pinball(Term):
         error = truth.nan_to_num(0.0)[:, None] - forecast.values
         levels = forecast.levels[None, :, None]
         loss = 2 * torch.maximum(levels * error, (levels - 1) * error)
-        return mean_known(torch.einsum("bqh,q->bh", loss, level_weights(forecast.levels)), known)
+        return inputs.mean_over_steps(torch.einsum("bqh,q->bh", loss, level_weights(forecast.levels)), known)

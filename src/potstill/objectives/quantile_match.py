@@ -49,8 +49,8 @@ class QuantileMatch(Term):
     def __call__(self, inputs: LossInputs) -> Tensor:
         """``[B]``."""
         student, known = inputs.student.forecast, inputs.teacher.forecast.levels
-        distance = (student.values - teacher_forecast(inputs).values.to(student.values)).abs().mean(dim=2)
-        return distance @ _weights_within(student.levels, known.to(student.levels))
+        distance = (student.values - teacher_forecast(inputs).values.to(student.values)).abs()
+        return inputs.mean_over_steps(distance) @ _weights_within(student.levels, known.to(student.levels))
 
 
 def _weights_within(levels: Tensor, known: Tensor) -> Tensor:

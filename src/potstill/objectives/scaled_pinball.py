@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from potstill.errors import UserError
 from potstill.objectives.base import LossInputs
+from potstill.objectives.checks import positive
 from potstill.objectives.pinball import Pinball
 
 DEFAULT_FLOOR = 0.3  # in units of the context's scale
@@ -51,20 +51,11 @@ class ScaledPinball(Pinball):
     name = "scaled_pinball"
 
     def __init__(self, floor: float = DEFAULT_FLOOR):
-        self.floor = checked_floor(self.name, floor)
+        self.floor = positive(self.name, "floor", floor)
 
     def __call__(self, inputs: LossInputs) -> Tensor:
         """``[B]``; NaN if no step of the future is known."""
         return super().__call__(inputs) / naive_scale(inputs, self.floor)
-
-
-def checked_floor(term: str, floor: float) -> float:
-    """The option ``floor`` of a scaled term; raises UserError unless it is a number above 0."""
-    if isinstance(floor, bool) or not isinstance(floor, (int, float)) or not 0 < floor < float("inf"):
-        raise UserError(
-            f"objective.terms.{term}.floor: {floor!r}; expected a number above 0.", key="objective.bad_floor"
-        )
-    return float(floor)
 
 
 def naive_scale(inputs: LossInputs, floor: float) -> Tensor:
@@ -76,8 +67,7 @@ def naive_scale(inputs: LossInputs, floor: float) -> Tensor:
 def copy_error(context: Tensor, horizon: int) -> Tensor:
     """Error of copying the context at its best lag, ``[B]``; for noise, about the standard deviation.
 
-    ``min over lags m of sqrt(mean (x_t − x_{t−m})² / 2)`` for lags from ``horizon`` (or a quarter of the history, if
-    that is shorter) to three quarters of the history, over pairs of known values.
+    ``min over lags m of sqrt(mean (x_t − x_{t−m})² / 2)``, and at most the spread of the values.
 
     Parameters
     ----------
@@ -86,11 +76,28 @@ def copy_error(context: Tensor, horizon: int) -> Tensor:
     horizon
         Steps H that the copy must cover.
     """
+    values, mask = context.nan_to_num(0.0, 0.0, 0.0).double(), context.isfinite().double()
+    best = copy_errors(context, horizon).amin(dim=1).sqrt()
+    spread = (values.square().sum(dim=1) / mask.sum(dim=1).clamp(min=1)).sqrt()
+    return torch.minimum(best, spread).to(context.dtype)
+
+
+def best_lag(context: Tensor, horizon: int) -> Tensor:
+    """The lag ``[B]`` at which copying the context has the smallest error; 0 if no lag has enough pairs of values."""
+    errors = copy_errors(context, horizon)
+    return torch.where(errors.isfinite().any(dim=1), errors.argmin(dim=1), 0)
+
+
+def copy_errors(context: Tensor, horizon: int) -> Tensor:
+    """``mean (x_t − x_{t−m})² / 2`` over pairs of known values, by lag m from 0: ``[B, C]`` float64.
+
+    Infinite for lags below ``horizon`` (or a quarter of the history, if that is shorter), for lags above three quarters
+    of the history, and for those with too few pairs.
+    """
     known = context.isfinite()
     values, mask = context.nan_to_num(0.0, 0.0, 0.0).double(), known.double()
     length = context.shape[1]
-    spectra = [torch.fft.rfft(part, 2 * length) for part in (values, values.square(), mask)]
-    x, square, one = spectra
+    x, square, one = (torch.fft.rfft(part, 2 * length) for part in (values, values.square(), mask))
 
     def lagged(now: Tensor, past: Tensor) -> Tensor:
         return torch.fft.irfft(now * past.conj(), 2 * length)[:, :length]
@@ -101,6 +108,4 @@ def copy_error(context: Tensor, horizon: int) -> Tensor:
     lag = torch.arange(length, device=context.device)[None]
     first = torch.minimum(span // 4, torch.full_like(span, horizon)).clamp(min=1)
     allowed = (lag >= first) & (lag <= 3 * span // 4) & (pairs >= _MIN_PAIRS)
-    best = torch.where(allowed, error, torch.inf).amin(dim=1).sqrt()
-    spread = (values.square().sum(dim=1) / mask.sum(dim=1).clamp(min=1)).sqrt()
-    return torch.minimum(best, spread).to(context.dtype)
+    return torch.where(allowed, error, torch.inf)

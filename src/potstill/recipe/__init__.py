@@ -5,7 +5,7 @@ Reading a recipe does not import torch, so that ``--help`` and messages about un
 
 from potstill.recipe.data import DataConfig, SeriesData, TextData
 from potstill.recipe.evaluation import EvaluationConfig, ForecastEvaluation, LanguageEvaluation
-from potstill.recipe.objective import ForecastObjective, LanguageObjective, ObjectiveConfig
+from potstill.recipe.objective import ForecastObjective, HorizonWeights, LanguageObjective, ObjectiveConfig
 from potstill.recipe.recipe import (
     ForecastGkdRecipe,
     ForecastRecipe,
@@ -42,6 +42,7 @@ __all__ = [
     "ForecastTraining",
     "GkdConfig",
     "GkdRecipe",
+    "HorizonWeights",
     "LanguageEvaluation",
     "LanguageGkd",
     "LanguageGkdConfig",

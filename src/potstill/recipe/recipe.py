@@ -206,6 +206,12 @@ class ForecastRecipe(OfflineRecipe):
                 "training.rollout: only a live teacher can forecast from where the student's own forecast ends; leave"
                 " out labels or training.rollout",
             )
+        if self.training.rollout.share > 0 and self.objective.gate:
+            raise invalid(
+                "objective.gate_with_rollout",
+                "objective.gate: tries the teacher on the observed end of the context, which training.rollout replaces"
+                " by the student's own forecast; leave out one of them",
+            )
         return self
 
 

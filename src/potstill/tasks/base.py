@@ -244,7 +244,7 @@ def objective_config(recipe: Recipe, alpha: float | None) -> ObjectiveConfig:
         return config
     options = {key: value for key, value in config.terms.get(config.hard, {}).items() if key != "weight"}
     terms = {config.hard: options} if options else {}
-    return config.model_copy(update={"alpha": alpha, "beta": 0.0, "terms": terms})
+    return config.model_copy(update={"alpha": alpha, "alpha_end": None, "beta": 0.0, "terms": terms})
 
 
 def steps_of(training: TrainingConfig, windows: int) -> int:

@@ -33,7 +33,7 @@ from potstill.tasks.base import AUTO_LABELS, Task, available_device, check_teach
 from potstill.tasks.card import write_cards
 from potstill.tasks.ensemble import OTHER, learn_weights, weighting_of
 from potstill.tasks.gkd import check_gkd
-from potstill.tasks.lengths import fit_lengths
+from potstill.tasks.lengths import check_gate, fit_lengths
 from potstill.tasks.provenance import provenance
 from potstill.teaching.engines.forecasts import label_forecasts
 from potstill.teaching.engines.progress import LabelProgress
@@ -110,6 +110,7 @@ class ForecastTask(Task):
                 " run `potstill label` with the same recipe, steps and batch size to continue it.",
                 key="labels.incomplete",
             )
+        store.check_backtest(self.objective().gate_steps(self.horizon))
         return StoredForecasts(store)
 
     def label(self, folder: Path) -> StoredForecasts:
@@ -125,6 +126,7 @@ class ForecastTask(Task):
                 teacher,
                 self.dataset(self.steps),
                 folder,
+                backtest=self.objective().gate_steps(self.horizon),
                 progress=show,
                 provenance={"teachers": [t.model_dump() for t in self.recipe.teacher], **self._label_settings()},
             )
@@ -237,6 +239,7 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
     device = available_device(recipe.training.device)
     teachers = {name: teacher.freeze() for name, teacher in _load_teachers(recipe, device).items()}
     recipe.data = fit_lengths(recipe.data, list(teachers.values()))
+    check_gate(objective.gate_steps(recipe.data.prediction_length), recipe.data)
     store = open_store(recipe.data)
     windows = SeriesWindows(store, recipe.data, "train")
     if recipe.data.synthetic < 1:

@@ -1,4 +1,7 @@
-"""Context length and horizon: defaults are limited to what the models read; explicit values are checked."""
+"""Context length and horizon: defaults are limited to what the models read; explicit values are checked.
+
+The gate's backtest, too, must fit into the context.
+"""
 
 from __future__ import annotations
 
@@ -40,3 +43,15 @@ def fit_lengths(data: SeriesData, models: Sequence[Forecaster]) -> SeriesData:
             chosen[key] = length
             say(f"Lengths    {key} is {length}: {shortest.source.name} {what} no more")
     return data.model_copy(update=chosen)
+
+
+def check_gate(steps: int, data: SeriesData) -> None:
+    """Raise UserError if the gate's backtest is longer than the horizon or than half of the context."""
+    longest = min(data.prediction_length, data.context_length // 2)
+    if steps > longest:
+        raise UserError(
+            f"objective.gate: a backtest of {steps} steps; with data.context_length {data.context_length} and"
+            f" data.prediction_length {data.prediction_length} it has at most {longest}; write"
+            f" gate: {longest}.",
+            key="objective.gate_too_long",
+        )

@@ -32,8 +32,9 @@ class StoredForecasts(TargetProvider):
         self.infos = {store.info.name: store.info}
 
     def outputs(self, batch: Windows, requests: Mapping[str, Request]) -> dict[str, Output]:
-        """The stored forecast of every window, for the whole horizon of the store."""
-        output = Output(self.store.forecast(batch.ids.cpu().numpy()))
+        """The stored forecast of every window, for the whole horizon of the store, and its backtest if there is one."""
+        ids = batch.ids.cpu().numpy()
+        output = Output(self.store.forecast(ids), backtest=self.store.backtest(ids))
         return {name: _on_device_of(output, batch.ids) for name in self.infos}
 
     def dataset(self, dataset: Any) -> Any:

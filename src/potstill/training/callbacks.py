@@ -116,6 +116,7 @@ class RunLog(TrainerCallback):
             self.last = time.perf_counter()
             terms = {k.removeprefix("term_"): v for k, v in logs.items() if k.startswith("term_")}
             line = {"loss": logs["loss"], "terms": terms, "lr": logs.get("learning_rate")}
+            line |= {"alpha": logs["alpha"]} if "alpha" in logs else {}  # gkd has none
             self._write({"event": "train", **base, **line, "windows_per_second": rate, "seconds": took})
         elif _key(self.metric) in logs:
             self._write({"event": "eval", **base, **{k.removeprefix("eval_"): v for k, v in logs.items()}})

@@ -167,6 +167,7 @@ class TrainingRun:
             self.config.seed,
             getattr(self.config, "rollout", None),
             getattr(self.config, "random_horizon", False),
+            self.steps,
         )
 
     def _keep(self, folder: Path) -> None:

@@ -36,11 +36,12 @@ class DistillationModule(nn.Module):
         targets: Mapping[str, Output],
         horizon: int,
         shares: Mapping[str, float] | None = None,
+        progress: float = 0.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The total loss and the value of each term; arguments as in ``Objective.forward``."""
         output = self.student.forward(batch, self.objective.student_request(horizon))
         with torch.autocast(batch.ids.device.type, enabled=False):
-            return self.objective(LossInputs(batch, output, targets), shares)
+            return self.objective(LossInputs(batch, output, targets), shares, progress)
 
     def activation_checkpointing_enable(self, **options: Any) -> None:
         """Enable activation checkpointing of the student, for transformers' argument ``activation_checkpointing``."""
@@ -93,6 +94,8 @@ class TrainingStep:
         default: none.
     random_horizon
         Vary the horizon from step to step, in whole patches, so that the student also learns short horizons.
+    steps
+        Steps of the whole training, over which a schedule of α runs.
     """
 
     def __init__(
@@ -103,10 +106,12 @@ class TrainingStep:
         seed: int,
         rollout: RolloutConfig | None = None,
         random_horizon: bool = False,
+        steps: int = 1,
     ):
         self.module, self.provider = module, provider
         self.horizon, self.seed = horizon, seed
         self.rollout, self.random_horizon = rollout or RolloutConfig(), random_horizon
+        self.steps = steps
         self.requests = module.objective.teacher_requests(horizon)
 
     def __call__(
@@ -139,7 +144,15 @@ class TrainingStep:
             targets = self.provider.outputs(batch, self.requests)
         horizon = self._horizon_of(step)
         targets = {name: output.first_steps(horizon) for name, output in (targets or {}).items()}
-        return model(batch.first_steps(horizon), targets, horizon, shares)
+        return model(batch.first_steps(horizon), targets, horizon, shares, self._progress(step))
+
+    def alpha(self, step: int) -> float:
+        """The weight α of the soft term at a step, from 0."""
+        return self.module.objective.alpha(self._progress(step))
+
+    def _progress(self, step: int) -> float:
+        """0 at the first step, 1 at the last."""
+        return min(1.0, step / max(1, self.steps - 1))
 
     def _horizon_of(self, step: int) -> int:
         student = self.module.student

@@ -67,6 +67,12 @@ class DistillationTrainer(RunTrainer, Trainer):
         self.note(loss, terms, batch)
         return loss
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log losses together with α at the newest step."""
+        if "loss" in logs:
+            logs["alpha"] = self.step.alpha(self.state.global_step - 1)
+        super().log(logs, start_time)
+
     def _shares(self, counts: Mapping[str, int]) -> dict[str, float]:
         """Per unit, the weight of this batch's mean among all batches of the step (1 if it is the only one)."""
         batches = self.current_gradient_accumulation_steps * world_size()

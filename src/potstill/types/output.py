@@ -26,16 +26,19 @@ class Request:
         Steps of the forecast; 0 for language models.
     hidden, attention
         Layers, counted from 0, whose states or attention maps are to be returned.
+    backtest
+        Steps of the backtest that a provider of teachers' outputs adds; 0: none. Models ignore it.
     """
 
     horizon: int = 0
     hidden: tuple[int, ...] = ()
     attention: tuple[int, ...] = ()
+    backtest: int = 0
 
     def __or__(self, other: Request) -> Request:
         """A request that includes both: the longer horizon, and the layers of either."""
         layers = (tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in ("hidden", "attention"))
-        return Request(max(self.horizon, other.horizon), *layers)
+        return Request(max(self.horizon, other.horizon), *layers, max(self.backtest, other.backtest))
 
 
 @dataclass
@@ -55,6 +58,9 @@ class Output:
         information, and in some models depend on the other windows of the batch. None: no token is padded.
     auxiliary
         Additional losses that the model computes, such as the load balance of a mixture of experts: scalars by name.
+    backtest
+        ``[B]``: error of a teacher on the last steps of each context, forecast from what came before them, divided by
+        the error of a seasonal naive forecast; NaN where too few of the steps are known. None: not requested.
     """
 
     answer: Forecast | Logits | TopLogits
@@ -62,6 +68,7 @@ class Output:
     attention: dict[int, Tensor] = field(default_factory=dict)
     token_mask: Tensor | None = None
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
+    backtest: Tensor | None = None
 
     @property
     def forecast(self) -> Forecast:

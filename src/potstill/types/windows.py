@@ -87,6 +87,23 @@ class Windows:
         cut = {name: value if value is None else value[..., removed:] for name, value in cut.items()}
         return replace(self, context=self.context[:, removed:], **cut)
 
+    def earlier(self, steps: int) -> Windows:
+        """The windows as they were ``steps`` earlier: the last steps of the contexts become the futures.
+
+        The contexts keep their length; their first steps are NaN.
+        """
+        import torch
+
+        unknown = torch.full_like(self.context[:, :steps], torch.nan)
+        context, future = self.context.tensor_split([self.context.shape[1] - steps], dim=1)
+        moved = {"context": torch.cat([unknown, context], dim=1), "future": future, "origin": self.origin - steps}
+        for name in ("past_covariates", "future_covariates"):
+            values = getattr(self, name)
+            if values is not None:
+                kept = values[..., : self.context.shape[1] - (steps if name == "past_covariates" else 0)]
+                moved[name] = torch.nn.functional.pad(kept, (steps, 0), value=torch.nan)
+        return replace(self, **moved)
+
     def to(self, device: Any, non_blocking: bool = True) -> Windows:
         """Move every tensor to ``device``, by default without waiting for copies from pinned memory."""
         return on_device(self, device, non_blocking)

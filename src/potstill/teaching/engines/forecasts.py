@@ -13,9 +13,11 @@ from torch import Tensor
 
 from potstill.errors import NotFinite, UserError
 from potstill.families.base import batches_of
+from potstill.teaching.backtest import relative_error
 from potstill.teaching.engines.groups import WholeGroups
 from potstill.teaching.engines.progress import ProgressCounter, Report
 from potstill.teaching.stores.forecasts import (
+    BACKTEST,
     INPUT_TYPES,
     LABEL_TYPES,
     OPTIONAL_INPUT_TYPES,
@@ -42,6 +44,7 @@ def label_forecasts(
     shard_windows: int = 2048,
     first: int = 0,
     count: int | None = None,
+    backtest: int = 0,
     progress: Report | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> ForecastStore:
@@ -64,6 +67,8 @@ def label_forecasts(
         Windows per shard, which are in memory together; an existing store keeps its own number.
     first, count
         The range of window ids; default all.
+    backtest
+        Steps of a backtest to store with the labels, for the gate of the objective; 0: none.
     progress
         Called after each batch.
     provenance
@@ -85,9 +90,10 @@ def label_forecasts(
             key="labels.nothing_to_label",
         )
     folder = Path(folder)
-    begin_store(folder, lambda: _describe(forecaster, dataset, shard_windows, provenance))
+    begin_store(folder, lambda: _describe(forecaster, dataset, shard_windows, backtest, provenance))
     store = ForecastStore.open(folder, dataset, forecaster, provenance)
     store.manifest.check_shard_rows(folder, shard_windows)
+    store.check_backtest(backtest)
     todo, kept = unfinished(store, first, stop, total)
     counter = ProgressCounter(progress, kept, sum(map(len, todo)), "windows")
     groups = WholeGroups(store, dataset)
@@ -95,7 +101,7 @@ def label_forecasts(
         began = time.perf_counter()
         windows = dataset.batch(np.arange(ids.start, ids.stop))
         groups.check(ids, windows)
-        tensors = _label(forecaster, windows, batch_size, counter)
+        tensors = _label(forecaster, windows, batch_size, store.backtest_steps, counter)
         if store.stores_inputs:
             tensors |= _inputs(windows)
         write_rows(store, ids, tensors, time.perf_counter() - began)
@@ -103,7 +109,11 @@ def label_forecasts(
 
 
 def _describe(
-    forecaster: Forecaster, dataset: LabelSource, shard_windows: int, provenance: Mapping[str, Any] | None
+    forecaster: Forecaster,
+    dataset: LabelSource,
+    shard_windows: int,
+    backtest: int,
+    provenance: Mapping[str, Any] | None,
 ) -> Manifest:
     """The manifest of a new store.
 
@@ -113,10 +123,13 @@ def _describe(
     sizes = lengths(window)
     probe = _teacher_forecast(forecaster, window)
     settings = {**sizes, "levels": levels(forecaster), "arcsinh": probe.arcsinh}
+    settings |= {BACKTEST: backtest} if backtest else {}
     return Manifest.of("forecasts", forecaster, dataset, settings, shard_windows, provenance)
 
 
-def _label(forecaster: Forecaster, windows: Windows, batch_size: int, counter: ProgressCounter) -> dict[str, Tensor]:
+def _label(
+    forecaster: Forecaster, windows: Windows, batch_size: int, backtest: int, counter: ProgressCounter
+) -> dict[str, Tensor]:
     """The labels of a shard's windows, in their order."""
     order, parts = batches_of(windows, batch_size)
     found: list[dict[str, Tensor]] = []
@@ -124,9 +137,12 @@ def _label(forecaster: Forecaster, windows: Windows, batch_size: int, counter: P
         part = windows.take(rows)
         forecast = _teacher_forecast(forecaster, part)
         found.append({name: getattr(forecast, name).cpu() for name in LABEL_TYPES})
+        if backtest:
+            earlier = part.earlier(backtest)
+            found[-1][BACKTEST] = relative_error(earlier, forecaster.predict(earlier, backtest, len(part))).float()
         counter.add(len(part))
-    types = {**LABEL_TYPES, "values": torch.float32}
-    labels = {name: torch.cat([part[name] for part in found]).to(kind) for name, kind in types.items()}
+    types = {**LABEL_TYPES, "values": torch.float32, BACKTEST: torch.float32}
+    labels = {name: torch.cat([part[name] for part in found]).to(types[name]) for name in found[0]}
     if order is not None:
         labels = {name: tensor[order.argsort()] for name, tensor in labels.items()}
     return {**labels, "values": _to_half(labels["values"])}

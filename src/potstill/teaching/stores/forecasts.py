@@ -19,11 +19,14 @@ from potstill.teaching.stores.manifest import LabelSource, Manifest
 from potstill.types import Forecast, Windows
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from potstill.families.base import Forecaster
 
 #: arrays of a shard and their types: the labels, and the windows if the store keeps them
 LABEL_TYPES = {"values": torch.float16, "loc": torch.float64, "scale": torch.float64}
 INPUT_TYPES = {"context": torch.float32, "future": torch.float32, "series": torch.int64, "origin": torch.int64}
+BACKTEST = "backtest"  # an array of shards, and the setting of a manifest that says of how many steps it is
 #: optional arrays of windows
 OPTIONAL_INPUT_TYPES = {
     "dataset": torch.int64,
@@ -79,12 +82,18 @@ class ForecastStore(LabelStore):
     @property
     def names(self) -> tuple[str, ...]:
         """Arrays that every shard holds."""
-        return (*LABEL_TYPES, *INPUT_TYPES) if self.stores_inputs else tuple(LABEL_TYPES)
+        backtest = (BACKTEST,) if self.backtest_steps else ()
+        return (*LABEL_TYPES, *backtest, *(INPUT_TYPES if self.stores_inputs else ()))
 
     @property
     def optional(self) -> tuple[str, ...]:
         """Arrays that a shard may hold."""
         return tuple(OPTIONAL_INPUT_TYPES) if self.stores_inputs else ()
+
+    @property
+    def backtest_steps(self) -> int:
+        """Steps of the teacher's backtest that the labels hold; 0 if they hold none."""
+        return self.manifest.settings.get(BACKTEST, 0)
 
     @property
     def stores_inputs(self) -> bool:
@@ -103,6 +112,20 @@ class ForecastStore(LabelStore):
         gathered = {name: gather(places, name) for name in LABEL_TYPES}
         gathered["values"] = widen(gathered["values"])
         return Forecast(levels=self._levels, arcsinh=self._arcsinh, **gathered)
+
+    def backtest(self, ids: Any) -> Tensor | None:
+        """The teacher's backtest of the windows ``ids [B]``, see ``Output.backtest``; None if the store has none."""
+        return gather(self._places(_as_ids(ids)), BACKTEST) if self.backtest_steps else None
+
+    def check_backtest(self, steps: int) -> None:
+        """Raise UserError unless the labels hold a backtest of ``steps`` steps, or none is needed (0)."""
+        if steps not in (0, self.backtest_steps):
+            held = f"a backtest of {self.backtest_steps} steps" if self.backtest_steps else "no backtest"
+            raise UserError(
+                f"{self.folder}: holds {held} of the teacher, objective.gate needs one of {steps} steps; label into a"
+                " new folder with the same objective.gate, or leave objective.gate out.",
+                key="labels.other_backtest",
+            )
 
     def windows(self, ids: Any) -> Windows:
         """The windows ``ids [B]``, read from the store alone; needs ``stores_inputs``.
