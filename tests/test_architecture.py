@@ -95,6 +95,7 @@ SHARED: dict[str, set[str]] = {
     "__init__": set(),
     "attention": set(),
     "norm": set(),
+    "recorder": {"attention"},
     "checkpoint": set(),
     "base": {"checkpoint"},
     "ensemble": {"base"},
@@ -103,7 +104,7 @@ SHARED: dict[str, set[str]] = {
     "load": {"base", "checkpoint", "places", "registry", "language"},  # language: the type of what it returns
 }
 #: what a family may import beside its own files
-FOR_FAMILIES = {"base", "checkpoint", "attention", "norm"}
+FOR_FAMILIES = {"base", "checkpoint", "attention", "norm", "recorder"}
 
 
 def part_of(module: str) -> str:
