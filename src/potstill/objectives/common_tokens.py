@@ -1,9 +1,9 @@
 """Brings the tokens of student and teacher onto one grid, where their patches, contexts or horizons differ.
 
 The grid has one cell for each token of the coarser model within the steps that both models' tokens cover. The tokens of
-either model are averaged within a cell, weighted by the steps that they share with it; padded tokens are left out. Tokens
-that cover no steps (a register token) get a cell if both models have the same number of them, and are left out otherwise.
-The tokens of text, and of models with the same grid, are compared one by one.
+either model are averaged within a cell, weighted by the steps that they share with it; padded tokens are left out.
+Tokens that cover no steps (a register token) get a cell each if both models have the same number of them, and are left
+out otherwise. The tokens of text, and of models with the same grid, are compared one by one.
 
 Shapes: B windows (or examples), T tokens of a model, G cells, A heads, D width.
 """
@@ -106,11 +106,10 @@ class CommonTokens:
                     key="objective.no_token_spans",
                 )
             sides = _pooling(term, own, theirs, sides, inputs.batch.ids.device)
-        covered = [side.covered for side in sides if side.mask is not None or side.shared is not None]
-        rows, cells = len(inputs.batch.ids), counts[0] if sides[0].shared is None else len(sides[0].shared)
-        known = torch.ones(rows, cells, dtype=torch.bool, device=inputs.batch.ids.device)
-        for part in covered:
-            known = known if part is None else known & part
+        cells = counts[0] if sides[0].shared is None else len(sides[0].shared)
+        known = torch.ones(len(inputs.batch), cells, dtype=torch.bool, device=inputs.batch.ids.device)
+        for covered in (side.covered for side in sides):
+            known = known if covered is None else known & covered
         return cls(*sides, known, causal=isinstance(inputs.batch, Tokens))
 
     def mean(self, values: Tensor) -> Tensor:

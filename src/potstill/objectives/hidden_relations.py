@@ -57,7 +57,7 @@ class HiddenRelations(LayerPairTerm):
     >>> student = Output(forecast, hidden={0: torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])})
     >>> teacher = Output(forecast, hidden={0: torch.tensor([[[2.0], [2.0]]])})  # no differences
     >>> term(LossInputs(Windows.of_context(torch.zeros(1, 2), 1), student, {"teacher": teacher}))  # (−1 − 0)²
-    tensor([1.])
+    tensor([1.0000])
     """
 
     name = "hidden_relations"

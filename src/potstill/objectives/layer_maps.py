@@ -11,8 +11,8 @@ The three names leave out the student's last layer, as PKD does, unless it is th
 term compares, and a forecaster reads it only at the tokens of the horizon: of all other tokens it computes states, maps
 and queries that nothing depends on.
 
-References: Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding", EMNLP Findings 2020; Sun et al.,
-"Patient Knowledge Distillation for BERT Model Compression", EMNLP 2019 (PKD).
+References: Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding", EMNLP Findings 2020; Sun et
+al., "Patient Knowledge Distillation for BERT Model Compression", EMNLP 2019 (PKD).
 """
 
 from __future__ import annotations
