@@ -103,15 +103,15 @@ class AttentionRelations(LayerPairTerm):
         return requests
 
     def _heads(self, student: ModelInfo, teacher: ModelInfo) -> int:
-        widths = {model.name: model.heads * model.head_width for model in (student, teacher)}
-        common = gcd(*widths.values())
+        own, theirs = (model.heads * model.head_width for model in (student, teacher))
+        common = gcd(own, theirs)
         if self.relation_heads is None:
             return teacher.heads if common % teacher.heads == 0 else gcd(student.heads, teacher.heads)
         if common % self.relation_heads:
-            sizes = " and ".join(f"{width} in {name}" for name, width in widths.items())
             raise UserError(
                 f"objective.terms.{self.name}.relation_heads: {self.relation_heads} must divide the width of all heads"
-                f" together, which is {sizes}; choose a divisor of {common}.",
+                f" together, which is {own} in {student.name} and {theirs} in {teacher.name}; choose a divisor of"
+                f" {common}.",
                 key="objective.bad_relation_heads",
             )
         return self.relation_heads
