@@ -35,28 +35,40 @@ def random(*shape: int, seed: int = 1) -> Tensor:
 
 
 def test_mse_and_cosine_by_hand():
-    """States (3, 4), of root mean square √12.5, and (1, 1) and (1, −1), of 1; the loss has no unit."""
-    own, theirs = torch.tensor([[[3.0, 4.0], [3.0, 4.0]]]), torch.tensor([[[1.0, 1.0], [1.0, -1.0]]])
-    x, y = 3 / math.sqrt(12.5), 4 / math.sqrt(12.5)
-    expected = ((x - 1) ** 2 + (y - 1) ** 2 + (x - 1) ** 2 + (y + 1) ** 2) / 4
-    cosines = [7 / (5 * math.sqrt(2)), -1 / (5 * math.sqrt(2))]
-    for factor in (1.0, 1000.0):
-        found = value(bound(HiddenStates(ONE), 2, 2), factor * own, theirs)
-        assert found.tolist() == pytest.approx([expected], abs=1e-5)
-        found = value(bound(HiddenStates(ONE, "cosine"), 2, 2), own, factor * theirs)
-        assert found.tolist() == pytest.approx([1 - sum(cosines) / 2], abs=1e-5)
-    assert expected == pytest.approx(2 * (1 - sum(cosines) / 2))
+    """Normalised: (1, 1), (1, −1), (1, 1) and (1, 1), (−1, −1), (1, −1); centred: thirds of what is below."""
+    own = torch.tensor([[[2.0, 2.0], [3.0, -3.0], [1.0, 1.0]]])
+    theirs = torch.tensor([[[1.0, 1.0], [-5.0, -5.0], [2.0, -2.0]]])
+    a, b = [(0, 2), (0, -4), (0, 2)], [(2, 4), (-4, -2), (2, -2)]
+    products = [sum(x * y for x, y in zip(*pair, strict=True)) for pair in zip(a, b, strict=True)]  # 8, 8, −4
+    squares = [[x * x + y * y for x, y in one] for one in (a, b)]
+    correlation = sum(products) / math.sqrt(sum(squares[0]) * sum(squares[1]))
+    cosines = [c / math.sqrt(x * y) for c, x, y in zip(products, *squares, strict=True)]
+    for one, other in ((1.0, 1000.0), (1000.0, 1.0)):
+        found = value(bound(HiddenStates(ONE), 2, 2), one * own, other * theirs)
+        assert found.tolist() == pytest.approx([2 - 2 * correlation], abs=1e-4)
+        found = value(bound(HiddenStates(ONE, "cosine"), 2, 2), one * own, other * theirs)
+        assert found.tolist() == pytest.approx([1 - sum(cosines) / 3], abs=1e-4)
+    assert 2 - 2 * correlation == pytest.approx(2 - 1 / math.sqrt(2))
+
+
+def test_what_all_tokens_have_in_common_does_not_count():
+    """A large feature that is the same in every token would make any two states alike."""
+    own, theirs = random(1, 6, 4), random(1, 6, 4, seed=2)
+    plain = value(bound(HiddenStates(ONE)), own, theirs)
+    for states in (own, theirs):
+        states[..., 0] = 40.0
+    assert value(bound(HiddenStates(ONE)), own, theirs).item() > 0.5
+    assert plain.item() > 0.5
 
 
 def test_a_projection_maps_the_students_width_to_the_teachers():
     term = bound(HiddenStates(ONE), 2, 3)
-    layer = term.projections[0]
     with torch.no_grad():
-        layer.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
-        layer.bias.copy_(torch.tensor([0.0, 0.0, -1.0]))
-    own, theirs = torch.tensor([[[5.0, 5.0]]]), torch.tensor([[[2.0, 2.0, 2.0]]])  # normalised: (1, 1) and (1, 1, 1)
+        term.projections[0].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
+    own = torch.tensor([[[5.0, 5.0], [1.0, -1.0]]])  # projected: (1, 1, 2) and (1, −1, 0), centred ±(0, 1, 1)
+    theirs = torch.tensor([[[3.0, 3.0, 3.0], [1.0, -1.0, -1.0]]])  # centred ±(0, 1, 1)
     assert value(term, own, theirs).tolist() == pytest.approx([0.0], abs=1e-6)
-    assert value(term, own, -theirs).tolist() == pytest.approx([4.0], abs=1e-5)
+    assert value(term, own, theirs.flip(1)).tolist() == pytest.approx([4.0], abs=1e-4)
 
 
 def test_every_pair_of_layers_and_every_teacher_has_its_own_projection():
@@ -71,7 +83,8 @@ def test_every_pair_of_layers_and_every_teacher_has_its_own_projection():
 def test_pairs_and_teachers_are_averaged():
     term = bound(HiddenStates([[0, 0], [1, 0]]))
     term.bind(info(), {"t0": info(), "t1": info()})
-    near, far = torch.tensor([[[1.0, 1.0, 1.0, 1.0]]]), torch.tensor([[[-1.0, -1.0, 1.0, 1.0]]])
+    near, far = ([x, [-y for y in x]] for x in ([1.0, 1.0, 1.0, 1.0], [-1.0, -1.0, 1.0, 1.0]))
+    near, far = torch.tensor([near]), torch.tensor([far])
     student = output(hidden={0: near, 1: far})
     # distances 0 and 2 to the first teacher, 4 and 2 to the second
     inputs = of_windows(student, output(hidden={0: near}), output(hidden={0: -near}))

@@ -117,6 +117,13 @@ class CommonTokens:
         total = torch.where(self.known, values, 0.0).sum(dim=1)
         return total / self.known.sum(dim=1).clamp(min=1)
 
+    def centred(self, states: Tensor) -> Tensor:
+        """States ``[B, G, D]`` minus their mean over the known cells of the window; 0 in other cells."""
+        known = self.known[..., None]
+        states = torch.where(known, states, 0.0)
+        mean = states.sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
+        return torch.where(known, states - mean, 0.0)
+
 
 def _pooling(
     term: str, own: Spans, theirs: Spans, sides: tuple[ModelTokens, ModelTokens], device: torch.device

@@ -14,20 +14,25 @@ from potstill.objectives.layer_pairs import LayerPairTerm, chosen
 from potstill.types import ModelInfo
 
 DISTANCES = ("mse", "cosine")
-_EPS = 1e-6  # added to the mean square of a state
+_EPS = 1e-6  # added to a mean square, of states that are about 1
 
 
 class HiddenStates(LayerPairTerm, nn.Module):
     """Distance between the hidden states of layer pairs, averaged over tokens that both models have.
 
-    Residual streams grow with depth (in the embedded teacher threefold from the first layer to the last), and a layer
-    reads them through a norm. So every state is divided by its root mean square over the features, as in RMSNorm; the
-    loss has no unit, and all layers weigh the same. ``mse`` is the mean squared difference per feature, ``cosine`` is
-    1 − cosine similarity. For states of one width, ``mse`` = 2 · ``cosine``.
+    States of residual streams cannot be compared as they are. They grow with depth (in the embedded teacher threefold
+    from the first layer to the last), and a few features are large in every token: the states of any two tokens have a
+    cosine of about 0.88, so that a constant would explain most of a squared distance. Therefore every state is divided
+    by its root mean square over the features, as in the norm through which a layer reads it, and the mean over the
+    window's tokens is subtracted. The loss has no unit, and all layers weigh the same.
 
-    Where ``d_model`` differs, each pair has a linear projection from the student's width to the teacher's, trained and
-    checkpointed with the student, and not saved with it. Tokens of different patches are averaged by time; see
-    :mod:`potstill.objectives.common_tokens`.
+    ``mse``: the centred states z of a window are divided by their root mean square over tokens and features; the loss
+    is the mean of (z − z_teacher)², which is 2 − 2 · correlation. ``cosine``: 1 − cosine similarity of z and z_teacher,
+    where every token weighs the same.
+
+    Where ``d_model`` differs, each pair of layers has a linear projection from the student's width to the teacher's,
+    before centring. It is trained and checkpointed with the student, and not saved with it. Tokens of different patches
+    are averaged by time; see :mod:`potstill.objectives.common_tokens`.
 
     Parameters
     ----------
@@ -44,7 +49,8 @@ class HiddenStates(LayerPairTerm, nn.Module):
     ----------
     Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015 (a regressor from the student's width); Sun et al.,
     "Patient Knowledge Distillation", EMNLP 2019 (squared distance of normalised states); Jiao et al., "TinyBERT", 2020
-    (a linear projection for each token); Sanh et al., "DistilBERT", 2019 (cosine).
+    (a linear projection for each token); Sanh et al., "DistilBERT", 2019 (cosine); Mu and Viswanath, "All-but-the-Top",
+    ICLR 2018 (subtracting what all states have in common).
 
     Examples
     --------
@@ -55,10 +61,10 @@ class HiddenStates(LayerPairTerm, nn.Module):
     >>> term = HiddenStates()
     >>> requests = term.bind(model, {"teacher": model})
     >>> forecast = Forecast(*[torch.zeros(1, 1)] * 4)
-    >>> student = Output(forecast, hidden={0: torch.tensor([[[0.0, 5.0], [3.0, 0.0]]])})
-    >>> teacher = Output(forecast, hidden={0: torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])})
-    >>> term(LossInputs(Windows.of_context(torch.zeros(1, 2), 1), student, {"teacher": teacher}))  # (0 + 2) / 2
-    tensor([1.0000])
+    >>> student = Output(forecast, hidden={0: torch.tensor([[[1.0, 1.0], [3.0, -3.0]]])})  # centred: (0, ±1)
+    >>> teacher = Output(forecast, hidden={0: torch.tensor([[[1.0, 1.0], [-1.0, 1.0]]])})  # centred: (±1, 0)
+    >>> term(LossInputs(Windows.of_context(torch.zeros(1, 2), 1), student, {"teacher": teacher}))  # not correlated
+    tensor([2.0000])
     """
 
     name = "hidden_states"
@@ -74,20 +80,28 @@ class HiddenStates(LayerPairTerm, nn.Module):
         """Choose the pairs of layers and create their projections."""
         requests = super().bind(student, teachers)
         for name, pairs in self.pairs.items():
-            width = teachers[name].width
-            same = width == student.width
-            self.projections.extend(nn.Identity() if same else nn.Linear(student.width, width) for _ in pairs)
+            own, theirs = student.width, teachers[name].width
+            # centring would remove a bias
+            self.projections.extend(
+                nn.Identity() if own == theirs else nn.Linear(own, theirs, bias=False) for _ in pairs
+            )
         return requests
 
     def compare(self, student: Tensor, teacher: Tensor, tokens: CommonTokens, place: int) -> Tensor:
         """``[B]`` from states ``[B, T, D]``."""
-        own = self.projections[place](normalised(tokens.student.pooled(student)))
-        theirs = normalised(tokens.teacher.pooled(teacher))
+        own = tokens.centred(self.projections[place](normalised(tokens.student.pooled(student))))
+        theirs = tokens.centred(normalised(tokens.teacher.pooled(teacher)))
         if self.distance == "cosine":
-            return tokens.mean(1 - nn.functional.cosine_similarity(own, theirs, dim=2))
-        return tokens.mean((own - theirs).square().mean(dim=2))
+            own, theirs = nn.functional.normalize(own, dim=2), nn.functional.normalize(theirs, dim=2)
+            return tokens.mean((own - theirs).square().sum(dim=2) / 2)
+        return tokens.mean((_scaled(own, tokens) - _scaled(theirs, tokens)).square().mean(dim=2))
 
 
 def normalised(states: Tensor) -> Tensor:
     """States ``[B, G, D]`` divided by their root mean square over the features."""
     return nn.functional.rms_norm(states, states.shape[-1:], eps=_EPS)
+
+
+def _scaled(centred: Tensor, tokens: CommonTokens) -> Tensor:
+    """Centred states ``[B, G, D]`` divided by their root mean square over the window."""
+    return centred * (tokens.mean(centred.square().mean(dim=2)) + _EPS).rsqrt()[:, None, None]
