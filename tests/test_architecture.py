@@ -96,6 +96,7 @@ SHARED: dict[str, set[str]] = {
     "attention": set(),
     "norm": set(),
     "precision": set(),
+    "recorder": {"attention"},
     "checkpoint": set(),
     "base": {"checkpoint"},
     "weighting": {"base"},
@@ -112,7 +113,7 @@ SHARED: dict[str, set[str]] = {
     },  # language: the type of what it returns
 }
 #: what a family may import beside its own files
-FOR_FAMILIES = {"base", "checkpoint", "attention", "norm"}
+FOR_FAMILIES = {"base", "checkpoint", "attention", "norm", "recorder"}
 
 
 def part_of(module: str) -> str:

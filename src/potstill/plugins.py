@@ -12,7 +12,7 @@ from potstill.errors import UnknownName, UserError
 from potstill.families.base import Architecture, Family, Forecaster, Model, ModelSource, TeacherFamily
 from potstill.objectives.base import LossInputs, Requests, Term
 from potstill.teaching.base import TargetProvider
-from potstill.types import Forecast, Logits, ModelInfo, Output, Request, Tokens, TopLogits, Windows
+from potstill.types import Forecast, Logits, ModelInfo, Output, Qkv, Request, Tokens, TopLogits, Windows
 
 __all__ = [
     "Architecture",
@@ -25,6 +25,7 @@ __all__ = [
     "ModelInfo",
     "ModelSource",
     "Output",
+    "Qkv",
     "Request",
     "Requests",
     "TargetProvider",

@@ -41,11 +41,12 @@ def attention_map(query: Tensor, key: Tensor, mask: Tensor | None = None, scale:
     query, key
         ``[B, A, T, width]``.
     mask
-        True where a key is attended to; broadcasts to ``[B, A, T, T]``.
+        Additive, or True where a key is attended to; broadcasts to ``[B, A, T, T]``.
     scale
         Factor of the scores; default: 1 / √width.
     """
     factor = query.shape[-1] ** -0.5 if scale is None else scale
     scores = (query @ key.transpose(2, 3)).float() * factor
-    scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(dim=3)

@@ -9,11 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from potstill.teaching.base import TargetProvider
-from potstill.teaching.stores.base import STORED_FAMILY
 from potstill.teaching.stores.forecasts import ForecastStore
 from potstill.teaching.stores.logits import LogitStore
 from potstill.teaching.stores.windows import StoredWindows
-from potstill.types import ModelInfo, Output, Request, Tokens, Windows
+from potstill.types import STORED_FAMILY, ModelInfo, Output, Request, Tokens, Windows
 
 
 class StoredForecasts(TargetProvider):
