@@ -344,6 +344,7 @@ def test_a_term_from_a_recipes_file_is_trained_by_name(quick, tmp_path):
 def test_a_student_may_start_as_a_copy_of_its_teachers_layers(quick, tmp_path, capsys):
     quick.student.start, quick.student.overrides = "copy", {"num_layers": 1}
     quick.training.learning_rate, quick.training.calibrate = 1e-9, False
+    quick.teacher[0].precision = "fp32"
     run = potstill.distill(quick, tmp_path / "run")
     assert "start from the teacher (layers 0)" in capsys.readouterr().err
     own = load(run).module.state_dict()
@@ -487,3 +488,23 @@ def test_generated_windows_with_stored_labels_serve_many_epochs(quick, tmp_path)
     live = potstill.distill(quick.model_copy(update={"labels": None}), tmp_path / "live")
     losses = [[line["loss"] for line in log_lines(folder, "train")] for folder in (run, live)]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+
+
+def test_stored_labels_of_a_share_are_those_of_the_live_teacher(quick, tmp_path):
+    quick.data.label_share = 0.5
+    live = potstill.distill(quick, tmp_path / "live")
+    stored = potstill.distill(quick, tmp_path / "stored", labels="auto")
+    losses = [[line["loss"] for line in log_lines(run, "train")] for run in (live, stored)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    quick.data.label_share = 1.0
+    whole = potstill.distill(quick, tmp_path / "whole")
+    assert losses[0] != pytest.approx([line["loss"] for line in log_lines(whole, "train")], rel=1e-3)
+    quick.data.label_share = 0.8
+    with usage_error("labels.other_share", "0.5"):
+        potstill.distill(quick, tmp_path / "other", labels=tmp_path / "stored" / "labels")
+
+
+def test_a_share_needs_a_term_on_the_truth(quick, tmp_path):
+    quick.data.label_share, quick.objective.alpha = 0.5, 1.0
+    with usage_error("data.label_share_without_truth"):
+        potstill.distill(quick, tmp_path / "run")

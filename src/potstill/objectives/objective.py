@@ -129,11 +129,13 @@ class Objective(nn.Module):
             totals.append(total * shares.get("tokens", 1.0))
         if not isinstance(inputs.batch, Tokens):
             inputs = replace(inputs, step_weights=step_weights(self.horizon_weights, inputs.student.forecast.values))
-        without_future, gated = _without_future(inputs), self._gated(inputs)
+        without_future, gated, labelled = _without_future(inputs), self._gated(inputs), _labelled(inputs)
         for name, term in self.terms.items():
             if name in tokens:
                 continue
             loss = term(inputs)
+            if labelled is not None and term.requires:
+                loss = loss * labelled  # what the teachers' outputs hold for other windows is not theirs
             values[name] = _mean(loss, inputs, term.averages, without_future)
             weighted = weights[name] * values[name]
             if gated is not None and (direction := self._weights.direction(name)):
@@ -154,11 +156,17 @@ class Objective(nn.Module):
 
         The truth must be known there. A backtest of NaN, with too few known steps, says nothing against the teacher.
         """
-        if not self.gate:
+        labelled = _labelled(inputs)
+        if not self.gate and labelled is None:
             return None
-        backtest = inputs.teacher.backtest
-        assert backtest is not None, "the provider does not return the backtest that the objective requests"
-        return ((backtest > 1) & inputs.windows.future.isfinite().any(dim=1)).to(inputs.student.forecast.values)
+        rely = torch.zeros(len(inputs.windows), dtype=torch.bool, device=inputs.windows.ids.device)
+        if self.gate:
+            backtest = inputs.teacher.backtest
+            assert backtest is not None, "the provider does not return the backtest that the objective requests"
+            rely = backtest > 1
+        if labelled is not None:
+            rely = rely | (labelled == 0)
+        return (rely & inputs.windows.future.isfinite().any(dim=1)).to(inputs.student.forecast.values)
 
 
 def units(batch: Windows | Tokens) -> dict[str, int]:
@@ -209,6 +217,12 @@ def _mean(values: Tensor, inputs: LossInputs, averages: str, without_future: Ten
     if averages == "steps" and not isinstance(inputs.batch, Tokens):
         weights = weights * inputs.windows.future.isfinite().sum(dim=1).to(weights)
     return (torch.where(counts, values, 0.0) * weights).sum() / weights.sum().clamp(min=1)
+
+
+def _labelled(inputs: LossInputs) -> Tensor | None:
+    """``[B]``: 1 for windows that the teachers label, else 0; None if all are labelled."""
+    known = next((output.labelled for output in inputs.teachers.values()), None)
+    return None if known is None else known.to(inputs.student.forecast.values)
 
 
 def _without_future(inputs: LossInputs) -> Tensor | None:

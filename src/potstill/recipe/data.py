@@ -58,6 +58,13 @@ class SeriesData(DataConfig):
         description="number of distinct training windows if some are generated, so that stored labels serve many"
         " epochs; default: new windows at every step",
     )
+    label_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the training windows that the teacher forecasts; the others are trained on the truth"
+        " alone",
+    )
     train_windows: int | None = Field(
         default=None, ge=1, description="use only this many real training windows, to simulate scarce data"
     )

@@ -193,7 +193,8 @@ class Task(ABC):
         """The teachers as a target provider; None without teachers."""
         if not self.teachers:
             return None
-        return LiveTeachers(self.teachers, self.weighting)
+        share = getattr(self.recipe.data, "label_share", 1.0)
+        return LiveTeachers(self.teachers, self.weighting, share, self.recipe.training.seed)
 
     def training(
         self,

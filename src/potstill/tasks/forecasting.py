@@ -111,6 +111,7 @@ class ForecastTask(Task):
                 key="labels.incomplete",
             )
         store.check_backtest(self.objective().gate_steps(self.horizon))
+        store.check_share(self.recipe.data.label_share)
         return StoredForecasts(store)
 
     def label(self, folder: Path) -> StoredForecasts:
@@ -127,6 +128,8 @@ class ForecastTask(Task):
                 self.dataset(self.steps),
                 folder,
                 backtest=self.objective().gate_steps(self.horizon),
+                share=self.recipe.data.label_share,
+                seed=self.recipe.training.seed,
                 progress=show,
                 provenance={"teachers": [t.model_dump() for t in self.recipe.teacher], **self._label_settings()},
             )
@@ -235,6 +238,12 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
             key="objective.other_task",
         )
     check_teachers(recipe, objective)
+    if recipe.data.label_share < 1 and not any(not term.requires for term in objective.terms.values()):
+        raise UserError(
+            "data.label_share: windows without labels are trained on the truth, and the objective has no term on it;"
+            " write an objective.alpha below 1, or label_share: 1.",
+            key="data.label_share_without_truth",
+        )
     _check_rollout(recipe, objective)
     device = available_device(recipe.training.device)
     teachers = {name: teacher.freeze() for name, teacher in _load_teachers(recipe, device).items()}

@@ -87,6 +87,9 @@ class Output:
         For each of the T tokens its first step and the step after its last, relative to the forecast origin (step 0 is
         the first of the future, −1 the last of the context); None for a token that covers no steps, such as a register
         token. The same for all windows, so a tuple. For text None: the tokens are those of the batch.
+    labelled
+        ``[B]`` bool: False for windows that the teachers do not label, whose other entries have no meaning. None: all
+        are labelled.
     backtest
         ``[B]``: error of a teacher on the last steps of each context, forecast from what came before them, divided by
         the error of a seasonal naive forecast; NaN where too few of the steps are known. None: not requested.
@@ -99,6 +102,7 @@ class Output:
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
     qkv: dict[int, Qkv] = field(default_factory=dict)
     token_spans: Spans | None = None
+    labelled: Tensor | None = None
     backtest: Tensor | None = None
 
     @property
@@ -116,6 +120,14 @@ class Output:
 
         assert not isinstance(self.answer, Forecast)
         return self.answer
+
+    def take(self, rows: Tensor) -> Output:
+        """The output of some windows, by index; only of a forecaster."""
+        layers = {name: {i: t[rows] for i, t in getattr(self, name).items()} for name in ("hidden", "attention")}
+        tensors = {name: getattr(self, name) for name in ("token_mask", "labelled", "backtest")}
+        parts = {name: tensor[rows] for name, tensor in tensors.items() if tensor is not None}
+        qkv = {i: Qkv(x.query[rows], x.key[rows], x.value[rows]) for i, x in self.qkv.items()}
+        return replace(self, answer=self.forecast.take(rows), qkv=qkv, **layers, **parts)
 
     def first_steps(self, horizon: int) -> Output:
         """The same output with only the first ``horizon`` steps of the forecast; logits are unchanged."""
