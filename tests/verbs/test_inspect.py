@@ -50,7 +50,7 @@ def test_of_what_each_start_of_a_student_keeps(tiny_teacher: Path, small_csv: Pa
     errors = found["errors"]
     assert (errors["metric"], errors["windows"]) == ("rel_naive", 38)
     whole = [errors[f"start: {start}"] for start in ("copy", "importance", "teacher")]
-    assert whole == pytest.approx([errors["teacher"]] * 3, rel=1e-3)
+    assert whole == pytest.approx([errors["teacher"]] * 3, rel=2e-3)  # the teacher computes in bf16
     assert errors["start: random"] != errors["teacher"]
 
 

@@ -33,17 +33,16 @@ def inspect(model: str, recipe: Recipe | str | Path | None = None, **options: An
     UserError
         If the model cannot be loaded, or the options are invalid.
     """
+    found = _description(load(model))
     if recipe is None and not options:
-        loaded = load(model)
-        return _description(loaded)
+        return found
     task = "language" if is_language(model) else "forecast"
     data = {} if task == "language" else {"data": "embedded"}
     chosen = resolve(recipe, options)
     if chosen.data.paths:
         data = {}
     run = prepare(resolve(chosen, {"task": task, "teacher": model, **data}))
-    assert run.teacher is not None
-    return {**_description(run.teacher), **compare_starts(run)}
+    return {**found, **compare_starts(run)}
 
 
 def _description(model: Model) -> dict[str, Any]:
