@@ -35,6 +35,7 @@ class Objective(nn.Module):
     def __init__(self, config: ObjectiveConfig):
         super().__init__()
         self.auxiliary = dict(config.auxiliary)
+        self.grouped = getattr(config, "grouped", "all")
         self.weights = _weights(config)
         self.terms = {
             name: _make(name, config.terms.get(name, {}), getattr(config, "temperature", None)) for name in self.weights
@@ -76,6 +77,10 @@ class Objective(nn.Module):
                     key="objective.unknown_auxiliary",
                 )
 
+    def needs_teacher(self, batch: Windows | Tokens) -> bool:
+        """Whether the terms for this batch use the teachers' outputs; without them, the other terms are computed."""
+        return isinstance(batch, Tokens) or batch.stands_alone or self.grouped == "all"
+
     def student_request(self, horizon: int) -> Request:
         """What the student's forward pass must return."""
         return self.requests.student | Request(horizon)
@@ -92,7 +97,8 @@ class Objective(nn.Module):
         Parameters
         ----------
         inputs
-            The batch, the student's output and the teachers' outputs.
+            The batch, the student's output and the teachers' outputs; if :meth:`needs_teacher` is False for the batch,
+            these are not used.
         shares
             By unit ("windows", "steps", "tokens"): the factor of the mean over this batch, so that several batches
             together yield the mean over all of them; default 1.
@@ -104,8 +110,9 @@ class Objective(nn.Module):
             total, values = _of_tokens(tokens, self.weights, inputs)
             totals.append(total * shares.get("tokens", 1.0))
         without_future = _without_future(inputs)
+        taught = self.needs_teacher(inputs.batch)
         for name, term in self.terms.items():
-            if name not in tokens:
+            if name not in tokens and (taught or not term.requires):
                 values[name] = _mean(term(inputs), inputs, term.averages, without_future)
                 totals.append(self.weights[name] * shares.get(term.averages, 1.0) * values[name])
         for name, loss in inputs.student.auxiliary.items():
@@ -117,11 +124,11 @@ class Objective(nn.Module):
 
 
 def units(batch: Windows | Tokens) -> dict[str, int]:
-    """The number of each unit in a batch on the CPU, which weights the means of several batches."""
+    """The number of each unit in a batch, which weights the means of several batches; on a GPU this waits for it."""
     # numpy: for so few numbers torch's threads cost more than they save
     if isinstance(batch, Tokens):
-        return {"windows": len(batch), "tokens": int(np.count_nonzero(batch.answer.numpy()))}
-    return {"windows": len(batch), "steps": int(np.count_nonzero(np.isfinite(batch.future.numpy())))}
+        return {"windows": len(batch), "tokens": int(np.count_nonzero(batch.answer.cpu().numpy()))}
+    return {"windows": len(batch), "steps": int(np.count_nonzero(np.isfinite(batch.future.cpu().numpy())))}
 
 
 def _weights(config: ObjectiveConfig) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -64,6 +64,19 @@ class ForecastObjective(ObjectiveConfig):
     alpha: Alpha = 0.8
     soft: Soft = "quantile_match"
     hard: Hard = "pinball"
+    grouped: Literal["all", "truth"] = Field(
+        default="all",
+        description="terms for windows with groups or covariates: all, or only those on the ground truth",
+    )
+
+    @model_validator(mode="after")
+    def _check_grouped(self) -> ForecastObjective:
+        if self.grouped == "truth" and self.alpha + self.beta >= 1:
+            raise invalid(
+                "objective.grouped_without_truth",
+                "grouped: truth needs a hard term, which has the weight 1 − alpha − beta; lower alpha",
+            )
+        return self
 
 
 class LanguageObjective(ObjectiveConfig):
