@@ -84,12 +84,13 @@ class SeriesData(DataConfig):
             return self
         for key in ("stride", "missing", "balance", "train_windows"):
             if getattr(self, key) != type(self).model_fields[key].default:
-                raise invalid("data.not_on_device", f"{key} has no meaning for windows made on the device; leave it out")
+                raise invalid("data.not_on_device", f"{key} does not apply to windows made on the device; leave it out")
         for key, limit in (("contexts", "context_length"), ("horizons", "prediction_length")):
             longest = max(getattr(self.device, key), default=0)
             if longest > getattr(self, limit):
                 raise invalid(
-                    "data.device_too_long", f"device.{key}: {longest} is above {limit} ({getattr(self, limit)}); raise it"
+                    "data.device_too_long",
+                    f"device.{key}: {longest} is above {limit}; raise {limit} to {longest}",
                 )
         return self
 

@@ -197,7 +197,7 @@ class ForecastRecipe(OfflineRecipe):
         if self.data.device is not None and self.labels:
             raise invalid(
                 "data.device_with_labels",
-                "data.device: windows made on the device cannot be labelled in advance; leave out labels or data.device",
+                "data.device: windows made on the device cannot be labelled in advance; leave out it or labels",
             )
         return self
 
@@ -216,8 +216,8 @@ class ForecastGkdRecipe(GkdRecipe):
     def _check_device(self) -> Self:
         if self.data.device is not None:
             raise invalid(
-                "data.device_with_gkd", "data.device: TRL's trainer loads its data; leave it out, or write another"
-                " training.algorithm"
+                "data.device_with_gkd",
+                "data.device: TRL's trainer loads its data; leave it out, or write another training.algorithm",
             )
         return self
 

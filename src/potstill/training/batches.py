@@ -24,7 +24,7 @@ class TrainingBatches(Dataset[Any]):
         Whether an optimizer step uses several batches, which are then weighted by their units.
     """
 
-    def __init__(self, data: TrainingData, several: bool):
+    def __init__(self, data: TrainingData, several: bool = True):
         self.dataset, self.several = data.dataset, several
         self.provider = data.provider if data.provider is not None and data.provider.stored else None
 

@@ -1,7 +1,7 @@
 """Windows in groups: driven by covariates, made of common latent series, or columns of a real table.
 
-The rows of a group are its windows and the covariates that are known ahead. How many of either a group has is drawn once
-per kind and batch, so that the shapes of tensors do not depend on values on the device.
+The rows of a group are its windows and the covariates that are known ahead. How many of either a group has is drawn
+once per kind and batch, so that the shapes of tensors do not depend on values on the device.
 
 Shapes: G groups, S rows of a group, F of them known ahead, L = C + H steps.
 """
@@ -69,7 +69,10 @@ def driven(draws: Draws, base: Tensor) -> Groups:
 
 
 def latent(draws: Draws, base: Tensor) -> Groups:
-    """Every row is a weighted sum of the same series, some of them delayed; nothing is known ahead. ``base`` as above."""
+    """Every row is a weighted sum of the same series, some of them delayed; nothing is known ahead.
+
+    ``base`` is that of :func:`driven`.
+    """
     groups, size, length = base.shape
     delay = draws.integers(0, LONGEST_LAG + 1, groups, size, 1) * draws.chance(0.5, groups, size, 1)
     step = torch.arange(length, device=base.device)

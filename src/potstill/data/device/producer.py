@@ -2,8 +2,8 @@
 
     python -m potstill.data.device.producer SEED FIRST STEP COUNT LENGTH
 
-Writes the blocks FIRST, FIRST + STEP, … , COUNT of them (-1: until the reader closes the pipe). Block b holds the series
-with the indices b · BLOCK_SERIES to (b + 1) · BLOCK_SERIES − 1. It imports no torch.
+Writes the blocks FIRST, FIRST + STEP, … , COUNT of them (-1: until the reader closes the pipe). Block b holds the
+series with the indices b · BLOCK_SERIES to (b + 1) · BLOCK_SERIES − 1. It imports no torch.
 """
 
 from __future__ import annotations

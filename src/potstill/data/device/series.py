@@ -87,8 +87,8 @@ def excerpts(store: Store, bounds: tuple[np.ndarray, np.ndarray]) -> Excerpts:
 def sampling_weights(lengths: np.ndarray, dataset: np.ndarray, sampling: str) -> np.ndarray:
     """The weight of each series ``[S]``, from their lengths and data sets ``[S]``.
 
-    ``uniform``: all are equal. ``balanced``: a data set of n series with mean length l has ``n^0.6 · min(l, 20000)^0.35``,
-    divided among its series in proportion to the square root of their lengths.
+    ``uniform``: all are equal. ``balanced``: a data set of n series with mean length l has
+    ``n^0.6 · min(l, 20000)^0.35``, divided among its series in proportion to the square root of their lengths.
     """
     if sampling == "uniform":
         return np.ones(len(lengths))

@@ -33,7 +33,13 @@ class Shares(NamedTuple):
 
 
 def draw_singles(
-    draws: Draws, pool: SyntheticPool, real: ResidentSeries | None, shares: Shares, count: int, context: int, horizon: int
+    draws: Draws,
+    pool: SyntheticPool,
+    real: ResidentSeries | None,
+    shares: Shares,
+    count: int,
+    context: int,
+    horizon: int,
 ) -> Drawn:
     """Windows of all kinds, one kind after the other; series -1 where a window is not of one real series."""
     synthetic = count if real is None else round(count * shares.synthetic)
@@ -71,16 +77,20 @@ def mixed_windows(
 
     The idea is TSMixup's (Ansari et al., Chronos, 2024).
     """
-    drawn = [real.draw(draws, 2 * count, context, horizon).values, synthetic_windows(draws, pool, count, context + horizon)]
-    parts = unit(torch.cat(drawn)).view(3, count, -1)
+    of_real = real.draw(draws, 2 * count, context, horizon).values
+    parts = unit(torch.cat([of_real, synthetic_windows(draws, pool, count, context + horizon)]))
+    parts = parts.unflatten(0, (3, count))
     kind, weights = draws.uniform(count), draws.dirichlet(3, count)
-    used = torch.stack([kind >= WITHOUT_FIRST, torch.ones_like(kind, dtype=torch.bool), kind < WITHOUT_FIRST + WITH_ALL])
+    used = torch.stack([kind >= WITHOUT_FIRST, kind >= 0, kind < WITHOUT_FIRST + WITH_ALL])
     weights = (weights * used)[..., None]
     return torch.where(weights > 0, weights * parts, 0.0).sum(dim=0)
 
 
 def warp(draws: Draws, x: Tensor) -> Tensor:
-    """``x [n, L]`` standardised, with a drifting amplitude, cut off at the top, or with regular spikes (TiRex, 2025)."""
+    """``x [n, L]`` standardised, with a drifting amplitude, cut off at the top, or with regular spikes.
+
+    As in TiRex (Auer et al., 2025).
+    """
     count, length = x.shape
     if not count:
         return x

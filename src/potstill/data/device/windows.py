@@ -22,6 +22,9 @@ from potstill.data.series.windows import SeriesWindows
 from potstill.recipe import SeriesData
 from potstill.types import Windows
 
+#: the kinds of group that are made from windows of any kind
+MADE = {"driven": driven, "latent": latent}
+
 
 class DeviceSource:
     """Everything that batches are made from: a pool of synthetic series, and real series, both on the device.
@@ -117,10 +120,7 @@ class DeviceWindows:
     def _grouped(self, draws: Draws, first: int, rows: int, context: int, horizon: int) -> Windows:
         """About ``rows`` rows in groups of one size; they are windows and covariates."""
         size = draws.one_of(self.source.settings.groups.sizes)
-        blocks = [
-            self._groups(draws, kind, count, size, context, horizon)
-            for kind, count in _divided(max(1, rows // size), self.source.kinds).items()
-        ]
+        blocks = self._groups(draws, _divided(max(1, rows // size), self.source.kinds), size, context, horizon)
         most = max(block.known for block in blocks)
         parts = [_rows_and_covariates(block, most) for block in blocks]
         rows_, covariates, series, origin = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -130,17 +130,19 @@ class DeviceWindows:
         windows.future_covariates = covariates if most else None
         return windows
 
-    def _groups(self, draws: Draws, kind: str, count: int, size: int, context: int, horizon: int) -> Groups:
-        if kind == "columns":
+    def _groups(self, draws: Draws, counts: Mapping[str, int], size: int, context: int, horizon: int) -> list[Groups]:
+        """Groups of each kind; ``counts`` says how many."""
+        made = [kind for kind in counts if kind in MADE]
+        base = self._singles(draws, size * sum(counts[kind] for kind in made), context, horizon).values
+        base = base[draws.shuffled(len(base))].unflatten(0, (-1, size)) if made else base
+        parts = zip(made, base.split([counts[kind] for kind in made]), strict=True)
+        blocks = [MADE[kind](draws, part) for kind, part in parts]
+        if count := counts.get("columns", 0):
             assert self.source.real is not None
-            return columns(draws, self.source.real.columns(draws, count, size, context, horizon), count)
-        base = self._singles(draws, count * size, context, horizon).values
-        base = base[draws.shuffled(len(base))].view(count, size, -1)
-        return driven(draws, base) if kind == "driven" else latent(draws, base)
+            blocks.append(columns(draws, self.source.real.columns(draws, count, size, context, horizon), count))
+        return blocks
 
-    def _windows(
-        self, draws: Draws, first: int, rows: Tensor, series: Tensor, origin: Tensor, context: int
-    ) -> Windows:
+    def _windows(self, draws: Draws, first: int, rows: Tensor, series: Tensor, origin: Tensor, context: int) -> Windows:
         known = remove_values(draws, rows[:, :context])
         return Windows(
             context=known,
@@ -158,7 +160,7 @@ class DeviceWindows:
 
 
 def _divided(groups: int, kinds: Mapping[str, float]) -> dict[str, int]:
-    """Divide a number of groups among the kinds; at least one is left for the first, and kinds without any are left out."""
+    """Divide a number of groups among the kinds; those that get none are left out."""
     total = sum(kinds.values())
     bounds = [round(groups * share / total) for share in np.cumsum(list(kinds.values()))]
     counts = dict(zip(kinds, np.diff([0, *bounds]).tolist(), strict=True))
@@ -166,7 +168,7 @@ def _divided(groups: int, kinds: Mapping[str, float]) -> dict[str, int]:
 
 
 def _rows_and_covariates(block: Groups, most: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The windows ``[B, L]`` of groups, their covariates ``[B, most, L]`` (NaN if there are fewer), series and origins."""
+    """The windows ``[B, L]`` of groups, their covariates ``[B, most, L]`` (NaN where there are fewer), their places."""
     targets = block.rows.shape[1] - block.known
     covariates = block.rows[:, targets:]
     covariates = torch.nn.functional.pad(covariates, (0, 0, 0, most - block.known), value=torch.nan)
