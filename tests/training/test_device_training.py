@@ -37,6 +37,12 @@ def given(recipe):
     return on_device(recipe)
 
 
+def watched(run, look) -> None:
+    """Let ``look`` see what the teacher is asked and answers."""
+    assert run.data.provider is not None
+    run.data.provider = Watched(run.data.provider, look)
+
+
 class Stop(Exception):
     """What ends a run in the middle."""
 
@@ -74,7 +80,7 @@ def test_student_and_teacher_forecast_the_horizon_of_the_batch(given, tmp_path):
         seen.append((batch.future.shape[1], output.forecast.values.shape[2], batch.stands_alone))
 
     run = small_run(given)
-    run.data.provider = Watched(run.data.provider, look)
+    watched(run, look)
     run.run(tmp_path, resume=False)
     assert {(horizon, forecast) for horizon, forecast, _ in seen} == {(16, 16), (32, 32)}
     assert {alone for *_, alone in seen} == {True, False}
@@ -84,7 +90,7 @@ def test_groups_can_be_trained_on_the_truth_alone(recipe, tmp_path):
     given = on_device(recipe, **{"objective.grouped": "truth", "objective.alpha": 0.6, "training.batch_size": 6})
     asked = []
     run = small_run(given)
-    run.data.provider = Watched(run.data.provider, lambda batch, _: asked.append(batch.stands_alone))
+    watched(run, lambda batch, _: asked.append(batch.stands_alone))
     run.run(tmp_path, resume=False)
     alone = [run.data.dataset.batch(range(k * 6, k * 6 + 6)).stands_alone for k in range(12)]
     assert asked == [True] * sum(alone)

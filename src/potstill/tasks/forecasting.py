@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from potstill.console import console, say
-from potstill.data.device.windows import DeviceSource, DeviceWindows
+from potstill.data.device.windows import DeviceSource
 from potstill.data.series.store import Store, open_store
 from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows, require_windows
@@ -95,8 +95,8 @@ class ForecastTask(Task):
         """What windows are made from on the device; one for all data sets of the run."""
         return DeviceSource(self.windows, self.recipe.data, self.recipe.training.seed, self.device)
 
-    def dataset(self, steps: int) -> TrainingWindows | DeviceWindows:
-        """The training data set of a run of ``steps`` steps."""
+    def dataset(self, steps: int) -> Any:
+        """The training data set of a run of ``steps`` steps: windows by id, or batches made on the device."""
         if self.recipe.data.device is not None:
             return self.device_source.dataset(steps * self.windows_per_step)
         return TrainingWindows(self.windows, self.recipe.data, self.recipe.training.seed, steps * self.windows_per_step)
@@ -160,7 +160,9 @@ class ForecastTask(Task):
             *(f"           {line}" for line in self.windows.report.lines()),
         ]
         if data.device is not None:
-            lines.append(f"           made on {self.device} from {data.device.pool:,} synthetic and these series")
+            lines.append(
+                f"           windows made on {self.device}, from {data.device.pool:,} synthetic series and these"
+            )
         if data.synthetic or data.augmented:
             lines.append(f"           {data.synthetic:.0%} of them synthetic, {data.augmented:.0%} mixed or warped")
         for name, teacher in self.teachers.items():

@@ -54,6 +54,7 @@ def test_lengths_vary_from_batch_to_batch_and_long_contexts_have_fewer_windows(t
 def test_real_windows_say_where_they_are_from(tmp_path):
     source = small_source(tmp_path, synthetic=0.0, augmented=0.0)
     batch = source.dataset(64).batch(range(64))
+    assert batch.dataset is not None
     store = source.store
     assert batch.ids.tolist() == list(range(64))
     assert torch.equal(batch.dataset, torch.from_numpy(store.dataset_of[batch.series.numpy()].astype(np.int64)))

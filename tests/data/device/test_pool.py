@@ -64,7 +64,8 @@ def test_a_pool_is_refreshed_block_by_block_and_begins_where_a_resumed_run_stand
 def test_no_process_outlives_its_pool():
     pool = SyntheticPool(8, 40, 3, 2, refresh=True, device="cpu")
     pool.update(0)
-    processes = pool.close.peek()[2][0]
+    (_, _, (processes, _), _) = pool.close.peek() or (None, None, ([], None), None)
+    assert len(processes) == 2
     assert [process.poll() for process in processes] == [None, None]
     del pool
     assert all(process.poll() is not None for process in processes)
