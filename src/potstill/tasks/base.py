@@ -136,6 +136,11 @@ class Task(ABC):
         return next(iter(self.teachers.values()), None)
 
     @property
+    def grouped(self) -> bool:
+        """Whether training windows have groups or covariates."""
+        return False
+
+    @property
     def learns_from_teacher(self) -> bool:
         """Whether the training uses a teacher or its labels."""
         return self.recipe.training.algorithm == GKD or bool(self.objective().requires)
@@ -225,6 +230,7 @@ class Task(ABC):
             metric=self.metric,
             sampler=self.sampler(),
             teacher=self.teacher if gkd else None,
+            grouped=self.grouped,
         )
 
     @contextmanager

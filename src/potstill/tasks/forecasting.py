@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from potstill.console import console, say
+from potstill.data.device.windows import DeviceSource
 from potstill.data.series.store import Store, open_store
 from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows, require_windows
@@ -87,9 +88,22 @@ class ForecastTask(Task):
         """Number of training windows: one pass over the data."""
         return len(self.windows)
 
-    def dataset(self, steps: int) -> TrainingWindows:
-        """The training data set of a run of ``steps`` steps."""
+    @property
+    def grouped(self) -> bool:
+        """Whether training windows have groups or covariates."""
+        device = self.recipe.data.device
+        return device is not None and device.groups.share > 0
+
+    @cached_property
+    def device_source(self) -> DeviceSource:
+        """What windows are made from on the device; one for all data sets of the run."""
+        return DeviceSource(self.windows, self.recipe.data, self.recipe.training.seed, self.device)
+
+    def dataset(self, steps: int) -> Any:
+        """The training data set of a run of ``steps`` steps: windows by id, or batches made on the device."""
         data, drawn = self.recipe.data, steps * self.windows_per_step
+        if data.device is not None:
+            return self.device_source.dataset(drawn)
         count = drawn if data.distinct_windows is None else min(drawn, data.distinct_windows)
         return TrainingWindows(self.windows, data, self.recipe.training.seed, count)
 
@@ -116,6 +130,11 @@ class ForecastTask(Task):
 
     def label(self, folder: Path) -> StoredForecasts:
         """Store the teacher's forecasts of the training windows; shows rate and time left."""
+        if self.recipe.data.device is not None:
+            raise UserError(
+                "data.device: windows made on the device cannot be labelled in advance; leave data.device out.",
+                key="data.device_with_labels",
+            )
         teacher = self._reference()
         assert teacher is not None
         with console.status("Labelling") as status:
@@ -151,6 +170,10 @@ class ForecastTask(Task):
             f" of {data.context_length} → {data.prediction_length} (split {data.split})",
             *(f"           {line}" for line in self.windows.report.lines()),
         ]
+        if data.device is not None:
+            lines.append(
+                f"           windows made on {self.device}, from {data.device.pool:,} synthetic series and these"
+            )
         if data.synthetic or data.augmented:
             lines.append(f"           {data.synthetic:.0%} of them synthetic, {data.augmented:.0%} mixed or warped")
         for (name, teacher), config in zip(self.teachers.items(), self.recipe.teacher, strict=True):
