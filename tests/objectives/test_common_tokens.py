@@ -82,7 +82,7 @@ def test_a_cell_needs_a_token_of_both_models():
 
 def test_equal_grids_are_compared_one_by_one():
     tokens = grid(FINE, FINE)
-    assert tokens.student.shared is None
+    assert tokens.student.averages is None
     assert values_of(tokens.student.pooled(states(1, 2, 3, 4, 5, 6, 7))) == [1, 2, 3, 4, 5, 6, 7]
     assert tokens.visible.tolist() == [[[[True] * 7]]]
 

@@ -13,7 +13,7 @@ from potstill.objectives.base import Requests
 from potstill.objectives.common_tokens import CommonTokens, ModelTokens
 from potstill.objectives.layer_maps import DEFAULT_LAYERS
 from potstill.objectives.layer_pairs import LayerPairTerm, chosen
-from potstill.objectives.relations import kl_of_rows
+from potstill.objectives.relations import kl_of_rows, scores
 from potstill.types import ModelInfo, Qkv
 
 PARTS = {"q": "query", "k": "key", "v": "value"}
@@ -124,7 +124,7 @@ class AttentionRelations(LayerPairTerm):
             for side, qkv in ((tokens.student, student), (tokens.teacher, teacher))
         )
         rows = [
-            kl_of_rows(_scores(theirs[a], theirs[b]), _scores(own[a], own[b]), tokens.visible)
+            kl_of_rows(*(scores(x[a], x[b], tokens.visible, x[a].shape[3] ** -0.5) for x in (theirs, own)))
             for a, b in self.relations
         ]
         return tokens.mean(sum(rows) / len(rows))
@@ -132,8 +132,5 @@ class AttentionRelations(LayerPairTerm):
 
 def _regrouped(side: ModelTokens, x: Tensor, heads: int) -> Tensor:
     """``[B, A, T, W]`` on the common grid and with another number of heads R: ``[B, R, G, A · W / R]``."""
-    return side.pooled(x).transpose(1, 2).flatten(2).unflatten(2, (heads, -1)).transpose(1, 2)
-
-
-def _scores(a: Tensor, b: Tensor) -> Tensor:
-    return (a @ b.mT) * a.shape[3] ** -0.5
+    x = side.pooled(x)
+    return x if x.shape[1] == heads else x.transpose(1, 2).flatten(2).unflatten(2, (heads, -1)).transpose(1, 2)

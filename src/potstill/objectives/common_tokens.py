@@ -23,48 +23,39 @@ from potstill.types import Output, Spans, Tokens
 
 @dataclass(frozen=True)
 class ModelTokens:
-    """The tokens of one model, and how they are pooled to cells.
+    """The tokens of one model, and how they are pooled to the cells that both models know.
 
     Attributes
     ----------
     mask
-        ``[B, T]`` bool: tokens that are not padded; None: all.
-    shared
-        ``[G, T]``: steps that a cell shares with a token; None: each token is a cell.
-    lengths
-        ``[T]``: steps that a token covers.
+        ``[B, T]`` bool: tokens that are not padded (and, where each token is a cell, known to both models); None: all.
+    averages
+        ``[B, G, T]``: the weights of tokens within a cell; None: each token is a cell.
+    shares
+        ``[G, T]``: the part of a token that lies in a cell; None: each token is a cell.
     """
 
     mask: Tensor | None
-    shared: Tensor | None = None
-    lengths: Tensor | None = None
-
-    @property
-    def covered(self) -> Tensor | None:
-        """``[B, G]`` bool: cells with a token that is not padded; None: all."""
-        if self.shared is None or self.mask is None:
-            return self.mask
-        return self.mask.to(self.shared) @ self.shared.mT > 0
+    averages: Tensor | None = None
+    shares: Tensor | None = None
 
     def pooled(self, states: Tensor) -> Tensor:
-        """States ``[B, …, T, D]`` to ``[B, …, G, D]``, in float32 or float64; 0 where no token is."""
+        """States ``[B, …, T, D]`` to ``[B, …, G, D]``, in float32 or float64; 0 in cells that are not known."""
         states = _masked(_precise(states), self.mask, 1)
-        return states if self.shared is None else self._averages(states) @ states
+        return states if self.averages is None else self._averages(states) @ states
 
     def pooled_map(self, weights: Tensor) -> Tensor:
         """Attention weights ``[B, A, T, T]`` to ``[B, A, G, G]``: averages over queries, sums over keys."""
         weights = _masked(_masked(_precise(weights), self.mask, 1), self.mask, 0)
-        if self.shared is None or self.lengths is None:
+        if self.shares is None:
             return weights
-        shares = (self.shared / self.lengths).to(weights)
-        return self._averages(weights) @ weights @ shares.mT
+        return self._averages(weights) @ weights @ self.shares.to(weights).mT
 
     def _averages(self, like: Tensor) -> Tensor:
-        """``[B, …, G, T]``: rows sum to 1, or to 0 where no token is."""
-        assert self.shared is not None
-        shared = self.shared[None] if self.mask is None else self.shared * self.mask[:, None]
-        averages = (shared / shared.sum(dim=2, keepdim=True).clamp(min=1)).to(like)
-        return averages.reshape(len(averages), *[1] * (like.ndim - 3), *averages.shape[1:])
+        """``[B, …, G, T]``."""
+        assert self.averages is not None
+        rows, cells, tokens = self.averages.shape
+        return self.averages.to(like).view(rows, *[1] * (like.ndim - 3), cells, tokens)
 
 
 class CommonTokens:
@@ -75,7 +66,7 @@ class CommonTokens:
     student, teacher
         Pool the tokens of one model to the cells.
     known
-        ``[B, G]`` bool: cells that have a token of both models.
+        ``[B, G]`` bool: cells that have a token of both models that is not padded.
     visible
         ``[B, 1, G, G]`` or ``[B, 1, 1, G]`` bool: the cells that a cell is compared with. For text the tokens up to its
         own, because a causal model attends only to those.
@@ -96,21 +87,35 @@ class CommonTokens:
         UserError
             If the tokens of the two models cannot be matched.
         """
-        own, theirs = inputs.student.token_spans, teacher.token_spans
-        sides = ModelTokens(inputs.student.token_mask), ModelTokens(teacher.token_mask)
-        if own != theirs or counts[0] != counts[1]:
-            if own is None or theirs is None:
-                raise UserError(
-                    f"objective.terms.{term}: a model's output does not say which steps its tokens cover; set"
-                    " Output.token_spans in its family, or leave the term out.",
-                    key="objective.no_token_spans",
-                )
-            sides = _pooling(term, own, theirs, sides, inputs.batch.ids.device)
-        cells = counts[0] if sides[0].shared is None else len(sides[0].shared)
-        known = torch.ones(len(inputs.batch), cells, dtype=torch.bool, device=inputs.batch.ids.device)
-        for covered in (side.covered for side in sides):
-            known = known if covered is None else known & covered
-        return cls(*sides, known, causal=isinstance(inputs.batch, Tokens))
+        ids, causal = inputs.batch.ids, isinstance(inputs.batch, Tokens)
+        spans = inputs.student.token_spans, teacher.token_spans
+        masks = [
+            torch.ones(len(ids), count, dtype=torch.bool, device=ids.device) if mask is None else mask
+            for mask, count in zip((inputs.student.token_mask, teacher.token_mask), counts, strict=True)
+        ]
+        if spans[0] == spans[1] and counts[0] == counts[1]:
+            known = masks[0] & masks[1]
+            return cls(ModelTokens(known), ModelTokens(known), known, causal)
+        if spans[0] is None or spans[1] is None:
+            raise UserError(
+                f"objective.terms.{term}: a model's output does not say which steps its tokens cover; set"
+                " Output.token_spans in its family, or leave the term out.",
+                key="objective.no_token_spans",
+            )
+        common, shares = zip(*_overlaps(spans[0], spans[1], ids.device), strict=True)
+        if not len(common[0]):
+            raise UserError(
+                f"objective.terms.{term}: the tokens of student and teacher cover no common steps; leave the term out.",
+                key="objective.no_common_tokens",
+            )
+        weights = [steps * mask[:, None] for steps, mask in zip(common, masks, strict=True)]  # [B, G, T]
+        totals = [weight.sum(dim=2, keepdim=True) for weight in weights]
+        known = (totals[0] > 0) & (totals[1] > 0)
+        sides = [
+            ModelTokens(mask, torch.where(known, weight / total.clamp(min=1), 0.0), share)
+            for mask, weight, total, share in zip(masks, weights, totals, shares, strict=True)
+        ]
+        return cls(sides[0], sides[1], known[..., 0], causal)
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean of ``values [B, G]`` over the known cells: ``[B]``; 0 for a window without one."""
@@ -118,43 +123,28 @@ class CommonTokens:
         return total / self.known.sum(dim=1).clamp(min=1)
 
     def centred(self, states: Tensor) -> Tensor:
-        """States ``[B, G, D]`` minus their mean over the known cells of the window; 0 in other cells."""
-        known = self.known[..., None]
-        states = torch.where(known, states, 0.0)
-        mean = states.sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
-        return torch.where(known, states - mean, 0.0)
-
-
-def _pooling(
-    term: str, own: Spans, theirs: Spans, sides: tuple[ModelTokens, ModelTokens], device: torch.device
-) -> tuple[ModelTokens, ModelTokens]:
-    student, teacher, lengths, their_lengths = _overlaps(own, theirs, device)
-    if not len(student):
-        raise UserError(
-            f"objective.terms.{term}: the tokens of student and teacher cover no common steps; leave the term out.",
-            key="objective.no_common_tokens",
-        )
-    return ModelTokens(sides[0].mask, student, lengths), ModelTokens(sides[1].mask, teacher, their_lengths)
+        """States ``[B, G, D]``, which are 0 in cells that are not known, minus their mean over the others."""
+        return states - states.sum(dim=1, keepdim=True) / self.known.sum(dim=1).clamp(min=1)[:, None, None]
 
 
 @lru_cache(maxsize=32)
-def _overlaps(own: Spans, theirs: Spans, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Steps that each cell shares with the tokens of either model ``[G, T]``, and the tokens' lengths ``[T]``."""
+def _overlaps(own: Spans, theirs: Spans, device: torch.device) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """For either model, by cell and token ``[G, T]``: the steps in common, and their share of the token's steps."""
     timed = [[span for span in spans if span is not None] for spans in (own, theirs)]
     first, end = max(spans[0][0] for spans in timed), min(spans[-1][1] for spans in timed)
     inside = [[span for span in spans if span[0] < end and span[1] > first] for spans in timed]
     cells = min(inside, key=len)
     without_time = [[index for index, span in enumerate(spans) if span is None] for spans in (own, theirs)]
     pairs = list(zip(*without_time, strict=True)) if len(without_time[0]) == len(without_time[1]) else []
-    shared, lengths = [], []
-    for side, spans in enumerate((own, theirs)):
+
+    def of(side: int, spans: Spans) -> tuple[Tensor, Tensor]:
         rows = [[_common_steps(cell, span) for span in spans] for cell in cells]
         rows += [[float(index == pair[side]) for index in range(len(spans))] for pair in pairs]
-        shared.append(torch.tensor(rows, device=device).reshape(len(rows), len(spans)))
-        lengths.append(
-            torch.tensor([1.0 if span is None else float(span[1] - span[0]) for span in spans], device=device)
-        )
-    return shared[0], shared[1], lengths[0], lengths[1]
+        steps = torch.tensor(rows, device=device).reshape(len(rows), len(spans))
+        lengths = torch.tensor([1.0 if span is None else float(span[1] - span[0]) for span in spans], device=device)
+        return steps, steps / lengths
+
+    return of(0, own), of(1, theirs)
 
 
 def _common_steps(cell: tuple[int, int], span: tuple[int, int] | None) -> float:

@@ -11,17 +11,21 @@ from torch import Tensor
 _EXCLUDED = -1e30  # a score whose probability is exactly 0; with −inf, 0 · (−inf + inf) would be NaN
 
 
-def kl_of_rows(teacher: Tensor, student: Tensor, visible: Tensor) -> Tensor:
+def scores(a: Tensor, b: Tensor, visible: Tensor, factor: float) -> Tensor:
+    """Scores ``a · b · factor`` of tokens ``[B, R, G, W]``: ``[B, R, G, G]``, far below all others if not visible."""
+    heads = a.shape[1]
+    # one pass over the scores for the product, the factor and the mask
+    bias = a.new_zeros(()).where(visible, _EXCLUDED).expand(-1, heads, -1, -1).flatten(0, 1)
+    products = torch.baddbmm(bias, a.flatten(0, 1), b.flatten(0, 1).mT, alpha=factor)
+    return products.unflatten(0, (-1, heads))
+
+
+def kl_of_rows(teacher: Tensor, student: Tensor) -> Tensor:
     """KL(softmax of the teacher's scores ‖ softmax of the student's), ``[B, G]``, averaged over heads.
 
-    Parameters
-    ----------
-    teacher, student
-        Scores ``[B, R, G, G]``; softmax is over the last axis.
-    visible
-        Bool, broadcasts to the scores: False for pairs that are left out.
+    ``teacher`` and ``student`` are scores ``[B, R, G, G]``; softmax is over the last axis.
     """
-    p, q = (scores.masked_fill(~visible, _EXCLUDED).log_softmax(dim=3) for scores in (teacher, student))
+    p, q = teacher.log_softmax(dim=3), student.log_softmax(dim=3)
     return (p.exp() * (p - q)).sum(dim=3).mean(dim=1)
 
 
