@@ -105,7 +105,7 @@ class DeviceWindows:
         draws = Draws(source.seed, first, source.device)
         context, horizon = draws.choice(source.contexts), draws.choice(source.horizons)
         count = max(1, count * source.batch_context // max(context, source.batch_context))
-        source.pool.update(first)
+        source.pool.update()
         if draws.host.random() < source.settings.groups.share:
             return self._grouped(draws, first, count, context, horizon)
         drawn = self._singles(draws, count, context, horizon)
