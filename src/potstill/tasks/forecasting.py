@@ -87,8 +87,7 @@ class ForecastTask(Task):
     @property
     def grouped(self) -> bool:
         """Whether training windows have groups or covariates."""
-        device = self.recipe.data.device
-        return device is not None and device.groups.share > 0
+        return self.recipe.data.device is not None and self.recipe.data.device.groups.share > 0
 
     @cached_property
     def device_source(self) -> DeviceSource:
@@ -124,11 +123,6 @@ class ForecastTask(Task):
     def label(self, folder: Path) -> StoredForecasts:
         """Store the teacher's forecasts of the training windows; shows rate and time left."""
         assert self.teacher is not None
-        if self.recipe.data.device is not None:
-            raise UserError(
-                "data.device: windows made on the device cannot be labelled in advance; leave data.device out.",
-                key="data.device_with_labels",
-            )
         with console.status("Labelling") as status:
 
             def show(progress: LabelProgress) -> None:

@@ -19,6 +19,7 @@ from potstill.data.device.series import Drawn, ResidentSeries
 from potstill.data.device.singles import Shares, draw_singles
 from potstill.data.device.values import remove_useless_futures, remove_values
 from potstill.data.series.windows import SeriesWindows
+from potstill.errors import UserError
 from potstill.recipe import SeriesData
 from potstill.types import Windows
 
@@ -95,6 +96,20 @@ class DeviceWindows:
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def fingerprint(self) -> str:
+        """What a label store would know these windows by: there is none, because a window alone has no number.
+
+        Raises
+        ------
+        UserError
+            Always.
+        """
+        raise UserError(
+            "data.device: windows made on the device cannot be labelled in advance; leave data.device out.",
+            key="data.device_with_labels",
+        )
 
     def __getitem__(self, index: int) -> Windows:
         return self.batch([index])
