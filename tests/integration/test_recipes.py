@@ -121,7 +121,7 @@ def test_the_embedded_teacher_is_tuned_on_covariates(teacher_run: Path, small_cs
     terms = {frozenset(line["terms"]) for line in lines if line["event"] == "train"}
     assert terms == {frozenset({"quantile_match", "scaled_pinball"}), frozenset({"scaled_pinball"})}
     weights = [dict(model.module.named_parameters()) for model in (before, after)]
-    moved = {name: float((weights[1][name] - weights[0][name]).abs().max()) for name in weights[0]}
+    moved = {name: (weights[1][name] - weights[0][name]).abs().max().item() for name in weights[0]}
     group = [moved[name] for name in moved if ".layer.1." in name]
     others = [moved[name] for name in moved if ".layer.1." not in name and ".layer." in name]
     assert min(group) > 2 * max(others) > 0  # five times the rate

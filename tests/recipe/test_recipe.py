@@ -126,8 +126,8 @@ def test_windows_on_the_device_are_read_and_written(tmp_path: Path):
     ("tree", "key", "facts"),
     [
         (device_recipe(workers=0), "data.nobody_refreshes", ["refresh: false"]),
-        (device_recipe(contexts={65: 1}), "data.device_too_long", ["contexts", "65", "64"]),
-        (device_recipe(horizons={17: 1}), "data.device_too_long", ["horizons", "17", "16"]),
+        (device_recipe(contexts={65: 1}), "data.device_too_long", ["contexts", "65", "context_length"]),
+        (device_recipe(horizons={17: 1}), "data.device_too_long", ["horizons", "17", "prediction_length"]),
         (device_recipe(contexts={0: 1}), "recipe.invalid_value", ["contexts"]),
         (device_recipe(horizons={8: 0}), "recipe.invalid_value", ["horizons"]),
         (device_recipe(groups={"sizes": [1]}), "recipe.invalid_value", ["sizes"]),

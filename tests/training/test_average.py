@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import doctest
+
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 from training_fakes import small_run
 
+from potstill.training import average
 from potstill.training.average import WeightAverage
 
 
@@ -17,37 +20,43 @@ class Stop(Exception):
 
 def test_the_average_by_hand():
     layer = nn.Linear(1, 1, bias=False)
-    average = WeightAverage(layer, decay=0.3)
+    mean = WeightAverage(layer, decay=0.3)
     expected = layer.weight.item()
     begin = expected
     for step, value in enumerate([2.0, -1.0, 5.0, 0.5], start=1):
         with torch.no_grad():
             layer.weight.fill_(value)
-        average.update(step)
+        mean.update(step)
         decay = min(0.3, step / (step + 8))  # 1/9, 2/10, 3/11, then 0.3
         expected = decay * expected + (1 - decay) * value
     assert expected != begin
-    with average.applied():
+    with mean.applied():
         assert layer.weight.item() == pytest.approx(expected, rel=1e-6)
     assert layer.weight.item() == 0.5
 
 
+def test_the_example_is_right():
+    found = doctest.testmod(average)
+    assert found.attempted
+    assert not found.failed
+
+
 def test_the_weights_come_back_after_an_error():
     layer = nn.Linear(2, 2)
-    average = WeightAverage(layer, decay=0.9)
+    mean = WeightAverage(layer, decay=0.9)
     with torch.no_grad():
         layer.weight.add_(1)
     trained = layer.weight.clone()
-    with pytest.raises(Stop), average.applied():
+    with pytest.raises(Stop), mean.applied():
         raise Stop(torch.equal(layer.weight, trained))
     assert torch.equal(layer.weight, trained)
 
 
 def test_an_average_has_no_weight_to_train_and_is_in_the_checkpoint():
     layer = nn.Linear(2, 2)
-    average = WeightAverage(layer, decay=0.9)
-    assert not list(average.parameters())
-    assert {name: tensor.shape for name, tensor in average.state_dict().items()} == {
+    mean = WeightAverage(layer, decay=0.9)
+    assert not list(mean.parameters())
+    assert {name: tensor.shape for name, tensor in mean.state_dict().items()} == {
         "weight_0": layer.weight.shape,
         "weight_1": layer.bias.shape,
     }

@@ -39,7 +39,9 @@ def checked_layers(term: str, layers: Any) -> Layers:
     """
     if isinstance(layers, str) and layers in NAMED_MAPS:
         return layers
-    pairs = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in layers] if _is_list(layers) else []
+    pairs: list[tuple[Any, ...]] = []
+    if _is_list(layers):
+        pairs = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in layers]
     if not pairs or not all(len(pair) == 2 and all(type(layer) is int for layer in pair) for pair in pairs):
         raise UserError(
             f"objective.terms.{term}.layers: {layers!r}; expected {', '.join(NAMED_MAPS)}, or pairs of a student and a"

@@ -91,8 +91,7 @@ class ForecastTask(Task):
     @property
     def grouped(self) -> bool:
         """Whether training windows have groups or covariates."""
-        device = self.recipe.data.device
-        return device is not None and device.groups.share > 0
+        return self.recipe.data.device is not None and self.recipe.data.device.groups.share > 0
 
     @cached_property
     def device_source(self) -> DeviceSource:
@@ -130,11 +129,6 @@ class ForecastTask(Task):
 
     def label(self, folder: Path) -> StoredForecasts:
         """Store the teacher's forecasts of the training windows; shows rate and time left."""
-        if self.recipe.data.device is not None:
-            raise UserError(
-                "data.device: windows made on the device cannot be labelled in advance; leave data.device out.",
-                key="data.device_with_labels",
-            )
         teacher = self._reference()
         assert teacher is not None
         with console.status("Labelling") as status:

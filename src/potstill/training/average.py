@@ -32,12 +32,12 @@ class WeightAverage(nn.Module):
     --------
     >>> layer = nn.Linear(1, 1, bias=False)
     >>> average = WeightAverage(layer, decay=0.9)
-    >>> begin = float(layer.weight)
+    >>> begin = layer.weight.item()
     >>> with torch.no_grad():
     ...     _ = layer.weight.add_(1.0)
     >>> average.update(1)  # the decay of the first step is 1 / 9
     >>> with average.applied():
-    ...     round(float(layer.weight) - begin, 4)
+    ...     round(layer.weight.item() - begin, 4)
     0.8889
     """
 

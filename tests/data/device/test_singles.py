@@ -12,7 +12,7 @@ from potstill.data.device.singles import Shares, draw_singles, mixed_windows, sy
 @pytest.fixture
 def source(tmp_path):
     source = small_source(tmp_path)
-    source.pool.update(0)
+    source.pool.update()
     return source
 
 

@@ -68,25 +68,18 @@ class SyntheticPool:
         self.queue: queue.Queue[Any] = queue.Queue(maxsize=max(1, WAITING_BLOCKS * self.workers))
         self.started = False
 
-    def update(self, windows: int) -> None:
-        """Copy what has been generated since the last call to the device; the first call waits for the first series.
-
-        Parameters
-        ----------
-        windows
-            Windows made before this batch. A pool that is refreshed and starts in the middle of a run (which resumes)
-            starts with the series of that number, and not again with those that the run began with.
-        """
+    def update(self) -> None:
+        """Copy what has been generated since the last call to the device; the first call waits for the first series."""
         if not self.started:
-            self._start(windows // BLOCK_SERIES if self.refresh else 0)
+            self._start()
             needed = math.ceil(FIRST_SHARE * self.blocks) if self.refresh else self.blocks
             while self.filled < min(needed * BLOCK_SERIES, len(self.rows)):
                 self._place(*self._checked(self.queue.get()))
         while self.refresh and not self.queue.empty():
             self._place(*self._checked(self.queue.get_nowait()))
 
-    def _start(self, first: int) -> None:
-        self.started, self.first = True, first
+    def _start(self) -> None:
+        self.started = True
         length = self.rows.shape[1]
         if self.workers == 0:
             for number in range(self.blocks):
@@ -97,16 +90,16 @@ class SyntheticPool:
         for worker in range(min(self.workers, self.blocks)):
             step = min(self.workers, self.blocks)
             count = -1 if self.refresh else len(range(worker, self.blocks, step))
-            process = _producer(self.seed, first + worker, step, count, length)
-            arguments = (process, self.queue, stop, first + worker, step, count, length, self.rows.is_cuda)
+            process = _producer(self.seed, worker, step, count, length)
+            arguments = (process, self.queue, stop, worker, step, count, length, self.rows.is_cuda)
             threading.Thread(target=_receive, args=arguments, daemon=True).start()
             processes.append(process)
-        # no attribute: close() and the end of the pool or of this process call it, whichever is first
+        # runs once: when it is called, when the pool is no longer used, or at the end of this process
         self.close = weakref.finalize(self, _stop, processes, stop)
 
     def _place(self, number: int, series: Tensor) -> None:
         """Write a block to its place, which depends on its number alone, whichever process made it."""
-        place = (number - self.first) % self.blocks
+        place = number % self.blocks
         begin = place * BLOCK_SERIES
         count = min(BLOCK_SERIES, len(self.rows) - begin)
         self.rows[begin : begin + count].copy_(series[:count], non_blocking=True)

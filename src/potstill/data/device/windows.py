@@ -19,6 +19,7 @@ from potstill.data.device.series import Drawn, ResidentSeries
 from potstill.data.device.singles import Shares, draw_singles
 from potstill.data.device.values import remove_useless_futures, remove_values
 from potstill.data.series.windows import SeriesWindows
+from potstill.errors import UserError
 from potstill.recipe import SeriesData
 from potstill.types import Windows
 
@@ -96,6 +97,20 @@ class DeviceWindows:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def fingerprint(self) -> str:
+        """What a label store would know these windows by: there is none, because a window alone has no number.
+
+        Raises
+        ------
+        UserError
+            Always.
+        """
+        raise UserError(
+            "data.device: windows made on the device cannot be labelled in advance; leave data.device out.",
+            key="data.device_with_labels",
+        )
+
     def __getitem__(self, index: int) -> Windows:
         return self.batch([index])
 
@@ -105,7 +120,7 @@ class DeviceWindows:
         draws = Draws(source.seed, first, source.device)
         context, horizon = draws.choice(source.contexts), draws.choice(source.horizons)
         count = max(1, count * source.batch_context // max(context, source.batch_context))
-        source.pool.update(first)
+        source.pool.update()
         if draws.host.random() < source.settings.groups.share:
             return self._grouped(draws, first, count, context, horizon)
         drawn = self._singles(draws, count, context, horizon)
