@@ -55,9 +55,9 @@ def student_of(name: str, teacher: Any = None) -> Any:
     return chosen.build(chosen.design(teacher, STUDENTS[name], 64, 32), 0.0, teacher)
 
 
-def bound(student: Any, teachers: dict[str, Any], terms: dict[str, Any], **weights: float) -> Objective:
+def bound(student: Any, teachers: dict[str, Any], terms: dict[str, Any], beta: float = 0.0) -> Objective:
     torch.manual_seed(2)
-    objective = Objective(ForecastObjective(alpha=0.0, **weights, terms=terms))
+    objective = Objective(ForecastObjective(alpha=0.0, beta=beta, terms=terms))
     objective.bind(student.info, {name: teacher.info for name, teacher in teachers.items()})
     return objective
 

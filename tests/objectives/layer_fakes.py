@@ -11,10 +11,9 @@ from potstill.objectives.base import LossInputs
 from potstill.types import Forecast, Logits, ModelInfo, Output, Tokens, Windows
 
 
-def info(**sizes: int) -> ModelInfo:
+def info(name: str = "model", **sizes: int) -> ModelInfo:
     """A model with every signal; by default three layers of width 4 with two heads of width 2."""
     facts: dict[str, Any] = {"layers": 3, "width": 4, "heads": 2, "head_width": 2, **sizes}
-    name = facts.pop("name", "model")
     signals = frozenset({"forecast", "logits", "hidden", "attention", "qkv"})
     return ModelInfo(name=name, family="toy", parameters=1, active_parameters=1, signals=signals, **facts)
 

@@ -167,8 +167,8 @@ def test_neither_padding_nor_other_windows_change_a_windows_value():
             x[1:] = random(*x[1:].shape, seed=7).softmax(dim=3)
         torch.testing.assert_close(relations(term, own, theirs, token_mask=there)[:1], plain[:1])
         torch.testing.assert_close(maps(AttentionMaps(ONE), *weights, token_mask=there)[:1], plain_maps[:1])
-    alone = [Qkv(*(x[:1, :, 2:] for x in vars(one).values())) for one in (own, theirs)]
-    torch.testing.assert_close(relations(term, *alone), plain[:1])
+    mine, its = (Qkv(*(x[:1, :, 2:] for x in vars(one).values())) for one in (own, theirs))
+    torch.testing.assert_close(relations(term, mine, its), plain[:1])
 
 
 def test_relations_of_other_patches_are_pooled_by_time():

@@ -148,6 +148,7 @@ def test_neither_padding_nor_other_windows_change_a_windows_value(term):
         found = value(term, padded, taught, token_mask=there)
         torch.testing.assert_close(found, plain)
         found.sum().backward()
+        assert padded.grad is not None
         assert padded.grad.isfinite().all()
         assert (padded.grad[0, :2] == 0).all()
         assert (padded.grad[0, 2:] != 0).any(dim=1).all()

@@ -5,8 +5,6 @@ Shapes: B windows, T tokens, A heads, D width of the stream, W width of a head.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from potstill.families.attention import attend, attention_map
@@ -71,16 +69,10 @@ class Recorder:
         part.qkv = {i: Qkv(x.query[:rows], x.key[:rows], x.value[:rows]) for i, x in self.qkv.items()}
         return part
 
-    def output(self, answer: Forecast | Any, token_mask: Tensor, token_spans: Spans | None = None) -> Output:
+    def output(self, forecast: Forecast, token_mask: Tensor, token_spans: Spans) -> Output:
         """The output of a pass for which layers were requested."""
-        return Output(
-            answer,
-            self.hidden,
-            self.attention,
-            token_mask,
-            qkv=self.qkv,
-            token_spans=token_spans,
-        )
+        layers = {"hidden": self.hidden, "attention": self.attention, "qkv": self.qkv}
+        return Output(forecast, **layers, token_mask=token_mask, token_spans=token_spans)
 
 
 def patch_spans(context: int, future: int, size: int, registers: int = 0) -> Spans:

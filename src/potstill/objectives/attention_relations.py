@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import gcd
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from potstill.errors import UserError
@@ -51,7 +52,6 @@ class AttentionRelations(LayerPairTerm):
 
     Examples
     --------
-    >>> import torch
     >>> from potstill.objectives.base import LossInputs
     >>> from potstill.types import Forecast, Output, Windows
     >>> model = ModelInfo("model", "toy", 1, 1, layers=1, width=1, heads=1, head_width=1)
@@ -127,7 +127,7 @@ class AttentionRelations(LayerPairTerm):
             kl_of_rows(*(scores(x[a], x[b], tokens.visible, x[a].shape[3] ** -0.5) for x in (theirs, own)))
             for a, b in self.relations
         ]
-        return tokens.mean(sum(rows) / len(rows))
+        return tokens.mean(torch.stack(rows).mean(dim=0))
 
 
 def _regrouped(side: ModelTokens, x: Tensor, heads: int) -> Tensor:

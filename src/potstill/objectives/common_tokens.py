@@ -28,14 +28,14 @@ class ModelTokens:
     Attributes
     ----------
     mask
-        ``[B, T]`` bool: tokens that are not padded (and, where each token is a cell, known to both models); None: all.
+        ``[B, T]`` bool: tokens that are not padded, and where each token is a cell, known to both models.
     averages
         ``[B, G, T]``: the weights of tokens within a cell; None: each token is a cell.
     shares
         ``[G, T]``: the part of a token that lies in a cell; None: each token is a cell.
     """
 
-    mask: Tensor | None
+    mask: Tensor
     averages: Tensor | None = None
     shares: Tensor | None = None
 
@@ -155,10 +155,8 @@ def _precise(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _masked(x: Tensor, mask: Tensor | None, after: int) -> Tensor:
+def _masked(x: Tensor, mask: Tensor, after: int) -> Tensor:
     """``x`` with zeros at padded tokens; the tokens' axis has ``after`` axes after it. NaN there must not spread."""
-    if mask is None:
-        return x
     axis = x.ndim - 1 - after
     shape = [mask.shape[0], *[1] * (axis - 1), mask.shape[1], *[1] * after]
     return torch.where(mask.view(shape), x, 0.0)

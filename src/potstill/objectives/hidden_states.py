@@ -20,11 +20,11 @@ _EPS = 1e-6  # added to a mean square, of states that are about 1
 class HiddenStates(LayerPairTerm, nn.Module):
     """Distance between the hidden states of layer pairs, averaged over tokens that both models have.
 
-    States of residual streams cannot be compared as they are. They grow with depth (three- to fourfold between the first
-    and the last layer of our Chronos-2 teachers), and all tokens have much in common: the cosine of any two states is
-    about 0.8, so that a constant would explain most of a squared distance. Therefore every state is divided by its root
-    mean square over the features, as in the norm through which a layer reads it, and the mean over the window's tokens
-    is subtracted. The loss has no unit, and all layers weigh the same.
+    States of residual streams cannot be compared as they are. They grow with depth (three- to fourfold between the
+    first and the last layer of our Chronos-2 teachers), and all tokens have much in common: the cosine of any two
+    states is about 0.8, so that a constant would explain most of a squared distance. Therefore every state is divided
+    by its root mean square over the features, as in the norm through which a layer reads it, and the mean over the
+    window's tokens is subtracted. The loss has no unit, and all layers weigh the same.
 
     ``mse``: the centred states z of a window are divided by their root mean square over tokens and features; the loss
     is the mean of (z − z_teacher)², which is 2 − 2 · correlation. ``cosine``: 1 − cosine similarity of z and z_teacher,

@@ -39,9 +39,7 @@ def checked_layers(term: str, layers: Any) -> Layers:
     """
     if isinstance(layers, str) and layers in NAMED_MAPS:
         return layers
-    pairs: list[tuple[Any, ...]] = []
-    if _is_list(layers):
-        pairs = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in layers]
+    pairs: list[Any] = [tuple(pair) if _is_list(pair) else () for pair in layers] if _is_list(layers) else []
     if not pairs or not all(len(pair) == 2 and all(type(layer) is int for layer in pair) for pair in pairs):
         raise UserError(
             f"objective.terms.{term}.layers: {layers!r}; expected {', '.join(NAMED_MAPS)}, or pairs of a student and a"
@@ -53,7 +51,7 @@ def checked_layers(term: str, layers: Any) -> Layers:
             f"objective.terms.{term}.layers: {layers!r} has a pair twice; give each pair once.",
             key="objective.bad_layers",
         )
-    return [(pair[0], pair[1]) for pair in pairs]
+    return pairs
 
 
 def layer_pairs(term: str, layers: Layers, student: ModelInfo, teacher: ModelInfo) -> Pairs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -56,7 +55,8 @@ class LayerPairTerm(Term):
         return Requests(self._request(own), {name: self._request(layers) for name, layers in theirs.items()})
 
     def _request(self, layers: set[int]) -> Request:
-        return replace(Request(), **{self.signal: tuple(sorted(layers))})
+        layers_of: dict[str, Any] = {self.signal: tuple(sorted(layers))}
+        return Request(**layers_of)
 
     def __call__(self, inputs: LossInputs) -> Tensor:
         """``[B]``; 0 for a window in which the models have no token in common."""

@@ -11,8 +11,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from usage_errors import usage_error
 
 from potstill.families.language.family import LanguageFamily
@@ -205,54 +203,6 @@ def test_states_and_maps_equal_those_of_transformers(gpt2: LanguageModel, kind: 
     for layer in (0, 2):
         torch.testing.assert_close(output.attention[layer], expected.attentions[layer])
     assert output.token_mask is batch.attention
-
-
-LLAMA = {**SIZES, "num_key_value_heads": 2, "head_dim": 8}
-
-
-@pytest.mark.parametrize(
-    ("kind", "sizes"),
-    [
-        ("gpt2", {"n_layer": 3, "n_embd": 32, "n_head": 4}),
-        ("llama", LLAMA),
-        ("llama", {**LLAMA, "head_dim": 12}),
-        ("opt", {"num_hidden_layers": 3, "hidden_size": 32, "ffn_dim": 32, "num_attention_heads": 4}),
-    ],
-)
-def test_queries_keys_and_values_are_those_that_transformers_attends_with(gpt2, monkeypatch, kind, sizes):
-    """Captured where transformers attends; Llama's are turned there by rotary positions, as ours are here."""
-    model = built(gpt2, kind, **sizes)
-    seen, attend = [], ALL_ATTENTION_FUNCTIONS["sdpa"]
-
-    def attends(module, *given, **named):
-        seen.append(given[:3])
-        return attend(module, *given, **named)
-
-    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "sdpa", attends)
-    batch = tokens_of([[5, 6, 7, 8, 9], [10, 11, 12]], [[0, 0, 1, 1, 1], [0, 1, 0]])
-    output = model.forward(batch, Request(qkv=(0, 2)))
-    assert set(output.qkv) == {0, 2}
-    assert model.info.head_width == sizes.get("head_dim", 8)
-    for layer, found in output.qkv.items():
-        query, key, value = seen[layer]
-        ours = [found.query, found.key, found.value]
-        if kind == "llama":
-            turn = model.module.model.rotary_emb(value, torch.arange(5)[None])
-            ours[:2] = apply_rotary_pos_emb(found.query, found.key, *turn)
-            assert key.shape[1] == 2, "two query heads share a key head"
-            key, value = (x.repeat_interleave(2, dim=1) for x in (key, value))
-        if kind == "opt":
-            ours[0] = ours[0] * 8**-0.5  # OPT scales its queries
-        for actual, expected in zip(ours, (query, key, value), strict=True):
-            torch.testing.assert_close(actual, expected)
-
-
-def test_a_layout_of_projections_that_is_not_known_gives_no_queries(gpt2: LanguageModel):
-    """GPT-BigCode has a fused layer of the same name as GPT-2's, which orders its outputs head by head."""
-    model = built(gpt2, "gpt_bigcode", n_layer=1, n_embd=32, n_head=4)
-    assert model.signals == {"logits", "hidden", "attention"}
-    with usage_error("model.cannot_return", "'qkv'"):
-        model.forward(tokens_of([[5, 6, 7]], [[0, 1, 1]]), Request(qkv=(0,)))
 
 
 def test_a_plain_pass_has_no_hooks_and_uses_fused_attention(gpt2: LanguageModel, monkeypatch):

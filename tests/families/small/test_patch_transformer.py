@@ -40,6 +40,7 @@ def test_maps_and_streams_of_the_requested_layers():
         torch.testing.assert_close(weights.sum(dim=3), torch.ones(2, 2, tokens))
         assert (weights[0, :, :, :2] == 0).all(), "patches without a known value are not attended to"
         assert (weights[0, :, :, 2:] > 0).all()
+    assert output.token_mask is not None
     for layer in (1, 2):  # queries and keys before rotary positions give the map, values what is mixed by it
         qkv = output.qkv[layer]
         query, key = (rotate(x, *angles(tokens, 16, x.device)) for x in (qkv.query, qkv.key))
