@@ -92,10 +92,17 @@ def start_student(
 
 
 def calibration_batches(dataset: Any, size: int, seed: int) -> list[Any]:
-    """A sample of the training windows (all if there are at most ``size``), the same for the same seed, in batches."""
-    count = min(size, len(dataset))
-    ids = np.sort(np.random.default_rng(seed).choice(len(dataset), count, replace=False))
-    return [dataset.batch(part) for part in np.split(ids, range(CALIBRATION_BATCH, count, CALIBRATION_BATCH))]
+    """A sample of a data set (all if there are at most ``size``), the same for the same seed, shuffled, in batches."""
+    return _batches(dataset, np.random.default_rng(seed).choice(len(dataset), min(size, len(dataset)), replace=False))
+
+
+def balanced_batches(windows: Any, size: int, seed: int) -> list[Any]:
+    """Like :func:`calibration_batches`, of real windows, equally many of each data set."""
+    return _batches(windows, np.random.default_rng(seed).permutation(windows.sample(size, seed)))
+
+
+def _batches(dataset: Any, ids: np.ndarray) -> list[Any]:
+    return [dataset.batch(part) for part in np.split(ids, range(CALIBRATION_BATCH, len(ids), CALIBRATION_BATCH))]
 
 
 def _check_layers(layers: Sequence[int], depth: int, teacher_depth: int) -> None:

@@ -143,7 +143,9 @@ def test_training_from_stored_logits_needs_no_teacher_in_memory(recipe: Recipe, 
     def without_teacher(self, model, inputs, *args, **kwargs):
         loss = own(self, model, inputs, *args, **kwargs)
         held = [
-            m for m in gc.get_objects() if issubclass(type(m), GPT2LMHeadModel) and next(m.parameters()).device.type == "cpu"
+            m
+            for m in gc.get_objects()
+            if issubclass(type(m), GPT2LMHeadModel) and next(m.parameters()).device.type == "cpu"
         ]
         assert len({id(m) for m in held} - {id(self.step.module.student_module)} - others) == 0
         return loss
