@@ -1,7 +1,7 @@
 """What a student keeps of its teacher before any training: sizes, ways to start, layers, and known covariates.
 
-The teacher is the embedded one or ``--teacher``; ``--data`` are the suite's files (or others, with ``--split``). Cuts are
-calibrated on windows of the training part. Errors are the scaled quantile loss relative to seasonal naive on 512
+The teacher is the embedded one or ``--teacher``; ``--data`` are the suite's files, or others, with ``--split``. Cuts
+are calibrated on windows of the training part. Errors are the scaled quantile loss relative to seasonal naive on 512
 windows of the validation part, geometric mean over data sets. The covariate test is 48 made series that events and a
 level drive, both known ahead: the mean absolute error of the median with and without them.
 """

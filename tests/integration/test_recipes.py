@@ -83,3 +83,16 @@ def test_gpt2_alpaca_runs_with_stand_ins(tmp_path: Path):
     assert (written.student.family, written.training.batch_size) == ("small", 32)
     answer = potstill.generate(str(run), "Count to 3.", max_new_tokens=4)
     assert isinstance(answer, str)
+
+
+def test_cut_to_a_third_starts_near_its_teacher(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    short = {"training.max_steps": 2, "training.batch_size": 8, "training.eval_windows": 32}
+    quick = {**short, "data.context_length": 256, "evaluation.max_windows": 20, "evaluation.baselines": []}
+    recipe = Recipe.read(RECIPES / "cut-to-a-third.yaml", {**quick, "training.device": "cpu"})
+    run = potstill.distill(recipe, tmp_path / "run")
+    assert "The student is cut from its teacher: all 5 layers" in capsys.readouterr().err
+    metrics = json.loads((run / "metrics.json").read_text())
+    sizes = {name: cost["parameters"] for name, cost in metrics["cost"].items() if name in ("teacher", "student")}
+    assert 0.3 < sizes["student"] / sizes["teacher"] <= 1 / 3
+    (teacher, student) = (next(iter(metrics["models"][name].values()))["sql"] for name in ("teacher", "student"))
+    assert student < 1.15 * teacher
