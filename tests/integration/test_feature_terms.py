@@ -85,9 +85,9 @@ def test_the_recipe_runs_and_its_terms_share_beta(tiny_teacher, small_csv, tmp_p
     assert len(lines) == 4
     for line in lines:
         terms = line["terms"]
-        assert set(terms) == {"quantile_match", "pinball", "hidden_relations", "attention_relations"}
+        assert set(terms) == {"expected_pinball", "pinball", "hidden_relations", "attention_relations"}
         features = terms["hidden_relations"] + terms["attention_relations"]
-        total = 0.6 * terms["quantile_match"] + 0.1 * features + 0.2 * terms["pinball"]
+        total = 0.6 * terms["expected_pinball"] + 0.1 * features + 0.2 * terms["pinball"]
         assert line["loss"] == pytest.approx(total, rel=1e-4)
         assert features > 0
 

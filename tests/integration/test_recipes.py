@@ -130,7 +130,7 @@ def test_the_embedded_teacher_is_tuned_on_covariates(teacher_run: Path, small_cs
 def test_queries_and_keys_of_the_embedded_teacher_learn_at_half_the_rate(small_csv: Path, tmp_path: Path):
     sizes = {"num_layers": 1, "d_model": 32, "d_ff": 32, "num_heads": 2, "d_kv": 16}
     task = prepare(Recipe.read(RECIPES / "teacher-embedded.yaml", small(small_csv, sizes)))
-    run = task.training("student", TrainingData(task.dataset(3)), 3, dict, quiet=True)
+    run = task.training("student", TrainingData(task.dataset(3)), 3, dict, random_start=True)
     trainer = run.trainer(tmp_path, [])
     names = {weight: name for name, weight in run.student.module.named_parameters()}
     optimizer = trainer.create_optimizer()
@@ -159,3 +159,16 @@ def test_gpt2_alpaca_runs_with_stand_ins(tmp_path: Path):
     assert (written.student.family, written.training.batch_size) == ("small", 32)
     answer = potstill.generate(str(run), "Count to 3.", max_new_tokens=4)
     assert isinstance(answer, str)
+
+
+def test_cut_to_a_third_starts_near_its_teacher(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    short = {"training.max_steps": 2, "training.batch_size": 8, "training.eval_windows": 32}
+    quick = {**short, "data.context_length": 256, "evaluation.max_windows": 20, "evaluation.baselines": []}
+    recipe = Recipe.read(RECIPES / "cut-to-a-third.yaml", {**quick, "training.device": "cpu"})
+    run = potstill.distill(recipe, tmp_path / "run")
+    assert "The student is cut from its teacher: all 5 layers" in capsys.readouterr().err
+    metrics = json.loads((run / "metrics.json").read_text())
+    sizes = {name: cost["parameters"] for name, cost in metrics["cost"].items() if name in ("teacher", "student")}
+    assert 0.3 < sizes["student"] / sizes["teacher"] <= 1 / 3
+    (teacher, student) = (next(iter(metrics["models"][name].values()))["sql"] for name in ("teacher", "student"))
+    assert student < 1.15 * teacher

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from training_fakes import small_recipe
@@ -80,3 +81,18 @@ def test_layers_that_do_not_fit(recipe, layers):
     recipe.student.layers = layers
     with usage_error("student.bad_layers", "1 ascending numbers from 0 to 1"):
         prepare_forecasting(recipe).fresh()
+
+
+def test_calibration_takes_as_many_windows_of_each_data_set(recipe, tmp_path: Path, small_csv: Path):
+    long = pd.read_csv(small_csv)
+    for name, rows in (("long", 500), ("short", 200)):
+        long[:rows].to_csv(tmp_path / f"{name}.csv", index=False)
+    recipe.data.paths = [str(tmp_path)]
+    task = prepare_forecasting(recipe)
+    batches = task.calibration()
+    names = [task.store.datasets[task.store.dataset_of[i]] for batch in batches for i in batch.series.tolist()]
+    assert names.count("long") == names.count("short") == 128
+    assert len(set(names[:32])) == 2  # shuffled, so that every batch has both
+    recipe.data.synthetic = 0.5
+    drawn = [i for batch in prepare_forecasting(recipe).calibration() for i in batch.series.tolist()]
+    assert 40 < drawn.count(-1) < 90

@@ -98,8 +98,8 @@ def test_groups_can_be_trained_on_the_truth_alone(recipe, tmp_path):
     lines = log_lines(tmp_path, "train")
     for single, line in zip(alone, lines, strict=True):
         terms = line["terms"]
-        total = 0.4 * terms["pinball"] + (0.6 * terms["quantile_match"] if single else 0)
-        assert set(terms) == ({"pinball", "quantile_match"} if single else {"pinball"})
+        total = 0.4 * terms["pinball"] + (0.6 * terms["expected_pinball"] if single else 0)
+        assert set(terms) == ({"pinball", "expected_pinball"} if single else {"pinball"})
         assert line["loss"] == pytest.approx(total, abs=1e-5)
 
 
@@ -113,7 +113,7 @@ def test_terms_are_averaged_over_the_batches_that_had_them(recipe, tmp_path):
         small_run(Recipe.lay_over(tree, changes), validate=lambda _: {"sql": 1.0}).run(tmp_path / name, resume=False)
         found.append([line["terms"] for line in log_lines(tmp_path / name, "train")])
     single, (mean,) = found
-    for term in ("pinball", "quantile_match"):
+    for term in ("pinball", "expected_pinball"):
         values = [terms[term] for terms in single if term in terms]
         assert mean[term] == pytest.approx(sum(values) / len(values), rel=1e-5)
 

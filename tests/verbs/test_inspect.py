@@ -19,7 +19,7 @@ def test_of_a_forecaster(tiny_teacher: Path, tiny_bolt: Path):
     assert found["parameters"] == model.parameters == sum(found["parts"].values())
     assert found["bytes"] == 4 * found["parameters"]
     assert (found["layers"], found["width"], found["heads"]) == (2, 32, 2)
-    assert found["signals"] == found["group_signals"] == ["attention", "forecast", "hidden"]
+    assert found["signals"] == found["group_signals"] == ["attention", "forecast", "hidden", "qkv"]
     assert (found["context_length"], found["prediction_length"], found["patch"]) == (64, 32, 16)
     assert found["levels"][0] == 0.01
     assert found["fingerprint"] == model.fingerprint
@@ -30,7 +30,7 @@ def test_of_a_language_model(tmp_path: Path):
     found = potstill.inspect(str(save_gpt2(tmp_path)))
     assert (found["family"], found["architecture"]) == ("language", "gpt2")
     assert (found["layers"], found["width"], found["heads"]) == (2, 32, 2)
-    assert found["signals"] == ["attention", "hidden", "logits"]
+    assert found["signals"] == ["attention", "hidden", "logits", "qkv"]
     assert (found["vocabulary"], found["max_length"]) == (300, 64)
     assert "active_parameters" not in found
 

@@ -179,11 +179,14 @@ class Task(ABC):
     def started(self, start: Start) -> tuple[Model, list[str]]:
         """The student with the weights of a start, and lines about what it has of its teacher."""
         student = self._random()
-        layers, batches = self.recipe.student.layers, []
-        if start in BASES:
-            batches = calibration_batches(self.dataset(self.steps), self.calibration_size, self.recipe.training.seed)
+        layers = self.recipe.student.layers
+        batches = self.calibration() if start in BASES else []
         lines = start_student(start, self.family, self.architecture, student, self.teacher, batches, layers)
         return student, lines
+
+    def calibration(self) -> list[Any]:
+        """Batches of training windows or examples on which a cut from the teacher is calibrated."""
+        return calibration_batches(self.dataset(self.steps), self.calibration_size, self.recipe.training.seed)
 
     def _random(self) -> Model:
         set_seed(self.recipe.training.seed)

@@ -36,6 +36,7 @@ from potstill.tasks.ensemble import OTHER, learn_weights, weighting_of
 from potstill.tasks.gkd import check_gkd
 from potstill.tasks.lengths import check_gate, fit_lengths
 from potstill.tasks.provenance import provenance
+from potstill.tasks.start import balanced_batches, calibration_batches
 from potstill.teaching.engines.forecasts import label_forecasts
 from potstill.teaching.engines.progress import LabelProgress
 from potstill.teaching.stored import StoredForecasts
@@ -109,6 +110,16 @@ class ForecastTask(Task):
     def validation(self) -> Validation:
         """The scaled quantile loss on a sample of validation windows."""
         return Validation(self.validation_windows, self.recipe.training.eval_windows)
+
+    def calibration(self) -> list[Any]:
+        """Real windows, as many of each data set; half of them as the run draws them where it generates windows."""
+        dataset, seed = self.dataset(self.steps), self.recipe.training.seed
+        if not dataset.stores_inputs:
+            return balanced_batches(self.windows, self.calibration_size, seed)
+        if not len(self.windows):
+            return calibration_batches(dataset, self.calibration_size, seed)
+        half = self.calibration_size // 2
+        return [*balanced_batches(self.windows, half, seed), *calibration_batches(dataset, half, seed)]
 
     def ready_labels(self) -> StoredForecasts | None:
         """The label store in the recipe, checked against the run; None with a live teacher."""

@@ -91,11 +91,19 @@ def start_student(
         return cut(family.matched(teacher, architecture), student.module, family.anatomy, moved, BASES[start], layers)
 
 
-def calibration_batches(dataset: Any, size: int, seed: int) -> list[Any]:
-    """A sample of the training windows (all if there are at most ``size``), the same for the same seed, in batches."""
-    count = min(size, len(dataset))
-    ids = np.sort(np.random.default_rng(seed).choice(len(dataset), count, replace=False))
-    return [dataset.batch(part) for part in np.split(ids, range(CALIBRATION_BATCH, count, CALIBRATION_BATCH))]
+def calibration_batches(dataset: Any, size: int, seed: int, batch: int = CALIBRATION_BATCH) -> list[Any]:
+    """A sample of a data set (all if there are at most ``size``), the same for the same seed, shuffled, in batches."""
+    ids = np.random.default_rng(seed).choice(len(dataset), min(size, len(dataset)), replace=False)
+    return _batches(dataset, ids, batch)
+
+
+def balanced_batches(windows: Any, size: int, seed: int) -> list[Any]:
+    """Like :func:`calibration_batches`, of real windows, equally many of each data set."""
+    return _batches(windows, np.random.default_rng(seed).permutation(windows.sample(size, seed)), CALIBRATION_BATCH)
+
+
+def _batches(dataset: Any, ids: np.ndarray, size: int) -> list[Any]:
+    return [dataset.batch(part) for part in np.split(ids, range(size, len(ids), size))]
 
 
 def _check_layers(layers: Sequence[int], depth: int, teacher_depth: int) -> None:

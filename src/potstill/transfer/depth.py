@@ -30,7 +30,7 @@ def important_layers(
     """The ``count`` layers to keep, ascending.
 
     Layer by layer the one is left out without which the outputs differ least from those of the whole model (mean
-    absolute difference over all batches). Of many layers several go at once, at most an eighth, to save passes. Layer 0
+    absolute difference over all batches). Of many layers several go at once, at most a quarter, to save passes. Layer 0
     stays, because later layers build on its outputs.
 
     Parameters
@@ -57,7 +57,7 @@ def important_layers(
 
     while len(kept) > count:
         errors = {layer: error([k for k in kept if k != layer]) for layer in kept[1:]}
-        several = max(1, min(len(kept) - count, len(kept) // 8))
+        several = max(1, min(len(kept) - count, len(kept) // 4))
         dropped = sorted(errors, key=errors.__getitem__)[:several]
         kept = [layer for layer in kept if layer not in dropped]
     return kept
