@@ -14,7 +14,7 @@ ARROWS: dict[str, set[str]] = {
     "__init__": {"verbs", "families"},  # in functions and for type checkers only: see the test below
     "__main__": {"cli"},
     "cli": {"verbs"},
-    "plugins": {"families", "objectives", "teaching"},  # what outside packages import; nothing inside does
+    "plugins": {"families", "objectives", "teaching", "transfer"},  # what outside packages import; nothing inside does
     "verbs": {"tasks", "training", "evaluation", "reporting", "teaching", "transfer", "objectives", "families", "data"},
     "tasks": {"training", "evaluation", "reporting", "teaching", "transfer", "objectives", "families", "data"},
     "training": {"teaching", "transfer", "objectives", "families", "data"},

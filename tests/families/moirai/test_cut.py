@@ -92,7 +92,8 @@ def test_upstream_loads_a_cut_student(windows, tmp_path: Path):
     student = cut_to(teacher(), windows, d_model=64, num_layers=1)
     student.save(tmp_path)
     again, reference = load(tmp_path), MoiraiModule.from_pretrained(tmp_path)
-    assert torch.equal(again.predict(windows, 32).values, student.predict(windows, 32).values)
+    # equal weights at other addresses in memory may be multiplied in another order
+    torch.testing.assert_close(again.predict(windows, 32).values, student.predict(windows, 32).values)
     assert all(torch.equal(a, b) for a, b in zip(reference.parameters(), student.module.parameters(), strict=True))
 
 
