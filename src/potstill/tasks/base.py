@@ -181,12 +181,16 @@ class Task(ABC):
         student = self._random()
         layers = self.recipe.student.layers
         batches = self.calibration() if start in BASES else []
-        lines = start_student(start, self.family, self.architecture, student, self.teacher, batches, layers)
+        lines = start_student(start, self.family, self.architecture, student, self.exact_teacher(), batches, layers)
         return student, lines
 
     def calibration(self) -> list[Any]:
         """Batches of training windows or examples on which a cut from the teacher is calibrated."""
         return calibration_batches(self.dataset(self.steps), self.calibration_size, self.recipe.training.seed)
+
+    def exact_teacher(self) -> Model | None:
+        """The first teacher with its weights as they were saved, which a student may start from."""
+        return self.teacher
 
     def _random(self) -> Model:
         set_seed(self.recipe.training.seed)

@@ -79,6 +79,13 @@ class ForecastTask(Task):
         overrides = _overrides(self.recipe, self.family)
         return self.family.design(self.teacher, overrides, data.context_length, data.prediction_length)
 
+    def exact_teacher(self) -> Forecaster | None:
+        """The first teacher in fp32: loaded again if the run has rounded its weights to bf16."""
+        if self.teacher is None or self.teacher.precision == "float32":
+            return self.teacher
+        config = self.recipe.teacher[0]
+        return load_forecaster(config.source, device=self.device, revision=config.revision).freeze()
+
     @property
     def horizon(self) -> int:
         """Steps of the future that the loss uses."""
