@@ -9,10 +9,13 @@ import torch
 
 from potstill.objectives.levels import level_weights, median
 from potstill.objectives.median import HardMedian, SoftMedian
+from potstill.objectives.names import TERM_CLASSES
 from potstill.objectives.pinball import Pinball
 from potstill.objectives.quantile_match import QuantileMatch
+from potstill.objectives.registry import find_term
 
 NAN = math.nan
+FORECAST_TERMS = [find_term(name) for name in TERM_CLASSES if find_term(name).task == "forecast"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,7 @@ def test_pinball_is_least_at_the_quantiles_of_the_truth(made, passed):
             assert loss([0.0, 0.0, 0.0]) < loss([step if i == j else 0.0 for j in range(3)])
 
 
-@pytest.mark.parametrize("term", [QuantileMatch, SoftMedian, HardMedian, Pinball])
+@pytest.mark.parametrize("term", FORECAST_TERMS, ids=lambda term: term.name)
 def test_every_term_pulls_the_student_towards_its_target(term, made, passed):
     levels = [0.1, 0.5, 0.9]
     values = torch.zeros(2, 3, 4, requires_grad=True)
@@ -145,3 +148,23 @@ def test_every_term_pulls_the_student_towards_its_target(term, made, passed):
         assert (pulled[0, :, 1] == 0).all(), "an unknown step pulls nothing"
     assert (pulled[0, 1, [0, 2, 3]] < 0).all(), "the median is pulled up"
     assert (pulled[1] == 0).all()
+
+
+# the bins of distribution_cross_entropy stay in place: test_distribution.py compares it with fixed bins
+@pytest.mark.parametrize(
+    "term", [term for term in FORECAST_TERMS if term.name != "distribution_cross_entropy"], ids=lambda term: term.name
+)
+def test_every_gradient_is_that_of_finite_differences(term, made, passed):
+    torch.manual_seed(0)
+    levels = [0.1, 0.5, 0.9]
+    student, teacher = made(torch.zeros(2, 3, 4), levels), made(torch.randn(2, 3, 4).sort(1).values, levels)
+    truth = torch.randn(2, 4)
+    truth[0, 1] = NAN
+    student.levels = student.levels.double()
+
+    def loss(values):
+        student.values = values
+        return term()(passed(student, teacher, truth))
+
+    values = torch.randn(2, 3, 4, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(loss, values)

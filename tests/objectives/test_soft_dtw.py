@@ -1,11 +1,13 @@
-"""Soft-DTW against all alignments of short sequences, its gradient, and what the divergence measures."""
+"""Soft-DTW against the sum over all alignments, and what it rewards."""
 
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 import torch
+from usage_errors import usage_error
 
 from potstill.objectives.alignment import soft_dtw
 from potstill.objectives.soft_dtw import SoftDtw, SoftDtwTruth
@@ -13,60 +15,130 @@ from potstill.objectives.soft_dtw import SoftDtw, SoftDtwTruth
 NAN = math.nan
 
 
-def paths(n: int, cell: tuple[int, int] = (0, 0)):
-    """All monotone alignments of two sequences of length n."""
-    i, j = cell
-    if cell == (n - 1, n - 1):
-        yield [cell]
+def paths(i: int, j: int):
+    """All monotone paths from cell (0, 0) to cell (i, j), as lists of cells."""
+    if (i, j) == (0, 0):
+        yield [(0, 0)]
         return
-    for step in ((i + 1, j), (i, j + 1), (i + 1, j + 1)):
-        if max(step) < n:
-            for rest in paths(n, step):
-                yield [cell, *rest]
+    for a, b in ((i - 1, j), (i, j - 1), (i - 1, j - 1)):
+        if a >= 0 and b >= 0:
+            yield from ([*path, (i, j)] for path in paths(a, b))
 
 
-@pytest.mark.parametrize("gamma", [0.05, 1.0])
-@pytest.mark.parametrize("n", [1, 2, 4])
+def by_paths(cost: torch.Tensor, gamma: float) -> torch.Tensor:
+    """The soft minimum over all alignments, one by one."""
+    n = len(cost)
+    totals = torch.stack([sum(cost[cell] for cell in path) for path in paths(n - 1, n - 1)])
+    return -gamma * (-totals / gamma).logsumexp(dim=0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@pytest.mark.parametrize("gamma", [0.01, 0.5, 5.0])
 def test_it_is_the_soft_minimum_over_all_alignments(n, gamma):
     torch.manual_seed(n)
-    cost = torch.rand(3, n, n, dtype=torch.float64)
-    totals = torch.stack([sum(cost[:, i, j] for i, j in path) for path in paths(n)])
-    expected = -gamma * torch.logsumexp(-totals / gamma, dim=0)
-    torch.testing.assert_close(soft_dtw(cost, gamma), expected)
+    cost = torch.rand(2, n, n, dtype=torch.float64, requires_grad=True)
+    expected = torch.stack([by_paths(one, gamma) for one in cost])
+    found = soft_dtw(cost, gamma)
+    torch.testing.assert_close(found, expected)
+    weights = torch.tensor([1.0, -3.0], dtype=torch.float64)
+    gradients = [torch.autograd.grad((weights * value).sum(), cost)[0] for value in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    assert torch.autograd.gradcheck(lambda cost: soft_dtw(cost, gamma), cost)
 
 
-def test_the_gradient_is_that_of_finite_differences():
+def test_with_a_small_gamma_it_is_dtw():
+    # one row of hand-made costs: the path (0,0) (1,1) (1,2) (2,2) costs 1 + 0 + 2 + 1
+    cost = torch.tensor([[[1.0, 9.0, 9.0], [9.0, 0.0, 2.0], [9.0, 9.0, 1.0]]])
+    assert soft_dtw(cost, 1e-3).item() == pytest.approx(min(1 + 0 + 1, 1 + 0 + 2 + 1), abs=1e-3)
+
+
+def wave(shift: int = 0, steps: int = 96) -> torch.Tensor:
+    time = torch.arange(steps) - shift
+    return (2 * math.pi * time / 48).sin() + time / steps
+
+
+@pytest.fixture
+def of_median(made, passed):
+    """The value of a term for medians ``[B, H]`` of student and teacher; the teacher's is also the truth."""
+
+    def value(term, student, target):
+        forecasts = [made(x[:, None], [0.5]) for x in (student, target)]
+        return term(passed(*forecasts, target))
+
+    return value
+
+
+@pytest.mark.parametrize("term", [SoftDtw(), SoftDtwTruth()])
+def test_a_shifted_forecast_is_better_than_a_reversed_or_a_flat_one(of_median, term):
+    target = wave()[None]
+    shifted = of_median(term, wave(4)[None], target).item()
+    reverse = of_median(term, target.flip(1), target).item()
+    flat = of_median(term, target.mean(dim=1, keepdim=True).expand(-1, 96), target).item()
+    assert of_median(term, target, target).item() == pytest.approx(0, abs=1e-5)
+    assert 0 < shifted < 0.3 * min(flat, reverse)
+    mse = ((wave(4) - wave()).square().mean()).item()
+    assert shifted < 0.3 * mse
+
+
+@pytest.mark.parametrize("term", [SoftDtw(), SoftDtwTruth()])
+def test_the_gradient_reaches_every_step(of_median, term):
     torch.manual_seed(0)
-    cost = torch.rand(2, 5, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda c: soft_dtw(c, 0.3), (cost,))
+    student = torch.randn(2, 96, requires_grad=True)
+    (gradient,) = torch.autograd.grad(of_median(term, student, wave().expand(2, -1)).sum(), student)
+    share = gradient.abs() / gradient.abs().sum(dim=1, keepdim=True)
+    assert (share > 0).all()
+    assert (share.max(dim=1).values < 0.2).all()
 
 
-def test_a_reversed_forecast_is_worse_than_a_shifted_one(made, passed):
-    t = torch.arange(96.0)
-    truth = torch.exp(-((t - 30) ** 2) / 20)[None]
-    losses = {}
-    for name, forecast in {"same": truth, "shifted": truth.roll(5, 1), "reversed": truth.flip(1)}.items():
-        student = made(forecast[:, None], [0.5])
-        teacher = made(truth[:, None], [0.5])
-        losses[name] = SoftDtw()(passed(student, teacher)).item()
-        of_truth = SoftDtwTruth()(passed(student, None, truth)).item()
-        assert of_truth == pytest.approx(losses[name], abs=1e-6)
-    assert losses["same"] == pytest.approx(0, abs=1e-6)
-    assert 0 < losses["shifted"] < losses["reversed"]
-
-
-def test_the_gradient_reaches_all_steps(made, passed):
-    torch.manual_seed(2)
-    values = torch.randn(2, 1, 96, requires_grad=True)
-    loss = SoftDtw()(passed(made(values, [0.5]), made(torch.randn(2, 1, 96), [0.5])))
-    (gradient,) = torch.autograd.grad(loss.sum(), values)
-    assert gradient.isfinite().all()
-    assert (gradient != 0).float().mean() > 0.99
+def test_the_divergence_has_its_minimum_at_the_target(of_median):
+    """Unlike soft-DTW itself, whose gradient at the target flattens it."""
+    student = wave()[None].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(of_median(SoftDtw(gamma=1.0), student, wave()[None]).sum(), student)
+    assert gradient.abs().max() < 1e-6
+    cost = (student[:, :, None] - wave()[None, None]).square()
+    (biased,) = torch.autograd.grad(soft_dtw(cost, 1.0).sum(), student)
+    assert biased.abs().max() > 0.1
 
 
 def test_unknown_steps_are_left_out_of_both_sequences(made, passed):
-    student = made([[[1.0, 7.0, 2.0, 9.0]], [[0.0] * 4]], [0.5])
-    loss = SoftDtwTruth()(passed(student, None, torch.tensor([[1.0, NAN, 3.0, NAN], [NAN] * 4])))
-    alone = SoftDtwTruth()(passed(made([[[1.0, 2.0]]], [0.5]), None, torch.tensor([[1.0, 3.0]])))
-    assert loss[0].item() == pytest.approx(alone.item(), rel=1e-5)
-    assert loss[1].isnan()
+    torch.manual_seed(0)
+    student, truth = torch.randn(3, 6), torch.randn(3, 6)
+    truth[0, [0, 3]] = NAN
+    truth[2] = NAN
+    found = SoftDtwTruth()(passed(made(student[:, None], [0.5]), truth=truth))
+    for row, known in ((0, [1, 2, 4, 5]), (1, list(range(6)))):
+        alone = passed(made(student[row : row + 1, None, known], [0.5]), truth=truth[row : row + 1, known])
+        torch.testing.assert_close(found[row], SoftDtwTruth()(alone)[0])
+    assert found[2].isnan()
+
+
+def test_unknown_steps_have_no_gradient(made, passed):
+    values = torch.randn(2, 1, 6, requires_grad=True)
+    truth = torch.randn(2, 6)
+    truth[0, 2] = NAN
+    truth[1] = NAN
+    student = made(torch.zeros(2, 1, 6), [0.5])
+    student.values = values
+    (gradient,) = torch.autograd.grad(SoftDtwTruth()(passed(student, truth=truth))[0], values)
+    assert gradient.isfinite().all()
+    assert gradient[0, 0, 2] == 0
+    assert (gradient[0, 0, [0, 1, 3, 4, 5]] != 0).all()
+    assert (gradient[1] == 0).all()
+
+
+def test_it_is_fast_enough_for_a_term(of_median):
+    """32 windows of 96 steps, forward and backward: 0.2 s, with room for a busy machine."""
+    student, target = torch.randn(32, 96, requires_grad=True), torch.randn(32, 96)
+    took = []
+    for _ in range(3):
+        start = time.process_time()
+        of_median(SoftDtw(), student, target).sum().backward()
+        took.append(time.process_time() - start)
+    assert min(took) < 0.4
+
+
+@pytest.mark.parametrize("gamma", [0, -1, None, math.inf])
+def test_a_gamma_that_is_none(gamma):
+    for term in (SoftDtw, SoftDtwTruth):
+        with usage_error("objective.bad_gamma", f"{term.name}.gamma"):
+            term(gamma)

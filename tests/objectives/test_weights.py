@@ -1,4 +1,4 @@
-"""What moves weight: a schedule of α, the gate, and weights of the steps ahead."""
+"""Weights that move between the soft and the hard term: the schedule of alpha, and the gate."""
 
 from __future__ import annotations
 
@@ -6,103 +6,139 @@ import math
 
 import pytest
 import torch
-from usage_errors import usage_error
+from pydantic import ValidationError
 
 from potstill.objectives.base import LossInputs
 from potstill.objectives.objective import Objective
-from potstill.recipe import ForecastObjective, HorizonWeights, Recipe
-from potstill.types import Forecast, Output, Windows
+from potstill.recipe import ForecastObjective, LanguageObjective
+from potstill.types import Logits, ModelInfo, Output, Tokens
 
 NAN = math.nan
+MEDIANS = {"soft": "soft_median", "hard": "hard_median"}
 
 
-def test_alpha_follows_its_schedule():
-    linear = Objective(ForecastObjective(alpha=0.8, alpha_end=0.2))
-    assert [linear.alpha(p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.8, 0.5, 0.2])
-    cosine = Objective(ForecastObjective(alpha=0.8, alpha_end=0.2, alpha_schedule="cosine"))
-    assert [cosine.alpha(p) for p in (0.0, 0.25, 0.5, 1.0)] == pytest.approx(
-        [0.8, 0.8 - 0.6 * (1 - math.cos(math.pi / 4)) / 2, 0.5, 0.2]
-    )
-    assert Objective(ForecastObjective(alpha=0.8)).alpha(0.7) == 0.8
-
-
-def inputs_of(soft: list[float], hard: list[float], backtest: list[float] | None = None) -> LossInputs:
-    """Windows of a median at 0: the distances of the teacher's median and of the truth are the terms' losses."""
-    count = len(soft)
-    one, level = torch.ones(count, 1).double(), torch.tensor([0.5])
-
-    def forecast(values):
-        return Forecast(level, torch.tensor(values)[:, None, None].expand(count, 1, 4), 0 * one, one)
-
-    batch = Windows.of_context(torch.zeros(count, 8), 4)
-    batch.future[:] = torch.tensor(hard)[:, None]
-    teacher = Output(forecast(soft), backtest=None if backtest is None else torch.tensor(backtest))
-    return LossInputs(batch, Output(forecast([0.0] * count)), {"t": teacher})
-
-
-@pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
-def test_the_total_uses_the_alpha_of_its_step(progress):
-    objective = Objective(ForecastObjective(alpha=1.0, alpha_end=0.2, soft="quantile_match"))
-    total, terms = objective(inputs_of([2.0], [10.0]), progress=progress)
-    alpha = 1 - 0.8 * progress
-    assert total.item() == pytest.approx(alpha * 2 + (1 - alpha) * 10)
-    assert set(terms) == {"quantile_match", "pinball"}  # both have a weight at some step
-    assert objective.requires == {"forecast"}
-
-
-def test_the_control_has_no_schedule():
-    from potstill.tasks.base import objective_config
-
-    recipe = Recipe.lay_over({"objective": {"alpha": 0.8, "alpha_end": 0.3}}, {})
-    control = Objective(objective_config(recipe, 0.0))
-    assert [control.alpha(p) for p in (0.0, 1.0)] == [0, 0]
-    assert not control.requires
-
-
-def test_the_gate_relies_on_the_truth_where_the_teacher_loses_its_backtest():
-    objective = Objective(ForecastObjective(alpha=0.75, soft="quantile_match", gate=True))
-    total, terms = objective(inputs_of([2.0, 3.0, 4.0], [1.0, 5.0, 6.0], [0.5, 1.5, NAN]))
-    # the second window: the hard term alone; a backtest of NaN says nothing against the teacher
-    expected = (0.75 * 2 + 0.25 * 1 + 5 + 0.75 * 4 + 0.25 * 6) / 3
-    assert total.item() == pytest.approx(expected)
-    assert terms["gated"].item() == pytest.approx(1 / 3)
-    assert objective.gate_steps(96) == 96
-    assert Objective(ForecastObjective(gate=24)).gate_steps(96) == 24
-    assert Objective(ForecastObjective()).gate_steps(96) == 0
-
-
-def test_the_gate_needs_a_teacher_to_have_an_effect():
-    assert Objective(ForecastObjective(alpha=0.0, gate=True)).gate_steps(96) == 0
-    with usage_error("objective.gate_with_rollout"):
-        Recipe.lay_over({"objective": {"gate": True}, "training": {"rollout": {"share": 0.5}}}, {})
+@pytest.fixture
+def batch(made, passed):
+    """Soft losses 1, 4 and 9, hard losses 16 and 25; the third window has no future."""
+    student = made([[[0.0]], [[0.0]], [[0.0]]], [0.5])
+    teacher = made([[[1.0]], [[2.0]], [[3.0]]], [0.5])
+    return passed(student, teacher, torch.tensor([[4.0], [5.0], [NAN]]))
 
 
 @pytest.mark.parametrize(
-    ("weights", "factors"),
-    [
-        ({"kind": "linear"}, [1, 0.75, 0.5, 0.25]),
-        ({"kind": "exponential", "tau": 3.0}, [math.exp(-k) for k in range(4)]),
-        ({"kind": "exponential", "tau": -3.0}, [math.exp(k) for k in range(4)]),
-    ],
+    ("schedule", "halfway", "late"),
+    [("linear", 0.5, 0.275), ("cosine", 0.5, 0.8 - 0.6 * (1 - math.cos(0.875 * math.pi)) / 2)],
 )
-@pytest.mark.parametrize("soft", ["quantile_match", "expected_pinball", "soft_median", "huber_match"])
-def test_weights_of_the_steps_ahead(weights, factors, soft):
-    """Losses 1 to 4 at steps 1 to 4, weighted and normalised; an unknown step does not change the others' ratio."""
-    truth = torch.tensor([1.0, 2.0, NAN, 4.0])
-    inputs = inputs_of([0.0], [0.0])
-    inputs.windows.future[0] = truth
-    hard = Objective(ForecastObjective(alpha=0.0, horizon_weights=HorizonWeights(**weights)))
-    known = [0, 1, 3]
-    expected = sum(factors[k] * float(truth[k]) for k in known) / sum(factors[k] for k in known)
-    assert hard(inputs)[0].item() == pytest.approx(expected, rel=1e-5)
+def test_alpha_goes_from_its_first_value_to_its_last(batch, schedule, halfway, late):
+    objective = Objective(ForecastObjective(alpha=0.8, alpha_end=0.2, alpha_schedule=schedule, **MEDIANS))
+    assert objective.weights == pytest.approx({"soft_median": 0.8, "hard_median": 0.2})
+    for progress, alpha in ((0.0, 0.8), (0.5, halfway), (0.875, late), (1.0, 0.2)):
+        assert objective.alpha(progress) == pytest.approx(alpha)
+        total, values = objective(batch, progress=progress)
+        assert total.item() == pytest.approx(alpha * 14 / 3 + (1 - alpha) * 41 / 2)
+        assert values["soft_median"].item() == pytest.approx(14 / 3)
 
-    inputs.teachers["t"].answer.values = torch.arange(1.0, 5.0)[None, None]
-    config = {"alpha": 1.0, "soft": soft}
-    uniform = Objective(ForecastObjective(**config))
-    weighted = Objective(ForecastObjective(**config, horizon_weights=HorizonWeights(**weights)))
-    each = []
-    for step in range(4):  # the loss of each step alone
-        alone = inputs_of([step + 1.0], [0.0])
-        each.append(uniform(alone)[0].item())
-    expected = sum(f * loss for f, loss in zip(factors, each, strict=True)) / sum(factors)
-    assert weighted(inputs)[0].item() == pytest.approx(expected, rel=1e-5)
+
+def test_alpha_stays_without_an_end(batch):
+    objective = Objective(ForecastObjective(alpha=0.8, **MEDIANS))
+    assert objective(batch, progress=1.0)[0].item() == objective(batch)[0].item()
+
+
+@pytest.mark.parametrize(("alpha", "end"), [(0.0, 0.5), (0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 1.0)])
+def test_a_term_is_there_if_it_has_a_weight_at_any_step(batch, alpha, end):
+    objective = Objective(ForecastObjective(alpha=alpha, alpha_end=end, **MEDIANS))
+    assert set(objective.terms) == {"soft_median", "hard_median"}
+    assert objective.requires == {"forecast"}
+    assert objective(batch, progress=1.0)[0].item() == pytest.approx(end * 14 / 3 + (1 - end) * 41 / 2)
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_a_term_that_never_has_a_weight_is_left_out(end):
+    objective = Objective(ForecastObjective(alpha=end, alpha_end=end, **MEDIANS))
+    assert set(objective.terms) == {"soft_median" if end else "hard_median"}
+    assert bool(objective.requires) == (end == 1.0)
+
+
+def test_other_weights_stay_and_beta_is_part_of_the_sum(batch):
+    terms = {"pinball": {"weight": 0.5}, "soft_median": {"weight": 0.1}}
+    objective = Objective(ForecastObjective(alpha=0.6, alpha_end=0.0, terms=terms, **MEDIANS))
+    _, values = objective(batch)
+    total, _ = objective(batch, progress=1.0)
+    assert total.item() == pytest.approx(0.1 * 14 / 3 + 1.0 * 41 / 2 + 0.5 * values["pinball"].item())
+    with pytest.raises(ValidationError, match="alpha_end \\+ beta must not exceed 1"):
+        ForecastObjective(alpha=0.1, alpha_end=0.8, beta=0.3)
+
+
+@pytest.mark.parametrize("end", [-0.1, 1.1, "late"])
+def test_an_alpha_that_is_none(end):
+    with pytest.raises(ValidationError, match="alpha_end"):
+        ForecastObjective(alpha_end=end)
+
+
+def test_the_schedule_of_a_language_model():
+    torch.manual_seed(0)
+    ids = torch.randint(0, 5, (2, 4))
+    batch = Tokens(ids, torch.ones_like(ids, dtype=torch.bool), ids >= 0, ids[:, 0])
+    states, taught = torch.randn(8, 5, requires_grad=True), torch.randn(8, 5)
+    inputs = LossInputs(batch, Output(Logits(states, torch.nn.Identity())), {"t": Output(Logits(taught, lambda x: x))})
+    objective = Objective(LanguageObjective(alpha=0.9, alpha_end=0.3, temperature=1.0))
+    _, values = objective(inputs)
+    for progress, alpha in ((0.0, 0.9), (1.0, 0.3)):
+        expected = alpha * values["kl"] + (1 - alpha) * values["cross_entropy"]
+        torch.testing.assert_close(objective(inputs, progress=progress)[0], expected)
+
+
+def gated(batch, backtest: list[float]):
+    (output,) = batch.teachers.values()
+    output.backtest = torch.tensor(backtest)
+    return batch
+
+
+def test_the_gate_moves_the_soft_weight_of_a_window_to_the_hard_term(batch):
+    objective = Objective(ForecastObjective(alpha=0.8, gate=True, **MEDIANS))
+    assert objective.gate_steps(96) == 96
+    # the teacher fails on the first window, and on the third, where no truth is known
+    total, values = objective(gated(batch, [1.5, 0.9, 3.0]))
+    soft = (0.0 * 1 + 0.8 * 4 + 0.8 * 9) / 3
+    hard = (1.0 * 16 + 0.2 * 25) / 2
+    assert total.item() == pytest.approx(soft + hard)
+    assert {name: value.item() for name, value in values.items()} == pytest.approx(
+        {"soft_median": 14 / 3, "hard_median": 41 / 2, "gated": 1 / 3}
+    )
+
+
+def test_the_gate_follows_the_schedule_and_reaches_the_gradient(batch):
+    objective = Objective(ForecastObjective(alpha=0.8, alpha_end=0.4, gate=12, **MEDIANS))
+    assert objective.gate_steps(96) == 12
+    values = batch.student.forecast.values.requires_grad_()
+    for progress, alpha in ((0.0, 0.8), (1.0, 0.4)):
+        total, _ = objective(gated(batch, [math.inf, 1.0, NAN]), progress=progress)
+        (gradient,) = torch.autograd.grad(total, values)
+        expected = [-2 * 4 / 2, -alpha * 2 * 2 / 3 - (1 - alpha) * 2 * 5 / 2, -alpha * 2 * 3 / 3]
+        torch.testing.assert_close(gradient.flatten(), torch.tensor(expected))
+
+
+def test_with_a_teacher_alone_the_gate_still_needs_the_truth(batch):
+    objective = Objective(ForecastObjective(alpha=1.0, gate=True, **MEDIANS))
+    assert set(objective.terms) == {"soft_median", "hard_median"}
+    assert objective(gated(batch, [0.5, 0.5, 0.5]))[0].item() == pytest.approx(14 / 3)
+    assert objective(gated(batch, [2.0, 0.5, 0.5]))[0].item() == pytest.approx(13 / 3 + 16 / 2)
+
+
+def infos():
+    info = ModelInfo("model", "toy", 1, 1, 0, 0, 0, levels=(0.5,))
+    return info, {"t": info}
+
+
+@pytest.mark.parametrize("settings", [{"alpha": 0.0}, {"gate": False}])
+def test_without_a_teacher_or_a_gate_no_backtest_is_requested(batch, settings):
+    objective = Objective(ForecastObjective(**{"gate": True, **settings}))
+    assert objective.gate_steps(96) == 0
+    objective.bind(*infos())
+    assert [request.backtest for request in objective.teacher_requests(96).values()] == [0]
+
+
+def test_the_backtest_is_requested_of_every_teacher():
+    objective = Objective(ForecastObjective(gate=24))
+    objective.bind(*infos())
+    assert [request.backtest for request in objective.teacher_requests(96).values()] == [24]

@@ -13,7 +13,7 @@ from torch import Tensor
 from potstill.types import Forecast
 
 #: in the context's scale; the distance of equal quantiles is that of a logistic distribution of this scale
-RESOLUTION = 0.1
+RESOLUTION = 0.2
 #: the probability beyond the outermost quantile falls with this power of the distance, so that it does not underflow
 TAIL_POWER = 4.0
 _SMALLEST = 1e-300  # in place of a probability that float64 rounds to 0
@@ -27,28 +27,31 @@ class Distributions:
     ----------
     levels
         ``[Q]``, ascending.
+    quantiles
+        ``[B, H, Q]``: the forecast's quantiles, sorted.
     points
-        ``[B, H, Q]``: the quantiles at the levels, strictly ascending.
+        ``[B, H, Q]``: the quantiles of the distribution, strictly ascending: those of the forecast, widened.
     """
 
     levels: Tensor
+    quantiles: Tensor
     points: Tensor
 
     @classmethod
     def of(cls, forecast: Forecast) -> Distributions:
         """The distributions of a forecast, in the scale of its values and differentiable in them.
 
-        Crossing quantiles are sorted. The distance d of neighbours becomes ``√(d² + r²)``, where r is the distance that
-        they have in a logistic distribution of scale ``RESOLUTION``. So no density is infinite, and forecasts much
-        wider than the resolution hardly change. The middle quantile stays in its place.
+        Crossing quantiles are sorted, and then widened: the distance d of neighbours becomes ``√(d² + r²)``, where r is
+        the distance that they have in a logistic distribution of scale ``RESOLUTION``. So no density is infinite, and
+        forecasts much wider than the resolution hardly change. The middle quantile stays in its place.
         """
         levels = forecast.levels.to(forecast.values.device, torch.float64)
-        values = forecast.values.transpose(1, 2).double().sort(dim=-1).values
+        values = forecast.values.transpose(1, 2).double().contiguous().sort(dim=-1).values
         gaps = (values.diff(dim=-1).square() + (RESOLUTION * levels.logit().diff()).square()).sqrt()
         middle = len(levels) // 2
         centre = values[..., middle : middle + 1]
         lower = centre - gaps[..., :middle].flip(-1).cumsum(dim=-1).flip(-1)
-        return cls(levels, torch.cat([lower, centre, centre + gaps[..., middle:].cumsum(dim=-1)], dim=-1))
+        return cls(levels, values, torch.cat([lower, centre, centre + gaps[..., middle:].cumsum(dim=-1)], dim=-1))
 
     @property
     def tail_scales(self) -> tuple[Tensor, Tensor]:
@@ -64,8 +67,8 @@ class Distributions:
         low, high = (TAIL_POWER * (1 - fall ** (1 / TAIL_POWER)) for fall in falls)
         return gaps[..., :1] / low, gaps[..., -1:] / high
 
-    def quantiles(self, levels: Tensor) -> Tensor:
-        """Quantiles ``[B, H, N]`` at levels ``[N]``; beyond the outermost levels, the outermost quantile."""
+    def points_at(self, levels: Tensor) -> Tensor:
+        """Points ``[B, H, N]`` at levels ``[N]``; beyond the outermost levels, the outermost point."""
         if len(self.levels) == 1:
             return self.points.expand(*self.points.shape[:2], len(levels))
         right = torch.searchsorted(self.levels, levels).clamp(1, len(self.levels) - 1)
@@ -89,7 +92,7 @@ class Distributions:
     def _below_and_above(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities below and above ``x [B, H, E]``; the smaller one is never computed as 1 minus the other."""
         levels, count = self.levels, len(self.levels)
-        place = torch.searchsorted(self.points.detach().contiguous(), x.contiguous())
+        place = torch.searchsorted(self.points.detach(), x.contiguous())
         start, end = self.tail_scales
         lower = levels[0] * _tail((self.points[..., :1] - x) / start)
         upper = (1 - levels[-1]) * _tail((x - self.points[..., -1:]) / end)

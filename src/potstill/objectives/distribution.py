@@ -50,7 +50,7 @@ class DistributionKl(Term):
     >>> DistributionKl(1.0)(LossInputs(batch, student, {"teacher": student}))
     tensor([0.])
     >>> DistributionKl(1.0)(LossInputs(batch, student, {"teacher": teacher}))
-    tensor([0.1094])
+    tensor([0.1050])
     """
 
     name = "distribution_kl"
@@ -67,7 +67,7 @@ class DistributionKl(Term):
         teacher = Distributions.of(inputs.teacher.forecast.in_scale_of(forecast))
         levels = student.levels.clamp(teacher.levels[0], teacher.levels[-1])
         p = torch.diff(levels, prepend=levels.new_zeros(1), append=levels.new_ones(1)).log().clamp(min=_LOG_ZERO)
-        q = student.masses(teacher.quantiles(levels).detach()).log()
+        q = student.masses(teacher.points_at(levels).detach()).log()
         p, q = ((x / self.temperature).log_softmax(dim=-1) for x in (p, q))
         loss = self.temperature**2 * (p.exp() * (p - q)).sum(dim=-1)
         return inputs.mean_over_steps(loss).to(forecast.values)
@@ -76,9 +76,9 @@ class DistributionKl(Term):
 class DistributionCrossEntropy(Term):
     """Cross-entropy on the bin of the ground truth, over the bins between the student's own quantiles.
 
-    The bins are fixed where the student's quantiles are: the gradient is that of ``−log`` of the bin's probability
-    with respect to the quantiles, not to the edges. It is 0 on average if every bin holds the truth as often as its
-    levels say, that is, for calibrated quantiles. With bins of a fixed width, students became overconfident.
+    The bins stay where the quantiles are: the gradient is that of ``−log`` of the bin's probability with respect to the
+    quantiles, not to the edges. It is 0 on average if every bin holds the truth as often as its levels say, that is,
+    for calibrated quantiles.
 
     The probability is divided by the bin's width, so that the value is the negative logarithm of a density, in the
     scale of the context. A tail counts as wide as its scale, so that the loss of a truth far outside is finite.
@@ -100,7 +100,7 @@ class DistributionCrossEntropy(Term):
     >>> batch = Windows.of_context(torch.zeros(1, 8), 4)
     >>> batch.future[:] = 1.0
     >>> DistributionCrossEntropy()(LossInputs(batch, student))  # about −log(0.5 / 6)
-    tensor([2.4856])
+    tensor([2.4876])
     """
 
     name = "distribution_cross_entropy"
@@ -112,9 +112,8 @@ class DistributionCrossEntropy(Term):
         truth = forecast.scaled(inputs.windows.future)
         known = truth.isfinite()
         student = Distributions.of(forecast)
-        edges = student.points.detach()
-        place = torch.searchsorted(edges, truth.nan_to_num(0.0).double()[..., None])
+        place = torch.searchsorted(student.quantiles.detach(), truth.nan_to_num(0.0).double()[..., None])
         start, end = student.tail_scales
         widths = torch.cat([start, student.points.diff(dim=-1), end], dim=-1).detach()
-        loss = (widths.log() - student.masses(edges).log()).gather(-1, place)[..., 0]
+        loss = (widths.log() - student.masses(student.points.detach()).log()).gather(-1, place)[..., 0]
         return inputs.mean_over_steps(loss, known).to(forecast.values)

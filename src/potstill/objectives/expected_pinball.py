@@ -126,7 +126,8 @@ def _segment(knots: Tensor, x: Tensor) -> Tensor:
 
     Counts knots, which is five times as fast as ``torch.searchsorted`` on a CPU for so few of them.
     """
-    count = torch.zeros(x.shape, dtype=torch.int8, device=x.device)
+    small = torch.int8 if knots.shape[1] < 128 else torch.int16
+    count = torch.zeros(x.shape, dtype=small, device=x.device)
     for knot in knots[:, 1:-1].unbind(dim=1):
         count += x >= knot[:, None]
     return count.long()

@@ -36,8 +36,8 @@ def relative_error(windows: Windows, forecast: Forecast) -> Tensor:
     steps = windows.future.shape[1]
     context, truth = forecast.scaled(windows.context), forecast.scaled(windows.future)
     lag = best_lag(context, steps)[:, None]
-    ahead = torch.arange(steps, device=context.device)
-    copied = context.gather(1, context.shape[1] - lag + ahead % lag.clamp(min=1))
+    ahead, back = torch.arange(steps, device=context.device), lag.clamp(min=1)
+    copied = context.gather(1, context.shape[1] - back + ahead % back)
     known = truth.isfinite() & copied.isfinite() & (lag > 0)
     errors = ((guess.to(truth) - truth).abs().where(known, 0.0).sum(dim=1) for guess in (median(forecast), copied))
     teacher, naive = errors
