@@ -25,7 +25,8 @@ from transformers import TrainerCallback
 
 from potstill.data.series.training_windows import TrainingWindows
 from potstill.recipe import ForecastRecipe, Recipe
-from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
+from potstill.tasks.forecasting import ForecastTask
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "teacher-embedded.yaml"

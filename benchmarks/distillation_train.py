@@ -24,7 +24,8 @@ from transformers import TrainerCallback
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.recipe import ForecastEvaluation, Recipe
 from potstill.runs import write_atomically
-from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
+from potstill.tasks.forecasting import ForecastTask
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 
 TIMED_STEPS, ROUNDS = 3, 3

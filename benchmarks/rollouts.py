@@ -41,7 +41,8 @@ from potstill.families.load import load_forecaster
 from potstill.families.precision import device_precision
 from potstill.recipe import ForecastEvaluation, Recipe
 from potstill.runs import write_atomically
-from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
+from potstill.tasks.forecasting import ForecastTask
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 from potstill.verbs import distill
 

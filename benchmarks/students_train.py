@@ -16,7 +16,7 @@ from potstill.errors import UserError
 from potstill.families.base import Forecaster
 from potstill.recipe import OfflineRecipe, Recipe
 from potstill.recipe.notation import parse_yaml
-from potstill.tasks.forecasting import prepare_forecasting
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 from potstill.training.control import steps_in
 from potstill.verbs import distill, label
