@@ -116,7 +116,8 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
     task = cell.task(steps)
     validate = task.validation()
     training = task.training("student", TrainingData(task.dataset(steps), provider), steps, validate)
-    start = validate(training.student)
+    first_weights: Any = training.student
+    start = validate(first_weights)
     training.run(run, resume=False)
     student = task.open("student", run / "student")
     before = _scored(cell, task, student)

@@ -107,7 +107,7 @@ def calibrated(recipes: dict[str, Recipe], kept: Path, minutes: float, rounds: i
 def one_step(task: ForecastTask) -> Callable[[], None]:
     """A training step of an arm, to be timed: always on the first batch, each time with different rollouts."""
     config, data = task.recipe.training, TrainingData(task.dataset(task.steps), task.live_teachers())
-    training = task.training("student", data, task.steps, dict, quiet=True)
+    training = task.training("student", data, task.steps, dict, random_start=True)
     training.student.module.to(task.device).train()
     step, numbers = training.step(), count()
     optimizer = torch.optim.AdamW(step.module.parameters(), lr=0.0, fused=True)

@@ -113,7 +113,7 @@ def _steps_in(arm: Arm) -> int:
     recipe.training.max_steps = TIMED
     task = prepare_forecasting(recipe)
     alone = TrainingData(task.dataset(TIMED))
-    return steps_in(60 * (arm.minutes or 0.0), lambda: task.training(arm.name, alone, TIMED, dict, quiet=True))
+    return steps_in(60 * (arm.minutes or 0.0), lambda: task.training(arm.name, alone, TIMED, dict, random_start=True))
 
 
 def _located(source: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import pytest
 import torch
@@ -150,7 +151,7 @@ def test_the_truth_corrects_about_one_minus_alpha_of_a_biased_teacher(alpha, dev
         return Output(Forecast(levels, values[None, :, None].expand(count, -1, 1), 0 * one, one))
 
     x = (deviation * QUANTILES + bias).requires_grad_()
-    terms = {"soft": "distribution_kl", "hard": "distribution_cross_entropy"}
+    terms: dict[str, Any] = {"soft": "distribution_kl", "hard": "distribution_cross_entropy"}
     objective = Objective(ForecastObjective(alpha=alpha, **terms))
     optimizer = torch.optim.Adam([x], lr=0.03 * deviation)
     for step in range(120):

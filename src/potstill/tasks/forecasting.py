@@ -73,8 +73,9 @@ class ForecastTask(Task):
 
     def exact_teacher(self) -> Forecaster | None:
         """The first teacher in fp32: loaded again if the run has rounded its weights to bf16."""
-        if self.teacher is None or self.teacher.precision == "float32":
-            return self.teacher
+        teacher = next(iter(self.teachers.values()), None)
+        if teacher is None or teacher.precision == "float32":
+            return teacher
         config = self.recipe.teacher[0]
         return load_forecaster(config.source, device=self.device, revision=config.revision).freeze()
 
