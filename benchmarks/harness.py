@@ -21,12 +21,17 @@ from pathlib import Path
 from typing import Any
 
 
-def options(description: str | None) -> argparse.Namespace:
-    """``--quick`` and ``--output FILE``."""
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser of ``--quick`` and ``--output FILE``, to which a script adds its own arguments."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a short run: only checks that the script works")
     parser.add_argument("--output", type=Path, help="also write the JSON here")
-    return parser.parse_args()
+    return parser
+
+
+def options(description: str | None) -> argparse.Namespace:
+    """The arguments of a script that takes only ``--quick`` and ``--output FILE``."""
+    return parser(description).parse_args()
 
 
 def seconds(work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:

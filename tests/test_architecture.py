@@ -14,7 +14,7 @@ ARROWS: dict[str, set[str]] = {
     "__init__": {"verbs", "families"},  # in functions and for type checkers only: see the test below
     "__main__": {"cli"},
     "cli": {"verbs"},
-    "plugins": {"families", "objectives", "teaching"},  # what outside packages import; nothing inside does
+    "plugins": {"families", "objectives", "teaching", "transfer"},  # what outside packages import; nothing inside does
     "verbs": {"tasks", "training", "evaluation", "reporting", "teaching", "transfer", "objectives", "families", "data"},
     "tasks": {"training", "evaluation", "reporting", "teaching", "transfer", "objectives", "families", "data"},
     "training": {"teaching", "transfer", "objectives", "families", "data"},
@@ -96,6 +96,7 @@ SHARED: dict[str, set[str]] = {
     "attention": set(),
     "norm": set(),
     "precision": set(),
+    "recorder": {"attention"},
     "checkpoint": set(),
     "base": {"checkpoint"},
     "weighting": {"base"},
@@ -112,7 +113,7 @@ SHARED: dict[str, set[str]] = {
     },  # language: the type of what it returns
 }
 #: what a family may import beside its own files
-FOR_FAMILIES = {"base", "checkpoint", "attention", "norm"}
+FOR_FAMILIES = {"base", "checkpoint", "attention", "norm", "recorder"}
 
 
 def part_of(module: str) -> str:

@@ -12,19 +12,27 @@ from potstill.errors import UnknownName, UserError
 from potstill.families.base import Architecture, Family, Forecaster, Model, ModelSource, TeacherFamily
 from potstill.objectives.base import LossInputs, Requests, Term
 from potstill.teaching.base import TargetProvider
-from potstill.types import Forecast, Logits, ModelInfo, Output, Request, Tokens, TopLogits, Windows
+from potstill.transfer.anatomy import Anatomy, Chosen, Fixed, Leading, OutputLayer, Reads, Units, Writes
+from potstill.types import Forecast, Logits, ModelInfo, Output, Qkv, Request, Tokens, TopLogits, Windows
 
 __all__ = [
+    "Anatomy",
     "Architecture",
+    "Chosen",
     "Family",
+    "Fixed",
     "Forecast",
     "Forecaster",
+    "Leading",
     "Logits",
     "LossInputs",
     "Model",
     "ModelInfo",
     "ModelSource",
     "Output",
+    "OutputLayer",
+    "Qkv",
+    "Reads",
     "Request",
     "Requests",
     "TargetProvider",
@@ -32,7 +40,9 @@ __all__ = [
     "Term",
     "Tokens",
     "TopLogits",
+    "Units",
     "UnknownName",
     "UserError",
     "Windows",
+    "Writes",
 ]

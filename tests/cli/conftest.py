@@ -31,7 +31,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list:
     fake = types.ModuleType("potstill.verbs")
     for verb in ("distill", "label", "evaluate", "forecast", "report"):
         setattr(fake, verb, lambda *a, _verb=verb, **k: seen.append((_verb, a, k)))
-    fake.inspect = lambda model: {"family": "chronos2", "parameters": 1234567, "kept": {"layers": [0, 3]}}  # type: ignore
+    fake.inspect = lambda model, recipe=None: {"family": "chronos2", "parameters": 1234567, "kept": {"layers": [0, 3]}}  # type: ignore
     _install(monkeypatch, fake)
     return seen
 

@@ -13,7 +13,7 @@ from usage_errors import usage_error
 from potstill.families.base import Forecaster, Model
 from potstill.families.load import load
 from potstill.families.registry import FAMILY_CLASSES, family
-from potstill.types import Request, Tokens, Windows
+from potstill.types import LAYER_SIGNALS, Request, Tokens, Windows
 
 B, CONTEXT, HORIZON = 3, 64, 32
 SIZES: dict[str, dict[str, Any]] = {
@@ -36,14 +36,23 @@ FACTS = {
     "llama": (2, 32, 4, 9),
 }
 SIGNALS = {
-    "chronos2": {"forecast", "hidden", "attention"},
-    "moirai": {"forecast", "hidden", "attention"},
-    "patch_transformer": {"forecast", "hidden", "attention"},
+    "chronos2": {"forecast", "hidden", "attention", "qkv"},
+    "moirai": {"forecast", "hidden", "attention", "qkv"},
+    "patch_transformer": {"forecast", "hidden", "attention", "qkv"},
     "mixer": {"forecast", "hidden"},
     "linear": {"forecast"},
     "bolt": {"forecast"},
-    "gpt2": {"logits", "hidden", "attention"},
-    "llama": {"logits", "hidden", "attention"},
+    "gpt2": {"logits", "hidden", "attention", "qkv"},
+    "llama": {"logits", "hidden", "attention", "qkv"},
+}
+
+#: what each token of a window covers, in steps relative to the forecast origin
+CONTEXT_SPANS = tuple((first, first + 16) for first in range(-64, 0, 16))
+SPANS = {
+    "chronos2": (*CONTEXT_SPANS, None, (0, 16), (16, 32)),
+    "moirai": (*CONTEXT_SPANS, (0, 16), (16, 32)),
+    "patch_transformer": CONTEXT_SPANS,
+    "mixer": CONTEXT_SPANS,
 }
 
 Make = Callable[[str], Model]
@@ -117,7 +126,7 @@ def test_info_describes_the_model(make: Make, name: str):
 def test_requested_layers_are_returned_with_gradients(make: Make, name: str):
     model = make(name)
     layers, width, heads, tokens = FACTS[name]
-    requested = {signal: tuple(range(layers)) for signal in ("hidden", "attention") if signal in SIGNALS[name]}
+    requested = {signal: tuple(range(layers)) for signal in LAYER_SIGNALS if signal in SIGNALS[name]}
     horizon = HORIZON if isinstance(model, Forecaster) else 0
     batch = batch_of(model)
     output = model.forward(batch, Request(horizon, **requested))
@@ -127,6 +136,9 @@ def test_requested_layers_are_returned_with_gradients(make: Make, name: str):
     assert {i: tuple(x.shape) for i, x in output.attention.items()} == dict.fromkeys(
         requested.get("attention", ()), (B, heads, tokens, tokens)
     )
+    assert set(output.qkv) == {*requested.get("qkv", ())}
+    for layer in output.qkv.values():
+        assert {x.shape for x in vars(layer).values()} == {(B, heads, tokens, model.info.head_width)}
     for weights in output.attention.values():
         torch.testing.assert_close(weights.sum(-1), torch.ones(B, heads, tokens))
     with torch.no_grad():
@@ -136,12 +148,15 @@ def test_requested_layers_are_returned_with_gradients(make: Make, name: str):
         assert output.token_mask is None
         return
     assert plain.token_mask is None
+    assert plain.token_spans is None
+    assert output.token_spans == SPANS.get(name)
     assert output.token_mask is not None
     assert output.token_mask.shape == (B, tokens)
     assert output.token_mask.dtype == torch.bool
     padded = [6, 7, 8] if not isinstance(model, Forecaster) else [0]
     assert (~output.token_mask).nonzero().tolist() == [[1, token] for token in padded]
-    for signal in (output.hidden, output.attention):
+    projections = {layer: torch.stack([*vars(qkv).values()]) for layer, qkv in output.qkv.items()}
+    for signal in (output.hidden, output.attention, projections):
         for layer, tensor in signal.items():
             (gradient,) = torch.autograd.grad(
                 tensor.square().sum(), _early_weight(model), retain_graph=True, allow_unused=True
@@ -160,7 +175,7 @@ def _early_weight(model: Model) -> torch.Tensor:
 def test_unsupported_requests_are_rejected(make: Make, name: str):
     model = make(name)
     horizon = HORIZON if isinstance(model, Forecaster) else 0
-    for signal in ("hidden", "attention"):
+    for signal in LAYER_SIGNALS:
         if signal in SIGNALS[name]:
             with usage_error("model.no_such_layer", model.source.name, "2 layers"):
                 model.forward(batch_of(model), Request(horizon, **{signal: (0, 2)}))

@@ -105,3 +105,45 @@ def test_a_recipe_that_is_no_text_or_absent(tmp_path: Path):
     for path, fault in ((tmp_path / name, fault) for name, fault in faults.items()):
         with usage_error(f"recipe.{fault}", str(path)):
             Recipe.read(path)
+
+
+def device_recipe(**device) -> dict:
+    return {"data": {"context_length": 64, "prediction_length": 16, "device": device}}
+
+
+def test_windows_on_the_device_are_read_and_written(tmp_path: Path):
+    recipe = Recipe.model_validate(
+        device_recipe(contexts={32: 0.5, 64: 1}, groups={"share": 0.2, "kinds": {"driven": 1}})
+    )
+    path = tmp_path / "recipe.yaml"
+    recipe.write(path)
+    assert Recipe.read(path) == recipe
+    assert Recipe.read(path).data.device.contexts == {32: 0.5, 64: 1.0}
+    assert Recipe.read(None, {"data.device.pool": 7}).data.device.pool == 7
+
+
+@pytest.mark.parametrize(
+    ("tree", "key", "facts"),
+    [
+        (device_recipe(workers=0), "data.nobody_refreshes", ["refresh: false"]),
+        (device_recipe(contexts={65: 1}), "data.device_too_long", ["contexts", "65", "context_length"]),
+        (device_recipe(horizons={17: 1}), "data.device_too_long", ["horizons", "17", "prediction_length"]),
+        (device_recipe(contexts={0: 1}), "recipe.invalid_value", ["contexts"]),
+        (device_recipe(horizons={8: 0}), "recipe.invalid_value", ["horizons"]),
+        (device_recipe(groups={"sizes": [1]}), "recipe.invalid_value", ["sizes"]),
+        (device_recipe(groups={"kinds": {"other": 1}}), "recipe.invalid_value", ["kinds"]),
+        ({"data": {"device": {}, "stride": 2}}, "data.not_on_device", ["stride"]),
+        ({"data": {"device": {}, "missing": "drop"}}, "data.not_on_device", ["missing"]),
+        ({"data": {"paths": ["a"], "train_only": ["b"]}}, "data.train_only_not_in_paths", ["'b'", "paths"]),
+    ],
+)
+def test_settings_of_the_device_that_do_not_fit(tree, key, facts):
+    with usage_error(key, *facts):
+        Recipe.lay_over(tree, {})
+
+
+def test_paths_that_are_only_trained_on_become_absolute_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe.model_validate({"data": {"paths": ["a", "embedded"], "train_only": ["a"]}}).absolute()
+    assert recipe.data.paths == [str(tmp_path / "a"), "embedded"]
+    assert recipe.data.train_only == [str(tmp_path / "a")]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from training_fakes import small_recipe
 from usage_errors import usage_error
 
 from potstill.tasks.forecasting import prepare_forecasting
-from potstill.tasks.start import CALIBRATION_WINDOWS, calibration_batches
+from potstill.tasks.start import calibration_batches
 
 
 @pytest.fixture
@@ -40,8 +41,8 @@ def test_the_student_and_its_copy_share_no_memory(recipe):
 
 def test_calibration_windows_follow_the_seed(recipe):
     dataset = prepare_forecasting(recipe).dataset(1)
-    ids = [torch.cat([batch.ids for batch in calibration_batches(dataset, seed)]) for seed in (0, 0, 1)]
-    assert len(ids[0]) == CALIBRATION_WINDOWS == len(ids[0].unique())
+    ids = [torch.cat([batch.ids for batch in calibration_batches(dataset, 256, seed)]) for seed in (0, 0, 1)]
+    assert len(ids[0]) == 256 == len(ids[0].unique())
     assert torch.equal(ids[0], ids[1])
     assert not torch.equal(ids[0], ids[2])
 
@@ -80,3 +81,18 @@ def test_layers_that_do_not_fit(recipe, layers):
     recipe.student.layers = layers
     with usage_error("student.bad_layers", "1 ascending numbers from 0 to 1"):
         prepare_forecasting(recipe).fresh()
+
+
+def test_calibration_takes_as_many_windows_of_each_data_set(recipe, tmp_path: Path, small_csv: Path):
+    long = pd.read_csv(small_csv)
+    for name, rows in (("long", 500), ("short", 200)):
+        long[:rows].to_csv(tmp_path / f"{name}.csv", index=False)
+    recipe.data.paths = [str(tmp_path)]
+    task = prepare_forecasting(recipe)
+    batches = task.calibration()
+    names = [task.store.datasets[task.store.dataset_of[i]] for batch in batches for i in batch.series.tolist()]
+    assert names.count("long") == names.count("short") == 128
+    assert len(set(names[:32])) == 2  # shuffled, so that every batch has both
+    recipe.data.synthetic = 0.5
+    drawn = [i for batch in prepare_forecasting(recipe).calibration() for i in batch.series.tolist()]
+    assert 40 < drawn.count(-1) < 90

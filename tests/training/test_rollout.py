@@ -158,6 +158,7 @@ def test_without_a_share_the_windows_are_the_same():
 
 
 def test_a_real_path_is_one_that_inference_rolls_out(recipe, fixed):
+    recipe.teacher[0].precision = "fp32"
     setup = prepare_forecasting(recipe)
     teacher = setup.teachers["tiny"]
     windows = setup.dataset(8).batch([0, 5])

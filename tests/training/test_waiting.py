@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from training_fakes import small_run
+from value_reads import Reads
 
 from potstill.tasks.forecasting import prepare_forecasting
 from potstill.training.arguments import training_arguments
-
-#: ``item``, ``bool``, ``int`` and ``float`` of a tensor, and operations whose shapes depend on values
-READING = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal"}
-
-
-class Reads(TorchDispatchMode):
-    """Counts the values that are read from tensors; ``torch.allclose`` is left out, which we call on the CPU alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        indices = args[1] if func._schema.name == "aten::index" else ()
-        masks = any(isinstance(index, torch.Tensor) and index.dtype == torch.bool for index in indices)
-        self.count += masks or func._schema.name in READING
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_transformer import HEAD, Tiny, describe, inputs
+from tiny_transformer import Tiny, describe, inputs
 
 from potstill.transfer.calibration import measure_activity
 
@@ -14,34 +14,28 @@ def test_the_covariance_is_of_streams_scaled_to_unit_rms():
     streams = torch.cat([model.embed(x).flatten(0, 1) for x in inputs()])
     scaled = streams / streams.square().mean(1, keepdim=True).sqrt()
     expected = scaled.T @ scaled / len(streams) / 4
-    found = measure_activity(model, describe(model), inputs()).covariance
+    found = measure_activity(model, describe(model), inputs(), []).covariance
     assert torch.allclose(found, expected, atol=1e-6)
     assert found.trace().item() == pytest.approx(1.0, abs=1e-6)
 
 
-def test_importance_is_the_size_of_what_a_unit_writes():
-    model = Tiny(4, depth=1)
-    seen = {}
+def test_moments_are_those_of_what_the_output_matrices_read():
+    model, seen = Tiny(4, depth=1), {}
     block = model.blocks[0]
     hooks = [
-        getattr(owner, name).register_forward_pre_hook(lambda _, x, name=name: seen.setdefault(name, []).append(x[0]))
-        for owner, name in ((block.attention, "o"), (block, "down"))
+        matrix.register_forward_pre_hook(lambda _, x, name=name: seen.setdefault(name, []).append(x[0].flatten(0, 1)))
+        for name, matrix in (("blocks.0.heads", block.attention.o), ("blocks.0.neurons", block.down))
     ]
-    found = measure_activity(model, describe(model), inputs()).importance
+    found = measure_activity(model, describe(model), inputs(), list(describe(model).units)).moments
     for hook in hooks:
         hook.remove()
-    heads, neurons = (torch.cat(seen[name]).flatten(0, 1) for name in ("o", "down"))
-    o, down = block.attention.o.weight.detach(), block.down.weight.detach()
-    for head in range(2):
-        columns = range(head * HEAD, (head + 1) * HEAD)
-        size = sum((heads[:, c] ** 2).mean() * (o[:, c] ** 2).sum() for c in columns)
-        assert found["blocks.0.heads"][head].item() == pytest.approx(float(size), rel=1e-5)
-    for neuron in range(6):
-        size = neurons[:, neuron].abs().mean() * down[:, neuron].norm()
-        assert found["blocks.0.neurons"][neuron].item() == pytest.approx(float(size), rel=1e-5)
+    for name, rows in seen.items():
+        every = torch.cat(rows)
+        assert torch.allclose(found[name], every.T @ every / len(every))
 
 
-def test_no_hooks_are_left():
+def test_only_the_named_units_are_measured_and_no_hooks_are_left():
     model = Tiny(4)
-    measure_activity(model, describe(model), inputs())
+    found = measure_activity(model, describe(model), inputs(), ["blocks.1.neurons"])
+    assert list(found.moments) == ["blocks.1.neurons"]
     assert not any(module._forward_pre_hooks for module in model.modules())

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from potstill.cli.options import Model
+from potstill.cli.options import Model, with_recipe
+from potstill.recipe import Recipe
+
+OPTIONS = ("student", "data", "target", "split", "max_files", "context_length", "prediction_length", "stride", "seed")
 
 
-def inspect(model: Model) -> None:
-    """Describe a model: its family, sizes and lengths, a forecaster's levels, a language model's vocabulary."""
+@with_recipe(*OPTIONS, file=False)
+def inspect(recipe: Recipe, model: Model) -> None:
+    """Describe a model: its family, sizes and lengths, a forecaster's levels, a language model's vocabulary.
+
+    With --student or --data also what each start of a student keeps of it: errors before any training.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from potstill import verbs
 
     table = Table("", "", show_header=False, title=model, title_justify="left")
-    for key, value in _flat(verbs.inspect(model)):
+    for key, value in _flat(verbs.inspect(model, recipe if recipe.model_fields_set else None)):
         table.add_row(key, value)
     Console().print(table)
 

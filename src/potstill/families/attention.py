@@ -23,14 +23,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     options
         ``dropout_p`` and ``scale``, passed on to torch.
     """
-    device = query.device.type
+    device, given = query.device.type, query.dtype
     precise = device == "cpu" and torch.is_grad_enabled()
     if precise:
         query, key, value = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (query, key, value))
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(query.dtype)
     with torch.autocast(device, enabled=not precise and torch.is_autocast_enabled(device)):
-        return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
+    return attended.to(given)  # a model with bf16 weights multiplies the result by them
 
 
 def attention_map(query: Tensor, key: Tensor, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
@@ -41,11 +42,12 @@ def attention_map(query: Tensor, key: Tensor, mask: Tensor | None = None, scale:
     query, key
         ``[B, A, T, width]``.
     mask
-        True where a key is attended to; broadcasts to ``[B, A, T, T]``.
+        Additive, or True where a key is attended to; broadcasts to ``[B, A, T, T]``.
     scale
         Factor of the scores; default: 1 / √width.
     """
     factor = query.shape[-1] ** -0.5 if scale is None else scale
     scores = (query @ key.transpose(2, 3)).float() * factor
-    scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(dim=3)

@@ -104,10 +104,9 @@ def recent_loss(model: Forecaster, windows: Windows, steps: int) -> Tensor:
         context; NaN where fewer than four values are known before or after the earlier origin.
     """
     steps = min(steps, model.max_horizon, windows.context.shape[1] // 2)
-    earlier = Windows.of_context(windows.context[:, :-steps], steps)
-    truth = windows.context[:, -steps:]
+    earlier = windows.earlier(steps)
     forecast = model.forward(earlier, Request(steps)).forecast
-    scaled = (truth.double() - forecast.loc) / forecast.scale
+    scaled = (earlier.future.double() - forecast.loc) / forecast.scale
     values = forecast.values.double()
     values = values.sinh() if forecast.arcsinh else values
     known = scaled.isfinite()

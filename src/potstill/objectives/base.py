@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from potstill.errors import UserError
 from potstill.objectives.names import TERM_CLASSES
-from potstill.types import ENSEMBLE, ModelInfo, Output, Request, Tokens, Windows
+from potstill.types import ENSEMBLE, LAYER_SIGNALS, ModelInfo, Output, Request, Tokens, Windows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FEATURES = frozenset({"hidden", "attention"})  # signals that feature terms compare
+FEATURES = frozenset(LAYER_SIGNALS)  # signals that feature terms compare
 Unit = Literal["windows", "steps", "tokens"]
 
 #: terms in files of the user, by name; filled when the classes are defined
@@ -86,7 +86,7 @@ class LossInputs:
 
 @dataclass(frozen=True)
 class Requests:
-    """What a term needs from the student and from each teacher, by name: layers and attention maps."""
+    """What a term needs from the student and from each teacher, by name: the layers whose outputs it reads."""
 
     student: Request = field(default_factory=Request)
     teachers: Mapping[str, Request] = field(default_factory=dict)
@@ -105,8 +105,8 @@ class Term:
     name
         The name of the term in recipes.
     requires
-        Signals of the teacher that it uses, among "forecast", "logits", "hidden", "attention"; empty for terms on the
-        ground truth alone.
+        Signals of the teacher that it uses, among "forecast", "logits", "hidden", "attention", "qkv"; empty for terms
+        on the ground truth alone.
     averages
         How the objective averages its values: over windows equally, or over windows weighted by their known target
         steps. Token terms are averaged over answer tokens.
@@ -151,7 +151,7 @@ class Term:
         Returns
         -------
         Requests
-            The layers whose hidden states or attention maps ``__call__`` will read.
+            The layers whose outputs ``__call__`` will read.
         """
         return Requests()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from potstill.errors import UserError
 from potstill.objectives.base import FEATURES, Requests, Term
-from potstill.types import ModelInfo, Request
+from potstill.types import STORED_FAMILY, ModelInfo, Request
 
 
 def bind_term(name: str, term: Term, student: ModelInfo, teachers: Mapping[str, ModelInfo], grouped: bool) -> Requests:
@@ -46,6 +46,13 @@ def joined(requests: Sequence[Requests]) -> Requests:
 def _check_signals(term: str, needed: frozenset[str], model: ModelInfo, grouped: bool) -> None:
     available = model.group_signals if grouped else model.signals
     missing = sorted(needed - available)
+    if FEATURES & {*missing} and model.family == STORED_FAMILY:
+        raise UserError(
+            f"objective: the term {term} needs {' and '.join(missing)} from {model.name}, but stored labels hold only a"
+            " teacher's forecasts or logits; leave out labels, so that the teacher runs in the training, or leave out"
+            " the term.",
+            key="objective.signal_missing",
+        )
     if missing:
         what = " and ".join(missing)
         has = f"has {', '.join(sorted(available))}" if available else "has no signals"
@@ -58,10 +65,8 @@ def _check_signals(term: str, needed: frozenset[str], model: ModelInfo, grouped:
 
 
 def _check_layers(term: str, request: Request, model: ModelInfo, grouped: bool) -> None:
-    for signal in ("hidden", "attention"):
-        layers = getattr(request, signal)
-        if layers:
-            _check_signals(term, frozenset({signal}), model, grouped)
+    for signal, layers in request.layers.items():
+        _check_signals(term, frozenset({signal}), model, grouped)
         wrong = [layer for layer in layers if not 0 <= layer < model.layers]
         if wrong:
             raise UserError(

@@ -61,7 +61,7 @@ class Distributions:
         beyond them. For a single level the scale is 1, that of the context.
         """
         if len(self.levels) == 1:
-            return (torch.ones_like(self.points),) * 2
+            return torch.ones_like(self.points), torch.ones_like(self.points)
         gaps = self.points.diff(dim=-1)
         falls = self.levels[0] / self.levels[1], (1 - self.levels[-1]) / (1 - self.levels[-2])
         low, high = (TAIL_POWER * (1 - fall ** (1 / TAIL_POWER)) for fall in falls)

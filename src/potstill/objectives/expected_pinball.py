@@ -138,7 +138,7 @@ def _distribution(values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
 
     The first and the last segment are extended until the function is 0 and 1. A single level is a point mass.
     """
-    values = values if bool((values[:, 1:] >= values[:, :-1]).all()) else values.sort(dim=1).values
+    values = values.sort(dim=1).values
     low, high = values[:, :1], values[:, -1:]
     if len(levels) > 1:
         low = low - (values[:, 1:2] - low) * (levels[0] / (levels[1] - levels[0]))

@@ -21,4 +21,8 @@ TERM_CLASSES = {
     "reverse_kl": ("potstill.objectives.reverse_kl", "ReverseKl"),
     "jsd": ("potstill.objectives.jsd", "Jsd"),
     "skew_kl": ("potstill.objectives.skew_kl", "SkewKl"),
+    "hidden_states": ("potstill.objectives.hidden_states", "HiddenStates"),
+    "hidden_relations": ("potstill.objectives.hidden_relations", "HiddenRelations"),
+    "attention_maps": ("potstill.objectives.attention_maps", "AttentionMaps"),
+    "attention_relations": ("potstill.objectives.attention_relations", "AttentionRelations"),
 }

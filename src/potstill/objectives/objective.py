@@ -47,6 +47,7 @@ class Objective(nn.Module):
         self.weights = self._weights.first
         self.horizon_weights: HorizonWeights = getattr(config, "horizon_weights", HorizonWeights())
         self.gate: bool | int = self._weights.gated and getattr(config, "gate", False)
+        self.grouped = getattr(config, "grouped", "all")
         self.terms = {
             name: _make(name, config.terms.get(name, {}), getattr(config, "temperature", None)) for name in self.weights
         }
@@ -87,6 +88,10 @@ class Objective(nn.Module):
                     key="objective.unknown_auxiliary",
                 )
 
+    def needs_teacher(self, batch: Windows | Tokens) -> bool:
+        """Whether the terms for this batch use the teachers' outputs; without them, the other terms are computed."""
+        return isinstance(batch, Tokens) or batch.stands_alone or self.grouped == "all"
+
     def student_request(self, horizon: int) -> Request:
         """What the student's forward pass must return."""
         return self.requests.student | Request(horizon)
@@ -114,7 +119,8 @@ class Objective(nn.Module):
         Parameters
         ----------
         inputs
-            The batch, the student's output and the teachers' outputs.
+            The batch, the student's output and the teachers' outputs; if :meth:`needs_teacher` is False for the batch,
+            these are not used.
         shares
             By unit ("windows", "steps", "tokens"): the factor of the mean over this batch, so that several batches
             together yield the mean over all of them; default 1.
@@ -129,11 +135,16 @@ class Objective(nn.Module):
             totals.append(total * shares.get("tokens", 1.0))
         if not isinstance(inputs.batch, Tokens):
             inputs = replace(inputs, step_weights=step_weights(self.horizon_weights, inputs.student.forecast.values))
-        without_future, gated = _without_future(inputs), self._gated(inputs)
+        without_future, gated, labelled = _without_future(inputs), None, None
+        taught = self.needs_teacher(inputs.batch)
+        if taught:
+            gated, labelled = self._gated(inputs), _labelled(inputs)
         for name, term in self.terms.items():
-            if name in tokens:
+            if name in tokens or (term.requires and not taught):
                 continue
             loss = term(inputs)
+            if labelled is not None and term.requires:
+                loss = loss * labelled  # what the teachers' outputs hold for other windows is not theirs
             values[name] = _mean(loss, inputs, term.averages, without_future)
             weighted = weights[name] * values[name]
             if gated is not None and (direction := self._weights.direction(name)):
@@ -154,19 +165,25 @@ class Objective(nn.Module):
 
         The truth must be known there. A backtest of NaN, with too few known steps, says nothing against the teacher.
         """
-        if not self.gate:
+        labelled = _labelled(inputs)
+        if not self.gate and labelled is None:
             return None
-        backtest = inputs.teacher.backtest
-        assert backtest is not None, "the provider does not return the backtest that the objective requests"
-        return ((backtest > 1) & inputs.windows.future.isfinite().any(dim=1)).to(inputs.student.forecast.values)
+        rely = torch.zeros(len(inputs.windows), dtype=torch.bool, device=inputs.windows.ids.device)
+        if self.gate:
+            backtest = inputs.teacher.backtest
+            assert backtest is not None, "the provider does not return the backtest that the objective requests"
+            rely = backtest > 1
+        if labelled is not None:
+            rely = rely | (labelled == 0)
+        return (rely & inputs.windows.future.isfinite().any(dim=1)).to(inputs.student.forecast.values)
 
 
 def units(batch: Windows | Tokens) -> dict[str, int]:
-    """The number of each unit in a batch on the CPU, which weights the means of several batches."""
+    """The number of each unit in a batch, which weights the means of several batches; on a GPU this waits for it."""
     # numpy: for so few numbers torch's threads cost more than they save
     if isinstance(batch, Tokens):
-        return {"windows": len(batch), "tokens": int(np.count_nonzero(batch.answer.numpy()))}
-    return {"windows": len(batch), "steps": int(np.count_nonzero(np.isfinite(batch.future.numpy())))}
+        return {"windows": len(batch), "tokens": int(np.count_nonzero(batch.answer.cpu().numpy()))}
+    return {"windows": len(batch), "steps": int(np.count_nonzero(np.isfinite(batch.future.cpu().numpy())))}
 
 
 def _make(name: str, options: Mapping[str, Any], temperature: float | None) -> Term:
@@ -209,6 +226,12 @@ def _mean(values: Tensor, inputs: LossInputs, averages: str, without_future: Ten
     if averages == "steps" and not isinstance(inputs.batch, Tokens):
         weights = weights * inputs.windows.future.isfinite().sum(dim=1).to(weights)
     return (torch.where(counts, values, 0.0) * weights).sum() / weights.sum().clamp(min=1)
+
+
+def _labelled(inputs: LossInputs) -> Tensor | None:
+    """``[B]``: 1 for windows that the teachers label, else 0; None if all are labelled."""
+    known = next((output.labelled for output in inputs.teachers.values()), None)
+    return None if known is None else known.to(inputs.student.forecast.values)
 
 
 def _without_future(inputs: LossInputs) -> Tensor | None:

@@ -4,6 +4,7 @@ Reading a recipe does not import torch, so that ``--help`` and messages about un
 """
 
 from potstill.recipe.data import DataConfig, SeriesData, TextData
+from potstill.recipe.device import DeviceData, GroupConfig
 from potstill.recipe.evaluation import EvaluationConfig, ForecastEvaluation, LanguageEvaluation
 from potstill.recipe.objective import ForecastObjective, HorizonWeights, LanguageObjective, ObjectiveConfig
 from potstill.recipe.recipe import (
@@ -31,6 +32,7 @@ from potstill.recipe.training import (
 
 __all__ = [
     "DataConfig",
+    "DeviceData",
     "EvaluationConfig",
     "ForecastEvaluation",
     "ForecastGkd",
@@ -42,6 +44,7 @@ __all__ = [
     "ForecastTraining",
     "GkdConfig",
     "GkdRecipe",
+    "GroupConfig",
     "HorizonWeights",
     "LanguageEvaluation",
     "LanguageGkd",

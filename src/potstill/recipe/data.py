@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from potstill.recipe.base import RecipeNode, invalid
+from potstill.recipe.device import DeviceData
 
 
 class DataConfig(RecipeNode):
@@ -32,6 +33,10 @@ class SeriesData(DataConfig):
             " two dates 'D1,D2'"
         ),
     ] = "8:1:1"
+    train_only: list[str] = Field(
+        default_factory=list,
+        description="entries of paths whose series are only trained on: they have no validation and no test part",
+    )
     target: list[str] | None = Field(
         default=None, description="columns to forecast; default: as in data.columns, all numeric columns"
     )
@@ -58,8 +63,18 @@ class SeriesData(DataConfig):
         description="number of distinct training windows if some are generated, so that stored labels serve many"
         " epochs; default: new windows at every step",
     )
+    label_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the training windows that the teacher forecasts; the others are trained on the truth"
+        " alone",
+    )
     train_windows: int | None = Field(
         default=None, ge=1, description="use only this many real training windows, to simulate scarce data"
+    )
+    device: DeviceData | None = Field(
+        default=None, description="make the training windows on the device that trains; default: load them"
     )
 
     @model_validator(mode="after")
@@ -68,6 +83,29 @@ class SeriesData(DataConfig):
             raise invalid("data.shares_above_one", "synthetic + augmented must not exceed 1")
         if self.target and self.columns == "first":
             raise invalid("data.target_and_columns", "target names the columns; leave columns out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_train_only(self) -> SeriesData:
+        for path in self.train_only:
+            if path not in self.paths:
+                raise invalid("data.train_only_not_in_paths", f"train_only: {path!r} is not an entry of paths; add it")
+        return self
+
+    @model_validator(mode="after")
+    def _check_device(self) -> SeriesData:
+        if self.device is None:
+            return self
+        for key in ("stride", "missing", "balance", "train_windows"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise invalid("data.not_on_device", f"{key} does not apply to windows made on the device; leave it out")
+        for key, limit in (("contexts", "context_length"), ("horizons", "prediction_length")):
+            longest = max(getattr(self.device, key), default=0)
+            if longest > getattr(self, limit):
+                raise invalid(
+                    "data.device_too_long",
+                    f"device.{key}: {longest} is above {limit}; raise {limit} to {longest}",
+                )
         return self
 
 

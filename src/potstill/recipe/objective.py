@@ -107,6 +107,11 @@ class ForecastObjective(ObjectiveConfig):
         Field(description="name of the term that compares with the teacher; default: the one in the hard term's unit"),
     ] = "expected_pinball"
     hard: Hard = "pinball"
+    grouped: Literal["all", "truth"] = Field(
+        default="all",
+        description="terms for windows with groups or covariates: all, or only those on the ground truth",
+    )
+
     horizon_weights: HorizonWeights = Field(default_factory=HorizonWeights)
     gate: bool | Annotated[int, Field(ge=1)] = Field(
         default=False,
@@ -120,6 +125,15 @@ class ForecastObjective(ObjectiveConfig):
         if "soft" not in self.model_fields_set:
             self.soft = SOFT_OF_HARD.get(self.hard, "expected_pinball")
             self.model_fields_set.discard("soft")
+        return self
+
+    @model_validator(mode="after")
+    def _check_grouped(self) -> ForecastObjective:
+        if self.grouped == "truth" and self.alpha + self.beta >= 1:
+            raise invalid(
+                "objective.grouped_without_truth",
+                "grouped: truth needs a hard term, which has the weight 1 − alpha − beta; lower alpha",
+            )
         return self
 
 

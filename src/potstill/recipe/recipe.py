@@ -123,10 +123,11 @@ class Recipe(RecipeNode):
         Hub ids, ``embedded`` and ``auto`` are not changed; a teacher's source is a path if such a folder exists.
         """
         recipe = self.model_copy(deep=True)
-        if recipe.data.paths:
-            recipe.data.paths = [
-                path if is_embedded(path) else absolute_path(path, "data.paths") for path in recipe.data.paths
-            ]
+        changed = {}
+        for key in ("paths", "train_only"):  # together: the entries of train_only are among the paths
+            if entries := getattr(recipe.data, key, None):
+                changed[key] = [path if is_embedded(path) else absolute_path(path, f"data.{key}") for path in entries]
+        recipe.data = recipe.data.model_copy(update=changed)
         if recipe.imports:
             recipe.imports = [absolute_path(path, "imports") for path in recipe.imports]
         if isinstance(recipe, OfflineRecipe) and recipe.labels not in (None, "auto"):
@@ -214,6 +215,15 @@ class ForecastRecipe(OfflineRecipe):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_device(self) -> Self:
+        if self.data.device is not None and self.labels:
+            raise invalid(
+                "data.device_with_labels",
+                "data.device: windows made on the device cannot be labelled in advance; leave out it or labels",
+            )
+        return self
+
 
 class ForecastGkdRecipe(GkdRecipe):
     """A forecaster distilled by GKD."""
@@ -224,6 +234,15 @@ class ForecastGkdRecipe(GkdRecipe):
     data: SeriesData = Field(default_factory=SeriesData)
     training: ForecastGkd = Field(default_factory=ForecastGkd)
     evaluation: ForecastEvaluation = Field(default_factory=ForecastEvaluation)
+
+    @model_validator(mode="after")
+    def _check_device(self) -> Self:
+        if self.data.device is not None:
+            raise invalid(
+                "data.device_with_gkd",
+                "data.device: TRL's trainer loads its data; leave it out, or write another training.algorithm",
+            )
+        return self
 
 
 class LanguageRecipe(OfflineRecipe):

@@ -130,6 +130,13 @@ class ForecastTraining(TrainingConfig):
     """Training of a forecaster with the objective."""
 
     algorithm: Offline = "offline"
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of the exponential moving average of the weights, which is validated and kept as the"
+        " student; default: the weights themselves",
+    )
     random_horizon: bool = Field(default=False, description="vary the horizon from batch to batch, in whole patches")
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
     calibrate: bool = Field(

@@ -22,7 +22,7 @@ from potstill.objectives.objective import Objective
 from potstill.ranks import world_size
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
 from potstill.recipe.student import Start
-from potstill.tasks.start import calibration_batches, choose_start, start_student
+from potstill.tasks.start import BASES, calibration_batches, choose_start, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.live import LiveTeachers
 from potstill.training.run import TrainingRun
@@ -51,6 +51,8 @@ class Task(ABC):
         The name of the elements of a batch in messages.
     control_start
         The first weights of a control if the recipe only says ``control: true``.
+    calibration_size
+        Windows or examples on which a cut is calibrated.
     """
 
     recipe: Any
@@ -60,6 +62,7 @@ class Task(ABC):
     metric: ClassVar[str]
     unit: ClassVar[str]
     control_start: ClassVar[Literal["random", "start"]]
+    calibration_size: ClassVar[int] = 256
     _first_weights: dict[str, Tensor] | None = None
 
     @property
@@ -133,6 +136,11 @@ class Task(ABC):
         return next(iter(self.teachers.values()), None)
 
     @property
+    def grouped(self) -> bool:
+        """Whether training windows have groups or covariates."""
+        return False
+
+    @property
     def learns_from_teacher(self) -> bool:
         """Whether the training uses a teacher or its labels."""
         return self.recipe.training.algorithm == GKD or bool(self.objective().requires)
@@ -157,15 +165,32 @@ class Task(ABC):
 
     def fresh(self, without_teacher: bool = False) -> Model:
         """The student with its initial weights, which the seed determines, or with random ones."""
+        if self.start == "random" or without_teacher:
+            return self._random()
+        if self._first_weights is None:
+            student, lines = self.started(self.start)
+            say(*lines)
+            self._first_weights = {name: weight.clone() for name, weight in student.module.state_dict().items()}
+            return student
         student = self._random()
-        if self.start != "random" and not without_teacher:
-            if self._first_weights is None:
-                batches = calibration_batches(self.dataset(self.steps), self.recipe.training.seed)
-                layers = self.recipe.student.layers
-                say(*start_student(self.start, self.family, student, self.teacher, batches, layers))
-                self._first_weights = {k: v.clone() for k, v in student.module.state_dict().items()}
-            student.module.load_state_dict(self._first_weights)
+        student.module.load_state_dict(self._first_weights)
         return student
+
+    def started(self, start: Start) -> tuple[Model, list[str]]:
+        """The student with the weights of a start, and lines about what it has of its teacher."""
+        student = self._random()
+        layers = self.recipe.student.layers
+        batches = self.calibration() if start in BASES else []
+        lines = start_student(start, self.family, self.architecture, student, self.exact_teacher(), batches, layers)
+        return student, lines
+
+    def calibration(self) -> list[Any]:
+        """Batches of training windows or examples on which a cut from the teacher is calibrated."""
+        return calibration_batches(self.dataset(self.steps), self.calibration_size, self.recipe.training.seed)
+
+    def exact_teacher(self) -> Model | None:
+        """The first teacher with its weights as they were saved, which a student may start from."""
+        return self.teacher
 
     def _random(self) -> Model:
         set_seed(self.recipe.training.seed)
@@ -180,7 +205,8 @@ class Task(ABC):
         """The teachers as a target provider; None without teachers."""
         if not self.teachers:
             return None
-        return LiveTeachers(self.teachers, self.weighting)
+        share = getattr(self.recipe.data, "label_share", 1.0)
+        return LiveTeachers(self.teachers, self.weighting, share, self.recipe.training.seed)
 
     def training(
         self,
@@ -211,6 +237,7 @@ class Task(ABC):
             metric=self.metric,
             sampler=self.sampler(),
             teacher=self.teacher if gkd else None,
+            grouped=self.grouped,
         )
 
     @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from potstill.console import console, say
+from potstill.data.device.windows import DeviceSource
 from potstill.data.series.store import Store, open_store
 from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows, require_windows
@@ -35,6 +36,7 @@ from potstill.tasks.ensemble import OTHER, learn_weights, weighting_of
 from potstill.tasks.gkd import check_gkd
 from potstill.tasks.lengths import check_gate, fit_lengths
 from potstill.tasks.provenance import provenance
+from potstill.tasks.start import balanced_batches, calibration_batches
 from potstill.teaching.engines.forecasts import label_forecasts
 from potstill.teaching.engines.progress import LabelProgress
 from potstill.teaching.stored import StoredForecasts
@@ -77,6 +79,13 @@ class ForecastTask(Task):
         overrides = _overrides(self.recipe, self.family)
         return self.family.design(self.teacher, overrides, data.context_length, data.prediction_length)
 
+    def exact_teacher(self) -> Forecaster | None:
+        """The first teacher in fp32: loaded again if the run has rounded its weights to bf16."""
+        if self.teacher is None or self.teacher.precision == "float32":
+            return self.teacher
+        config = self.recipe.teacher[0]
+        return load_forecaster(config.source, device=self.device, revision=config.revision).freeze()
+
     @property
     def horizon(self) -> int:
         """Steps of the future that the loss uses."""
@@ -87,15 +96,37 @@ class ForecastTask(Task):
         """Number of training windows: one pass over the data."""
         return len(self.windows)
 
-    def dataset(self, steps: int) -> TrainingWindows:
-        """The training data set of a run of ``steps`` steps."""
+    @property
+    def grouped(self) -> bool:
+        """Whether training windows have groups or covariates."""
+        return self.recipe.data.device is not None and self.recipe.data.device.groups.share > 0
+
+    @cached_property
+    def device_source(self) -> DeviceSource:
+        """What windows are made from on the device; one for all data sets of the run."""
+        return DeviceSource(self.windows, self.recipe.data, self.recipe.training.seed, self.device)
+
+    def dataset(self, steps: int) -> Any:
+        """The training data set of a run of ``steps`` steps: windows by id, or batches made on the device."""
         data, drawn = self.recipe.data, steps * self.windows_per_step
+        if data.device is not None:
+            return self.device_source.dataset(drawn)
         count = drawn if data.distinct_windows is None else min(drawn, data.distinct_windows)
         return TrainingWindows(self.windows, data, self.recipe.training.seed, count)
 
     def validation(self) -> Validation:
         """The scaled quantile loss on a sample of validation windows."""
         return Validation(self.validation_windows, self.recipe.training.eval_windows)
+
+    def calibration(self) -> list[Any]:
+        """Real windows, as many of each data set; half of them as the run draws them where it generates windows."""
+        dataset, seed = self.dataset(self.steps), self.recipe.training.seed
+        if not dataset.stores_inputs:
+            return balanced_batches(self.windows, self.calibration_size, seed)
+        if not len(self.windows):
+            return calibration_batches(dataset, self.calibration_size, seed)
+        half = self.calibration_size // 2
+        return [*balanced_batches(self.windows, half, seed), *calibration_batches(dataset, half, seed)]
 
     def ready_labels(self) -> StoredForecasts | None:
         """The label store in the recipe, checked against the run; None with a live teacher."""
@@ -111,6 +142,7 @@ class ForecastTask(Task):
                 key="labels.incomplete",
             )
         store.check_backtest(self.objective().gate_steps(self.horizon))
+        store.check_share(self.recipe.data.label_share)
         return StoredForecasts(store)
 
     def label(self, folder: Path) -> StoredForecasts:
@@ -127,6 +159,8 @@ class ForecastTask(Task):
                 self.dataset(self.steps),
                 folder,
                 backtest=self.objective().gate_steps(self.horizon),
+                share=self.recipe.data.label_share,
+                seed=self.recipe.training.seed,
                 progress=show,
                 provenance={"teachers": [t.model_dump() for t in self.recipe.teacher], **self._label_settings()},
             )
@@ -148,6 +182,10 @@ class ForecastTask(Task):
             f" of {data.context_length} → {data.prediction_length} (split {data.split})",
             *(f"           {line}" for line in self.windows.report.lines()),
         ]
+        if data.device is not None:
+            lines.append(
+                f"           windows made on {self.device}, from {data.device.pool:,} synthetic series and these"
+            )
         if data.synthetic or data.augmented:
             lines.append(f"           {data.synthetic:.0%} of them synthetic, {data.augmented:.0%} mixed or warped")
         for (name, teacher), config in zip(self.teachers.items(), self.recipe.teacher, strict=True):
@@ -235,6 +273,12 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
             key="objective.other_task",
         )
     check_teachers(recipe, objective)
+    if recipe.data.label_share < 1 and not any(not term.requires for term in objective.terms.values()):
+        raise UserError(
+            "data.label_share: windows without labels are trained on the truth, and the objective has no term on it;"
+            " write an objective.alpha below 1, or label_share: 1.",
+            key="data.label_share_without_truth",
+        )
     _check_rollout(recipe, objective)
     device = available_device(recipe.training.device)
     teachers = {name: teacher.freeze() for name, teacher in _load_teachers(recipe, device).items()}

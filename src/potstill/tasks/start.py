@@ -14,8 +14,8 @@ from potstill.recipe.student import Start
 from potstill.transfer.cut import cut
 from potstill.transfer.rotation import largest_dimensions, principal_components
 
+#: how a cut chooses dimensions, by start
 BASES = {"teacher": principal_components, "importance": largest_dimensions}
-CALIBRATION_WINDOWS = 256
 CALIBRATION_BATCH = 32
 
 
@@ -56,6 +56,7 @@ def choose_start(
 def start_student(
     start: Start,
     family: Family[Any],
+    architecture: Architecture,
     student: Model,
     teacher: Model | None,
     batches: Sequence[Any],
@@ -67,8 +68,8 @@ def start_student(
     ----------
     start
         As :func:`choose_start` returned it.
-    family
-        The student's family.
+    family, architecture
+        The student's.
     student
         With random weights.
     teacher
@@ -87,14 +88,22 @@ def start_student(
         _check_layers(layers, student.layers, teacher.layers)
     with evaluating(teacher.module):
         moved = [batch.to(teacher.device) for batch in batches]
-        return cut(teacher.module, student.module, family.anatomy, moved, BASES[start], layers)
+        return cut(family.matched(teacher, architecture), student.module, family.anatomy, moved, BASES[start], layers)
 
 
-def calibration_batches(dataset: Any, seed: int) -> list[Any]:
-    """A sample of the training windows (all if they are few), the same for the same seed, in batches."""
-    count = min(CALIBRATION_WINDOWS, len(dataset))
-    ids = np.sort(np.random.default_rng(seed).choice(len(dataset), count, replace=False))
-    return [dataset.batch(part) for part in np.split(ids, range(CALIBRATION_BATCH, count, CALIBRATION_BATCH))]
+def calibration_batches(dataset: Any, size: int, seed: int, batch: int = CALIBRATION_BATCH) -> list[Any]:
+    """A sample of a data set (all if there are at most ``size``), the same for the same seed, shuffled, in batches."""
+    ids = np.random.default_rng(seed).choice(len(dataset), min(size, len(dataset)), replace=False)
+    return _batches(dataset, ids, batch)
+
+
+def balanced_batches(windows: Any, size: int, seed: int) -> list[Any]:
+    """Like :func:`calibration_batches`, of real windows, equally many of each data set."""
+    return _batches(windows, np.random.default_rng(seed).permutation(windows.sample(size, seed)), CALIBRATION_BATCH)
+
+
+def _batches(dataset: Any, ids: np.ndarray, size: int) -> list[Any]:
+    return [dataset.batch(part) for part in np.split(ids, range(size, len(ids), size))]
 
 
 def _check_layers(layers: Sequence[int], depth: int, teacher_depth: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from potstill.families.ensemble import average_forecasts
 from potstill.families.weighting import FixedWeights, Weighting
 from potstill.teaching.backtest import relative_error
 from potstill.teaching.base import TargetProvider
+from potstill.teaching.share import labelled
 from potstill.types import ENSEMBLE, Output, Request
 
 
@@ -24,18 +26,34 @@ class LiveTeachers(TargetProvider):
         Frozen models by name: forecasters, or one language model.
     weighting
         Weights of the teachers in the average of several; default: equal.
+    share, seed
+        Share of the windows that are labelled, and the seed that decides which ones; default: all.
     """
 
-    def __init__(self, teachers: Mapping[str, Model], weighting: Weighting | None = None):
+    def __init__(
+        self, teachers: Mapping[str, Model], weighting: Weighting | None = None, share: float = 1.0, seed: int = 0
+    ):
         self.teachers = dict(teachers)
+        self.share, self.seed = share, seed
         self.weighting = weighting or FixedWeights([1.0] * len(self.teachers))
         self.infos = {name: teacher.info for name, teacher in self.teachers.items()}
 
     def outputs(self, batch: Any, requests: Mapping[str, Request]) -> dict[str, Output]:
         """Each teacher's output by its name; for several forecasters also their average, as ``ensemble``.
 
-        With a backtest in the requests, the teachers also forecast the last steps of the contexts.
+        With a backtest in the requests, the teachers also forecast the last steps of the contexts. If only a share of
+        the windows is labelled, the teachers run on these alone.
         """
+        if self.share == 1:
+            return self._outputs(batch, requests)
+        chosen = labelled(batch, self.seed, self.share)
+        rows = chosen.nonzero()[:, 0] if chosen.any() else torch.zeros(1, dtype=torch.long)
+        place = (chosen.cumsum(0) - 1).clamp(min=0)  # where the output of a window is among those of the chosen ones
+        place, chosen = place.to(batch.ids.device), chosen.to(batch.ids.device)
+        found = self._outputs(batch.take(rows), requests)
+        return {name: replace(output.take(place), labelled=chosen) for name, output in found.items()}
+
+    def _outputs(self, batch: Any, requests: Mapping[str, Request]) -> dict[str, Output]:
         with torch.no_grad():
             outputs = {name: teacher.forward(batch, requests[name]) for name, teacher in self.teachers.items()}
         if len(outputs) > 1:
@@ -45,7 +63,7 @@ class LiveTeachers(TargetProvider):
         steps = max(request.backtest for request in requests.values())
         if steps > 0:
             earlier = batch.earlier(steps)
-            tried = self.outputs(earlier, {name: Request(steps) for name in requests})
+            tried = self._outputs(earlier, {name: Request(steps) for name in requests})
             for name, output in outputs.items():
                 output.backtest = relative_error(earlier, tried[name].forecast)
         return outputs

@@ -9,11 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from potstill.teaching.base import TargetProvider
-from potstill.teaching.stores.base import STORED_FAMILY
 from potstill.teaching.stores.forecasts import ForecastStore
 from potstill.teaching.stores.logits import LogitStore
 from potstill.teaching.stores.windows import StoredWindows
-from potstill.types import ModelInfo, Output, Request, Tokens, Windows
+from potstill.types import STORED_FAMILY, ModelInfo, Output, Request, Tokens, Windows
 
 
 class StoredForecasts(TargetProvider):
@@ -34,7 +33,11 @@ class StoredForecasts(TargetProvider):
     def outputs(self, batch: Windows, requests: Mapping[str, Request]) -> dict[str, Output]:
         """The stored forecast of every window, for the whole horizon of the store, and its backtest if there is one."""
         ids = batch.ids.cpu().numpy()
-        output = Output(self.store.forecast(ids), backtest=self.store.backtest(ids))
+        forecast, known = self.store.forecast(ids), None
+        if self.store.label_share < 1:
+            known = forecast.values[:, 0, 0].isfinite()
+            forecast = replace(forecast, values=forecast.values.nan_to_num(0.0))
+        output = Output(forecast, labelled=known, backtest=self.store.backtest(ids))
         return {name: _on_device_of(output, batch.ids) for name in self.infos}
 
     def dataset(self, dataset: Any) -> Any:

@@ -13,11 +13,19 @@ from potstill.teaching.base import TrainingData
 class TrainingBatches(Dataset[Any]):
     """A data set for ``torch.utils.data.DataLoader`` that returns one batch for a list of ids.
 
-    A batch is a pure function of its ids, so worker processes and prefetching do not change results.
+    A batch is a function of its ids, so worker processes and prefetching do not change results. (The exception are
+    batches made on the device from a pool that is refreshed: :class:`potstill.data.device.windows.DeviceWindows`.)
+
+    Parameters
+    ----------
+    data
+        The data set and the provider.
+    several
+        Whether an optimizer step uses several batches, which are then weighted by their units.
     """
 
-    def __init__(self, data: TrainingData):
-        self.dataset = data.dataset
+    def __init__(self, data: TrainingData, several: bool = True):
+        self.dataset, self.several = data.dataset, several
         self.provider = data.provider if data.provider is not None and data.provider.stored else None
 
     def __len__(self) -> int:
@@ -27,10 +35,11 @@ class TrainingBatches(Dataset[Any]):
         """``batch`` (Windows or Tokens), ``targets`` (stored outputs of the teachers, by name) or None, and ``units``.
 
         Units are counted here, before the batch is on a GPU, where counting would wait for all that is queued there.
+        They are empty if a step uses one batch alone.
         """
         batch = self.dataset.batch(ids)
         targets = self.provider.outputs(batch, {}) if self.provider is not None else None
-        return {"batch": batch, "targets": targets, "units": units(batch)}
+        return {"batch": batch, "targets": targets, "units": units(batch) if self.several else {}}
 
     __getitems__ = batch
 

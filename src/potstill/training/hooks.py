@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ class RunTrainer(_Base):
         """Set the hooks and begin with empty counters for the log."""
         self.hooks, self.dataset = hooks, dataset
         self.term_sums: dict[str, Tensor] = {}
+        self.term_counts: Counter[str] = Counter()
         self.windows = 0
         self.since_log: list[_LoggedBatch] = []
 
@@ -85,6 +87,7 @@ class RunTrainer(_Base):
         """Add a batch's terms to the next log line, without synchronising with the device."""
         for name, value in terms.items():
             self.term_sums[name] = self.term_sums.get(name, value.new_zeros(())) + value.detach()
+        self.term_counts.update(terms.keys())
         self.windows += len(batch)
         series = getattr(batch, "series", None)
         # copies: a tensor sent by a worker process keeps a file open as long as it exists
@@ -92,7 +95,7 @@ class RunTrainer(_Base):
         self.since_log.append(_LoggedBatch(self.state.global_step + 1, loss.detach(), terms, ids, series))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log with the mean of every term since the last line, and the number of windows it covers.
+        """Log with the mean of every term since the last line over the batches that had it, and the number of windows.
 
         Raises
         ------
@@ -101,9 +104,9 @@ class RunTrainer(_Base):
         """
         if "loss" in logs and self.since_log:
             self._check_finite()
-            logs.update({f"term_{k}": v.item() / len(self.since_log) for k, v in self.term_sums.items()})
+            logs.update({f"term_{k}": v.item() / self.term_counts[k] for k, v in self.term_sums.items()})
             logs["windows"] = self.windows
-            self.term_sums, self.windows, self.since_log = {}, 0, []
+            self.term_sums, self.term_counts, self.windows, self.since_log = {}, Counter(), 0, []
         super().log(logs, start_time)
 
     def _check_finite(self) -> None:

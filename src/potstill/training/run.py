@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerState
 
+from potstill.errors import UserError
 from potstill.families.base import Model
 from potstill.objectives.objective import Objective
 from potstill.ranks import is_main, on_main
@@ -20,6 +22,7 @@ from potstill.recipe import TrainingConfig
 from potstill.runs import clear_up, write_folder
 from potstill.teaching.base import TrainingData
 from potstill.training.arguments import check_arguments, evaluation_steps, refuse_checkpointing, training_arguments
+from potstill.training.average import UpdateAverage
 from potstill.training.callbacks import BestStudent, EpochOrder, Evaluations, RunLog, StopOnSignal
 from potstill.training.checkpoints import TRAINER_STATE_FILE, newest_checkpoint
 from potstill.training.heap import BoundedHeap
@@ -98,7 +101,7 @@ class TrainingRun:
         signals = StopOnSignal()
         callbacks: list[Any] = [EpochOrder(), evaluations, BoundedHeap(), signals]
         if is_main():
-            callbacks.append(BestStudent(lambda step, score: self._keep(run / self.name), self.metric))
+            callbacks.append(BestStudent(lambda step, score: self._keep(trainer, run / self.name), self.metric))
             callbacks.append(RunLog(run / "log.jsonl", self.name, self.metric))
         trainer = self.trainer(checkpoints, callbacks)
         with signals:
@@ -110,7 +113,7 @@ class TrainingRun:
     def trainer(self, checkpoints: Path, callbacks: list[Any]) -> Trainer:
         """The trainer of the recipe's algorithm, ready to train."""
         self.student.module.to(self.device)
-        hooks = TrainerHooks(lambda: self.validate(self.student), self.describe, self.metric, self.sampler)
+        hooks = TrainerHooks(lambda: self._validated(trainer), self.describe, self.metric, self.sampler)
         progress = is_main() and sys.stderr.isatty()
         arguments = self.config, checkpoints, self.steps, self.device, progress
         if self.teacher is not None:
@@ -120,13 +123,15 @@ class TrainingRun:
                 self.student, self.teacher, arguments, self.data.dataset, hooks, self.horizon, callbacks
             )
         else:
+            step = self.step()
+            average = step.module.average
             trainer = DistillationTrainer(
-                self.step(),
+                step,
                 self.data,
-                training_arguments(*arguments),
+                training_arguments(*arguments, **self._loader()),
                 hooks,
                 learning_rates=self.config.learning_rates,
-                callbacks=callbacks,
+                callbacks=[*callbacks, *([UpdateAverage(average)] if average is not None else [])],
             )
         trainer.remove_callback(_printer())
         return trainer
@@ -152,6 +157,12 @@ class TrainingRun:
                     self.config, f"a {self.student.family} student does not support activation checkpointing"
                 )
             check_rates(self.config.learning_rates, step.module)
+            if self.grouped and "forecast" not in self.student.group_signals:
+                raise UserError(
+                    f"data.device.groups: a {self.student.family} student cannot use groups or covariates; write"
+                    " share: 0.",
+                    key="model.no_groups",
+                )
 
     def step(self) -> TrainingStep:
         """The training step. Binds the objective to the models, which creates the weights of terms."""
@@ -161,7 +172,7 @@ class TrainingRun:
             torch.manual_seed(self.config.seed)
             self.objective.bind(self.student.info, infos, self.grouped)
         return TrainingStep(
-            DistillationModule(self.student, self.objective),
+            DistillationModule(self.student, self.objective, getattr(self.config, "ema", None)),
             provider,
             self.horizon,
             self.config.seed,
@@ -170,9 +181,29 @@ class TrainingRun:
             self.steps,
         )
 
-    def _keep(self, folder: Path) -> None:
+    def _loader(self) -> dict[str, Any]:
+        """Arguments of the data loader: batches made on the device need no processes and no copies."""
+        if not getattr(self.data.dataset, "on_device", False):
+            return {}
+        return {
+            "dataloader_num_workers": 0,
+            "dataloader_persistent_workers": False,
+            "dataloader_pin_memory": False,
+        }
+
+    def _validated(self, trainer: Trainer) -> dict[str, float]:
+        with self._averaged(trainer):
+            return self.validate(self.student)
+
+    def _keep(self, trainer: Trainer, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        write_folder(folder, self.student.save)
+        with self._averaged(trainer):
+            write_folder(folder, self.student.save)
+
+    @staticmethod
+    def _averaged(trainer: Trainer) -> AbstractContextManager[None]:
+        step = getattr(trainer, "step", None)  # TRL's trainers have none, and no average
+        return step.module.averaged() if isinstance(step, TrainingStep) else nullcontext()
 
 
 def _printer() -> type:

@@ -6,7 +6,9 @@ The trained module consists of student and objective. The teachers, live or stor
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,18 +19,37 @@ from potstill.objectives.base import LossInputs
 from potstill.objectives.objective import Objective
 from potstill.recipe import RolloutConfig
 from potstill.teaching.base import TargetProvider
+from potstill.training.average import WeightAverage
 from potstill.training.rollout import on_policy
 from potstill.types import Output, Tokens, Windows
 
 
 class DistillationModule(nn.Module):
-    """Student and objective as one module, so that the weights of terms are trained and checkpointed too."""
+    """Student and objective as one module, so that the weights of terms are trained and checkpointed too.
 
-    def __init__(self, student: Model, objective: Objective):
+    Parameters
+    ----------
+    student, objective
+        The model to train, and the loss.
+    ema
+        Decay of the moving average of the student's weights; None: there is none.
+    """
+
+    def __init__(self, student: Model, objective: Objective, ema: float | None = None):
         super().__init__()
         self.student_module = student.module
         self.objective = objective
         self.student = student
+        self.average = WeightAverage(student.module, ema) if ema is not None else None
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within the block, the student has the averaged weights, if there is an average."""
+        if self.average is None:
+            yield
+            return
+        with self.average.applied():
+            yield
 
     def forward(
         self,
@@ -86,7 +107,7 @@ class TrainingStep:
     provider
         Returns the teachers' outputs; None for training on the ground truth alone.
     horizon
-        Steps of the future that the loss uses; 0 for language models.
+        Steps of the future that the loss uses; 0 for language models. Batches with a shorter future use all of it.
     seed
         Every random draw depends on the seed, the step and the window ids alone, so that a resumed run draws the same.
     rollout
@@ -137,12 +158,14 @@ class TrainingStep:
         shares
             See ``Objective.forward``.
         """
-        if self.provider is not None and targets is None:
+        longest = min(self.horizon, batch.future.shape[1]) if isinstance(batch, Windows) else self.horizon
+        if self.provider is not None and targets is None and self.module.objective.needs_teacher(batch):
             if isinstance(batch, Windows) and isinstance(self.module.student, Forecaster):
                 batch = on_policy(batch, self.module.student, self.rollout, self.seed, step)
             # always the full horizon, as in a label store, even if this step uses a shorter one
-            targets = self.provider.outputs(batch, self.requests)
-        horizon = self._horizon_of(step)
+            requests = {name: replace(request, horizon=longest) for name, request in self.requests.items()}
+            targets = self.provider.outputs(batch, requests)
+        horizon = min(longest, self._horizon_of(step))
         targets = {name: output.first_steps(horizon) for name, output in (targets or {}).items()}
         return model(batch.first_steps(horizon), targets, horizon, shares, self._progress(step))
 

@@ -53,7 +53,7 @@ class DistillationTrainer(RunTrainer, Trainer):
         super().__init__(
             model=step.module,
             args=arguments,
-            train_dataset=TrainingBatches(data),
+            train_dataset=TrainingBatches(data, arguments.gradient_accumulation_steps * world_size() > 1),
             data_collator=identity_collator,
             callbacks=callbacks,
         )

@@ -19,6 +19,11 @@ class Fixed:
 
 
 @dataclass(frozen=True)
+class Leading:
+    """An axis of which a student may have only the first entries, such as learned positions."""
+
+
+@dataclass(frozen=True)
 class Writes:
     """An axis along the residual stream of a weight that is added to it: embeddings, output projections, biases."""
 
@@ -32,7 +37,7 @@ class Reads:
     norm
         Name of the norm's module.
     bias
-        Name of the bias that is added to the product; None if there is none.
+        Name of the bias that is added to the product, which takes in the norm's bias; None if there is none.
     """
 
     norm: str
@@ -58,7 +63,7 @@ class Chosen:
     parts: int = 1
 
 
-Axis = Fixed | Writes | Reads | Chosen
+Axis = Fixed | Leading | Writes | Reads | Chosen
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,23 @@ class Units:
 
 
 @dataclass(frozen=True)
+class OutputLayer:
+    """A language model's output layer, which has no bias, and the norm that it reads.
+
+    Attributes
+    ----------
+    matrix, norm
+        Names of its weight, and of the norm's module.
+    tied
+        Whether the matrix is that of the embeddings as well: then it cannot take in the norm's weight.
+    """
+
+    matrix: str
+    norm: str
+    tied: bool
+
+
+@dataclass(frozen=True)
 class Anatomy:
     """The parts of a model that a cut treats differently.
 
@@ -98,6 +120,10 @@ class Anatomy:
         Heads and neurons by name.
     run
         Runs the model on a batch and returns its outputs; every norm and output projection is called as a module.
+    centred
+        Whether the norms subtract the mean (LayerNorm).
+    output_layer
+        For a language model.
     """
 
     width: int
@@ -106,3 +132,5 @@ class Anatomy:
     axes: Mapping[str, tuple[Axis, ...]]
     units: Mapping[str, Units]
     run: Callable[[Any], Tensor]
+    centred: bool = False
+    output_layer: OutputLayer | None = None

@@ -1,20 +1,20 @@
 """What a teacher's residual stream, heads and neurons do on calibration windows.
 
-Shapes: R rows (tokens of a batch), D width of the stream, U units.
+Shapes: R rows (tokens of a batch), D width of the stream, E entries of units (heads times their width, or neurons).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from potstill.transfer.anatomy import Anatomy, Chosen, Units
+from potstill.transfer.anatomy import Anatomy
 
-MAX_ROWS = 2048  # rows of each norm and batch that enter the covariance; its cost grows with the rows
+MAX_ROWS = 2048  # rows of each norm, units and batch that enter the moments, whose cost grows with the rows
 
 
 @dataclass
@@ -25,66 +25,70 @@ class Activity:
     ----------
     covariance
         ``[D, D]`` float64: mean of x xᵀ / D over the streams x before every norm, each scaled to unit RMS.
-    importance
-        ``[U]`` float64 by name of the units: the size of what each of them writes to the stream.
+    last
+        Means ``[D]`` and ``[D, D]`` of x and of x xᵀ over the scaled streams before an output layer; None without one.
+    moments
+        ``[E, E]`` float64 by name of units: mean of a aᵀ over their outputs a.
     """
 
     covariance: Tensor
-    importance: dict[str, Tensor]
+    last: tuple[Tensor, Tensor] | None
+    moments: dict[str, Tensor]
 
 
 @torch.no_grad()
-def measure_activity(module: nn.Module, anatomy: Anatomy, batches: Sequence[Any]) -> Activity:
-    """Run the model on calibration data and measure its stream and its units.
+def measure_activity(module: nn.Module, anatomy: Anatomy, batches: Sequence[Any], units: Collection[str]) -> Activity:
+    """Run the model on calibration data and measure its stream, and the outputs of the units with these names."""
+    stream, last, outputs = _Moments(), _Moments(), {name: _Moments() for name in units}
+    output_norm = anatomy.output_layer.norm if anatomy.output_layer else None
 
-    A neuron's importance is mean |a| · ‖w‖ of its activation a and the column w of the matrix that writes it; a head's
-    is the sum of mean a² · ‖w‖² over its columns.
-    """
-    width = anatomy.width
-    total, rows = torch.zeros(width, width, dtype=torch.float64), 0
-    sizes = {name: torch.zeros(0, dtype=torch.float64) for name in anatomy.units}
-
-    def on_norm(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        nonlocal rows
-        x = inputs[0].detach().float().flatten(0, -2)
-        x = x[:: -(-len(x) // MAX_ROWS)]
-        x = x / x.square().mean(-1, keepdim=True).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
-        total.add_((x.T @ x).double().cpu())
-        rows += len(x)
-
-    def on_output(name: str, power: int) -> Any:
+    def on_norm(name: str) -> Any:
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            size = inputs[0].detach().float().flatten(0, -2).abs().pow(power).mean(0).double().cpu()
-            sizes[name] = sizes[name] + size if len(sizes[name]) else size
+            rows = _rows(inputs[0])
+            rows = rows - rows.mean(-1, keepdim=True) if anatomy.centred else rows
+            scaled = rows / rows.square().mean(-1, keepdim=True).sqrt().clamp_min(torch.finfo(rows.dtype).tiny)
+            stream.add(scaled)
+            if name == output_norm:
+                last.add(scaled)
 
         return hook
 
-    handles = [module.get_submodule(name).register_forward_pre_hook(on_norm) for name in anatomy.norms]
-    handles += [
-        module.get_submodule(units.output).register_forward_pre_hook(on_output(name, _power(units)))
-        for name, units in anatomy.units.items()
-    ]
+    def on_output(name: str) -> Any:
+        return lambda _module, inputs: outputs[name].add(_rows(inputs[0]))
+
+    handles = [module.get_submodule(name).register_forward_pre_hook(on_norm(name)) for name in anatomy.norms]
+    for name in units:
+        handles.append(module.get_submodule(anatomy.units[name].output).register_forward_pre_hook(on_output(name)))
     try:
         for batch in batches:
             anatomy.run(batch)
     finally:
         for handle in handles:
             handle.remove()
-    importance = {
-        name: (sizes[name] / len(batches) * _column_norms(module, anatomy, name)).view(units.count, -1).sum(1)
-        for name, units in anatomy.units.items()
-    }
-    return Activity(total / rows / width, importance)
+    moments = {name: found.second() for name, found in outputs.items()}
+    return Activity(stream.second() / anatomy.width, (last.first(), last.second()) if output_norm else None, moments)
 
 
-def _power(units: Units) -> int:
-    return 2 if units.kind == "heads" else 1
+class _Moments:
+    """Means of x and of x xᵀ over rows x, summed in float64."""
+
+    def __init__(self) -> None:
+        self.sum, self.products, self.rows = torch.zeros(()), torch.zeros(()), 0
+
+    def add(self, rows: Tensor) -> None:
+        self.sum = self.sum + rows.double().sum(0).cpu()
+        self.products = self.products + (rows.T @ rows).double().cpu()
+        self.rows += len(rows)
+
+    def first(self) -> Tensor:
+        return self.sum / self.rows
+
+    def second(self) -> Tensor:
+        return self.products / self.rows
 
 
-def _column_norms(module: nn.Module, anatomy: Anatomy, name: str) -> Tensor:
-    """‖w‖ (of heads ‖w‖²) of every column of the matrix that writes the units' outputs."""
-    units = anatomy.units[name]
-    weight = f"{units.output}.weight"
-    axis = next(i for i, kind in enumerate(anatomy.axes[weight]) if isinstance(kind, Chosen))
-    matrix = module.get_parameter(weight).detach().double().cpu().movedim(axis, 0).flatten(1)
-    return matrix.norm(dim=1).pow(_power(units))
+def _rows(x: Tensor) -> Tensor:
+    """``[R, …]`` float: every row, or evenly spaced ones if there are more than ``MAX_ROWS``."""
+    rows = x.detach().flatten(0, -2)
+    rows = rows[:: -(-len(rows) // MAX_ROWS)]
+    return rows if rows.dtype == torch.float64 else rows.float()

@@ -29,8 +29,9 @@ def important_layers(
 ) -> list[int]:
     """The ``count`` layers to keep, ascending.
 
-    Layers are left out one at a time: each time the one without which the outputs differ least from those of the whole
-    model (mean absolute difference over all batches). Layer 0 stays, because later layers build on its outputs.
+    Layer by layer the one is left out without which the outputs differ least from those of the whole model (mean
+    absolute difference over all batches). Of many layers several go at once, at most a quarter, to save passes. Layer 0
+    stays, because later layers build on its outputs.
 
     Parameters
     ----------
@@ -55,5 +56,8 @@ def important_layers(
             return sum(float((run(batch) - y).abs().double().mean()) for batch, y in zip(batches, whole, strict=True))
 
     while len(kept) > count:
-        kept = min(([k for k in kept if k != left_out] for left_out in kept[1:]), key=error)
+        errors = {layer: error([k for k in kept if k != layer]) for layer in kept[1:]}
+        several = max(1, min(len(kept) - count, len(kept) // 4))
+        dropped = sorted(errors, key=errors.__getitem__)[:several]
+        kept = [layer for layer in kept if layer not in dropped]
     return kept

@@ -6,23 +6,27 @@ result of a forward pass; ModelInfo describes a model.
 
 from potstill.types.forecast import Forecast
 from potstill.types.logits import LOGITS_OF_A_CHUNK, Logits, TopLogits, chunks
-from potstill.types.model import SIGNALS, ModelInfo, Predictor, Sized
+from potstill.types.model import LAYER_SIGNALS, SIGNALS, STORED_FAMILY, ModelInfo, Predictor, Sized
 from potstill.types.moving import on_device
-from potstill.types.output import ENSEMBLE, Output, Request
+from potstill.types.output import ENSEMBLE, Output, Qkv, Request, Spans
 from potstill.types.tokens import Tokens
 from potstill.types.windows import Windows
 
 __all__ = [
     "ENSEMBLE",
+    "LAYER_SIGNALS",
     "LOGITS_OF_A_CHUNK",
     "SIGNALS",
+    "STORED_FAMILY",
     "Forecast",
     "Logits",
     "ModelInfo",
     "Output",
     "Predictor",
+    "Qkv",
     "Request",
     "Sized",
+    "Spans",
     "Tokens",
     "TopLogits",
     "Windows",

@@ -10,8 +10,12 @@ if TYPE_CHECKING:
 
     from potstill.types.forecast import Forecast
 
-#: the kinds of output of a forward pass
-SIGNALS = ("forecast", "logits", "hidden", "attention")
+#: the kinds of output of a forward pass that are requested by layer: states, attention maps, queries, keys and values
+LAYER_SIGNALS = ("hidden", "attention", "qkv")
+#: all kinds of output of a forward pass
+SIGNALS = ("forecast", "logits", *LAYER_SIGNALS)
+#: the family of a teacher known from stored labels alone
+STORED_FAMILY = "stored"
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,9 @@ class ModelInfo:
         Name of the model's family.
     parameters, active_parameters
         Number of weights, and of those that one input passes through (fewer in a mixture of experts).
-    layers, width, heads
-        Number of layers (numbered from 0 in ``Request.hidden`` and ``Request.attention``), width of the residual
-        stream, and number of attention heads; 0 if the model has none.
+    layers, width, heads, head_width
+        Number of layers (numbered from 0 in a ``Request``), width of the residual stream, number of attention heads and
+        width of a head; 0 if the model has none.
     levels
         Quantile levels of a forecaster, ascending; empty for a language model.
     vocabulary
@@ -57,6 +61,7 @@ class ModelInfo:
     signals: frozenset[str] = frozenset({"forecast"})
     group_signals: frozenset[str] = frozenset()
     auxiliary: tuple[str, ...] = field(default=())
+    head_width: int = 0
 
 
 class Predictor(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from potstill.types.model import LAYER_SIGNALS
 from potstill.types.moving import on_device, pinned
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 ENSEMBLE = "ensemble"  # name of the teachers' average among the outputs by teacher
 
+#: see ``Output.token_spans``
+Spans = tuple[tuple[int, int] | None, ...]
+
 
 @dataclass(frozen=True)
 class Request:
@@ -24,8 +28,8 @@ class Request:
     ----------
     horizon
         Steps of the forecast; 0 for language models.
-    hidden, attention
-        Layers, counted from 0, whose states or attention maps are to be returned.
+    hidden, attention, qkv
+        Layers, counted from 0, whose states, attention maps, or queries, keys and values are to be returned.
     backtest
         Steps of the backtest that a provider of teachers' outputs adds; 0: none. Models ignore it.
     """
@@ -33,12 +37,31 @@ class Request:
     horizon: int = 0
     hidden: tuple[int, ...] = ()
     attention: tuple[int, ...] = ()
+    qkv: tuple[int, ...] = ()
     backtest: int = 0
+
+    @property
+    def layers(self) -> dict[str, tuple[int, ...]]:
+        """The requested layers by signal; signals that are not requested are left out."""
+        return {name: layers for name in LAYER_SIGNALS if (layers := getattr(self, name))}
 
     def __or__(self, other: Request) -> Request:
         """A request that includes both: the longer horizon, and the layers of either."""
-        layers = (tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in ("hidden", "attention"))
-        return Request(max(self.horizon, other.horizon), *layers, max(self.backtest, other.backtest))
+        layers = {name: tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in LAYER_SIGNALS}
+        return Request(max(self.horizon, other.horizon), **layers, backtest=max(self.backtest, other.backtest))
+
+
+@dataclass(frozen=True)
+class Qkv:
+    """Queries, keys and values of one attention layer, each ``[B, heads, T, head_width]``.
+
+    Queries and keys are those before rotary positions (after a norm of queries and keys that the module applies before
+    them). Heads that share keys and values each have their copy.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
 
 
 @dataclass
@@ -54,10 +77,19 @@ class Output:
     attention
         ``[B, heads, T, T]`` by layer: the weights of the attention along time (for text: along the tokens).
     token_mask
-        ``[B, T]`` bool: False for padded patches or tokens in ``hidden`` and ``attention``. Their states carry no
-        information, and in some models depend on the other windows of the batch. None: no token is padded.
+        ``[B, T]`` bool: False for padded patches or tokens in ``hidden``, ``attention`` and ``qkv``. Their states carry
+        no information, and in some models depend on the other windows of the batch. None: no token is padded.
     auxiliary
         Additional losses that the model computes, such as the load balance of a mixture of experts: scalars by name.
+    qkv
+        Queries, keys and values by layer, of the attention along time (for text: along the tokens).
+    token_spans
+        For each of the T tokens its first step and the step after its last, relative to the forecast origin (step 0 is
+        the first of the future, −1 the last of the context); None for a token that covers no steps, such as a register
+        token. The same for all windows, so a tuple. For text None: the tokens are those of the batch.
+    labelled
+        ``[B]`` bool: False for windows that the teachers do not label, whose other entries have no meaning. None: all
+        are labelled.
     backtest
         ``[B]``: error of a teacher on the last steps of each context, forecast from what came before them, divided by
         the error of a seasonal naive forecast; NaN where too few of the steps are known. None: not requested.
@@ -68,6 +100,9 @@ class Output:
     attention: dict[int, Tensor] = field(default_factory=dict)
     token_mask: Tensor | None = None
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
+    qkv: dict[int, Qkv] = field(default_factory=dict)
+    token_spans: Spans | None = None
+    labelled: Tensor | None = None
     backtest: Tensor | None = None
 
     @property
@@ -85,6 +120,14 @@ class Output:
 
         assert not isinstance(self.answer, Forecast)
         return self.answer
+
+    def take(self, rows: Tensor) -> Output:
+        """The output of some windows, by index; only of a forecaster."""
+        layers = {name: {i: t[rows] for i, t in getattr(self, name).items()} for name in ("hidden", "attention")}
+        tensors = {name: getattr(self, name) for name in ("token_mask", "labelled", "backtest")}
+        parts = {name: tensor[rows] for name, tensor in tensors.items() if tensor is not None}
+        qkv = {i: Qkv(x.query[rows], x.key[rows], x.value[rows]) for i, x in self.qkv.items()}
+        return replace(self, answer=self.forecast.take(rows), qkv=qkv, **layers, **parts)
 
     def first_steps(self, horizon: int) -> Output:
         """The same output with only the first ``horizon`` steps of the forecast; logits are unchanged."""

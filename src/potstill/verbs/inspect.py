@@ -1,23 +1,54 @@
-"""``potstill inspect``: describe a model."""
+"""``potstill inspect``: describe a model, and what the possible starts of a student keep of it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from potstill.families.base import Forecaster, Model
-from potstill.families.load import load
+from potstill.families.load import is_language, load
+from potstill.recipe import Recipe
+from potstill.recipe.options import resolve
+from potstill.tasks.prepare import prepare
+from potstill.tasks.starts import compare_starts
 
 
-def inspect(model: str) -> dict[str, Any]:
+def inspect(model: str, recipe: Recipe | str | Path | None = None, **options: Any) -> dict[str, Any]:
     """Describe a model: family, parameters by part, bytes in memory, layers, width, heads and signals.
 
     ``signals`` are the outputs that a forward pass can return. For a forecaster also its lengths, patch and levels; for
     a language model its architecture, vocabulary and maximum length.
+
+    Parameters
+    ----------
+    model
+        A folder, hub id, ``embedded`` or a GGUF file.
+    recipe, options
+        If given, the model is the teacher of a student: its size, and its error before any training with each start
+        (``student.start``) are added, on the validation part of the data. Options as for ``distill``: ``student``
+        (``"d_model=96,d_ff=288"``), ``data`` (default: the embedded data set), ``split`` …
+
+    Raises
+    ------
+    UserError
+        If the model cannot be loaded, or the options are invalid.
     """
-    loaded = load(model)
-    if isinstance(loaded, Forecaster):
-        return _described(loaded, _of_forecaster(loaded), depth=1)
-    return _described(loaded, _of_language(loaded), depth=2)
+    found = _description(load(model))
+    if recipe is None and not options:
+        return found
+    task = "language" if is_language(model) else "forecast"
+    data = {} if task == "language" else {"data": "embedded"}
+    chosen = resolve(recipe, options)
+    if chosen.data.paths:
+        data = {}
+    run = prepare(resolve(chosen, {"task": task, "teacher": model, **data}))
+    return {**found, **compare_starts(run)}
+
+
+def _description(model: Model) -> dict[str, Any]:
+    if isinstance(model, Forecaster):
+        return _described(model, _of_forecaster(model), depth=1)
+    return _described(model, _of_language(model), depth=2)
 
 
 def _described(model: Model, own: dict[str, Any], depth: int) -> dict[str, Any]:

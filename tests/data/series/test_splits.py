@@ -151,3 +151,33 @@ def test_a_constant_has_deviation_one_and_files_without_training_rows_use_the_po
     pooled = np.concatenate([x for x, used in zip(series, trains, strict=True) if used])
     np.testing.assert_allclose(mean[~trains], pooled.mean())
     np.testing.assert_allclose(std[~trains][0] ** 2, 8.25 + np.var(np.flatnonzero(trains)) + 1 / 12, rtol=0.02)
+
+
+@pytest.mark.parametrize("split", ["8:1:1", "suite", "ett", "by-file", "2024-01-03,2024-01-05"])
+def test_data_sets_that_are_only_trained_on_have_no_other_part(split, tmp_path):
+    """Whatever the split needs (time, steps below a day), it needs of the others alone."""
+    names = ["other", "a", "b", "c"]
+    store = store_of([np.zeros(300, np.float32)] * 4, datasets=names)
+    store.frequency, store.regular = ["", "h", "h", "h"], [False, True, True, True]
+    store.starts = np.full(4, np.datetime64("2024-01-01", "us").astype(np.int64))
+    store.train_only = frozenset({"other"})
+    bounds = {part: part_bounds(store, split, part) for part in SPLIT_PARTS}
+    assert [int(end[0] - start[0]) for start, end in bounds.values()] == [300, 0, 0]
+    alone = store_of([np.zeros(300, np.float32)] * 3, datasets=names[1:])
+    alone.starts = store.starts[1:]
+    for part, (start, end) in bounds.items():
+        expected = part_bounds(alone, split, part)
+        assert (start[1:].tolist(), end[1:].tolist()) == (expected[0].tolist(), expected[1].tolist())
+
+
+def test_train_only_is_found_by_path_and_kept_by_a_copy_of_the_store(tmp_path):
+    import pickle
+
+    for name in ("one/a.csv", "two/a.csv", "two/b.csv"):
+        write(tmp_path, name, hourly(np.sin(np.arange(50))))
+    folders = [str(tmp_path / "files" / name) for name in ("one", "two")]
+    store = opened(tmp_path, paths=folders, train_only=folders[1:], exclude=["b"])
+    assert len(store.datasets) == 2
+    assert store.train_only == {name for name in store.datasets if name != store.datasets[0]}
+    assert pickle.loads(pickle.dumps(store)).train_only == store.train_only
+    assert opened(tmp_path, paths=folders).train_only == frozenset()

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from chronos.chronos2 import Chronos2Pipeline
+from chronos.chronos2.layers import MHA
 
 from potstill.families.chronos2.encode import attend_single
 from potstill.families.load import load
@@ -93,6 +94,38 @@ def test_hidden_states_and_maps_of_the_requested_layers(small, contexts):
     torch.testing.assert_close(output.attention[1].sum(dim=-1), torch.ones(3, 2, tokens))
     expected = small.module(context=contexts[:3], num_output_patches=2, output_attentions=True)
     torch.testing.assert_close(output.attention[1], expected.enc_time_self_attn_weights[1])
+
+
+def test_queries_keys_and_values_are_those_that_upstream_attends_with(small, contexts, monkeypatch):
+    """Upstream's are turned by rotary positions; ours are turned here by upstream's function."""
+    seen, attend = [], MHA._sdpa_attention
+
+    def attends(self, *given):
+        seen.append(given[:3])
+        return attend(self, *given)
+
+    monkeypatch.setattr(MHA, "_sdpa_attention", attends)
+    with torch.no_grad():
+        small.module(context=contexts, num_output_patches=2)
+        output = small.forward(Windows.of_context(contexts, 32), Request(32, qkv=(0, 1)))
+    along_time = seen[::2]  # attention along time and within groups take turns
+    positions = torch.arange(64 // 16 + 1 + 2)[None]
+    for layer, upstream in enumerate(along_time):
+        rotary = small.module.encoder.block[layer].layer[0].self_attention.rope_embed
+        found = output.qkv[layer]
+        turn = rotary(found.value, positions)
+        query, key = rotary.apply_rotary_pos_emb(found.query, found.key, *turn)
+        there = output.token_mask[:, None, :, None]
+        for ours, theirs in zip((query, key, found.value), upstream, strict=True):
+            torch.testing.assert_close(ours * there, theirs * there, atol=1e-5, rtol=1e-5)
+
+
+def test_requests_of_the_last_layer_change_no_forecast(small, contexts):
+    """Without them the last layer computes only the tokens of the forecast."""
+    windows = Windows.of_context(contexts, 32)
+    plain = small.forward(windows, Request(32)).forecast.values
+    for request in (Request(32, hidden=(1,)), Request(32, attention=(1,)), Request(32, qkv=(1,))):
+        torch.testing.assert_close(small.forward(windows, request).forecast.values, plain, atol=1e-5, rtol=0)
 
 
 def test_dropout_drops_what_upstream_drops(small):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from chronos.chronos2 import Chronos2Pipeline
 
-from potstill.families.chronos2.anatomy import anatomy, outputs
+from potstill.families.chronos2.anatomy import anatomy, driven, outputs
 from potstill.families.chronos2.family import Chronos2Forecaster
 from potstill.families.load import load
 from potstill.transfer.cut import cut
@@ -134,3 +134,27 @@ def test_a_shorter_context_keeps_the_time_encoding(family, lively, contexts):
     student.freeze()
     mine, theirs = (model.predict(contexts[76:, -32:], 16) for model in (student, lively))
     assert np.allclose(mine.values, theirs.values, atol=1e-4 * float(theirs.values.abs().max()))
+
+
+def test_windows_to_calibrate_on_depend_on_a_covariate_known_ahead(contexts):
+    windows = Windows.of_context(contexts[80:83], 32)
+    windows.future = contexts[90:93, :32]
+    found = driven(windows)
+    whole = torch.cat([windows.context, windows.future], dim=1)
+    scaled = (whole - whole.mean(1, keepdim=True)) / whole.std(1, keepdim=True, correction=0)
+    assert found.future_covariates is not None
+    assert torch.allclose(found.future_covariates[1, 0], scaled[0], atol=1e-5)
+    assert torch.allclose(found.context[1], (scaled[1] + 1.5 * scaled[0])[:64], atol=1e-5)
+
+
+def test_calibration_exercises_attention_within_groups(lively, contexts):
+    """Queries of groups get no gradient from windows alone; from what the calibration runs they do."""
+    module = lively.module.double().requires_grad_(True)
+    query = module.encoder.block[0].layer[1].self_attention.q.weight
+    windows = Windows.of_context(contexts[80:88], 32)
+    gradients = []
+    for run in (lambda: outputs(module, windows), lambda: anatomy(module).run(windows)):
+        module.zero_grad()
+        run().square().mean().backward()
+        gradients.append(query.grad.abs().max().item())
+    assert gradients[0] < 1e-9 < 1e-4 < gradients[1]

@@ -149,16 +149,18 @@ def test_a_window_without_a_group_is_one_with_its_covariates(small, windows):
 
 def test_groups_of_one_equal_separate_windows(small, contexts):
     rows = Rows(contexts, torch.randperm(100, generator=torch.Generator().manual_seed(6)), None)
-    layers = {"hidden": (0, 1), "attention": (1,)}
+    request = Request(hidden=(0, 1), attention=(1,), qkv=(0,))
     with torch.no_grad():
         actual, alone = (
-            encode_groups(small.module, rows, 2, **layers),
-            encode_univariate(small.module, contexts, 2, **layers),
+            encode_groups(small.module, rows, 2, request),
+            encode_univariate(small.module, contexts, 2, request),
         )
     torch.testing.assert_close(actual.stream, alone.stream, atol=1e-5, rtol=0)
     for layer in (0, 1):
-        torch.testing.assert_close(actual.hidden[layer], alone.hidden[layer], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(actual.attention[1], alone.attention[1], atol=1e-5, rtol=0)
+        found = (one.recorded.hidden[layer] for one in (actual, alone))
+        torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(actual.recorded.attention[1], alone.recorded.attention[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(vars(actual.recorded.qkv[0]), vars(alone.recorded.qkv[0]), atol=1e-5, rtol=1e-5)
 
 
 def test_a_group_does_not_depend_on_the_others(small, windows):

@@ -110,9 +110,9 @@ def test_without_sizes_a_student_is_its_teacher_made_narrower_to_a_third(family)
     teacher = base_sized(family)
     architecture = family.design(teacher, {}, 720, 96)
     assert 0.32 < architecture.parameters / teacher.parameters <= 1 / 3
-    depth, width, *others = sizes(architecture)
-    assert (depth, others) == (12, [3072, 12, 64])
-    assert width < 768 / 2
+    depth, width, neurons, heads, head_width = sizes(architecture)
+    assert (depth, heads, head_width) == (12, 12, 64)
+    assert neurons == 4 * width < 3072 / 2
     assert family.obstacle(architecture, teacher) is None
 
 

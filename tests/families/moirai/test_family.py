@@ -204,8 +204,10 @@ def test_a_frozen_teacher_is_deterministic_without_gradients(teacher: MoiraiFore
 
 
 def test_hidden_states_of_the_requested_layers(teacher: MoiraiForecaster, contexts: Tensor):
-    states = teacher.forward(Windows.of_context(contexts, HORIZON), Request(HORIZON, hidden=(1,))).hidden
-    assert {layer: tuple(state.shape) for layer, state in states.items()} == {1: (100, 6 + 3, 64)}
+    """A context of 90 fills six patches of 16 from the end, a horizon of 40 three."""
+    output = teacher.forward(Windows.of_context(contexts, HORIZON), Request(HORIZON, hidden=(1,)))
+    assert {layer: tuple(state.shape) for layer, state in output.hidden.items()} == {1: (100, 6 + 3, 64)}
+    assert output.token_spans == tuple((first, first + 16) for first in range(-96, 48, 16))
     teacher.patch_size = "auto"
     with usage_error("model.cannot_return", "auto"):
         teacher.forward(Windows.of_context(contexts, HORIZON), Request(HORIZON, hidden=(1,)))
@@ -338,6 +340,35 @@ def test_looking_up_the_family_does_not_import_uni2ts():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_queries_keys_and_values_are_those_that_upstream_attends_with(
+    teacher: MoiraiForecaster, contexts: Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    """Upstream's are turned by rotary positions; ours are turned here by upstream's module."""
+    output = teacher.forward(Windows.of_context(contexts, HORIZON), Request(HORIZON, qkv=(0, 1)))
+    seen, attend = [], torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        torch.nn.functional, "scaled_dot_product_attention", lambda *x, **k: seen.append(x) or attend(*x, **k)
+    )
+    packed = pack(contexts, HORIZON, 16)
+    upstream_pass(teacher, packed)
+    for layer, (query, key, value) in enumerate(seen):  # [B, heads, 1, T, width]
+        attention, found = teacher.module.encoder.layers[layer].self_attn, output.qkv[layer]
+        place = packed.time_id[:, None, None]
+        turned = attention.time_qk_proj(found.query[:, :, None], found.key[:, :, None], place, place)
+        for ours, theirs in zip((*turned, found.value[:, :, None]), (query, key, value), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    assert len(seen) == 2
+
+
+def upstream_pass(teacher: MoiraiForecaster, packed: Any) -> None:
+    """Upstream's own pass over packed windows with patches of 16."""
+    pad = (0, 32 - 16)
+    teacher.module(
+        torch.nn.functional.pad(packed.target, pad), torch.nn.functional.pad(packed.observed, pad), packed.sample_id,
+        packed.time_id, packed.variate_id, packed.future, torch.full_like(packed.time_id, 16),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("padded", [True, False])
 def test_maps_equal_those_that_upstream_applies(teacher: MoiraiForecaster, contexts: Tensor, padded: bool):
     """uni2ts does not return its maps, so upstream's attention output is compared with the maps times its values."""
@@ -352,13 +383,7 @@ def test_maps_equal_those_that_upstream_applies(teacher: MoiraiForecaster, conte
     output = teacher.forward(windows, Request(HORIZON, hidden=(0, 1), attention=(0, 1)))
     for layer in (0, 1):
         torch.testing.assert_close(output.hidden[layer], fused.hidden[layer], atol=1e-5, rtol=1e-5)
-    packed = pack(rows, HORIZON, 16)
-    patches = torch.full_like(packed.time_id, 16)
-    pad = (0, 32 - 16)
-    teacher.module(
-        torch.nn.functional.pad(packed.target, pad), torch.nn.functional.pad(packed.observed, pad), packed.sample_id,
-        packed.time_id, packed.variate_id, packed.future, patches,
-    )  # fmt: skip
+    upstream_pass(teacher, pack(rows, HORIZON, 16))
     for index, (value, reference) in seen.items():
         attention = teacher.module.encoder.layers[index].self_attn
         heads = attention.v_proj(value).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,15 @@ def test_the_architecture_counts_the_weights_that_are_built():
     assert family.build(architecture, 0.0).parameters == architecture.parameters
 
 
-def test_without_sizes_a_student_is_a_tenth_of_its_teacher():
+def test_without_sizes_a_student_is_its_teacher_made_narrower_to_a_third():
     module = MoiraiFamily().design(None, {"d_model": 384, "num_layers": 6}, 720, 96).config.module(0.0)
     teacher = MoiraiForecaster(module, ModelSource("t", "t"), {})
     architecture = MoiraiFamily().design(teacher, {}, 720, 96)
-    assert 0.08 < architecture.parameters / teacher.parameters <= 0.1
-    assert architecture.config.patch == 32
+    assert 0.2 < architecture.parameters / teacher.parameters <= 1 / 3
+    assert (architecture.config.num_layers, architecture.config.d_model, architecture.config.patch) == (6, 192, 32)
+    narrow = MoiraiForecaster(replace(architecture.config, d_model=64).module(0.0), ModelSource("t", "t"), {})
+    with usage_error("student.no_size_fits", "num_layers=2,d_model=64"):
+        MoiraiFamily().design(narrow, {}, 720, 96)
     only_depth = MoiraiFamily().design(teacher, {"num_layers": 1}, 720, 96).config
     assert (only_depth.num_layers, only_depth.d_model) == (1, 384)
 

@@ -54,7 +54,7 @@ def test_the_spread_grows_with_the_changes_of_the_context():
         linear.spread_in.weight[:, 32:] = 1.0  # the two blocks of mean absolute changes
         linear.spread_out.weight.fill_(0.5)
     calm, restless = torch.linspace(-1, 1, 32), torch.tensor([-1.0, 1.0]).repeat(16)
-    values = linear(torch.stack([calm, restless]), torch.ones(2, 32, dtype=torch.bool))[0]
+    values = linear(torch.stack([calm, restless]), torch.ones(2, 32, dtype=torch.bool))
     width = values[:, 2] - values[:, 0]
     assert (width[1] > width[0] + 1).all()
 

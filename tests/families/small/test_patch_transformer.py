@@ -6,6 +6,7 @@ import pytest
 import torch
 from usage_errors import usage_error
 
+from potstill.families.recorder import Recorder
 from potstill.families.small.patch_transformer import PatchTransformerFamily, angles, rotate
 from potstill.types import Request, Windows
 
@@ -25,7 +26,10 @@ def test_maps_and_streams_of_the_requested_layers():
     context[0, :20] = torch.nan
     windows = Windows.of_context(context, 20)
     plain = built.forward(windows, Request(20))
-    output = built.forward(windows, Request(20, hidden=(0, 2), attention=(1, 2)))
+    outputs = {}
+    for layer in (1, 2):
+        built.module.blocks[layer].attention.register_forward_hook(lambda m, a, out, i=layer: outputs.update({i: out}))
+    output = built.forward(windows, Request(20, hidden=(0, 2), attention=(1, 2), qkv=(1, 2)))
     tokens = 64 // 8
     assert {index: tuple(state.shape) for index, state in output.hidden.items()} == dict.fromkeys(
         (0, 2), (2, tokens, 32)
@@ -36,6 +40,14 @@ def test_maps_and_streams_of_the_requested_layers():
         torch.testing.assert_close(weights.sum(dim=3), torch.ones(2, 2, tokens))
         assert (weights[0, :, :, :2] == 0).all(), "patches without a known value are not attended to"
         assert (weights[0, :, :, 2:] > 0).all()
+    assert output.token_mask is not None
+    for layer in (1, 2):  # queries and keys before rotary positions give the map, values what is mixed by it
+        qkv = output.qkv[layer]
+        query, key = (rotate(x, *angles(tokens, 16, x.device)) for x in (qkv.query, qkv.key))
+        scores = (query @ key.transpose(2, 3) / 4.0).masked_fill(~output.token_mask[:, None, None], -torch.inf)
+        torch.testing.assert_close(scores.softmax(dim=3), output.attention[layer])
+        mixed = (output.attention[layer] @ qkv.value).transpose(1, 2).flatten(2)
+        torch.testing.assert_close(built.module.blocks[layer].attention.out(mixed), outputs[layer])
     # the maps equal those of the fused attention
     torch.testing.assert_close(output.forecast.values, plain.forecast.values, atol=1e-5, rtol=0)
 
@@ -53,15 +65,21 @@ def test_rotary_scores_depend_only_on_the_distance():
     assert score(4, 4) == pytest.approx((query * key).sum().item(), abs=1e-5)
 
 
+def last_stream(built, scaled: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    recorder = Recorder(Request(hidden=(2,)))
+    built.module(scaled, known, recorder)
+    return recorder.hidden[2]
+
+
 def test_patches_without_a_known_value_are_not_attended_to():
     built = student()
     scaled = torch.randn(1, 64)
     known = torch.ones(1, 64, dtype=torch.bool)
     known[:, :16] = False
     with torch.no_grad():
-        stream = built.module(scaled, known, (2,))[1][2]
+        stream = last_stream(built, scaled, known)
         built.module.embed.register_forward_hook(lambda m, a, out: out + 5 * (torch.arange(8) < 2)[:, None])
-        changed = built.module(scaled, known, (2,))[1][2]
+        changed = last_stream(built, scaled, known)
     torch.testing.assert_close(changed[:, 2:], stream[:, 2:])
     assert (changed[:, :2] - stream[:, :2]).abs().max() > 1
 

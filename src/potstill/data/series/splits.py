@@ -20,7 +20,8 @@ _FILE_SEED = "0"
 def part_bounds(store: Store, split: str, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Rows ``start:end`` of one part in each series; both int64 ``[S]``, equal if the series has no row in the part.
 
-    A series that cannot be used for training (``store.skip``) has no row in any part.
+    A series that cannot be used for training (``store.skip``) has no row in any part. All rows of a data set in
+    ``store.train_only`` are training rows, whatever the split.
 
     Parameters
     ----------
@@ -40,12 +41,15 @@ def part_bounds(store: Store, split: str, part: str) -> tuple[np.ndarray, np.nda
     if part not in SPLIT_PARTS:
         raise ValueError(f"unknown part {part!r}; parts are {', '.join(SPLIT_PARTS)}")
     which = SPLIT_PARTS.index(part)
+    divided = _divided(store)
     if split == "by-file":
-        inside = (_file_parts(store)[store.dataset_of] == which) & store.usable
-        return np.zeros(len(store), np.int64), np.where(inside, store.lengths, 0)
-    ends = _ends(store, split)
-    start = np.zeros(len(store), np.int64) if which == 0 else ends[which - 1]
-    return np.where(store.usable, start, 0), np.where(store.usable, np.maximum(ends[which], start), 0)
+        inside = (_file_parts(store)[store.dataset_of] == which) & divided
+        start, end = np.zeros(len(store), np.int64), np.where(inside, store.lengths, 0)
+    else:
+        ends = _ends(store, split)
+        start = np.zeros(len(store), np.int64) if which == 0 else ends[which - 1]
+        start, end = np.where(divided, start, 0), np.where(divided, np.maximum(ends[which], start), 0)
+    return start, np.where(store.usable & ~divided & (which == 0), store.lengths, end)
 
 
 def standardisation(store: Store, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -72,11 +76,17 @@ def standardisation(store: Store, split: str) -> tuple[np.ndarray, np.ndarray]:
     return mean, std
 
 
+def _divided(store: Store) -> np.ndarray:
+    """``[S]`` bool: series that a split divides: those that can be used, and not only for training."""
+    whole = np.array([name in store.train_only for name in store.datasets], dtype=bool)
+    return store.usable & ~whole[store.dataset_of]
+
+
 def _ends(store: Store, split: str) -> np.ndarray:
     """``[3, S]`` ends of the parts."""
     lengths = store.lengths
     if split == "ett":
-        usable, ends = np.flatnonzero(store.usable), np.zeros((3, len(store)), np.int64)
+        usable, ends = np.flatnonzero(_divided(store)), np.zeros((3, len(store)), np.int64)
         ends[:, usable] = np.minimum(_ett_ends(store, usable), lengths[usable])
         return ends
     if split == "suite":
@@ -85,7 +95,7 @@ def _ends(store: Store, split: str) -> np.ndarray:
         ends = np.clip(np.minimum(shares, np.maximum(of_file, 0)), 0, lengths)
         ends[2] = lengths
         family = np.array([bool(_ETT.search(name)) for name in store.datasets])
-        ett = np.flatnonzero(family[store.dataset_of] & store.usable)
+        ett = np.flatnonzero(family[store.dataset_of] & _divided(store))
         ends[:, ett] = np.minimum(_ett_ends(store, ett), lengths[ett])
         return ends
     if "," in split:
@@ -143,7 +153,7 @@ def _date_ends(store: Store, split: str) -> np.ndarray:
             f"data.split: in {split!r} the first date must be before the second.", key="split.dates_out_of_order"
         )
     ends = np.zeros((3, len(store)), np.int64)
-    for dataset in np.unique(store.dataset_of[store.usable]):
+    for dataset in np.unique(store.dataset_of[_divided(store)]):
         step, name = store.step_of(dataset), store.datasets[dataset]
         if not step.timed or not store.regular[dataset]:
             what = "a regular step" if step.timed else "timestamps"
@@ -159,7 +169,7 @@ def _date_ends(store: Store, split: str) -> np.ndarray:
 
 def _file_parts(store: Store) -> np.ndarray:
     """Part of each file by a hash of its name: 80 % training, 10 % validation, 10 % test, at least one file each."""
-    usable = np.unique(store.dataset_of[store.usable]).tolist()
+    usable = np.unique(store.dataset_of[_divided(store)]).tolist()
     files = len(usable)
     if files < 3:
         raise UserError(

@@ -64,6 +64,8 @@ class Store:
         series can be forecast, but no part of any split contains a row of them.
     barren
         The error message if no series can be used for training, else empty.
+    train_only
+        Data sets that have only a training part, whatever the split; chosen when the store is opened, not stored.
     """
 
     folder: Path
@@ -83,6 +85,7 @@ class Store:
     report: DataReport
     skip: list[str] = field(default_factory=list)
     barren: str = ""
+    train_only: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.skip = self.skip or [""] * len(self)
@@ -90,8 +93,8 @@ class Store:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __reduce__(self) -> tuple[Callable[[Path], Store], tuple[Path]]:
-        return Store.load, (self.folder,)
+    def __reduce__(self) -> tuple[Callable[[Path, frozenset[str]], Store], tuple[Path, frozenset[str]]]:
+        return Store.load, (self.folder, self.train_only)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -133,7 +136,7 @@ class Store:
         return self.step(i).stamps(int(self.starts[i]), first, count)
 
     @classmethod
-    def load(cls, folder: Path) -> Store:
+    def load(cls, folder: Path, train_only: frozenset[str] = frozenset()) -> Store:
         """Open a finished store.
 
         Raises
@@ -152,7 +155,7 @@ class Store:
         if {name: len(array) for name, array in arrays.items()} != sizes or len(values) != arrays["offsets"][-1]:
             raise ValueError(f"{folder}: incomplete store")
         report = DataReport.from_dict(index.pop("account"))
-        return cls(folder=folder, values=values, report=report, **arrays, **index)
+        return cls(folder=folder, values=values, report=report, train_only=train_only, **arrays, **index)
 
 
 def open_store(data: SeriesData, cache: Path | None = None) -> Store:
@@ -177,7 +180,16 @@ def open_store(data: SeriesData, cache: Path | None = None) -> Store:
     inputs = [Input(source.name, partial(_read, source)) for source in sources]
     store = _open_or_build(folder, fingerprint, inputs, _selection(data))
     store.report.add(file_report)
+    store.train_only = _names_below(data, sources)
     return store
+
+
+def _names_below(data: SeriesData, sources: list[DataSource]) -> frozenset[str]:
+    """The names of the data sets that ``data.train_only`` lists."""
+    if not data.train_only:
+        return frozenset()
+    files = {source.path.resolve() for source in find_sources(data.train_only, data.exclude, None, DataReport())}
+    return frozenset(source.name for source in sources if source.path.resolve() in files)
 
 
 def store_from_frame(frame: pd.DataFrame, data: SeriesData, cache: Path | None = None, name: str = "frame") -> Store:

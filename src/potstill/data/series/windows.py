@@ -69,6 +69,7 @@ class SeriesWindows:
         self.report.add_used(**{f"{part}_windows": self._n})
         lengths = [self.context_length, self.prediction_length, self.stride]
         parts = [store.fingerprint, *lengths, self.split, part, data.missing, data.target, scarce]
+        parts += [sorted(store.train_only)] if store.train_only else []
         self.fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def __len__(self) -> int:

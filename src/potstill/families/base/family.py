@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+from torch import nn
+
 from potstill.errors import UserError
 from potstill.families.base.model import Model, ModelSource
 from potstill.transfer.anatomy import Anatomy
@@ -100,6 +102,10 @@ class Family(ABC, Generic[M]):
         A family whose students can be cut also implements ``anatomy``.
         """
         return f"{self.name} models do not describe their weights"
+
+    def matched(self, teacher: Model, architecture: Architecture) -> nn.Module:
+        """The teacher's module, or a copy of it without parts that a student of this architecture does not have."""
+        return teacher.module
 
     def anatomy(self, module: Any) -> Anatomy:
         """What the weights of a model's module mean, for cutting it; see :mod:`potstill.transfer.anatomy`."""

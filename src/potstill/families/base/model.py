@@ -39,7 +39,7 @@ class Model(ABC):
         Name of the family in the registry.
     settings
         Attributes that a user may set (``MODEL:key=value``); they change the model's outputs.
-    layers, width, heads, signals, group_signals, auxiliary
+    layers, width, heads, head_width, signals, group_signals, auxiliary
         See :class:`potstill.types.ModelInfo`; a family sets those that differ from these defaults.
     """
 
@@ -50,6 +50,7 @@ class Model(ABC):
     layers: int = 0
     width: int = 0
     heads: int = 0
+    head_width: int = 0
     signals: frozenset[str] = frozenset()
     group_signals: frozenset[str] = frozenset()
     auxiliary: tuple[str, ...] = ()
@@ -98,6 +99,7 @@ class Model(ABC):
             layers=self.layers,
             width=self.width,
             heads=self.heads,
+            head_width=self.head_width,
             signals=self.signals,
             group_signals=self.group_signals,
             auxiliary=self.auxiliary,
@@ -151,14 +153,14 @@ class Model(ABC):
             The outputs that the pass supports; default: ``self.signals``.
         """
         signals = self.signals if signals is None else signals
-        for name, layers in (("hidden", request.hidden), ("attention", request.attention)):
-            if layers and name not in signals:
+        for name, layers in request.layers.items():
+            if name not in signals:
                 known = ", ".join(sorted(signals)) or "nothing"
                 raise UserError(
                     f"{self.source.name}: this model cannot return {name!r}; it returns {known}.",
                     key="model.cannot_return",
                 )
-            if layers and not 0 <= min(layers) <= max(layers) < self.layers:
+            if not 0 <= min(layers) <= max(layers) < self.layers:
                 raise UserError(
                     f"{self.source.name}: the model has {self.layers} layers, counted from 0; {name} of layers"
                     f" {', '.join(map(str, layers))} was requested.",

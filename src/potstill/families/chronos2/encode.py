@@ -10,16 +10,17 @@ Shapes: R rows (windows, and covariates), C context, T tokens, N output patches,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from potstill.families.attention import attend
 from potstill.families.chronos2.groups import attend_in_groups, attend_to_self, members_by_size
 from potstill.families.chronos2.rows import Rows
 from potstill.families.norm import rms_norm
+from potstill.families.recorder import Recorder
+from potstill.types import Request
 
 #: maps a layer, the stream ``[R, T, D]`` and its mask ``[R, T]`` to the stream after attention within groups
 GroupAttention = Callable[[Any, Tensor, Tensor], Tensor]
@@ -35,26 +36,20 @@ class Encoded:
         ``[R, N, D]``: the tokens of the forecast, after the final norm.
     mask
         ``[R, T]`` bool: False for patches of the context with no known value.
-    hidden
-        Streams ``[R, T, D]`` after the requested blocks.
-    attention
-        Maps ``[R, A, T, T]`` of the attention along time in the requested blocks.
+    recorded
+        The streams ``[R, T, D]`` after the requested blocks, and what was requested of their attention along time.
     """
 
     stream: Tensor
     mask: Tensor
-    hidden: dict[int, Tensor] = field(default_factory=dict)
-    attention: dict[int, Tensor] = field(default_factory=dict)
+    recorded: Recorder
 
     def first(self, rows: int) -> Encoded:
         """Only the first rows: the windows, without their covariates."""
-        hidden, maps = ({i: t[:rows] for i, t in layers.items()} for layers in (self.hidden, self.attention))
-        return Encoded(self.stream[:rows], self.mask[:rows], hidden, maps)
+        return Encoded(self.stream[:rows], self.mask[:rows], self.recorded.first(rows))
 
 
-def encode_univariate(
-    model: Any, context: Tensor, patches: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
-) -> Encoded:
+def encode_univariate(model: Any, context: Tensor, patches: int, request: Request | None = None) -> Encoded:
     """Run the encoder on windows without groups or covariates.
 
     Parameters
@@ -65,16 +60,14 @@ def encode_univariate(
         ``[R, C]`` in input units, NaN where missing.
     patches
         Number N of output patches to forecast.
-    hidden, attention
-        Layers of which to return the stream after the block, or the attention maps along time.
+    request
+        The layers of which to record something; default: none.
     """
     stream, mask = _tokens(model, context, patches)
-    return _encode(model, stream, mask, patches, hidden, attention, lambda layer, x, _: attend_single(layer, x))
+    return _encode(model, stream, mask, patches, Recorder(request), lambda layer, x, _: attend_single(layer, x))
 
 
-def encode_groups(
-    model: Any, rows: Rows, patches: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
-) -> Encoded:
+def encode_groups(model: Any, rows: Rows, patches: int, request: Request | None = None) -> Encoded:
     """Run the encoder on rows that attend to their group's other rows; parameters as in :func:`encode_univariate`."""
     members = members_by_size(rows.group)
     stream, mask = _tokens(model, rows.context, patches, rows.future)
@@ -82,38 +75,27 @@ def encode_groups(
     def attend_within(layer: Any, x: Tensor, visible: Tensor) -> Tensor:
         return attend_in_groups(layer, x, visible, members)
 
-    return _encode(model, stream, mask, patches, hidden, attention, attend_within)
+    return _encode(model, stream, mask, patches, Recorder(request), attend_within)
 
 
 def _encode(
-    model: Any,
-    stream: Tensor,
-    mask: Tensor,
-    patches: int,
-    hidden: tuple[int, ...],
-    attention: tuple[int, ...],
-    group_attention: GroupAttention,
+    model: Any, stream: Tensor, mask: Tensor, patches: int, recorder: Recorder, group_attention: GroupAttention
 ) -> Encoded:
     encoder = model.encoder
     stream = encoder.dropout(stream)
     time_mask = encoder._expand_and_invert_time_attention_mask(mask, stream.dtype)
     positions = torch.arange(stream.shape[1], device=stream.device)[None]
-    cosine, sine = encoder.block[0].layer[0].self_attention.rope_embed(stream, positions)
-    states, maps, last = {}, {}, len(encoder.block) - 1
+    turn = encoder.block[0].layer[0].self_attention.rope_embed(stream, positions)
     for index, block in enumerate(encoder.block):
         time, group, feedforward = block.layer
-        if index in attention:  # only upstream's eager attention returns its maps
-            output = time(stream, attention_mask=time_mask, position_ids=positions, output_attentions=True)
-            stream, maps[index] = output.hidden_states, output.attn_weights
-        else:
-            kept = patches if index == last and index not in hidden else stream.shape[1]
-            stream = attend_in_time(time, stream, time_mask, cosine, sine, kept)
+        whole = index < len(encoder.block) - 1 or recorder.needs_all_tokens(index)
+        kept = stream.shape[1] if whole else patches
+        stream = _attend_in_time(time, stream, time_mask, turn, kept, recorder, index)
         stream = group_attention(group, stream, mask[:, -stream.shape[1] :])
         stream = stream + feedforward.dropout(feedforward.mlp(_norm(feedforward, stream)))
-        if index in hidden:
-            states[index] = stream
+        recorder.record_state(index, stream)
     normed = encoder.dropout(encoder.final_layer_norm(stream[:, -patches:]))
-    return Encoded(normed, mask, states, maps)
+    return Encoded(normed, mask, recorder)
 
 
 def _tokens(model: Any, context: Tensor, patches: int, future: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -131,7 +113,9 @@ def _tokens(model: Any, context: Tensor, patches: int, future: Tensor | None = N
     return stream, torch.cat([mask, mask.new_ones(rows, stream.shape[1] - mask.shape[1])], dim=1)
 
 
-def attend_in_time(layer: Any, stream: Tensor, mask: Tensor, cosine: Tensor, sine: Tensor, kept: int) -> Tensor:
+def _attend_in_time(
+    layer: Any, stream: Tensor, mask: Tensor, turn: tuple[Tensor, Tensor], kept: int, recorder: Recorder, index: int
+) -> Tensor:
     """Attention along time with rotary positions; like upstream's, it does not scale the scores.
 
     Returns the last ``kept`` tokens.
@@ -142,10 +126,14 @@ def attend_in_time(layer: Any, stream: Tensor, mask: Tensor, cosine: Tensor, sin
     def heads(projection: Any, x: Tensor) -> Tensor:
         return projection(x).unflatten(-1, (mha.n_heads, -1)).transpose(1, 2)
 
-    query = _rotate(mha, heads(mha.q, normed[:, -kept:]), cosine[:, -kept:], sine[:, -kept:])
-    key = _rotate(mha, heads(mha.k, normed), cosine, sine)
+    queries = stream.shape[1] if recorder.needs_qkv(index) else kept
+    query, key, value = heads(mha.q, normed[:, -queries:]), heads(mha.k, normed), heads(mha.v, normed)
+    recorder.record_qkv(index, query, key, value)
+    cosine, sine = turn
+    query = _rotate(mha, query[:, :, -kept:], cosine[:, -kept:], sine[:, -kept:])
+    key = _rotate(mha, key, cosine, sine)
     dropout = mha.dropout if mha.training else 0.0
-    output = attend(query, key, heads(mha.v, normed), mask, dropout_p=dropout, scale=1.0)
+    output = recorder.attend(index, query, key, value, mask, dropout_p=dropout, scale=1.0)
     return stream[:, -kept:] + layer.dropout(mha.o(output.transpose(1, 2).flatten(2)))
 
 

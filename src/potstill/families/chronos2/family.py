@@ -70,9 +70,8 @@ class Chronos2Family(Family[Chronos2Forecaster]):
     def design(self, teacher: Model | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
         """Derive the config from the overrides; omitted sizes follow (d_ff 4 · d_model, heads d_model / d_kv).
 
-        An omitted d_kv is that of a Chronos-2 teacher, else 64. Without any size, the student is the teacher with the
-        largest width that leaves it ``DEFAULT_SHARE`` of the parameters. Without a Chronos-2 teacher it has 2 layers of
-        width 128.
+        An omitted d_kv is that of a Chronos-2 teacher, else 64. Without any size, the student is the teacher made
+        narrower to ``DEFAULT_SHARE`` of its parameters. Without a Chronos-2 teacher it has 2 layers of width 128.
 
         Raises
         ------
@@ -198,13 +197,18 @@ def _sized(base: dict[str, Any], sizes: dict[str, Any]) -> Chronos2CoreConfig:
 
 
 def _narrowed(base: dict[str, Any], teacher: Model) -> Chronos2CoreConfig:
-    """The teacher with a narrower stream: the largest width that keeps it within ``DEFAULT_SHARE``.
+    """The teacher with a narrower stream and feed-forward networks, the widest within ``DEFAULT_SHARE``.
 
-    Depth, heads and feed-forward networks stay, because leaving them out costs more accuracy for the same number of
-    parameters (docs/decisions/0016).
+    Depth and heads stay, because leaving them out costs more accuracy for the same number of parameters
+    (docs/decisions/0016).
     """
     budget = int(DEFAULT_SHARE * teacher.parameters)
-    shapes = [Chronos2CoreConfig(**{**base, "d_model": width}) for width in range(8, base["d_model"], 8)]
+
+    def config(width: int) -> Chronos2CoreConfig:
+        neurons = 8 * max(1, round(base["d_ff"] * width / base["d_model"] / 8))
+        return Chronos2CoreConfig(**{**base, "d_model": width, "d_ff": min(neurons, base["d_ff"])})
+
+    shapes = [config(width) for width in range(8, base["d_model"], 8)]
     fitting = bisect.bisect_right(shapes, budget, key=_count)
     if not fitting:
         raise UserError(

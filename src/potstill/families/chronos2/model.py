@@ -17,6 +17,7 @@ from torch import Tensor
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.chronos2.encode import Encoded, encode_groups, encode_univariate
 from potstill.families.chronos2.rows import rows_of
+from potstill.families.recorder import patch_spans
 from potstill.types import Forecast, Output, Request, Windows
 
 #: levels of the quantile paths that a roll-out feeds back: upstream's default
@@ -31,15 +32,16 @@ class Chronos2Forecaster(Forecaster):
 
     family = "chronos2"
     module: Any  # a Chronos2Model; with that type every use of a submodule would need a cast
-    signals = frozenset({"forecast", "hidden", "attention"})
-    group_signals = frozenset({"forecast", "hidden", "attention"})
+    signals = frozenset({"forecast", "hidden", "attention", "qkv"})
+    group_signals = signals
 
     def __init__(self, module: Chronos2Model, source: ModelSource):
         self.module = module
         self.source = source
         chronos, config = module.chronos_config, module.config
         self.levels = torch.tensor(chronos.quantiles, dtype=torch.float32)
-        self.layers, self.width, self.heads = config.num_layers, config.d_model, config.num_heads
+        self.layers, self.width = config.num_layers, config.d_model
+        self.heads, self.head_width = config.num_heads, config.d_kv
         self.horizon_multiple = chronos.output_patch_size
         self.max_context = chronos.context_length
         longest = chronos.max_output_patches * self.horizon_multiple
@@ -49,9 +51,9 @@ class Chronos2Forecaster(Forecaster):
     def forward(self, windows: Windows, request: Request) -> Output:
         """Forecast quantiles in instance-normalised arcsinh space.
 
-        ``hidden[i]`` is the stream after block i and ``attention[i]`` its attention along time, both of the windows
-        without their covariates. The tokens are the patches of the context, the register token and the patches of the
-        horizon.
+        ``hidden[i]`` is the stream after block i, ``attention[i]`` and ``qkv[i]`` are of its attention along time, all
+        of the windows without their covariates. The tokens are the patches of the context, the register token and the
+        patches of the horizon. After the last block only those of the horizon are read.
         """
         self.check_windows(windows, request)
         windows = windows.newest(self.max_context)
@@ -65,14 +67,16 @@ class Chronos2Forecaster(Forecaster):
         forecast = Forecast(
             self.levels.to(values.device, non_blocking=True), values[..., : request.horizon], loc, scale, arcsinh
         )
-        mask = encoded.mask if request.hidden or request.attention else None
-        return Output(forecast, encoded.hidden, encoded.attention, mask)
+        if not request.layers:
+            return Output(forecast)
+        tokens, registers = encoded.mask.shape[1], int(self.module.chronos_config.use_reg_token)
+        spans = patch_spans(tokens - registers - patches, patches, self.horizon_multiple, registers)
+        return encoded.recorded.output(forecast, encoded.mask, spans)
 
     def _encoded(self, windows: Windows, request: Request, patches: int) -> Encoded:
-        layers = (request.hidden, request.attention)
         if windows.stands_alone:
-            return encode_univariate(self.module, windows.context, patches, *layers)
-        encoded = encode_groups(self.module, rows_of(windows, request.horizon), patches, *layers)
+            return encode_univariate(self.module, windows.context, patches, request)
+        encoded = encode_groups(self.module, rows_of(windows, request.horizon), patches, request)
         return encoded.first(len(windows))
 
     def roll_out(self, windows: Windows, prediction_length: int) -> Forecast:

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Model, ModelSource
 from potstill.families.checkpoint import GGUF, is_causal
+from potstill.families.language.anatomy import anatomy, obstacle, with_own_output_layer
 from potstill.families.language.design import DROPOUT_KEYS, SPECIAL_TOKEN_KEYS, design_language
 from potstill.families.language.layers import blocks_of
 from potstill.families.language.model import LANGUAGE_FAMILY, LanguageModel
+from potstill.transfer.anatomy import Anatomy
+from potstill.transfer.layers import copy_layers
 
 MODEL_TYPE_KEY = "model_type"
 
@@ -81,6 +85,20 @@ class LanguageFamily(Family[LanguageModel]):
             setattr(module.generation_config, key, getattr(shared.module.generation_config, key, None))
         return LanguageModel(module, copy.deepcopy(shared.tokenizer), ModelSource("student", "built here"))
 
+    def obstacle(self, architecture: Architecture, teacher: Model) -> str | None:
+        """None if the student is a GPT-2 or of Llama's kind like its teacher, with heads as wide and no size larger."""
+        return obstacle(architecture.config, _teacher(teacher).module.config)
+
+    def matched(self, teacher: Model, architecture: Architecture) -> nn.Module:
+        """The teacher, with an output layer of its own if the student's is not tied to its embeddings."""
+        module = _teacher(teacher).module
+        tied = module.config.tie_word_embeddings and not architecture.config.tie_word_embeddings
+        return with_own_output_layer(module) if tied else module
+
+    def anatomy(self, module: Any) -> Anatomy:
+        """See :func:`potstill.families.language.anatomy.anatomy`."""
+        return anatomy(module)
+
     def copy_from(self, student: LanguageModel, teacher: Model) -> list[str]:
         """Copy embeddings and, if the architectures are the same, evenly spaced layers, where the shapes match.
 
@@ -89,8 +107,6 @@ class LanguageFamily(Family[LanguageModel]):
         UserError
             If the architectures differ and so do the embeddings' shapes.
         """
-        from potstill.transfer.layers import copy_layers
-
         if type(student.module) is type(teacher.module):
             name, _ = blocks_of(student.module)
             if not name:

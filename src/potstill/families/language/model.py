@@ -17,6 +17,7 @@ import torch
 from potstill.errors import UserError
 from potstill.families.base import Model, ModelSource, evaluating
 from potstill.families.language.layers import attention_of, blocks_of, recording
+from potstill.families.language.projections import projections_of
 from potstill.types import Logits, Output, Request, Tokens
 
 LANGUAGE_FAMILY = "language"
@@ -58,8 +59,11 @@ class LanguageModel(Model):
         _, blocks = blocks_of(module)
         self.layers, self.width = len(blocks), getattr(config, "hidden_size", 0)
         self.heads = getattr(config, "num_attention_heads", 0)
-        attends = blocks and all(attention_of(block) is not None for block in blocks)
-        self.signals = frozenset({"logits", *(["hidden"] if blocks else []), *(["attention"] if attends else [])})
+        attentions = [attention_of(block) for block in blocks]
+        projections = [projections_of(attention, module.config) for attention in attentions]
+        self.head_width = projections[0].head_width if projections and projections[0] else 0
+        signals = {"hidden": bool(blocks), "attention": None not in attentions, "qkv": None not in projections}
+        self.signals = frozenset({"logits", *(name for name, has in signals.items() if has and blocks)})
 
     @property
     def vocabulary(self) -> int:
@@ -81,17 +85,20 @@ class LanguageModel(Model):
         """Run one differentiable forward pass; each answer token's Logits come from the state of the token before it.
 
         ``hidden[i]`` is the residual stream after block i, before the final norm also for the last block, unlike the
-        last entry of transformers' ``hidden_states``. If attention maps are requested, all layers use eager attention.
+        last entry of transformers' ``hidden_states``. ``qkv[i]`` are the outputs of the layer's projections. If
+        attention maps are requested, all layers use eager attention.
         """
         self.check_request(request)
-        with recording(self.module, request, self.source.name) as (hidden, attention):
+        with recording(self.module, request, self.source.name) as recorded:
             states = self.module.base_model(input_ids=tokens.input_ids, attention_mask=tokens.attention.long())
         device = tokens.input_ids.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         # the state at t − 1 predicts token t; nothing predicts the first token
         before = states.last_hidden_state[:, :-1][tokens.answer[:, 1:]]
         logits = Logits(before, self.module.get_output_embeddings(), precision)
-        return Output(logits, hidden, attention, tokens.attention if hidden or attention else None)
+        if not request.layers:
+            return Output(logits)
+        return Output(logits, recorded.hidden, recorded.attention, tokens.attention, qkv=recorded.qkv)
 
     def check(self) -> Self:
         """Raise UserError if the model is not causal, or changes its logits after the output layer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -110,21 +110,17 @@ def count(architecture: MoiraiArchitecture) -> int:
 
 
 def _within(base: MoiraiArchitecture, budget: int) -> MoiraiArchitecture:
-    """The largest model within the budget: up to half the teacher's depth, widths in steps of 64."""
-    candidates = []
-    for layers in range(2, max(3, base.num_layers // 2 + 1)):
-        widths = range(HEAD_WIDTH, base.d_model + 1, HEAD_WIDTH)
-        shapes = [MoiraiArchitecture(**{**asdict(base), "num_layers": layers, "d_model": width}) for width in widths]
-        fitting = bisect.bisect_right(shapes, budget, key=count)
-        if fitting:
-            candidates.append((count(shapes[fitting - 1]), -layers, shapes[fitting - 1]))
-    if not candidates:
+    """The widest model of the teacher's depth within the budget, in steps of 64: width costs less accuracy."""
+    widths = range(HEAD_WIDTH, base.d_model + 1, HEAD_WIDTH)
+    shapes = [replace(base, d_model=width) for width in widths]
+    fitting = bisect.bisect_right(shapes, budget, key=count)
+    if not fitting:
         raise UserError(
-            f"--student: no Moirai fits a tenth of this teacher ({budget:,} parameters); give sizes, for example"
-            " num_layers=2,d_model=64.",
+            f"--student: no width of this depth fits a third of this teacher's parameters ({budget:,}); give sizes, for"
+            " example num_layers=2,d_model=64.",
             key="student.no_size_fits",
         )
-    return max(candidates, key=lambda c: c[:2])[2]
+    return shapes[fitting - 1]
 
 
 def _check(overrides: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from potstill.families.attention import attend, attention_map
 from potstill.families.norm import rms_norm
+from potstill.families.recorder import Recorder
+from potstill.types import Request
 
 
 @dataclass
@@ -31,23 +32,18 @@ class Encoded:
         Distribution of the future, in the module's own scale (parameters ``[B, N, P]``).
     loc, scale
         ``[B, 1]`` float64: the affine transform from that scale to input units.
-    hidden
-        Streams ``[B, T, D]`` after the requested layers.
-    attention
-        Maps ``[B, A, T, T]`` of the requested layers.
+    recorded
+        The streams ``[B, T, D]`` after the requested layers, and what was requested of their attention.
     """
 
     distribution: Any
     loc: Tensor
     scale: Tensor
-    hidden: dict[int, Tensor]
-    attention: dict[int, Tensor]
+    recorded: Recorder
 
 
-def encode_univariate(
-    module: Any, tokens: Any, patch: int, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
-) -> Encoded:
-    """Run the module over packed windows, see ``pack.Tokens``."""
+def encode_univariate(module: Any, tokens: Any, patch: int, request: Request | None = None) -> Encoded:
+    """Run the module over packed windows, see ``pack.Tokens``, and record the layers of ``request``."""
     index = list(module.patch_sizes).index(patch)
     known = tokens.observed & ~tokens.future[..., None]
     loc, scale = module.scaler(tokens.target, known, tokens.sample_id, tokens.variate_id)
@@ -55,58 +51,73 @@ def encode_univariate(
     stream = nn.functional.linear((tokens.target - loc) / scale, entry.weight[index, :, :patch], entry.bias[index])
     stream = torch.where(tokens.future[..., None], module.mask_encoding.weight.to(stream.dtype), stream)
     stream = stream.to(next(module.encoder.parameters()).dtype)
-    stream, states, maps = _encode(module.encoder, stream, tokens, hidden, attention)
+    recorder = Recorder(request)
+    stream = _encode(module.encoder, stream, tokens, recorder)
     # the 8-bit mantissa of bf16 is too short for a distribution
     with torch.autocast(stream.device.type, enabled=False):
         distribution = _head(module, stream.float(), index, patch)
-    return Encoded(distribution, loc[:, -1].double(), scale[:, -1].double(), states, maps)
+    return Encoded(distribution, loc[:, -1].double(), scale[:, -1].double(), recorder)
 
 
-def _encode(
-    encoder: Any, stream: Tensor, tokens: Any, hidden: tuple[int, ...], attention: tuple[int, ...]
-) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
-    """The stream of the future ``[B, N, D]`` after the final norm, and the requested streams and maps."""
+def future_distribution(module: Any, tokens: Any) -> Any:
+    """The distribution of the future of a module with one patch size, computed by upstream's own encoder.
+
+    Slower than :func:`encode_univariate`; every norm and every matrix of the encoder is called as a module, so that
+    hooks see what it reads.
+    """
+    (patch,) = module.patch_sizes
+    known = tokens.observed & ~tokens.future[..., None]
+    loc, scale = module.scaler(tokens.target, known, tokens.sample_id, tokens.variate_id)
+    stream = module.in_proj((tokens.target - loc) / scale, torch.full_like(tokens.time_id, patch))
+    stream = torch.where(tokens.future[..., None], module.mask_encoding.weight, stream)
+    visible = tokens.sample_id[:, :, None] == tokens.sample_id[:, None]
+    stream = module.encoder(stream, visible, time_id=tokens.time_id, var_id=tokens.variate_id)
+    return _head(module, stream[:, -int(tokens.future[0].sum()) :], 0, patch)
+
+
+def _encode(encoder: Any, stream: Tensor, tokens: Any, recorder: Recorder) -> Tensor:
+    """The stream of the future ``[B, N, D]`` after the final norm."""
     count, last = int(tokens.future[0].sum()), len(encoder.layers) - 1
     mask = tokens.sample_id[:, None, :, None] == tokens.sample_id[:, None, None]
     mask = None if bool(tokens.sample_id.all()) else mask  # without padding every token attends to every other
     theta = encoder.layers[0].self_attn.time_qk_proj.query_proj.theta
     angles = (tokens.time_id[:, None, :, None] * theta.float()).repeat_interleave(2, dim=-1)  # [B, 1, T, W]
     turn = (angles.cos().to(stream.dtype), angles.sin().to(stream.dtype))
-    states, maps = {}, {}
-    for number, layer in enumerate(encoder.layers):
-        whole = number != last or number in hidden or number in attention
-        kept = stream.shape[1] if whole else count
-        stream, weights = _layer(layer, stream, mask, turn, kept, number in attention)
-        if number in hidden:
-            states[number] = stream
-        if weights is not None:
-            maps[number] = weights
-    return _norm(encoder.norm, stream[:, -count:]), states, maps
+    for index, layer in enumerate(encoder.layers):
+        whole = index != last or recorder.needs_all_tokens(index)
+        stream = _layer(layer, stream, mask, turn, stream.shape[1] if whole else count, recorder, index)
+        recorder.record_state(index, stream)
+    return _norm(encoder.norm, stream[:, -count:])
 
 
 def _layer(
-    layer: Any, stream: Tensor, mask: Tensor | None, turn: tuple[Tensor, Tensor], kept: int, maps: bool
-) -> tuple[Tensor, Tensor | None]:
-    """One block: the stream of the last ``kept`` tokens, and the map ``[B, A, kept, T]`` if requested."""
+    layer: Any,
+    stream: Tensor,
+    mask: Tensor | None,
+    turn: tuple[Tensor, Tensor],
+    kept: int,
+    recorder: Recorder,
+    index: int,
+) -> Tensor:
+    """One block: the stream of the last ``kept`` tokens."""
     attention = layer.self_attn
     normed = _norm(layer.norm1, stream)
 
     def heads(projection: Any, x: Tensor) -> Tensor:
         return projection(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
 
-    query = _norm(attention.q_norm, heads(attention.q_proj, normed[:, -kept:]))
+    queries = stream.shape[1] if recorder.needs_qkv(index) else kept
+    query = _norm(attention.q_norm, heads(attention.q_proj, normed[:, -queries:]))
     key = _norm(attention.k_norm, heads(attention.k_proj, normed))
-    cosine, sine = turn
-    query, key = _rotate(query, cosine[:, :, -kept:], sine[:, :, -kept:]), _rotate(key, cosine, sine)
     value = heads(attention.v_proj, normed)
+    recorder.record_qkv(index, query, key, value)
+    cosine, sine = turn
+    query = _rotate(query[:, :, -kept:], cosine[:, :, -kept:], sine[:, :, -kept:])
+    key = _rotate(key, cosine, sine)
     visible = None if mask is None else mask[:, :, -kept:]
-    weights = attention_map(query, key, visible, attention.softmax_scale) if maps else None
-    if weights is None:
-        attended = attend(query, key, value, visible, scale=attention.softmax_scale)
-    else:
-        attended = weights.to(value.dtype) @ value
+    attended = recorder.attend(index, query, key, value, visible, scale=attention.softmax_scale)
     stream = stream[:, -kept:] + layer.dropout(attention.out_proj(attended.transpose(1, 2).flatten(2)))
-    return stream + layer.ffn(_norm(layer.norm2, stream)), weights
+    return stream + layer.ffn(_norm(layer.norm2, stream))
 
 
 def _norm(norm: Any, x: Tensor) -> Tensor:

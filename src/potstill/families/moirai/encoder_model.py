@@ -17,7 +17,8 @@ from potstill.families.moirai.mixture_distribution import mixture_of
 from potstill.families.moirai.model import POTSTILL_KEY, MoiraiModel, scaled
 from potstill.families.moirai.pack import pack
 from potstill.families.moirai.quantiles import mixture_quantiles
-from potstill.types import Forecast, Output, Request, Windows
+from potstill.families.recorder import patch_spans
+from potstill.types import LAYER_SIGNALS, Forecast, Output, Request, Windows
 
 AUTO_PATCH = "auto"
 DEFAULT_PATCH = 32  # if the module has this patch size
@@ -41,7 +42,8 @@ class MoiraiForecaster(MoiraiModel):
 
     def __init__(self, module: Any, source: ModelSource, config: dict[str, Any]):
         super().__init__(module, source, config)
-        self.heads = module.encoder.layers[0].self_attn.num_heads
+        attention = module.encoder.layers[0].self_attn
+        self.heads, self.head_width = attention.num_heads, attention.head_dim
         self.trained_horizon = config.get(POTSTILL_KEY, {}).get("prediction_length")
         self.patch_size = config.get(POTSTILL_KEY, {}).get("patch_size", default_patch(module.patch_sizes))
 
@@ -85,18 +87,20 @@ class MoiraiForecaster(MoiraiModel):
     @property
     def signals(self) -> frozenset[str]:
         """What the pass returns; with ``auto`` only forecasts, because windows then have different tokens."""
-        return frozenset({"forecast"} if self.patch_size == AUTO_PATCH else {"forecast", "hidden", "attention"})
+        layers = () if self.patch_size == AUTO_PATCH else LAYER_SIGNALS
+        return frozenset({"forecast", *layers})
 
     def forward(self, windows: Windows, request: Request) -> Output:
         """Forecast the mixture's quantiles, as arcsinh in the context's scale.
 
-        ``hidden[i]`` is the stream after layer i, ``attention[i]`` the layer's attention map. The tokens are the
-        patches of the context, aligned to its end, and those of the horizon.
+        ``hidden[i]`` is the stream after layer i, ``attention[i]`` the layer's attention map, ``qkv[i]`` its queries,
+        keys and values. The tokens are the patches of the context, aligned to its end, and those of the horizon. After
+        the last layer only those of the horizon are read.
         """
-        if self.patch_size == AUTO_PATCH and (request.hidden or request.attention):
+        if self.patch_size == AUTO_PATCH and request.layers:
             raise UserError(
-                f"{self.source.name}: with patch_size auto, hidden states and attention are not available; choose a"
-                " patch size.",
+                f"{self.source.name}: with patch_size auto, {', '.join(request.layers)} of layers are not available;"
+                " choose a patch size.",
                 key="model.cannot_return",
             )
         self.check_windows(windows, request)
@@ -107,15 +111,18 @@ class MoiraiForecaster(MoiraiModel):
 
     def _forward_patched(self, context: Tensor, request: Request, patch: int) -> Output:
         horizon, tokens = request.horizon, pack(context, request.horizon, patch)
-        encoded = encode_univariate(self.module, tokens, patch, request.hidden, request.attention)
+        encoded = encode_univariate(self.module, tokens, patch, request)
         rows, levels = len(context), self.levels.to(context.device, non_blocking=True)
         mixture = mixture_of(encoded.distribution, lambda x: x.reshape(rows, -1)[:, :horizon])
         values = mixture_quantiles(mixture, levels.double()).view(len(levels), rows, horizon).transpose(0, 1)
         # uni2ts scales a nearly constant context by a tiny number, so that its first change is in the hundreds; without
         # arcsinh one such window outweighs the rest of its batch (1 % of the windows caused 57 % of the loss)
         forecast = Forecast(levels, values.asinh().float(), encoded.loc, encoded.scale, arcsinh=True)
-        known = tokens.observed.any(dim=2) if request.hidden or request.attention else None
-        return Output(forecast, encoded.hidden, encoded.attention, known)
+        if not request.layers:
+            return Output(forecast)
+        ahead = -(-horizon // patch)
+        spans = patch_spans(tokens.target.shape[1] - ahead, ahead, patch)
+        return encoded.recorded.output(forecast, tokens.observed.any(dim=2), spans)
 
     def _by_best_patch(self, context: Tensor, horizon: int) -> Forecast:
         needed = self.context_length + horizon

@@ -9,14 +9,18 @@ import json
 from typing import Any
 
 import torch
+from torch import nn
 
 from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Model, ModelSource
+from potstill.families.moirai.anatomy import anatomy, obstacle, with_one_patch
 from potstill.families.moirai.checkpoint import download, kind_of, open_module, uni2ts_module, with_licence
 from potstill.families.moirai.decoder_model import MoiraiDecoderForecaster
 from potstill.families.moirai.design import MoiraiArchitecture, count, design_student
 from potstill.families.moirai.encoder_model import AUTO_PATCH, MoiraiForecaster, default_patch
 from potstill.families.moirai.model import POTSTILL_KEY, MoiraiModel
+from potstill.transfer.anatomy import Anatomy
+from potstill.transfer.layers import copy_layers
 
 
 class MoiraiFamily(Family[MoiraiModel]):
@@ -45,7 +49,7 @@ class MoiraiFamily(Family[MoiraiModel]):
         return forecaster(module, with_licence(source), config)
 
     def design(self, teacher: Model | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
-        """Derive the sizes from the overrides; without any, at most a tenth of a Moirai teacher's parameters.
+        """Derive the sizes from the overrides; without any, at most a third of a Moirai teacher's parameters.
 
         With another teacher or none, the default sizes are used.
 
@@ -61,7 +65,7 @@ class MoiraiFamily(Family[MoiraiModel]):
             teacher_sizes = {key: getattr(module, key) for key in ("d_model", "num_layers", "max_seq_len")}
             automatic = teacher.patch_size == AUTO_PATCH
             teacher_sizes["patch"] = default_patch(module.patch_sizes) if automatic else teacher.patch_size
-        budget = teacher.parameters // 10 if isinstance(teacher, MoiraiForecaster) else None
+        budget = teacher.parameters // 3 if isinstance(teacher, MoiraiForecaster) else None
         config = design_student(teacher_sizes, budget, overrides, context, horizon)
         return Architecture(self.name, config, count(config))
 
@@ -73,10 +77,22 @@ class MoiraiFamily(Family[MoiraiModel]):
         config = {**module._hub_mixin_config, POTSTILL_KEY: {**lengths, "patch_size": sizes.patch}}
         return MoiraiForecaster(module, ModelSource("student", "built here"), config)
 
+    def obstacle(self, architecture: Architecture, teacher: Model) -> str | None:
+        """None if the teacher is a Moirai 1.0 or 1.1 with the student's patch size, head width and distributions."""
+        if not isinstance(teacher, MoiraiForecaster):
+            return f"the teacher is not a Moirai 1.0 or 1.1 ({teacher.source.name})"
+        return obstacle(architecture.config, teacher.module)
+
+    def matched(self, teacher: Model, architecture: Architecture) -> nn.Module:
+        """A copy of the teacher with the student's one patch size and its distributions."""
+        return with_one_patch(teacher.module, architecture.config)
+
+    def anatomy(self, module: Any) -> Anatomy:
+        """See :func:`potstill.families.moirai.anatomy.anatomy`."""
+        return anatomy(module)
+
     def copy_from(self, student: MoiraiModel, teacher: Model) -> list[str]:
         """Copy the mask's embedding and evenly spaced layers whose shapes match."""
-        from potstill.transfer.layers import copy_layers
-
         if not isinstance(teacher, MoiraiForecaster):
             raise UserError(
                 "student.start: a Moirai can start only from the weights of a Moirai 1.0 or 1.1; write start: random.",

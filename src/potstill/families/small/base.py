@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from potstill.families.base import Forecaster, ModelSource
+from potstill.families.recorder import Recorder, patch_spans
 from potstill.families.small.layers import patched
 from potstill.types import Forecast, Output, Request, Windows
 
@@ -62,9 +63,9 @@ class SmallStudentConfig(PretrainedConfig):
 class SmallStudentModel(PreTrainedModel):
     """The module of a small student; the constructor initialises all weights by the family's rule.
 
-    A subclass implements ``forward(scaled, known, hidden, attention)``. It maps the result of :func:`standardise`,
-    ``[B, C]`` of the trained length, to ``values [B, Q, H]`` in the same space, and the requested states and maps by
-    layer. ``signals`` names the outputs that it supports; a model with states or maps has a ``patch_size``, and its
+    A subclass implements ``forward(scaled, known, recorder)``. It maps the result of :func:`standardise`, ``[B, C]`` of
+    the trained length, to ``values [B, Q, H]`` in the same space, and shows the outputs of its layers to the recorder,
+    if there is one. ``signals`` names the outputs that it supports; a model with layers has a ``patch_size``, and its
     tokens are the patches of the context.
     """
 
@@ -97,6 +98,7 @@ class SmallStudentForecaster(Forecaster):
         self.horizon_multiple = min(getattr(config, "patch_size", 1), self.max_horizon)
         self.layers, self.width = getattr(config, "num_layers", 0), getattr(config, "d_model", 0)
         self.heads = getattr(config, "num_heads", 0)
+        self.head_width = self.width // self.heads if self.heads else 0
         self.signals = module.signals
         self.spread = config.spread
 
@@ -106,14 +108,16 @@ class SmallStudentForecaster(Forecaster):
         if request.horizon > self.max_horizon:
             raise ValueError(f"one pass forecasts at most {self.max_horizon} steps, not {request.horizon}")
         scaled, known, loc, scale = standardise(_fit(windows.context, self.max_context))
-        values, states, maps = self.module(scaled, known, request.hidden, request.attention)
+        recorder = Recorder(request)
+        values = self.module(scaled, known, recorder)
         levels = self.levels.to(values.device, non_blocking=True)
         if self.spread != 1:
             values = torch.lerp(values[:, self.module.middle, None], values, self.spread)
         forecast = Forecast(levels, values[..., : request.horizon], loc, scale, arcsinh=True)
-        layers_requested = request.hidden or request.attention
-        mask = patched(known, self.module.config.patch_size).any(dim=2) if layers_requested else None
-        return Output(forecast, states, maps, mask)
+        if not request.layers:
+            return Output(forecast)
+        mask = patched(known, self.module.config.patch_size).any(dim=2)
+        return recorder.output(forecast, mask, patch_spans(mask.shape[1], 0, self.module.config.patch_size))
 
     def roll_out(self, windows: Windows, prediction_length: int) -> Forecast:
         """Forecast block by block and feed every quantile path back, so that intervals grow.

@@ -12,7 +12,6 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
-Layers = dict[int, Tensor]
 INITIAL_SPREAD = 0.02  # of a head's outputs before training, in units of the context's spread
 
 

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import UserError
+from potstill.families.recorder import Recorder
 from potstill.families.small.base import SmallStudentConfig, SmallStudentModel
 from potstill.families.small.family import SmallStudentFamily
-from potstill.families.small.layers import Layers, ascending, forward_fill, init_small, normal_start, patched
+from potstill.families.small.layers import ascending, forward_fill, init_small, normal_start, patched
 
 CHANGE_BLOCK = 16  # steps over which the context's absolute changes are averaged
 
@@ -59,16 +60,14 @@ class LinearModel(SmallStudentModel):
         init_small(self.spread_out, gaps.repeat_interleave(horizon))
         self.post_init()
 
-    def forward(
-        self, scaled: Tensor, known: Tensor, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
-    ) -> tuple[Tensor, Layers, Layers]:
-        """``values [B, Q, H]``; no states and no maps, because the model has no layers."""
+    def forward(self, scaled: Tensor, known: Tensor, recorder: Recorder | None = None) -> Tensor:
+        """``values [B, Q, H]``; nothing is recorded, because the model has no layers."""
         x = forward_fill(scaled, known).to(self.dtype)
         median = nn.functional.linear(x, self.folded(), self.bias)
         changes = patched(nn.functional.pad(x.diff(dim=1).abs(), (1, 0)), CHANGE_BLOCK).mean(dim=2)
         features = nn.functional.silu(self.spread_in(torch.cat([x, changes], dim=1)))
         gaps = self.spread_out(self.dropout(features)).unflatten(1, (-1, len(self.bias)))
-        return ascending(median, gaps, self.middle), {}, {}
+        return ascending(median, gaps, self.middle)
 
     def folded(self) -> Tensor:
         """``[H, C]``: both maps folded into one, so that the moving average is not computed per window."""

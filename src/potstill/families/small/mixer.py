@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from potstill.families.recorder import Recorder
 from potstill.families.small.base import SmallStudentConfig, SmallStudentModel
 from potstill.families.small.family import SmallStudentFamily
-from potstill.families.small.layers import FlatHead, Layers, forward_fill, init_small, patched
+from potstill.families.small.layers import FlatHead, forward_fill, init_small, patched
 
 
 class MixerConfig(SmallStudentConfig):
@@ -95,19 +96,16 @@ class MixerModel(SmallStudentModel):
         self.head = FlatHead(patches * width, width, context, config.prediction_length, config.levels, self.middle)
         self.post_init()
 
-    def forward(
-        self, scaled: Tensor, known: Tensor, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
-    ) -> tuple[Tensor, Layers, Layers]:
-        """``values [B, Q, H]`` and the stream ``[B, N, D]`` after the requested blocks; there are no attention maps."""
+    def forward(self, scaled: Tensor, known: Tensor, recorder: Recorder | None = None) -> Tensor:
+        """``values [B, Q, H]``; records the stream ``[B, N, D]`` after the requested blocks."""
+        recorder = recorder or Recorder()
         size = self.config.patch_size
         x = forward_fill(scaled, known).to(self.dtype)
         stream = self.embed(torch.cat([patched(x, size), patched(known, size).to(x)], dim=2))
-        states = {}
         for index, block in enumerate(self.blocks):
             stream = block(stream)
-            if index in hidden:
-                states[index] = stream
-        return self.head(self.norm(stream), x), states, {}
+            recorder.record_state(index, stream)
+        return self.head(self.norm(stream), x)
 
 
 class MixerFamily(SmallStudentFamily):

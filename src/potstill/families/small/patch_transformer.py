@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import UserError
-from potstill.families.attention import attend
 from potstill.families.norm import RMSNorm
+from potstill.families.recorder import Recorder
 from potstill.families.small.base import SmallStudentConfig, SmallStudentModel
 from potstill.families.small.family import SmallStudentFamily
-from potstill.families.small.layers import FlatHead, Layers, forward_fill, patched
+from potstill.families.small.layers import FlatHead, forward_fill, patched
 
 ROTARY_BASE = 10_000.0
 
@@ -67,19 +67,15 @@ class Attention(nn.Module):
         self.out = _init_residual(nn.Linear(config.d_model, config.d_model, bias=False), config.num_layers)
 
     def forward(
-        self, x: Tensor, visible: Tensor, turn: tuple[Tensor, Tensor], maps: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """``[B, T, D]``, and the maps ``[B, A, T, T]`` if requested; ``visible [B, 1, 1, T]``: tokens attended to."""
+        self, x: Tensor, visible: Tensor, turn: tuple[Tensor, Tensor], recorder: Recorder, index: int
+    ) -> Tensor:
+        """``[B, T, D]``; ``visible [B, 1, 1, T]``: tokens attended to; ``index``: the layer."""
         query, key, value = self.project(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        recorder.record_qkv(index, query, key, value)
         query, key = rotate(query, *turn), rotate(key, *turn)
-        if maps:
-            scores = (query @ key.transpose(2, 3)) / query.shape[3] ** 0.5
-            weights = scores.masked_fill(~visible, -torch.inf).softmax(dim=3)
-            mixed = nn.functional.dropout(weights, self.dropout, self.training) @ value
-        else:
-            weights, dropout = None, self.dropout if self.training else 0.0
-            mixed = attend(query, key, value, visible, dropout_p=dropout)
-        return self.out(mixed.transpose(1, 2).flatten(2)), weights
+        dropout = self.dropout if self.training else 0.0
+        mixed = recorder.attend(index, query, key, value, visible, dropout_p=dropout)
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class TransformerBlock(nn.Module):
@@ -95,20 +91,19 @@ class TransformerBlock(nn.Module):
         self.dropout = nn.Dropout(config.dropout_rate)
 
     def forward(
-        self, x: Tensor, visible: Tensor, turn: tuple[Tensor, Tensor], maps: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """The stream ``[B, T, D]``, and the attention maps if requested."""
-        attended, weights = self.attention(self.attention_norm(x), visible, turn, maps)
-        x = x + self.dropout(attended)
+        self, x: Tensor, visible: Tensor, turn: tuple[Tensor, Tensor], recorder: Recorder, index: int
+    ) -> Tensor:
+        """The stream ``[B, T, D]``; arguments as in :class:`Attention`."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), visible, turn, recorder, index))
         widened = nn.functional.gelu(self.widen(self.feedforward_norm(x)))
-        return x + self.dropout(self.narrow(widened)), weights
+        return x + self.dropout(self.narrow(widened))
 
 
 class PatchTransformerModel(SmallStudentModel):
     """The model described in :mod:`potstill.families.small.patch_transformer`."""
 
     config_class = PatchTransformerConfig
-    signals = frozenset({"forecast", "hidden", "attention"})
+    signals = frozenset({"forecast", "hidden", "attention", "qkv"})
 
     def __init__(self, config: PatchTransformerConfig):
         super().__init__(config)
@@ -120,11 +115,9 @@ class PatchTransformerModel(SmallStudentModel):
         self.head = FlatHead(features, width, context, config.prediction_length, config.levels, self.middle)
         self.post_init()
 
-    def forward(
-        self, scaled: Tensor, known: Tensor, hidden: tuple[int, ...] = (), attention: tuple[int, ...] = ()
-    ) -> tuple[Tensor, Layers, Layers]:
-        """``values [B, Q, H]``, and the streams ``[B, T, D]`` and maps ``[B, A, T, T]`` of the requested blocks."""
-        size = self.config.patch_size
+    def forward(self, scaled: Tensor, known: Tensor, recorder: Recorder | None = None) -> Tensor:
+        """``values [B, Q, H]``; records the streams ``[B, T, D]`` and the attention of the requested blocks."""
+        recorder, size = recorder or Recorder(), self.config.patch_size
         x = forward_fill(scaled, known).to(self.dtype)
         known_patches = patched(known, size)
         stream = self.embed(torch.cat([patched(x, size), known_patches.to(x)], dim=2))
@@ -132,14 +125,10 @@ class PatchTransformerModel(SmallStudentModel):
         visible = known_patches.any(dim=2)
         visible = (visible | ~visible.any(dim=1, keepdim=True))[:, None, None]
         turn = angles(stream.shape[1], self.config.d_model // self.config.num_heads, stream.device)
-        states, maps = {}, {}
         for index, block in enumerate(self.blocks):
-            stream, weights = block(stream, visible, turn, index in attention)
-            if index in hidden:
-                states[index] = stream
-            if weights is not None:
-                maps[index] = weights
-        return self.head(self.norm(stream), x), states, maps
+            stream = block(stream, visible, turn, recorder, index)
+            recorder.record_state(index, stream)
+        return self.head(self.norm(stream), x)
 
 
 def angles(tokens: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,7 @@ from potstill.tasks.base import AUTO_LABELS, Task, available_device, check_teach
 from potstill.tasks.card import write_cards
 from potstill.tasks.gkd import check_gkd
 from potstill.tasks.provenance import provenance
+from potstill.tasks.start import calibration_batches
 from potstill.teaching.engines.logits import label_logits
 from potstill.teaching.engines.progress import LabelProgress
 from potstill.teaching.stored import StoredLogits
@@ -52,6 +53,7 @@ class LanguageTask(Task):
     # cross-entropy on validation answers selects the best checkpoint; without the teacher's layers a language model
     # learns little from a few thousand answers, so its control has them too
     metric, unit, control_start = "loss", "examples", "start"
+    calibration_size = 128  # an example has many tokens
     teachers: Mapping[str, LanguageModel]
 
     def __init__(
@@ -103,6 +105,10 @@ class LanguageTask(Task):
         # with labels, validation uses the largest logits, so that the teacher's output layer is not needed in memory
         kept = KEPT_LOGITS if getattr(self.recipe, "labels", None) else None
         return LanguageValidation(self.validation_examples, self.recipe.training.eval_windows, self.teacher, kept)
+
+    def calibration(self) -> list[Any]:
+        """A sample of the training examples in small batches: the search for layers runs the teacher on two of them."""
+        return calibration_batches(self.examples, self.calibration_size, self.recipe.training.seed, batch=8)
 
     def ready_labels(self) -> StoredLogits | None:
         """The label store in the recipe, checked against the run; None with a live teacher."""

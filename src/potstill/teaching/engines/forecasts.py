@@ -16,9 +16,11 @@ from potstill.families.base import batches_of
 from potstill.teaching.backtest import relative_error
 from potstill.teaching.engines.groups import WholeGroups
 from potstill.teaching.engines.progress import ProgressCounter, Report
+from potstill.teaching.share import labelled
 from potstill.teaching.stores.forecasts import (
     BACKTEST,
     INPUT_TYPES,
+    LABEL_SHARE,
     LABEL_TYPES,
     OPTIONAL_INPUT_TYPES,
     ForecastStore,
@@ -45,6 +47,8 @@ def label_forecasts(
     first: int = 0,
     count: int | None = None,
     backtest: int = 0,
+    share: float = 1.0,
+    seed: int = 0,
     progress: Report | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> ForecastStore:
@@ -69,6 +73,8 @@ def label_forecasts(
         The range of window ids; default all.
     backtest
         Steps of a backtest to store with the labels, for the gate of the objective; 0: none.
+    share, seed
+        Share of the windows to label, and the seed that decides which ones; the values of the others are NaN.
     progress
         Called after each batch.
     provenance
@@ -90,10 +96,13 @@ def label_forecasts(
             key="labels.nothing_to_label",
         )
     folder = Path(folder)
-    begin_store(folder, lambda: _describe(forecaster, dataset, shard_windows, backtest, provenance))
+    settings = {BACKTEST: backtest} if backtest else {}
+    settings |= {LABEL_SHARE: share} if share < 1 else {}
+    begin_store(folder, lambda: _describe(forecaster, dataset, shard_windows, settings, provenance))
     store = ForecastStore.open(folder, dataset, forecaster, provenance)
     store.manifest.check_shard_rows(folder, shard_windows)
     store.check_backtest(backtest)
+    store.check_share(share)
     todo, kept = unfinished(store, first, stop, total)
     counter = ProgressCounter(progress, kept, sum(map(len, todo)), "windows")
     groups = WholeGroups(store, dataset)
@@ -101,7 +110,11 @@ def label_forecasts(
         began = time.perf_counter()
         windows = dataset.batch(np.arange(ids.start, ids.stop))
         groups.check(ids, windows)
-        tensors = _label(forecaster, windows, batch_size, store.backtest_steps, counter)
+        rows = labelled(windows, seed, share).nonzero()[:, 0]
+        tensors = _label(forecaster, windows.take(rows), batch_size, store.backtest_steps, counter) if len(rows) else {}
+        counter.add(len(windows) - len(rows))
+        if len(rows) < len(windows):
+            tensors = _spread(tensors, rows, len(windows), store)
         if store.stores_inputs:
             tensors |= _inputs(windows)
         write_rows(store, ids, tensors, time.perf_counter() - began)
@@ -112,7 +125,7 @@ def _describe(
     forecaster: Forecaster,
     dataset: LabelSource,
     shard_windows: int,
-    backtest: int,
+    own: Mapping[str, Any],
     provenance: Mapping[str, Any] | None,
 ) -> Manifest:
     """The manifest of a new store.
@@ -122,8 +135,7 @@ def _describe(
     window = dataset.batch(np.zeros(1, np.int64))
     sizes = lengths(window)
     probe = _teacher_forecast(forecaster, window)
-    settings = {**sizes, "levels": levels(forecaster), "arcsinh": probe.arcsinh}
-    settings |= {BACKTEST: backtest} if backtest else {}
+    settings = {**sizes, "levels": levels(forecaster), "arcsinh": probe.arcsinh, **own}
     return Manifest.of("forecasts", forecaster, dataset, settings, shard_windows, provenance)
 
 
@@ -146,6 +158,21 @@ def _label(
     if order is not None:
         labels = {name: tensor[order.argsort()] for name, tensor in labels.items()}
     return {**labels, "values": _to_half(labels["values"])}
+
+
+def _spread(labels: dict[str, Tensor], rows: Tensor, count: int, store: ForecastStore) -> dict[str, Tensor]:
+    """The labels of some rows among ``count`` windows; the others have NaN values, and a scale of 1."""
+    steps, levels = store.manifest.settings["prediction_length"], len(store.manifest.settings["levels"])
+    empty = {
+        "values": torch.full((count, levels, steps), torch.nan, dtype=torch.float16),
+        "loc": torch.zeros(count, 1, dtype=torch.float64),
+        "scale": torch.ones(count, 1, dtype=torch.float64),
+        **({BACKTEST: torch.full((count,), torch.nan)} if store.backtest_steps else {}),
+    }
+    for name, tensor in labels.items():
+        empty[name] = empty[name].to(tensor.dtype)
+        empty[name][rows] = tensor
+    return empty
 
 
 def _inputs(windows: Windows) -> dict[str, Tensor]:

@@ -9,9 +9,7 @@ from typing import Any, ClassVar
 from potstill.teaching.stores.manifest import Kind, Manifest
 from potstill.teaching.stores.shards import Shard, TornShard, count_rows, read_shard, shard_path
 from potstill.teaching.stores.timing import seconds_per_window
-from potstill.types import ModelInfo
-
-STORED_FAMILY = "stored"  # the family of a teacher known from its labels alone
+from potstill.types import STORED_FAMILY, ModelInfo
 
 
 class LabelStore:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: arrays of a shard and their types: the labels, and the windows if the store keeps them
 LABEL_TYPES = {"values": torch.float16, "loc": torch.float64, "scale": torch.float64}
 INPUT_TYPES = {"context": torch.float32, "future": torch.float32, "series": torch.int64, "origin": torch.int64}
+LABEL_SHARE = "label_share"  # a setting of the manifest
 BACKTEST = "backtest"  # an array of shards, and the setting of a manifest that says of how many steps it is
 #: optional arrays of windows
 OPTIONAL_INPUT_TYPES = {
@@ -96,6 +97,11 @@ class ForecastStore(LabelStore):
         return self.manifest.settings.get(BACKTEST, 0)
 
     @property
+    def label_share(self) -> float:
+        """Share of the windows that have labels; the values of the others are NaN."""
+        return self.manifest.settings.get(LABEL_SHARE, 1.0)
+
+    @property
     def stores_inputs(self) -> bool:
         """Whether shards hold the windows in addition to the labels, so that the store alone is enough."""
         return self.manifest.stores_inputs
@@ -125,6 +131,15 @@ class ForecastStore(LabelStore):
                 f"{self.folder}: holds {held} of the teacher, objective.gate needs one of {steps} steps; label into a"
                 " new folder with the same objective.gate, or leave objective.gate out.",
                 key="labels.other_backtest",
+            )
+
+    def check_share(self, share: float) -> None:
+        """Raise UserError unless the labels are those of this share of the windows."""
+        if share != self.label_share:
+            raise UserError(
+                f"{self.folder}: holds labels of {self.label_share:.0%} of the windows, this run labels {share:.0%};"
+                f" write data.label_share: {self.label_share:g}, or label into a new folder.",
+                key="labels.other_share",
             )
 
     def windows(self, ids: Any) -> Windows:

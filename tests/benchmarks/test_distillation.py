@@ -1,0 +1,121 @@
+"""The benchmark of distillation: short histories, recipes of the arms, and tables."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from potstill.data.series.windows import SeriesWindows
+from potstill.recipe.notation import parse_yaml
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+
+
+@pytest.fixture
+def plan() -> dict[str, Any]:
+    return parse_yaml((BENCHMARKS / "distillation.yaml").read_text(encoding="utf-8"))
+
+
+def write_file(path: Path, rows: int = 3000, columns: int = 2) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.arange(rows)[:, None] % 24 + np.random.default_rng(0).random((rows, columns))
+    frame = pd.DataFrame(values, columns=[f"c{i}" for i in range(columns)])
+    frame.insert(0, "date", pd.date_range("2020-01-01", periods=rows, freq="h"))
+    frame["Holiday"] = 0
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("windows", [10, 31])
+def test_a_short_history_is_the_last_windows_before_the_test_part(tmp_path, windows):
+    from distillation_data import cut_history
+
+    options = {"context_length": 64, "prediction_length": 12, "without": ["Holiday"]}
+    history = cut_history("set", write_file(tmp_path / "set.csv"), options, windows, tmp_path / "cut")
+    section, scored = history.section(), history.scored(1000)
+    train = SeriesWindows(scored.store, section, "train")
+    assert len(train) == windows
+    assert scored.store.names == [f"set-{windows}/c0", f"set-{windows}/c1"]
+    test = scored.of_dataset(f"set-{windows}")
+    assert len(test) == 2 * 48  # 48 horizons of two columns
+    # the file ends where the source ends, and the training rows come directly before validation and test part
+    rows = 64 + 12 + -(-windows // 2) - 1
+    frame = pd.read_csv(tmp_path / "cut" / f"set-{windows}.csv")
+    assert len(frame) == rows + 2 * 12 + 48 * 12
+    assert frame["date"].iloc[-1] == pd.read_csv(tmp_path / "set.csv")["date"].iloc[-1]
+    assert scored.batch(test[:1]).origin.tolist() == [rows + 2 * 12]
+    assert history.key == f"set-{windows}"
+
+
+def test_every_arm_has_a_recipe(tmp_path, plan):
+    from distillation import cells_of
+
+    for about in plan["situations"].values():
+        for name, file in about["files"].items():
+            write_file(tmp_path / file["folder"] / f"{name}.csv")
+    cells = cells_of(plan, Namespace(data=tmp_path, runs=tmp_path / "runs"))
+    assert len({cell.key for cell in cells}) == len(cells)
+    for cell in cells:
+        arm = plan["arms"][cell.arm]
+        assert cell.recipe.objective.alpha == arm["objective.alpha"]
+        assert cell.recipe.student.start == arm["student.start"]
+        assert (cell.recipe.data.synthetic > 0) == arm.get("generated", False)
+        assert cell.recipe.training.seed == cell.seed
+        assert cell.stored == (arm["objective.alpha"] > 0 and not arm.get("generated", False))
+    assert {cell.arm for cell in cells} == set(plan["arms"])
+
+
+def result(level: float, coverage: float, seed: int) -> dict[str, Any]:
+    sql = np.full(20, level) + 0.01 * np.random.default_rng(seed).random(20)
+    places = {"series": np.repeat(np.arange(5), 4).tolist(), "origin": np.tile(np.arange(4) * 96, 5).tolist()}
+    return {"sql": sql.tolist(), "naive": [1.0] * 20, "coverage": coverage, "steps": 10, "parameters": 7} | places
+
+
+def test_the_best_control_is_the_one_that_arms_are_compared_with():
+    from distillation_table import Group, figures_of, markdown
+
+    arms = {"truth": 0.9, "truth-generated": 0.8, "start": 0.4}
+    sets = {arm: {name: [result(level, 0.7, s) for s in (0, 1)] for name in "ab"} for arm, level in arms.items()}
+    teacher = {name: result(0.5, 0.8, 9) | {"horizon": 96} for name in "ab"}
+    group = Group("scarce", 200, "third", "time", sets)
+    found = figures_of(group, teacher, ["truth", "truth-generated"])
+    assert found["control"] == "truth-generated"
+    assert found["arms"]["truth-generated"]["against_control"] is None
+    against = found["arms"]["start"]["against_control"]
+    assert against["value"] == pytest.approx(0.5, abs=0.01)
+    assert against["low"] <= against["value"] <= against["high"]
+    assert found["arms"]["start"]["retention"]["skill"]["value"] == pytest.approx(1.2, abs=0.02)
+    assert found["arms"]["start"]["coverage_80"] == {"a": 0.7, "b": 0.7}
+    text = markdown(group, found)
+    assert text.splitlines()[4].startswith("| start | 0.40")
+    assert "| truth-generated (the control) |" in text
+
+
+def test_an_arm_that_is_not_finished_is_left_out(tmp_path):
+    from distillation_table import read_groups
+
+    from potstill.runs import write_json
+
+    (tmp_path / "cells").mkdir()
+
+    def cell(arm: str, name: str) -> Namespace:
+        key = f"{arm}-{name}"
+        history = Namespace(name=name)
+        return Namespace(situation="s", windows=1, size="third", equal="time", arm=arm, history=history, key=key)
+
+    cells = [cell("truth", "a"), cell("truth", "b"), cell("start", "a"), cell("start", "b")]
+    for one in cells[:3]:
+        write_json(tmp_path / "cells" / f"{one.key}.json", result(1.0, 0.8, 0))
+    (group,) = read_groups(cells, tmp_path)
+    assert set(group.results) == {"truth"}
