@@ -21,7 +21,7 @@ from potstill.teaching.base import TrainingData
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_reads(path: Path):
     recipe = Recipe.read(path)
     Objective(recipe.objective)
