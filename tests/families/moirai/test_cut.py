@@ -92,7 +92,7 @@ def test_upstream_loads_a_cut_student(windows, tmp_path: Path):
     student = cut_to(teacher(), windows, d_model=64, num_layers=1)
     student.save(tmp_path)
     again, reference = load(tmp_path), MoiraiModule.from_pretrained(tmp_path)
-    assert torch.equal(again.predict(windows, 32).values, student.predict(windows, 32).values)
+    assert torch.allclose(again.predict(windows, 32).values, student.predict(windows, 32).values, atol=1e-5)
     assert all(torch.equal(a, b) for a, b in zip(reference.parameters(), student.module.parameters(), strict=True))
 
 
