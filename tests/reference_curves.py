@@ -121,7 +121,7 @@ RECIPES = {
         """,
     "language": """
         task: language
-        student: {family: gpt2, overrides: {n_layer: 1, n_embd: 16, n_head: 2}}
+        student: {family: gpt2, start: random, overrides: {n_layer: 1, n_embd: 16, n_head: 2}}
         training: {learning_rate: 3e-3}
         """,
     "language_labels": """
@@ -132,7 +132,7 @@ RECIPES = {
         """,
     "language_gkd": """
         task: language
-        student: {family: gpt2, overrides: {n_layer: 1, n_embd: 16, n_head: 2}}
+        student: {family: gpt2, start: random, overrides: {n_layer: 1, n_embd: 16, n_head: 2}}
         training: {learning_rate: 3e-3, algorithm: gkd, gkd: {lmbda: 0.5, max_new_tokens: 8}}
         """,
 }

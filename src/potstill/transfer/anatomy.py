@@ -78,11 +78,17 @@ class Units:
         How many there are.
     output
         Name of the module whose input is what the units compute, and which writes it to the stream.
+    width
+        Width of a head; 1 for neurons.
+    inputs
+        Name of the module that returns queries, keys and values, if a student's heads may be narrower; else None.
     """
 
     kind: Literal["heads", "neurons"]
     count: int
     output: str
+    width: int = 1
+    inputs: str | None = None
 
 
 @dataclass(frozen=True)

@@ -29,17 +29,21 @@ class Activity:
         Means ``[D]`` and ``[D, D]`` of x and of x xᵀ over the scaled streams before an output layer; None without one.
     moments
         ``[E, E]`` float64 by name of units: mean of a aᵀ over their outputs a.
+    inputs
+        The same of queries, keys and values, of heads that may be narrowed.
     """
 
     covariance: Tensor
     last: tuple[Tensor, Tensor] | None
     moments: dict[str, Tensor]
+    inputs: dict[str, Tensor]
 
 
 @torch.no_grad()
 def measure_activity(module: nn.Module, anatomy: Anatomy, batches: Sequence[Any], units: Collection[str]) -> Activity:
     """Run the model on calibration data and measure its stream, and the outputs of the units with these names."""
-    stream, last, outputs = _Moments(), _Moments(), {name: _Moments() for name in units}
+    stream, last = _Moments(), _Moments()
+    outputs, inputs = {name: _Moments() for name in units}, {name: _Moments() for name in units}
     output_norm = anatomy.output_layer.norm if anatomy.output_layer else None
 
     def on_norm(name: str) -> Any:
@@ -56,17 +60,27 @@ def measure_activity(module: nn.Module, anatomy: Anatomy, batches: Sequence[Any]
     def on_output(name: str) -> Any:
         return lambda _module, inputs: outputs[name].add(_rows(inputs[0]))
 
+    def on_input(name: str) -> Any:
+        return lambda _module, _inputs, output: inputs[name].add(_rows(output))
+
     handles = [module.get_submodule(name).register_forward_pre_hook(on_norm(name)) for name in anatomy.norms]
     for name in units:
         handles.append(module.get_submodule(anatomy.units[name].output).register_forward_pre_hook(on_output(name)))
+        source = anatomy.units[name].inputs
+        if source is not None:
+            handles.append(module.get_submodule(source).register_forward_hook(on_input(name)))
     try:
         for batch in batches:
             anatomy.run(batch)
     finally:
         for handle in handles:
             handle.remove()
-    moments = {name: found.second() for name, found in outputs.items()}
-    return Activity(stream.second() / anatomy.width, (last.first(), last.second()) if output_norm else None, moments)
+    moments, of_inputs = (
+        {name: found.second() for name, found in every.items() if found.rows} for every in (outputs, inputs)
+    )
+    return Activity(
+        stream.second() / anatomy.width, (last.first(), last.second()) if output_norm else None, moments, of_inputs
+    )
 
 
 class _Moments:

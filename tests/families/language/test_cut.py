@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +160,11 @@ def test_the_family_cuts_a_student(gpt2):
     ("kind", "sizes", "fact"),
     [
         ("gpt2", {"n_embd": 64, "n_head": 8}, "n_embd=64 is larger than the teacher's 32"),
-        ("gpt2", {"n_head": 2}, "its head width is 16, the teacher's 8"),
+        ("gpt2", {"n_head": 2}, "its heads are 16 wide, the teacher's 8"),
+        ("llama", {"head_dim": 4}, "its heads are 4 wide, the teacher's 8"),
         ("gpt2", {"n_layer": 1, "activation_function": "relu"}, "activation_function='relu' differs"),
         ("gpt2", {"n_positions": 80}, "n_positions=80 is larger"),
-        ("llama", {"num_attention_heads": 2}, "its query heads per key head is 1, the teacher's 2"),
+        ("llama", {"num_attention_heads": 2}, "1 of its query heads share a key head, in the teacher 2"),
         ("llama", {"tie_word_embeddings": True}, "tie_word_embeddings=false"),
     ],
 )
@@ -182,3 +184,43 @@ def test_other_architectures_do_not_describe_their_weights():
     assert (
         FAMILY.obstacle(FAMILY.design(opt, {}, 16, 0), opt) == "the teacher's architecture is opt, the student's gpt2"
     )
+
+
+def test_gpt2s_heads_may_be_narrower():
+    """Of a teacher whose heads use half of their width, a student with heads of half the width loses nothing."""
+    teacher = model("gpt2", tied=False)
+    for block in teacher.transformer.h:
+        unused = [part * 32 + head * 8 + i for part in range(3) for head in range(4) for i in range(4, 8)]
+        block.attn.c_attn.weight[:, unused] = 0
+        block.attn.c_attn.bias[unused] = 0
+    narrow = model("gpt2", tied=False, seed=5)
+    for block in narrow.transformer.h:  # upstream ties the width of heads to that of the stream; only the test does not
+        block.attn.head_dim, block.attn.split_size, block.attn.scaling = 4, 16, 4**-0.5
+        block.attn.c_attn.weight = torch.nn.Parameter(torch.zeros(32, 48, dtype=torch.float64))
+        block.attn.c_attn.bias = torch.nn.Parameter(torch.zeros(48, dtype=torch.float64))
+        block.attn.c_attn.nf = 48
+        block.attn.c_proj.weight = torch.nn.Parameter(torch.zeros(16, 32, dtype=torch.float64))
+    narrow.requires_grad_(False)
+
+    def describe(module: Any) -> Any:
+        found = anatomy(module)
+        if module is not narrow:
+            return found
+        units = {name: replace(unit, width=4) if unit.kind == "heads" else unit for name, unit in found.units.items()}
+        return replace(found, units=units)
+
+    cut(teacher, narrow, describe, [tokens()], principal_components)
+    assert error(narrow, teacher) < 1e-3 * float(teacher(input_ids=tokens(2).input_ids).logits.abs().max())
+
+
+def test_the_small_preset_starts_from_a_wider_gpt2(tmp_path: Path):
+    """Twelve heads of 64 become eight of 48, as they are in a student without sizes."""
+    teacher = model("gpt2", tied=True, n_embd=768, n_head=12, n_layer=7, n_positions=1024).float()
+    loaded = LanguageModel(teacher, tokenizer_of(eos_token="<end>"), ModelSource("t", "t"))
+    architecture = FAMILY.design(loaded, {}, 40, 0)
+    assert (architecture.config.n_layer, architecture.config.n_embd, architecture.config.n_head) == (6, 384, 8)
+    assert FAMILY.obstacle(architecture, loaded) is None
+    student = FAMILY.build(architecture, 0.0, loaded)
+    (line,) = cut(teacher, student.module, anatomy, [tokens()], principal_components, layers=range(6))
+    assert "8 of 12 heads; 1536 of 3072 neurons" in line
+    assert all(bool(weight.isfinite().all()) for weight in student.module.parameters())

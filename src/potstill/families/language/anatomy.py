@@ -52,9 +52,12 @@ def obstacle(student: Any, teacher: Any) -> str | None:
     for key in SIZES[kind]:
         if own[key] > its[key]:
             return f"{key}={own[key]} is larger than the teacher's {its[key]}"
-    for key in ("head width", "query heads per key head"):
-        if own[key] != its[key]:
-            return f"its {key} is {own[key]}, the teacher's {its[key]}"
+    width, wide = own["head width"], its["head width"]
+    if width > wide or (width != wide and kind != "gpt2"):  # rotary positions tie a head to its width
+        return f"its heads are {width} wide, the teacher's {wide}"
+    per_key, its_per_key = own["query heads per key head"], its["query heads per key head"]
+    if per_key != its_per_key:
+        return f"{per_key} of its query heads share a key head, in the teacher {its_per_key}"
     for key in EQUAL_KEYS:
         if getattr(student, key, None) != getattr(teacher, key, None):
             return f"{key}={getattr(student, key, None)!r} differs from the teacher's {getattr(teacher, key, None)!r}"
@@ -94,7 +97,9 @@ def _gpt2(module: Any) -> Anatomy:
         at = f"transformer.h.{block}"
         attention, feedforward = f"{at}.attn", f"{at}.mlp"
         norms += [f"{at}.ln_1", f"{at}.ln_2"]
-        units[attention] = Units("heads", sizes["n_head"], f"{attention}.c_proj")
+        units[attention] = Units(
+            "heads", sizes["n_head"], f"{attention}.c_proj", sizes["head width"], inputs=f"{attention}.c_attn"
+        )
         units[feedforward] = Units("neurons", sizes["n_inner"], f"{feedforward}.c_proj")
         three = Chosen(attention, sizes["head width"], parts=3)
         axes[f"{attention}.c_attn.weight"] = (Reads(f"{at}.ln_1", f"{attention}.c_attn.bias"), three)
