@@ -25,7 +25,8 @@ from transformers import TrainerCallback
 
 from potstill.data.series.training_windows import TrainingWindows
 from potstill.recipe import ForecastRecipe, Recipe
-from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
+from potstill.tasks.forecasting import ForecastTask
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "teacher-embedded.yaml"
@@ -155,7 +156,7 @@ def host(share: float, steps: int) -> dict[str, Any]:
         dataset.batch(range(FEW))
     found |= {"operations_per_batch": counted.operations, "reads_per_batch": counted.reads}
     phases = Phases()
-    run = task.training("student", TrainingData(dataset), steps, dict, quiet=True)
+    run = task.training("student", TrainingData(dataset), steps, dict, random_start=True)
     with tempfile.TemporaryDirectory() as folder:
         trainer = run.trainer(Path(folder), [phases])
         trainer.args.logging_steps, trainer.args.save_strategy = 10**6, "no"
@@ -181,7 +182,7 @@ def full_step(steps: int) -> dict[str, float]:
     lengths = {"data.device.contexts": {512: 1.0}, "data.device.horizons": {96: 1.0}}
     task = task_of(groups, **lengths, **{"training.batch_size": batch})
     dataset, _ = arm(task, batch)
-    run = task.training("student", TrainingData(dataset), steps, dict, quiet=True)
+    run = task.training("student", TrainingData(dataset), steps, dict, random_start=True)
     clock = time.perf_counter if DEVICE == "cuda" else time.process_time
     with tempfile.TemporaryDirectory() as folder:
         trainer = run.trainer(Path(folder), [])

@@ -29,14 +29,17 @@ class Group:
 
 def read_groups(cells: Iterable[Any], folder: Path) -> list[Group]:
     """The finished cells by group; an arm without a result for every data set is left out."""
-    found: dict[tuple[Any, ...], dict[str, dict[str, list[dict[str, Any]]]]] = {}
+    found: dict[tuple[str, int, str, str], dict[str, dict[str, list[dict[str, Any]]]]] = {}
     for cell in cells:
         file = folder / "cells" / f"{cell.key}.json"
         if file.exists():
             group = found.setdefault((cell.situation, cell.windows, cell.size, cell.equal), {})
             result = json.loads(file.read_text(encoding="utf-8"))
             group.setdefault(cell.arm, {}).setdefault(cell.history.name, []).append(result)
-    return [Group(*key, _complete(arms)) for key, arms in found.items()]
+    return [
+        Group(situation, windows, size, equal, _complete(arms))
+        for (situation, windows, size, equal), arms in found.items()
+    ]
 
 
 def figures_of(group: Group, teachers: Mapping[str, dict[str, Any]], controls: list[str]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from transformers import TrainerCallback
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.recipe import ForecastEvaluation, Recipe
 from potstill.runs import write_atomically
-from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
+from potstill.tasks.forecasting import ForecastTask
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 
 TIMED_STEPS, ROUNDS = 3, 3
@@ -115,7 +116,8 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
     task = cell.task(steps)
     validate = task.validation()
     training = task.training("student", TrainingData(task.dataset(steps), provider), steps, validate)
-    start = validate(training.student)
+    first_weights: Any = training.student
+    start = validate(first_weights)
     training.run(run, resume=False)
     student = task.open("student", run / "student")
     before = _scored(cell, task, student)

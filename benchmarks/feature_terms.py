@@ -2,8 +2,8 @@
 
 A Chronos-2 student of five layers of width 64 (0.49 M, random weights) learns from a live teacher on the suite's
 training windows, 512 → 96, batch 32, AdamW 2e-3 with warm-up and cosine decay. All arms see the same batches, take
-their steps in turns, and start from the same weights. Each adds terms to the default objective (α 0.8). ``longer`` adds
-none and takes a quarter more steps, which is more than what any arm with terms costs.
+their steps interleaved, and start from the same weights. Each adds terms to the default objective (α 0.8). ``longer``
+adds none and takes a quarter more steps, which is more than what any arm with terms costs.
 
 Reported on windows of the validation parts, averaged over seeds: the L1 distance of the student's quantiles to the
 teacher's, the pinball loss on the truth, and processor seconds of a step without the teacher's pass.

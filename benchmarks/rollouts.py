@@ -41,7 +41,8 @@ from potstill.families.load import load_forecaster
 from potstill.families.precision import device_precision
 from potstill.recipe import ForecastEvaluation, Recipe
 from potstill.runs import write_atomically
-from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
+from potstill.tasks.forecasting import ForecastTask
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 from potstill.verbs import distill
 
@@ -106,7 +107,7 @@ def calibrated(recipes: dict[str, Recipe], kept: Path, minutes: float, rounds: i
 def one_step(task: ForecastTask) -> Callable[[], None]:
     """A training step of an arm, to be timed: always on the first batch, each time with different rollouts."""
     config, data = task.recipe.training, TrainingData(task.dataset(task.steps), task.live_teachers())
-    training = task.training("student", data, task.steps, dict, quiet=True)
+    training = task.training("student", data, task.steps, dict, random_start=True)
     training.student.module.to(task.device).train()
     step, numbers = training.step(), count()
     optimizer = torch.optim.AdamW(step.module.parameters(), lr=0.0, fused=True)

@@ -16,7 +16,7 @@ from potstill.errors import UserError
 from potstill.families.base import Forecaster
 from potstill.recipe import OfflineRecipe, Recipe
 from potstill.recipe.notation import parse_yaml
-from potstill.tasks.forecasting import prepare_forecasting
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 from potstill.training.control import steps_in
 from potstill.verbs import distill, label
@@ -113,7 +113,7 @@ def _steps_in(arm: Arm) -> int:
     recipe.training.max_steps = TIMED
     task = prepare_forecasting(recipe)
     alone = TrainingData(task.dataset(TIMED))
-    return steps_in(60 * (arm.minutes or 0.0), lambda: task.training(arm.name, alone, TIMED, dict, quiet=True))
+    return steps_in(60 * (arm.minutes or 0.0), lambda: task.training(arm.name, alone, TIMED, dict, random_start=True))
 
 
 def _located(source: str) -> str:

@@ -30,7 +30,7 @@ def plan() -> dict[str, Any]:
 def write_file(path: Path, rows: int = 3000, columns: int = 2) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.arange(rows)[:, None] % 24 + np.random.default_rng(0).random((rows, columns))
-    frame = pd.DataFrame(values, columns=[f"c{i}" for i in range(columns)])
+    frame = pd.DataFrame(values, columns=pd.Index([f"c{i}" for i in range(columns)]))
     frame.insert(0, "date", pd.date_range("2020-01-01", periods=rows, freq="h"))
     frame["Holiday"] = 0
     frame.to_csv(path, index=False)

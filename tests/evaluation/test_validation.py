@@ -8,7 +8,7 @@ import torch
 from eval_fakes import FakeStore, FakeWindows, Last
 from usage_errors import usage_error
 
-from potstill.evaluation.validation import Validation
+from potstill.evaluation.validation import PRIOR_BLOCKS, Validation
 from potstill.types import Windows
 
 
@@ -76,7 +76,11 @@ def test_the_spread_factor_covers_data_sets_equally():
     windows = Sampled(store.arrays, grouped=False)
     windows.store = store
     validation, model = Validation(windows, 1000), Last()
-    factor = validation.spread_factor(model)
+    # 40 steps: the last 8 of each of 10 series, in blocks of 4: three origins // 4 each
+    assert validation.blocks == 20
+    shrunk = validation.spread_factor(model)
+    factor = shrunk ** ((20 + PRIOR_BLOCKS) / 20)
+    assert abs(np.log(shrunk)) < abs(np.log(factor))
     assert 0.5 < factor < 3
     forecast = model.predict(validation.windows, 4).at_levels(torch.tensor([0.1, 0.5, 0.9])).quantiles.numpy()
     low, median, high = forecast.swapaxes(0, 1)

@@ -38,5 +38,10 @@ def test_without_gradients_it_follows_autocast(qkv):
         assert attend(*qkv).dtype == torch.bfloat16
 
 
+def test_a_model_with_bf16_weights_gets_bf16_also_with_gradients(qkv):
+    half = [part.detach().bfloat16().requires_grad_() for part in qkv]
+    assert attend(*half).dtype == torch.bfloat16
+
+
 def test_double_precision_is_kept(qkv):
     assert attend(*(part.double() for part in qkv)).dtype == torch.float64

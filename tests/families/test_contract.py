@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_info_describes_the_model(make: Make, name: str):
 def test_requested_layers_are_returned_with_gradients(make: Make, name: str):
     model = make(name)
     layers, width, heads, tokens = FACTS[name]
-    requested = {signal: tuple(range(layers)) for signal in LAYER_SIGNALS if signal in SIGNALS[name]}
+    requested: dict[str, Any] = {signal: tuple(range(layers)) for signal in LAYER_SIGNALS if signal in SIGNALS[name]}
     horizon = HORIZON if isinstance(model, Forecaster) else 0
     batch = batch_of(model)
     output = model.forward(batch, Request(horizon, **requested))
@@ -178,10 +179,10 @@ def test_unsupported_requests_are_rejected(make: Make, name: str):
     for signal in LAYER_SIGNALS:
         if signal in SIGNALS[name]:
             with usage_error("model.no_such_layer", model.source.name, "2 layers"):
-                model.forward(batch_of(model), Request(horizon, **{signal: (0, 2)}))
+                model.forward(batch_of(model), replace(Request(horizon), **{signal: (0, 2)}))
         else:
             with usage_error("model.cannot_return", model.source.name, f"'{signal}'"):
-                model.forward(batch_of(model), Request(horizon, **{signal: (0,)}))
+                model.forward(batch_of(model), replace(Request(horizon), **{signal: (0,)}))
 
 
 def test_groups_are_rejected_by_univariate_models(make: Make, name: str):

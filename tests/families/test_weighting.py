@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 import torch
 
@@ -44,7 +46,7 @@ def test_weights_by_data_set_and_for_generated_windows():
 def test_the_recent_loss_is_the_pinball_loss_on_the_newest_steps():
     model = Constant(1.0)
     context = [[0.0] * 8 + [1.0, 2.0, 3.0, torch.nan, 4.0, 6.0], [5.0] * 10 + [1.0] * 4]
-    loss = recent_loss(model, windows(context), steps=6)
+    loss = recent_loss(cast("Any", model), windows(context), steps=6)
     assert model.windows.context.isnan().sum(dim=1).tolist() == [6, 6]
     assert model.request.horizon == 6
     # errors 0, 1, 2, 3, 5 of five known steps; 4, 4, 0, 0, 0, 0 of six
@@ -52,7 +54,7 @@ def test_the_recent_loss_is_the_pinball_loss_on_the_newest_steps():
 
 
 def test_the_better_model_weighs_more_where_it_is_better():
-    models = [Constant(0.0), Constant(10.0)]
+    models: list[Any] = [Constant(0.0), Constant(10.0)]
     context = windows([[0.0] * 8 + [1.0] * 4, [0.0] * 8 + [9.0] * 4, [torch.nan] * 8 + [1.0] * 4])
     weights = RecentSkill(models, steps=4).of(context)
     shares = weights / weights.sum(0)
@@ -61,7 +63,8 @@ def test_the_better_model_weighs_more_where_it_is_better():
 
 
 def test_a_perfect_model_has_a_finite_weight():
-    weights = RecentSkill([Constant(1.0), Constant(3.0)], steps=4).of(windows([[0.0] * 8 + [1.0] * 4]))
+    models: list[Any] = [Constant(1.0), Constant(3.0)]
+    weights = RecentSkill(models, steps=4).of(windows([[0.0] * 8 + [1.0] * 4]))
     assert weights.isfinite().all()
     assert weights[0] > 1000 * weights[1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -76,9 +77,9 @@ def test_every_term_is_the_weighted_mean_of_its_steps(inputs, name):
 @pytest.mark.parametrize("name", STEPWISE)
 def test_the_recipe_key_reaches_the_gradient(inputs, name):
     side = "soft" if find_term(name).requires else "hard"
-    settings = {"alpha": 1.0 if side == "soft" else 0.0, side: name}
+    settings: dict[str, Any] = {"alpha": 1.0 if side == "soft" else 0.0, side: name}
     even, early = (
-        Objective(ForecastObjective(**settings, horizon_weights=weights))
+        Objective(ForecastObjective(**settings, horizon_weights=HorizonWeights.model_validate(weights)))
         for weights in ({}, {"kind": "exponential", "tau": 8.0})
     )
     values = inputs.student.forecast.values

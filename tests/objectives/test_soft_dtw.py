@@ -28,7 +28,7 @@ def paths(i: int, j: int):
 def by_paths(cost: torch.Tensor, gamma: float) -> torch.Tensor:
     """The soft minimum over all alignments, one by one."""
     n = len(cost)
-    totals = torch.stack([sum(cost[cell] for cell in path) for path in paths(n - 1, n - 1)])
+    totals = torch.stack([torch.stack([cost[cell] for cell in path]).sum() for path in paths(n - 1, n - 1)])
     return -gamma * (-totals / gamma).logsumexp(dim=0)
 
 

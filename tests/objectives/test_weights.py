@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from potstill.recipe import ForecastObjective, LanguageObjective
 from potstill.types import Logits, ModelInfo, Output, Tokens
 
 NAN = math.nan
-MEDIANS = {"soft": "soft_median", "hard": "hard_median"}
+MEDIANS: dict[str, Any] = {"soft": "soft_median", "hard": "hard_median"}
 
 
 @pytest.fixture

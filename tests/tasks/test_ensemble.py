@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_weights_by_data_set():
 
 
 def test_recent_skill_looks_back_one_horizon():
-    models = {"t0": SimpleNamespace(), "t1": SimpleNamespace()}
+    models: dict[str, Any] = {"t0": SimpleNamespace(), "t1": SimpleNamespace()}
     weighting = weighting_of(recipe(1.0, 1.0, ensemble="recent"), models, SETS)
     assert isinstance(weighting, RecentSkill)
     assert weighting.steps == 96
@@ -66,13 +67,14 @@ def test_the_weights_that_are_best_on_validation(truth, share):
     rows = 60
     dataset = np.repeat([0, 1], rows // 2)
     future = np.array(truth)[dataset][:, None] + 0.01 * np.random.default_rng(0).standard_normal((rows, 4))
-    validation = SimpleNamespace(
+    validation: Any = SimpleNamespace(
         windows=Windows.of_context(torch.zeros(rows, 8), 4),
         future=future,
         scored=np.arange(rows),
         scale=np.ones(rows),
         dataset=dataset,
     )
-    first, second = learn_weights({"a": Constant(0.0), "b": Constant(10.0)}, validation, SETS)
+    teachers: dict[str, Any] = {"a": Constant(0.0), "b": Constant(10.0)}
+    first, second = learn_weights(teachers, validation, SETS)
     assert (first["hourly"], first["daily"]) == pytest.approx(share, abs=0.02)
     assert {name: first[name] + second[name] for name in first} == pytest.approx({"other": 1, "hourly": 1, "daily": 1})

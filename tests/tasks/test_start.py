@@ -10,7 +10,7 @@ import torch
 from training_fakes import small_recipe
 from usage_errors import usage_error
 
-from potstill.tasks.forecasting import prepare_forecasting
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.tasks.start import calibration_batches
 
 

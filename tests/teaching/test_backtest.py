@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_earlier_windows_end_where_the_backtest_begins():
     known = torch.arange(14.0).expand(2, 3, 14)
     windows = windows_of(context, future)
     windows.past_covariates, windows.future_covariates = 100 + known[..., :10], known
-    earlier = windows.earlier(3)
+    earlier: Any = windows.earlier(3)
     assert earlier.future.tolist() == [[7.0, 8.0, 9.0]] * 2
     assert earlier.context[0, 3:].tolist() == list(range(7))
     assert earlier.past_covariates[0, 0, 3:].tolist() == [100.0 + t for t in range(7)]
@@ -121,7 +122,7 @@ def test_of_several_teachers_the_average_is_tried():
     teachers = {"low": FakeTeacher(gain=-8.0), "high": FakeTeacher(gain=8.0)}
     windows = FakeWindows(8, context=32).batch(np.arange(8))
     requests = dict.fromkeys(teachers, Request(4, backtest=4))
-    outputs = LiveTeachers(teachers).outputs(windows, requests)
+    outputs: Any = LiveTeachers(teachers).outputs(windows, requests)
     torch.testing.assert_close(outputs["high"].backtest, expected(teachers["high"], windows, 4))
     assert (outputs[ENSEMBLE].backtest < outputs["high"].backtest).all()
 

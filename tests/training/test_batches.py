@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from training_fakes import small_run
 from transformers import TrainerCallback
 
-from potstill.tasks.forecasting import prepare_forecasting
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 from potstill.training.batches import TrainingBatches, identity_collator
 from potstill.types import Windows

@@ -8,7 +8,8 @@ import pytest
 
 import potstill
 from potstill.tasks import stages
-from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
+from potstill.tasks.forecasting import ForecastTask
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 from potstill.teaching.stored import StoredForecasts
 from potstill.teaching.stores.forecasts import ForecastStore

@@ -19,7 +19,7 @@ from potstill.families.load import load
 from potstill.objectives.base import LossInputs
 from potstill.objectives.quantile_match import QuantileMatch
 from potstill.recipe import ForecastGkd
-from potstill.tasks.forecasting import prepare_forecasting
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.training.gkd import ForecastGKDTrainer, forecaster, gkd_trainer
 from potstill.training.gkd import divergence as module
 from potstill.training.gkd.divergence import divergence

@@ -17,8 +17,9 @@ import potstill
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.load import load
 from potstill.recipe import Recipe, RolloutConfig
-from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
+from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.plan import plan_lines
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.training import rollout
 from potstill.training.rollout import on_policy
 from potstill.types import Forecast, Output, Request, Windows

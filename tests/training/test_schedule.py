@@ -7,7 +7,7 @@ from training_fakes import log_lines, small_run
 from usage_errors import usage_error
 
 from potstill.recipe import Recipe
-from potstill.tasks.forecasting import prepare_forecasting
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 
 
 def fixed(_):

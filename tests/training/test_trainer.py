@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from potstill.families.load import load
 from potstill.families.precision import device_precision
-from potstill.tasks.forecasting import prepare_forecasting
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.training import callbacks
 from potstill.training.sampler import PermutedSampler
 

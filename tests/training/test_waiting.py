@@ -7,7 +7,7 @@ import torch
 from training_fakes import small_run
 from value_reads import Reads
 
-from potstill.tasks.forecasting import prepare_forecasting
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.training.arguments import training_arguments
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from potstill.recipe import Recipe
 from potstill.recipe.options import resolve
-from potstill.tasks.forecasting import prepare_forecasting
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.stored import StoredForecasts
 from potstill.teaching.stores.forecasts import ForecastStore

@@ -22,7 +22,8 @@ from potstill.evaluation.cost import measure_costs
 from potstill.families.ensemble import Ensemble
 from potstill.families.load import load, load_forecaster
 from potstill.recipe import Recipe
-from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
+from potstill.tasks.forecasting import ForecastTask
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.stores.forecasts import ForecastStore
 
 DRAW = TrainingWindows.batch

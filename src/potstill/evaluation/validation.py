@@ -14,6 +14,8 @@ from potstill.evaluation.metrics import EVALUATION_LEVELS, geometric_mean, score
 from potstill.evaluation.spread import spread_factor
 from potstill.types import Predictor, Windows
 
+PRIOR_BLOCKS = 8  # observations that speak for the intervals as they are
+
 
 class Validation:
     """Evaluates forecasters on the same ``count`` windows.
@@ -53,6 +55,9 @@ class Validation:
         past = past.take(rows)
         self.windows, self.scored = _with_their_groups(batch, rows)
         self.future = batch.future[rows].numpy()
+        # windows with the same number of whole horizons before them overlap
+        place = np.stack([series[rows], batch.origin.numpy()[rows] // windows.prediction_length])
+        self.blocks = len(np.unique(place, axis=1)[0])
         self.dataset, self.scale = windows.store.dataset_of[series[rows]], past.scale
         self.naive = self._by_dataset(SeasonalNaive().predict(batch, past))
 
@@ -71,7 +76,10 @@ class Validation:
         return {"sql": geometric_mean(sql), "rel_naive": geometric_mean(sql / self.naive)}
 
     def spread_factor(self, forecaster: Predictor, coverage: float = 0.8) -> float:
-        """The factor of :func:`spread_factor` for the forecaster's central band, with data sets weighted equally."""
+        """The factor of :func:`spread_factor` for the forecaster's central band, with data sets weighted equally.
+
+        Windows of one series that share a horizon are one observation. With few of them the factor is close to 1.
+        """
         import torch
 
         levels = torch.tensor([(1 - coverage) / 2, 0.5, (1 + coverage) / 2])
@@ -79,7 +87,8 @@ class Validation:
         low, median, high = forecast.at_levels(levels).values.numpy()[self.scored].swapaxes(0, 1)
         truth = forecast.scaled(self.windows.future).numpy()[self.scored]
         counts = np.unique(self.dataset, return_inverse=True, return_counts=True)
-        return spread_factor(low, median, high, truth, 1 / counts[2][counts[1]], coverage)
+        factor = spread_factor(low, median, high, truth, 1 / counts[2][counts[1]], coverage)
+        return factor ** (self.blocks / (self.blocks + PRIOR_BLOCKS))
 
     def _by_dataset(self, quantiles: np.ndarray) -> np.ndarray:
         sql = score_windows(quantiles, self.future, self.scale, np.ones(len(self.scale))).sql

@@ -31,7 +31,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
         mask = mask.to(query.dtype)
     with torch.autocast(device, enabled=not precise and torch.is_autocast_enabled(device)):
         attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
-    return attended.to(given)  # a model with bf16 weights multiplies the result by them
+    # without autocast, which casts as needed, a model with bf16 weights multiplies the result by them
+    return attended if torch.is_autocast_enabled(device) else attended.to(given)
 
 
 def attention_map(query: Tensor, key: Tensor, mask: Tensor | None = None, scale: float | None = None) -> Tensor:

@@ -76,7 +76,7 @@ class LossInputs:
         """
         if known is None and self.step_weights is None:
             return loss.mean(dim=-1)
-        counted = loss.new_ones(loss.shape[-1], dtype=bool) if known is None else known
+        counted = loss.new_ones(loss.shape[-1]) if known is None else known
         if self.step_weights is not None:
             counted = counted * self.step_weights.to(loss)
         count = counted.sum(dim=-1)

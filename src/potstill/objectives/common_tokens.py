@@ -32,7 +32,7 @@ class ModelTokens:
     averages
         ``[B, G, T]``: the weights of tokens within a cell; None: each token is a cell.
     shares
-        ``[G, T]``: the part of a token that lies in a cell; None: each token is a cell.
+        ``[G, T]``: the part of a token that is inside a cell; None: each token is a cell.
     """
 
     mask: Tensor

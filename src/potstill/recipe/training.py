@@ -141,8 +141,8 @@ class ForecastTraining(TrainingConfig):
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
     calibrate: bool = Field(
         default=True,
-        description="after training, scale the quantiles' distances from the median so that the 80 % band covers 80 %"
-        " of the validation part; the factor is saved with the student",
+        description="after training, scale the quantiles' distances from the median by the coverage of the 80 % band on"
+        " the validation part, less where there are few windows; the factor is saved with the student",
     )
 
 

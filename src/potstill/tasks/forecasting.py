@@ -11,30 +11,22 @@ from torch import Tensor
 
 from potstill.console import console, say
 from potstill.data.device.windows import DeviceSource
-from potstill.data.series.store import Store, open_store
+from potstill.data.series.store import Store
 from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
-from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
 from potstill.evaluation.validation import Validation
-from potstill.families.base import Architecture, Family, Forecaster, TeacherFamily
+from potstill.families.base import Architecture, Family, Forecaster
 from potstill.families.ensemble import Ensemble
 from potstill.families.load import load_forecaster
-from potstill.families.registry import default_student, family, students
 from potstill.families.weighting import Weighting
-from potstill.objectives.objective import Objective
-from potstill.objectives.registry import import_terms
-from potstill.ranks import on_main
-from potstill.recipe import ForecastGkdRecipe, ForecastRecipe, Recipe
 from potstill.reporting import draw_report, summary_lines
 from potstill.runs import write_json
-from potstill.tasks.base import AUTO_LABELS, Task, available_device, check_teachers, objective_config
+from potstill.tasks.base import AUTO_LABELS, Task
 from potstill.tasks.card import write_cards
-from potstill.tasks.ensemble import OTHER, learn_weights, weighting_of
-from potstill.tasks.gkd import check_gkd
-from potstill.tasks.lengths import check_gate, fit_lengths
+from potstill.tasks.ensemble import OTHER, weighting_of
 from potstill.tasks.provenance import provenance
 from potstill.tasks.start import balanced_batches, calibration_batches
 from potstill.teaching.engines.forecasts import label_forecasts
@@ -47,7 +39,7 @@ LENGTH_KEYS = ("context_length", "prediction_length")
 
 
 class ForecastTask(Task):
-    """A run of forecasters, created by :func:`prepare_forecasting`.
+    """A run of forecasters, created by ``prepare_forecasting``.
 
     Attributes
     ----------
@@ -81,8 +73,9 @@ class ForecastTask(Task):
 
     def exact_teacher(self) -> Forecaster | None:
         """The first teacher in fp32: loaded again if the run has rounded its weights to bf16."""
-        if self.teacher is None or self.teacher.precision == "float32":
-            return self.teacher
+        teacher = next(iter(self.teachers.values()), None)
+        if teacher is None or teacher.precision == "float32":
+            return teacher
         config = self.recipe.teacher[0]
         return load_forecaster(config.source, device=self.device, revision=config.revision).freeze()
 
@@ -248,82 +241,6 @@ class ForecastTask(Task):
         return {"data": self.recipe.data.model_dump(), "training": {"seed": self.recipe.training.seed}}
 
 
-def prepare_forecasting(recipe: Recipe) -> ForecastTask:
-    """Load and check everything that a run of forecasters needs.
-
-    Raises
-    ------
-    UserError
-        If the recipe, data and models are not consistent: a term without a teacher, lengths beyond the teacher's, no
-        usable window.
-    """
-    recipe = recipe.model_copy(deep=True)
-    assert isinstance(recipe, ForecastRecipe | ForecastGkdRecipe)
-    if not recipe.data.paths:
-        raise UserError(
-            "data.paths: no data given; name a CSV or Parquet file or a folder with --data.", key="data.no_paths"
-        )
-    import_terms(recipe.imports)
-    for baseline in recipe.evaluation.baselines:
-        make_baseline(baseline)  # report an unknown baseline before the training
-    objective = Objective(objective_config(recipe, None))
-    if objective.task == "language":
-        raise UserError(
-            "objective: its terms are for language models; write task: language, or choose other terms.",
-            key="objective.other_task",
-        )
-    check_teachers(recipe, objective)
-    if recipe.data.label_share < 1 and not any(not term.requires for term in objective.terms.values()):
-        raise UserError(
-            "data.label_share: windows without labels are trained on the truth, and the objective has no term on it;"
-            " write an objective.alpha below 1, or label_share: 1.",
-            key="data.label_share_without_truth",
-        )
-    _check_rollout(recipe, objective)
-    device = available_device(recipe.training.device)
-    teachers = {name: teacher.freeze() for name, teacher in _load_teachers(recipe, device).items()}
-    recipe.data = fit_lengths(recipe.data, list(teachers.values()))
-    check_gate(objective.gate_steps(recipe.data.prediction_length), recipe.data)
-    store = open_store(recipe.data)
-    windows = SeriesWindows(store, recipe.data, "train")
-    if recipe.data.synthetic < 1:
-        require_windows(windows)
-    validation = SeriesWindows(store, recipe.data, "validation")
-    require_windows(validation)
-    require_windows(SeriesWindows(store, recipe.data, recipe.evaluation.split, stride=1))
-    first = next(iter(teachers.values()), None)
-    chosen = family(recipe.student.family or (first.family if first else default_student("forecast")))
-    if isinstance(chosen, TeacherFamily):
-        raise UserError(
-            f"--student: {chosen.name} models can only be teachers; choose one of {', '.join(students())}.",
-            key="student.family_cannot_be_trained",
-        )
-    check_gkd(recipe, [teacher.family for teacher in teachers.values()], chosen)
-    task = ForecastTask(recipe, device, store, windows, validation, teachers, chosen)
-    if isinstance(recipe, ForecastRecipe) and recipe.ensemble == "validation":
-        learned = on_main(lambda: learn_weights(teachers, task.validation(), store.datasets))
-        for teacher, weights in zip(recipe.teacher, learned, strict=True):
-            teacher.weight = weights
-        recipe.ensemble = "fixed"
-    return task
-
-
-def _load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:
-    """The recipe's teachers by name."""
-    loaded: dict[str, Forecaster] = {}
-    for config in recipe.teacher:
-        name = config.name or config.source.rstrip("/").split("/")[-1]
-        if name in loaded:
-            raise UserError(
-                f"teacher: two teachers have the name {name!r}; give them different names, as in first=ID.",
-                key="teacher.same_name",
-            )
-        loaded[name] = load_forecaster(
-            config.source, device=device, precision=config.precision, revision=config.revision
-        )
-    return loaded
-
-
 def _overrides(recipe: Any, chosen: Family[Any]) -> dict[str, Any]:
     for key, value in recipe.student.overrides.items():
         other = "training.dropout" if "dropout" in key else f"data.{key}" if key in LENGTH_KEYS else None
@@ -341,13 +258,3 @@ def _overrides(recipe: Any, chosen: Family[Any]) -> dict[str, Any]:
             key="student.unknown_preset",
         )
     return {**chosen.presets[preset], **recipe.student.overrides}
-
-
-def _check_rollout(recipe: Any, objective: Objective) -> None:
-    rollout = getattr(recipe.training, "rollout", None)
-    if rollout is not None and rollout.share > 0 and (recipe.labels or not objective.requires):
-        raise UserError(
-            "training.rollout: only a live teacher can forecast from where the student's own forecast ends; give"
-            " --teacher and an --alpha above 0 without --labels, or leave training.rollout out.",
-            key="training.rollout_without_teacher",
-        )

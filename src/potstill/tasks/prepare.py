@@ -12,6 +12,6 @@ def prepare(recipe: Recipe) -> Task:
         from potstill.tasks.language.task import prepare_language
 
         return prepare_language(recipe)
-    from potstill.tasks.forecasting import prepare_forecasting
+    from potstill.tasks.prepare_forecasting import prepare_forecasting
 
     return prepare_forecasting(recipe)

@@ -83,7 +83,7 @@ def _finished(state: RunState, name: str) -> Any:
     if factor is not None:
         on_main(lambda: write_folder(state.folder / name, model.save))
         owner = name.replace("_", " ")
-        say(f"The {owner}'s intervals are scaled by {factor:.2f}: the 80 % band covers 80 % of the validation part")
+        say(f"The {owner}'s intervals are scaled by {factor:.2f}, by their coverage of the validation part")
     return model
 
 

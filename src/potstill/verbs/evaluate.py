@@ -13,8 +13,8 @@ from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
 from potstill.families.load import load_forecaster
 from potstill.runs import check_run, open_run
+from potstill.tasks.base import available_device
 from potstill.tasks.evaluation import are_language_models, evaluation_recipe, named_sources, write_evaluation
-from potstill.tasks.forecasting import available_device
 from potstill.tasks.lengths import fit_lengths
 
 

@@ -26,7 +26,7 @@ from potstill.data.series.store import Store
 from potstill.errors import NotFinite, UserError
 from potstill.families.base import Forecaster
 from potstill.families.load import load_forecaster
-from potstill.tasks.forecasting import available_device
+from potstill.tasks.base import available_device
 
 DEFAULT_LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 TABLE_WRITERS = {".parquet": pa_parquet.ParquetWriter, ".csv": pa_csv.CSVWriter}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from potstill.data.text import prompt_of
 from potstill.errors import UserError
 from potstill.families.load import load_language
-from potstill.tasks.forecasting import available_device
+from potstill.tasks.base import available_device
 
 
 def generate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from potstill.families.chronos2.rows import Rows, rows_of
 from potstill.types import Request, Windows
 
 NAN = torch.nan
-LAYERS = {"hidden": (0, 1), "attention": (0, 1)}
+LAYERS: dict[str, Any] = {"hidden": (0, 1), "attention": (0, 1)}
 
 
 @pytest.fixture

@@ -338,7 +338,8 @@ def test_the_spread_is_saved_and_applied(name, tmp_path):
     before = student.forward(context, Request(20)).forecast.values
     assert student.scale_spread(0.5)
     assert student.scale_spread(1.2)
-    middle = before[:, student.module.middle, None]
+    module: Any = student.module
+    middle = before[:, module.middle, None]
     student.save(tmp_path / "student")
     again = load(tmp_path / "student")
     assert again.spread == pytest.approx(0.6)
