@@ -1,7 +1,6 @@
 """Soft-DTW of two sequences of equal length, vectorised over the anti-diagonals of the cost matrix.
 
-The libraries that run on a CPU need numba (0.2 GB) or visit the cells one by one in Python. On a GPU this is a kernel
-launch per diagonal. ``benchmarks/soft_dtw.py`` compares them.
+The libraries that run on a CPU need numba (0.2 GB) or visit the cells one by one in Python: docs/decisions/0019.
 
 Shapes: B pairs of sequences, n steps, D = 2n − 1 diagonals. In skewed form ``[D, n, B]``, cell (i, j) of a matrix is at
 diagonal i + j and position i; other positions are outside of the matrix.

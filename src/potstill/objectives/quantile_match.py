@@ -24,7 +24,9 @@ class QuantileMatch(Term):
     Caution
     -------
     The loss is not differentiable at the teacher's quantiles. Combined with a pinball loss, α ≥ 0.5 pins the student to
-    the teacher's quantiles: the ground truth cannot correct a bias of the teacher.
+    the teacher's quantiles: the ground truth cannot correct a bias of the teacher. Measured with normal truths, and a
+    teacher that is 0.3 or 1 standard deviations too high: at α 0.5 and 0.8 the truth corrects 0 % of the bias at levels
+    0.1, 0.5 and 0.9. With ``expected_pinball`` it corrects about 1 − α.
 
     References
     ----------
