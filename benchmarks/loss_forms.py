@@ -35,7 +35,8 @@ from potstill.objectives.cdf import Distributions
 from potstill.objectives.pinball import Pinball
 from potstill.objectives.quantile_match import QuantileMatch
 from potstill.recipe import Recipe
-from potstill.tasks.forecasting import ForecastTask, prepare_forecasting
+from potstill.tasks.forecasting import ForecastTask
+from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 from potstill.types import Forecast, Output
 
@@ -143,7 +144,7 @@ def task_of(objective: dict[str, Any], seed: int, steps: int) -> ForecastTask:
 def train(task: ForecastTask, labels: Any, judged: Any, taught: Forecast) -> dict[str, float]:
     """Train one student and measure it."""
     validate, data = task.validation(), TrainingData(labels.dataset(task.dataset(task.steps)), labels)
-    run = task.training("student", data, task.steps, validate, quiet=True)
+    run = task.training("student", data, task.steps, validate)
     folder = Path(tempfile.mkdtemp())
     began = time.process_time()
     run.run(folder, resume=False)

@@ -180,7 +180,7 @@ def test_with_several_teachers_every_teacher_is_compared(tiny_teacher, windows):
 
 LANGUAGE = """
 task: language
-student: {{family: gpt2, overrides: {{n_layer: 2, n_embd: 16, n_head: 2}}}}
+student: {{family: gpt2, start: random, overrides: {{n_layer: 2, n_embd: 16, n_head: 2}}}}
 teacher: {teacher}
 data: {{paths: [{data}], max_length: 200}}
 objective:

@@ -360,7 +360,7 @@ def test_layers_and_teachers_that_are_not_there_are_named(recipe_of, tmp_path, r
 
 
 def test_a_feature_term_beside_kl_trains_a_language_student(recipe_of, tmp_path):
-    settings = {"objective": {"alpha": 0.5, "beta": 0.3, "terms": {"likeness": {}}}}
+    settings = {"objective": {"alpha": 0.5, "beta": 0.3, "terms": {"likeness": {}}}, "student.start": "random"}
     settings |= {"training.max_steps": 60, "training.eval_steps": 30, "training.learning_rate": 3e-3}
     run = potstill.distill(recipe_of("language", "language", "likeness", **settings), tmp_path / "run")
     lines = log_lines(run, "train")
