@@ -1,6 +1,6 @@
 """When does distillation pay? Students of the embedded teacher, compared with controls at equal processor time.
 
-``distillation.yaml`` lists the situations, arms and sizes. Each cell (one student) has a JSON file under ``--runs``; a
+``distillation.yaml`` lists the situations, arms, sizes and cells. Each cell (one student) has a JSON file under ``--runs``; a
 cell that has one is not trained again, so that the command can be stopped and repeated. The tables go to ``evidence/``.
 
 The data are found as in the tests: POTSTILL_DATA, or shared/data next to the checkout.
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-from distillation_data import cut_history
+from distillation_data import Source, cut_history, whole_files
 from distillation_table import figures_of, markdown, read_groups
 from distillation_train import Cell, costs_of, score_teacher, train_cell
 
@@ -44,94 +45,113 @@ def main() -> None:
     cells = [cell for cell in cells_of(plan, given) if not given.only or any(part in cell.key for part in given.only)]
     cells.sort(key=lambda cell: cell.seed)  # one seed of everything first
     (given.runs / "cells").mkdir(parents=True, exist_ok=True)
-    costs = costs_of(cells, given.runs / "costs.json")
-    train(cells, costs, plan, given)
+    if not given.tables:
+        train(cells, plan, given)
     write(plan, cells, given)
 
 
 def shorten(plan: dict[str, Any]) -> None:
     """Leave little of the plan: one file, two arms, three seconds."""
     plan["seeds"] = [0]
-    for about in plan["situations"].values():
-        first = next(iter(about["files"]))
-        about.update(seconds=3, files={first: about["files"][first]})
-        about["cells"] = [{"windows": 50, "size": "tenth", "arms": ["truth", "start"]}]
+    plan["situations"]["scarce"]["seconds"] = 3
+    first = next(iter(plan["files"]))
+    plan["files"] = {first: plan["files"][first]}
+    plan["cells"] = [{"situation": "scarce", "windows": 50, "size": "tenth", "arms": ["truth", "start"]}]
 
 
-def train(cells: list[Cell], costs: dict[str, float], plan: dict[str, Any], given: argparse.Namespace) -> None:
+def train(cells: list[Cell], plan: dict[str, Any], given: argparse.Namespace) -> None:
     """Train and score what has no result yet."""
     todo = [cell for cell in cells if not (given.runs / "cells" / f"{cell.key}.json").exists()]
     print(f"{len(cells) - len(todo)} of {len(cells)} cells are done", flush=True)
     with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=_one_thread) as pool:
-        histories = {cell.history.key: cell.history for cell in cells}
-        cost = {cell.key: costs[cell.cost_key if cell.equal == "time" else cell.with_arm(STEPS_OF)] for cell in todo}
+        costs = costs_of([*todo, *(_reference(cell, plan) for cell in todo)], given.runs / "costs.json", pool)
+        scored = {one.key: one for cell in cells for one in cell.source.scored}
         jobs = [
-            pool.submit(score_teacher, history, name, located(source), given.runs)
-            for history in histories.values()
+            pool.submit(score_teacher, one, name, located(source), given.runs)
+            for one in scored.values()
             for name, source in plan["teachers"].items()
         ]
-        jobs += [pool.submit(train_cell, cell, cost[cell.key], given.runs) for cell in todo]
+        for cell in todo:
+            timed = cell if cell.equal == "time" else _reference(cell, plan)
+            jobs.append(pool.submit(train_cell, cell, costs[timed.cost_key], given.runs))
         for number, job in enumerate(jobs, 1):
             job.result()
             print(f"{number} of {len(jobs)}", flush=True)
 
 
+def _reference(cell: Cell, plan: dict[str, Any]) -> Cell:
+    """The cell whose number of steps the cells at equal steps share."""
+    if cell.equal == "time":
+        return cell
+    recipe = recipe_of(plan, cell.situation, cell.source, cell.size, STEPS_OF, cell.seed)
+    return replace(cell, arm=STEPS_OF, recipe=recipe, stored=False)
+
+
 def write(plan: dict[str, Any], cells: list[Cell], given: argparse.Namespace) -> None:
     """Write tables and figures of all finished cells into ``evidence/`` and print the figures."""
+    first = next(iter(plan["teachers"]))
     tables, figures = [], {}
     for group in read_groups(cells, given.runs):
-        first = next(iter(plan["teachers"]))
-        names = next(iter(group.results.values()))
         teachers = {
-            name: json.loads((given.runs / "cells" / f"teacher-{first}-{name}-{group.windows}.json").read_text())
-            for name in names
+            one.name: json.loads((given.runs / "cells" / f"teacher-{first}-{one.key}.json").read_text())
+            for cell in cells
+            if (cell.situation, cell.source.windows) == (group.situation, group.windows)
+            for one in cell.source.scored
         }
         found = figures_of(group, teachers, plan["controls"])
         tables.append(markdown(group, found))
-        figures[f"{group.situation}-{group.windows}-{group.size}-{group.equal}"] = found
-    if not given.only and not given.quick:
-        text = "# Distillation\n\n" + "\n\n".join(tables) + "\n"
-        write_atomically(EVIDENCE / "distillation_tables.md", text)
+        figures["-".join([group.situation, str(group.windows or "all"), group.size, group.equal])] = found
+    output = given.output or (None if given.only or given.quick else EVIDENCE)
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        write_atomically(output / "distillation_tables.md", "# Distillation\n\n" + "\n\n".join(tables) + "\n")
     print("\n\n".join(tables))
-    output = None if given.only or given.quick else EVIDENCE / "distillation.json"
-    harness.finish({"groups": figures}, output)
+    harness.finish({"groups": figures}, output and output / "distillation.json")
 
 
 def cells_of(plan: dict[str, Any], given: argparse.Namespace) -> list[Cell]:
     """All cells of the plan, with their recipes."""
     cells = []
-    for situation, about in plan["situations"].items():
-        for entry in about["cells"]:
-            arms = list(plan["arms"]) if entry["arms"] == "all" else entry["arms"]
-            for name, file in about["files"].items():
-                source = given.data / file["folder"] / f"{name}.csv"
-                settings = {**plan["recipe"]["data"], **file}
-                history = cut_history(name, source, settings, entry["windows"], given.runs / "histories")
-                for arm in arms:
-                    for seed in plan["seeds"]:
-                        recipe = recipe_of(plan, history, entry["size"], arm, seed)
-                        stored = recipe.objective.alpha > 0 and not plan["arms"][arm].get("generated")
-                        what = (
-                            situation,
-                            history,
-                            entry["windows"],
-                            entry["size"],
-                            entry.get("equal", "time"),
-                            arm,
-                            seed,
-                        )
-                        cells.append(Cell(*what, recipe, about["seconds"], stored))
+    for entry in plan["cells"]:
+        about = plan["situations"][entry["situation"]]
+        for source in sources_of(plan, entry, given):
+            for arm in entry["arms"]:
+                for seed in plan["seeds"]:
+                    recipe = recipe_of(plan, entry["situation"], source, entry["size"], arm, seed)
+                    live = plan["arms"][arm].get("generated") is True or bool(recipe.objective.terms)
+                    what = (entry["situation"], source, entry["size"], entry.get("equal", "time"), arm, seed)
+                    cells.append(Cell(*what, recipe, about["seconds"], recipe.objective.alpha > 0 and not live))
     return cells
 
 
-def recipe_of(plan: dict[str, Any], history: Any, size: str, arm: str, seed: int) -> Any:
+def sources_of(plan: dict[str, Any], entry: dict[str, Any], given: argparse.Namespace) -> list[Source]:
+    """What the cells of an entry train on: short histories of all files, or the situation's data."""
+    situation = entry["situation"]
+    about = plan["situations"][situation]
+    if "data" in about:
+        return [whole_files(situation, about, plan["files"], given.data, given.runs)]
+    return [
+        cut_history(
+            name,
+            given.data / file["folder"] / f"{name}.csv",
+            {**plan["recipe"]["data"], **file},
+            entry["windows"],
+            given.runs / "histories",
+        )
+        for name, file in plan["files"].items()
+    ]
+
+
+def recipe_of(plan: dict[str, Any], situation: str, source: Source, size: str, arm: str, seed: int) -> Any:
     """The recipe of a cell, without its length."""
     options = dict(plan["arms"][arm])
-    generated = plan["generated"] if options.pop("generated", False) else {}
+    generated = options.pop("generated", False)
+    teachers = options.pop("teachers", [next(iter(plan["teachers"]))])
     overrides = {
-        **{f"data.{key}": value for key, value in history.data.items()},
-        **generated,
-        "teacher": located(plan["teachers"][options.pop("teacher", "embedded")]),
+        **{f"data.{key}": value for key, value in source.data.items()},
+        **(plan["generated"] if generated else {}),
+        **({"data.distinct_windows": plan["situations"][situation]["distinct"]} if generated == "stored" else {}),
+        "teacher": [located(plan["teachers"][name]) for name in teachers],
         "student.overrides": plan["sizes"][size],
         "training.seed": seed,
         **options,
@@ -154,6 +174,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation")
     parser.add_argument("--jobs", type=int, default=2, help="processes, each with one thread")
     parser.add_argument("--quick", action="store_true", help="a short run: only checks that the script works")
+    parser.add_argument("--tables", action="store_true", help="train nothing: only write the tables")
+    parser.add_argument("--output", type=Path, help="folder of the tables (default: evidence)")
     parser.add_argument("--only", nargs="+", default=[], help="only cells whose names contain one of these")
     return parser.parse_args()
 

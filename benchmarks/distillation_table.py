@@ -33,9 +33,10 @@ def read_groups(cells: Iterable[Any], folder: Path) -> list[Group]:
     for cell in cells:
         file = folder / "cells" / f"{cell.key}.json"
         if file.exists():
-            group = found.setdefault((cell.situation, cell.windows, cell.size, cell.equal), {})
+            group = found.setdefault((cell.situation, cell.source.windows, cell.size, cell.equal), {})
             result = json.loads(file.read_text(encoding="utf-8"))
-            group.setdefault(cell.arm, {}).setdefault(cell.history.name, []).append(result)
+            for name, scores in result.pop("sets").items():
+                group.setdefault(cell.arm, {}).setdefault(name, []).append({**result, **scores})
     return [
         Group(situation, windows, size, equal, _complete(arms))
         for (situation, windows, size, equal), arms in found.items()

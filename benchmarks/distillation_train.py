@@ -12,13 +12,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-from distillation_data import History
+from distillation_data import Scored, Source
 from transformers import TrainerCallback
 
 from potstill.evaluation.benchmark import evaluate_models
@@ -28,7 +28,8 @@ from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 
-TIMED_STEPS, ROUNDS = 3, 3
+TIMED_STEPS, ROUNDS = 4, 2
+EVALUATIONS = 8
 LONG = 5000  # steps of a training of which only the first are timed
 SCORED = 120  # windows per data set
 
@@ -39,7 +40,7 @@ class Cell:
 
     Attributes
     ----------
-    situation, history, windows, size, equal, arm, seed
+    situation, source, size, equal, arm, seed
         What it is; ``equal`` is what it shares with the other arms: "time", or "steps".
     recipe
         Without its length.
@@ -51,8 +52,7 @@ class Cell:
     """
 
     situation: str
-    history: History
-    windows: int
+    source: Source
     size: str
     equal: str
     arm: str
@@ -65,37 +65,31 @@ class Cell:
     def key(self) -> str:
         """Name of its files."""
         equal = "-steps" if self.equal == "steps" else ""
-        return f"{self.situation}-{self.history.name}-{self.windows}-{self.size}{equal}-{self.arm}-{self.seed}"
+        source = f"{self.situation}-{self.source.name}-{self.source.windows}"
+        return f"{source}-{self.size}{equal}-{self.arm}-{self.seed}"
 
     @property
     def cost_key(self) -> str:
         """Cells with the same cost of a step."""
-        data = self.history.data
-        return f"{data['context_length']}-{data['prediction_length']}-{self.size}-{self.arm}"
-
-    def with_arm(self, arm: str) -> str:
-        """``cost_key`` of the same student trained in another arm."""
-        return self.cost_key.removesuffix(self.arm) + arm
+        data = self.recipe.data
+        return f"{self.situation}-{data.context_length}-{data.prediction_length}-{self.size}-{self.arm}"
 
     def task(self, steps: int) -> ForecastTask:
         """The task of a training of some steps."""
         recipe = self.recipe.model_copy(deep=True)
         recipe.training.max_steps = steps
+        recipe.training.eval_steps = -(-steps // EVALUATIONS)
         return prepare_forecasting(recipe)
 
 
-def costs_of(cells: list[Cell], file: Path) -> dict[str, float]:
+def costs_of(cells: list[Cell], file: Path, pool: Executor) -> dict[str, float]:
     """Processor seconds of one step of each kind of cell; measured kinds are read from the file."""
     known: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
     kinds = {cell.cost_key: cell for cell in cells if cell.cost_key not in known}
-    if not kinds:
-        return known
-    times: dict[str, list[float]] = {key: [] for key in kinds}
-    for turn in range(ROUNDS):
-        for key, cell in kinds.items():
-            times[key] += _timed(cell)
-            print(f"timing round {turn + 1}: {key} {median(times[key]):.3f} s", flush=True)
-    known |= {key: median(values) for key, values in times.items()}
+    rounds = [list(pool.map(_timed, kinds.values())) for _ in range(ROUNDS)]
+    for number, key in enumerate(kinds):
+        known[key] = median([seconds for one in rounds for seconds in one[number]])
+        print(f"{key}: {known[key]:.3f} s per step", flush=True)
     write_atomically(file, json.dumps(known, indent=1))
     return known
 
@@ -120,9 +114,9 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
     start = validate(first_weights)
     training.run(run, resume=False)
     student = task.open("student", run / "student")
-    before = _scored(cell, task, student)
+    before = {one.name: score(one, student) for one in cell.source.scored}
     factor = task.calibrate(student, validate)
-    found = _scored(cell, task, student)
+    found = {one.name: score(one, student) for one in cell.source.scored}
     figures = {
         "steps": steps,
         "step_seconds": cost,
@@ -132,36 +126,28 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
         "parameters": student.parameters,
         "spread": factor,
         "validation_at_start": start["rel_naive"],
-        "validation": [line["rel_naive"] for line in _log(run) if line["event"] == "eval"],
-        "coverage_before": before["coverage"],
-        "sql_before": float(np.mean(before["sql"])),
-        **found,
+        "validation": {line["step"]: line["rel_naive"] for line in _log(run) if line["event"] == "eval"},
+        "coverage_before": {name: one["coverage"] for name, one in before.items()},
+        "sets": found,
     }
     write_atomically(result, json.dumps(figures))
     shutil.rmtree(run)
 
 
-def score_teacher(history: History, name: str, source: str, folder: Path) -> None:
-    """Score a teacher on the windows of a history, like a cell."""
-    result = folder / "cells" / f"teacher-{name}-{history.key}.json"
+def score_teacher(scored: Scored, name: str, source: str, folder: Path) -> None:
+    """Score a teacher on a data set, like a cell."""
+    result = folder / "cells" / f"teacher-{name}-{scored.key}.json"
     if not result.exists():
         from potstill.families.load import load_forecaster
 
-        write_atomically(result, json.dumps(_score(history, load_forecaster(source))))
+        write_atomically(result, json.dumps(score(scored, load_forecaster(source))))
 
 
-def _scored(cell: Cell, task: ForecastTask, student: Any) -> dict[str, Any]:
-    return _score(cell.history, student)
-
-
-def _score(history: History, model: Any) -> dict[str, Any]:
+def score(scored: Scored, model: Any) -> dict[str, Any]:
     """SQL of the model and of seasonal naive on each window, and the coverage of the model's 80 % band."""
-    from potstill.data.series.windows import SeriesWindows
-
-    test = history.scored(SCORED)
-    section = history.section()
-    train = SeriesWindows(test.store, section, "train")
-    found = evaluate_models({"model": model}, test, train, [], ForecastEvaluation(stride=1, max_windows=SCORED))
+    test = scored.test(SCORED)
+    config = ForecastEvaluation(stride=1, max_windows=SCORED)
+    found = evaluate_models({"model": model}, test, scored.train(), [], config)
     name = test.store.datasets[0]
     windows = found.windows[name]
     return {
@@ -192,7 +178,10 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def _timed(cell: Cell) -> list[float]:
     """Processor seconds of some steps in the trainer."""
-    clock = _Clock()
+    clock, recipe = _Clock(), cell.recipe.model_copy(deep=True)
+    if recipe.data.distinct_windows:
+        recipe.data.distinct_windows = recipe.training.batch_size * (TIMED_STEPS + 2)
+    cell = replace(cell, recipe=recipe)
     with tempfile.TemporaryDirectory() as place:
         task = cell.task(LONG)
         provider, _ = _provider(task, cell, Path(place))

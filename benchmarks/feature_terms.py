@@ -130,7 +130,7 @@ class Arm:
         """Distance to the teacher and loss on the truth, and the mean time of a step."""
         self.module.eval()
         output = self.student.forward(batch, Request(HORIZON))
-        _, values = Objective(ForecastObjective(alpha=0.5))(LossInputs(batch, output, targets))
+        _, values = Objective(ForecastObjective(alpha=0.5, soft="quantile_match"))(LossInputs(batch, output, targets))
         distance, loss = values["quantile_match"].item(), values["pinball"].item()
         return {"distance": distance, "pinball": loss, "seconds": self.seconds / self.steps}
 
