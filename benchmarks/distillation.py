@@ -1,7 +1,8 @@
 """When does distillation pay? Students of the embedded teacher, compared with controls at equal processor time.
 
-``distillation.yaml`` lists the situations, arms, sizes and cells. Each cell (one student) has a JSON file under ``--runs``; a
-cell that has one is not trained again, so that the command can be stopped and repeated. The tables go to ``evidence/``.
+``distillation.yaml`` lists the situations, arms, sizes and cells. Each cell (one student) has a JSON file under
+``--runs``; a cell that has one is not trained again, so that the command can be stopped and repeated. The tables go to
+``evidence/``. ``tools/pretrain_parquet.py`` writes the series of ``--runs``/pretrain first.
 
 The data are found as in the tests: POTSTILL_DATA, or shared/data next to the checkout.
 """
@@ -118,10 +119,16 @@ def cells_of(plan: dict[str, Any], given: argparse.Namespace) -> list[Cell]:
             for arm in entry["arms"]:
                 for seed in plan["seeds"]:
                     recipe = recipe_of(plan, entry["situation"], source, entry["size"], arm, seed)
-                    live = plan["arms"][arm].get("generated") is True or bool(recipe.objective.terms)
                     what = (entry["situation"], source, entry["size"], entry.get("equal", "time"), arm, seed)
-                    cells.append(Cell(*what, recipe, about["seconds"], recipe.objective.alpha > 0 and not live))
+                    cells.append(Cell(*what, recipe, about["seconds"], stored(recipe)))
     return cells
+
+
+def stored(recipe: Any) -> bool:
+    """Whether the teacher's forecasts are stored before training: few windows, and no hidden state is compared."""
+    data, objective = recipe.data, recipe.objective
+    few = data.distinct_windows or (data.train_windows and not data.synthetic)
+    return objective.alpha > 0 and bool(few) and not objective.terms
 
 
 def sources_of(plan: dict[str, Any], entry: dict[str, Any], given: argparse.Namespace) -> list[Source]:

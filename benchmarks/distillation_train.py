@@ -28,7 +28,7 @@ from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.teaching.base import TrainingData
 
-TIMED_STEPS, ROUNDS = 4, 2
+TIMED_STEPS, ROUNDS = 5, 3
 EVALUATIONS = 8
 LONG = 5000  # steps of a training of which only the first are timed
 SCORED = 120  # windows per data set
@@ -70,9 +70,12 @@ class Cell:
 
     @property
     def cost_key(self) -> str:
-        """Cells with the same cost of a step."""
-        data = self.recipe.data
-        return f"{self.situation}-{data.context_length}-{data.prediction_length}-{self.size}-{self.arm}"
+        """Cells with the same cost of a step: those with the same windows, student, terms and place of the teacher."""
+        data, objective = self.recipe.data, self.recipe.objective
+        teacher = "none" if objective.alpha == 0 else "stored" if self.stored else "live"
+        parts = [data.context_length, data.prediction_length, self.size, teacher, *objective.terms]
+        generated = ["generated"] if data.synthetic else []
+        return "-".join(map(str, [self.situation, *parts, *generated]))
 
     def task(self, steps: int) -> ForecastTask:
         """The task of a training of some steps."""

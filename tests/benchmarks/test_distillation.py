@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from potstill.data.series.windows import SeriesWindows
+from potstill.recipe import SeriesData
 from potstill.recipe.notation import parse_yaml
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -42,10 +43,11 @@ def test_a_short_history_is_the_last_windows_before_the_test_part(tmp_path, wind
     from distillation_data import cut_history
 
     options = {"context_length": 64, "prediction_length": 12, "without": ["Holiday"]}
-    history = cut_history("set", write_file(tmp_path / "set.csv"), options, windows, tmp_path / "cut")
-    section, scored = history.section(), history.scored(1000)
+    source = cut_history("set", write_file(tmp_path / "set.csv"), options, windows, tmp_path / "cut")
+    scored = source.scored[0].test(1000)
+    section = SeriesData.model_validate(source.data)
     train = SeriesWindows(scored.store, section, "train")
-    assert len(train) == windows
+    assert len(train) == windows == source.windows
     assert scored.store.names == [f"set-{windows}/c0", f"set-{windows}/c1"]
     test = scored.of_dataset(f"set-{windows}")
     assert len(test) == 2 * 48  # 48 horizons of two columns
@@ -55,25 +57,55 @@ def test_a_short_history_is_the_last_windows_before_the_test_part(tmp_path, wind
     assert len(frame) == rows + 2 * 12 + 48 * 12
     assert frame["date"].iloc[-1] == pd.read_csv(tmp_path / "set.csv")["date"].iloc[-1]
     assert scored.batch(test[:1]).origin.tolist() == [rows + 2 * 12]
-    assert history.key == f"set-{windows}"
+    assert source.scored[0].key == f"set-{windows}-12"
+
+
+def cells_in(folder: Path, plan: dict[str, Any]) -> list[Any]:
+    from distillation import cells_of
+    from students_judge import SETS
+
+    for name in SETS:
+        write_file(folder / "suite" / f"{name}.csv", rows=40)
+    for name, file in plan["files"].items():
+        write_file(folder / file["folder"] / f"{name}.csv")
+    return cells_of(plan, Namespace(data=folder, runs=folder / "runs"))
 
 
 def test_every_arm_has_a_recipe(tmp_path, plan):
-    from distillation import cells_of
-
-    for about in plan["situations"].values():
-        for name, file in about["files"].items():
-            write_file(tmp_path / file["folder"] / f"{name}.csv")
-    cells = cells_of(plan, Namespace(data=tmp_path, runs=tmp_path / "runs"))
+    cells = cells_in(tmp_path, plan)
     assert len({cell.key for cell in cells}) == len(cells)
     for cell in cells:
         arm = plan["arms"][cell.arm]
-        assert cell.recipe.objective.alpha == arm["objective.alpha"]
-        assert cell.recipe.student.start == arm["student.start"]
-        assert (cell.recipe.data.synthetic > 0) == arm.get("generated", False)
-        assert cell.recipe.training.seed == cell.seed
-        assert cell.stored == (arm["objective.alpha"] > 0 and not arm.get("generated", False))
+        recipe = cell.recipe
+        assert recipe.objective.alpha == arm["objective.alpha"]
+        assert recipe.student.start == arm["student.start"]
+        assert (recipe.data.synthetic > 0) == bool(arm.get("generated"))
+        assert (recipe.data.distinct_windows is not None) == (arm.get("generated") == "stored")
+        assert recipe.training.seed == cell.seed
+        assert len(recipe.teacher) == len(arm.get("teachers", ["embedded"]))
+        if cell.stored:  # the teacher runs once per window, so their number must be small
+            assert recipe.data.distinct_windows or (cell.source.windows and not recipe.data.synthetic)
+            assert not recipe.objective.terms
     assert {cell.arm for cell in cells} == set(plan["arms"])
+    stored = {cell.arm for cell in cells if cell.stored and cell.situation == "scarce"}
+    assert {"start", "l1", "start-generated-stored", "start-two-teachers"} <= stored
+    assert not {"truth", "start-generated", "start-features"} & stored
+
+
+def test_whole_files_leave_out_what_is_scored(tmp_path, plan):
+    cells = cells_in(tmp_path, plan)
+    (unseen,) = {
+        id(cell.source): cell.source for cell in cells if cell.situation == "unseen" and cell.size == "third"
+    }.values()
+    kept = {name for name, file in plan["files"].items() if file["folder"] == "corpus"}
+    assert kept <= set(unseen.data["exclude"])
+    assert {scored.name for scored in unseen.scored} >= kept | {"ETTh1", "fred_md"}
+    assert unseen.data["paths"] == [str(tmp_path / "corpus"), str(tmp_path / "runs" / "pretrain")]
+    weekly = next(scored for scored in unseen.scored if scored.name == "us_gasoline")
+    assert weekly.section.prediction_length == 24
+    vic = next(scored for scored in unseen.scored if scored.name == "vic_electricity")
+    assert vic.section.target == ["c0", "c1"]  # without Holiday
+    assert vic.test(50).of_dataset("vic_electricity").size == 2 * (3000 // 5 // 96)
 
 
 def result(level: float, coverage: float, seed: int) -> dict[str, Any]:
@@ -111,11 +143,14 @@ def test_an_arm_that_is_not_finished_is_left_out(tmp_path):
 
     def cell(arm: str, name: str) -> Namespace:
         key = f"{arm}-{name}"
-        history = Namespace(name=name)
-        return Namespace(situation="s", windows=1, size="third", equal="time", arm=arm, history=history, key=key)
+        source = Namespace(name=name, windows=1)
+        return Namespace(situation="s", size="third", equal="time", arm=arm, source=source, key=key)
 
     cells = [cell("truth", "a"), cell("truth", "b"), cell("start", "a"), cell("start", "b")]
     for one in cells[:3]:
-        write_json(tmp_path / "cells" / f"{one.key}.json", result(1.0, 0.8, 0))
+        scores = result(1.0, 0.8, 0)
+        about = {"steps": scores.pop("steps"), "parameters": scores.pop("parameters")}
+        write_json(tmp_path / "cells" / f"{one.key}.json", {**about, "sets": {one.source.name: scores}})
     (group,) = read_groups(cells, tmp_path)
     assert set(group.results) == {"truth"}
+    assert group.results["truth"]["b"] == [result(1.0, 0.8, 0)]
