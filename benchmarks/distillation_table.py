@@ -14,6 +14,7 @@ from students_judge import Judged, Scores
 from potstill.evaluation.outcome import SEASONAL_NAIVE
 
 TEACHER = "teacher"
+RANDOM_START, CUT_START = "smooth-0.8", "start-slow"  # the same loss and windows
 
 
 @dataclass
@@ -75,7 +76,26 @@ def figures_of(group: Group, teachers: Mapping[str, dict[str, Any]], controls: l
             "parameters": cells[0]["parameters"],
             "seeds": len(next(iter(by_set.values()))),
         }
-    return {"control": control, "teacher": relative[TEACHER], "arms": figures}
+    found = {"control": control, "teacher": relative[TEACHER], "arms": figures}
+    if {RANDOM_START, CUT_START} <= set(group.results):
+        found["steps_to_match_random_start"] = steps_to_match(group)
+    return found
+
+
+def steps_to_match(group: Group) -> dict[str, float | None]:
+    """Steps until a cut start is as good as the random start ever was, as a share of all steps of the latter.
+
+    By data set, on the validation part, mean over seeds; None if a seed never was.
+    """
+    found: dict[str, float | None] = {}
+    for name, seeds in group.results[CUT_START].items():
+        shares = []
+        for cut, random in zip(seeds, group.results[RANDOM_START][name], strict=False):
+            curve = {0: cut["validation_at_start"], **{int(k): v for k, v in cut["validation"].items()}}
+            reached = [step for step, score in curve.items() if score <= min(random["validation"].values())]
+            shares.append(min(reached) / random["steps"] if reached else None)
+        found[name] = None if None in shares else float(np.mean(shares))
+    return found
 
 
 def markdown(group: Group, figures: Mapping[str, Any]) -> str:

@@ -154,3 +154,17 @@ def test_an_arm_that_is_not_finished_is_left_out(tmp_path):
     (group,) = read_groups(cells, tmp_path)
     assert set(group.results) == {"truth"}
     assert group.results["truth"]["b"] == [result(1.0, 0.8, 0)]
+
+
+def test_steps_until_a_cut_start_is_as_good_as_a_random_one():
+    from distillation_table import Group, steps_to_match
+
+    def cell(at_start: float, curve: dict[str, float]) -> dict[str, Any]:
+        return {"validation_at_start": at_start, "validation": curve, "steps": 40}
+
+    random = [cell(2.0, {"10": 1.0, "40": 0.9}), cell(2.0, {"10": 1.0, "40": 1.1})]
+    cut = [cell(1.0, {"10": 0.9, "40": 0.8}), cell(0.9, {"10": 1.2, "40": 1.2})]
+    never = [cell(1.0, {"40": 1.0}), cell(0.9, {"40": 0.9})]
+    results = {"smooth-0.8": {"a": random, "b": random}, "start-slow": {"a": cut, "b": never}}
+    # the first seed after 10 of 40 steps, the second before the first step
+    assert steps_to_match(Group("scarce", 200, "third", "time", results)) == {"a": (10 / 40 + 0) / 2, "b": None}

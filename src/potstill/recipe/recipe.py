@@ -156,7 +156,8 @@ class OfflineRecipe(Recipe):
     labels: str | None = Field(
         default=None,
         description="a label store (stored teacher outputs) written by `potstill label`; 'auto': label the windows once"
-        " into RUN/labels; default: run the teacher during the training",
+        " into RUN/labels; default: for forecasters auto if each of at most 100,000 windows is used twice or more, else"
+        " run the teacher during the training",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from potstill.families.precision import device_precision
-from potstill.tasks.base import GKD, Task
+from potstill.tasks.base import AUTO_LABELS, GKD, Task
 from potstill.tasks.gkd import objective_line
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.stored import info_of_labels
@@ -34,10 +34,17 @@ def plan_lines(task: Task, stored: TargetProvider | None) -> list[str]:
         objective_line(recipe, task.objective()),
         f"Training   {task.steps:,} steps of {task.windows_per_step} {task.unit} on {task.device},"
         f" {device_precision(training.precision, task.device)}",
+        *_label_lines(task),
         *_rollout_lines(training, patch),
         f"Memory     about {(weights + held) / 1e6:,.0f} MB for weights, optimizer and one batch",
         f"Time       about {_clock(seconds * task.steps)} for the student on this machine",
     ]
+
+
+def _label_lines(task: Task) -> list[str]:
+    if getattr(task.recipe, "labels", None) != AUTO_LABELS or not task.learns_from_teacher:
+        return []
+    return [f"Labels     the teacher runs once on {len(task.dataset(task.steps)):,} {task.unit}, before the training"]
 
 
 def _rollout_lines(training: Any, patch: int) -> list[str]:

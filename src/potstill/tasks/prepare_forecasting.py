@@ -15,11 +15,13 @@ from potstill.objectives.objective import Objective
 from potstill.objectives.registry import import_terms
 from potstill.ranks import on_main
 from potstill.recipe import ForecastGkdRecipe, ForecastRecipe, Recipe
-from potstill.tasks.base import available_device, check_teachers, objective_config
+from potstill.tasks.base import AUTO_LABELS, available_device, check_teachers, objective_config
 from potstill.tasks.ensemble import learn_weights
 from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.gkd import check_gkd
 from potstill.tasks.lengths import check_gate, fit_lengths
+
+MOST_AUTO_LABELS = 100_000  # windows; above, labels are stored only where the recipe says so
 
 
 def prepare_forecasting(recipe: Recipe) -> ForecastTask:
@@ -79,7 +81,22 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
         for teacher, weights in zip(recipe.teacher, learned, strict=True):
             teacher.weight = weights
         recipe.ensemble = "fixed"
+    if isinstance(recipe, ForecastRecipe) and recipe.labels is None and _forecasts_repeat(task, objective):
+        recipe.labels = AUTO_LABELS
     return task
+
+
+def _forecasts_repeat(task: ForecastTask, objective: Objective) -> bool:
+    """Whether a live teacher would forecast the same windows several times, and its forecasts are all that is needed.
+
+    Labels then cost less than the training would. Very many are not stored without being asked for: at 21 levels and 96
+    steps a window takes 4 kB.
+    """
+    recipe: Any = task.recipe
+    if objective.requires != {"forecast"} or recipe.data.device is not None or recipe.training.rollout.share > 0:
+        return False
+    windows = len(task.dataset(task.steps))
+    return windows <= MOST_AUTO_LABELS and task.steps * task.windows_per_step >= 2 * windows
 
 
 def _load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:
