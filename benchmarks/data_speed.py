@@ -136,7 +136,7 @@ def first_batch(store: Path) -> dict[str, float]:
     objective = Objective(ForecastObjective(alpha=0))
     objective.bind(student.info, {})
     step = TrainingStep(DistillationModule(student, objective), None, HORIZON, seed=0)
-    config = ForecastTraining(batch_size=BATCH, device="cpu")
+    config = ForecastTraining(batch_size=BATCH, device="cpu", learning_rate=1e-3)
     arguments = training_arguments(config, store.parent / "checkpoints", 100, "cpu", progress=False)
     before, began, worked = (resident("VmRSS") or 0) * 1024, time.perf_counter(), time.process_time()
     Path("/proc/self/clear_refs").write_text("5")  # reset the peak that the imports reached

@@ -102,8 +102,9 @@ def markdown(group: Group, figures: Mapping[str, Any]) -> str:
     """The group's table."""
     arms = sorted(figures["arms"], key=lambda arm: figures["arms"][arm]["sql_rel_naive"]["value"])
     size = f"a {group.size} of the teacher's parameters"
+    windows = f", {group.windows} windows" if group.windows else ""
     lines = [
-        f"### {group.situation}, {group.windows} windows, {size}, equal {group.equal}",
+        f"### {group.situation}{windows}, {size}, equal {group.equal}",
         "",
         "| arm | SQL relative to seasonal naive | against the control | SQL and skill kept | coverage of the 80 % band"
         " (lowest – highest) | steps | seeds |",

@@ -22,7 +22,7 @@ from distillation_data import Scored, Source
 from transformers import TrainerCallback
 
 from potstill.evaluation.benchmark import evaluate_models
-from potstill.recipe import ForecastEvaluation, Recipe
+from potstill.recipe import ForecastEvaluation, ForecastRecipe
 from potstill.runs import write_atomically
 from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.prepare_forecasting import prepare_forecasting
@@ -57,7 +57,7 @@ class Cell:
     equal: str
     arm: str
     seed: int
-    recipe: Recipe
+    recipe: ForecastRecipe
     seconds: float
     stored: bool
 

@@ -12,6 +12,7 @@ from usage_errors import usage_error
 
 from potstill.tasks.prepare_forecasting import prepare_forecasting
 from potstill.tasks.start import calibration_batches
+from potstill.teaching.base import TrainingData
 
 
 @pytest.fixture
@@ -96,3 +97,18 @@ def test_calibration_takes_as_many_windows_of_each_data_set(recipe, tmp_path: Pa
     recipe.data.synthetic = 0.5
     drawn = [i for batch in prepare_forecasting(recipe).calibration() for i in batch.series.tolist()]
     assert 40 < drawn.count(-1) < 90
+
+
+def test_a_student_that_has_weights_learns_slowly_and_its_control_from_random_weights_does_not(recipe):
+    def rates(recipe) -> tuple[float, float]:
+        task = prepare_forecasting(recipe)
+        data = TrainingData(task.dataset(task.steps))
+        student, control = (task.training("x", data, 1, dict, random_start=start) for start in (False, True))
+        return student.config.learning_rate, control.config.learning_rate
+
+    recipe.training.learning_rate = None
+    assert rates(recipe) == (3e-4, 1e-3)
+    recipe.student.start = "copy"
+    assert rates(recipe) == (1e-3, 1e-3)
+    recipe.student.start, recipe.training.learning_rate = "teacher", 2e-4
+    assert rates(recipe) == (2e-4, 2e-4)

@@ -52,9 +52,9 @@ def test_a_resumed_run_continues_the_schedule(recipe, tmp_path):
 def test_where_the_teacher_fails_its_backtest_only_the_truth_counts(recipe, tmp_path):
     """An untrained teacher is worse than a seasonal naive forecast on every window, live and in labels."""
     recipe.objective.gate = 16
-    provider = prepare_forecasting(recipe).label(tmp_path / "labels")
-    for name, changes in (("live", {}), ("stored", {"provider": provider})):
-        small_run(recipe, validate=fixed, **changes).run(tmp_path / name, resume=False)
+    stored = prepare_forecasting(recipe).label(tmp_path / "labels")
+    for name, provider in (("live", None), ("stored", stored)):
+        small_run(recipe, provider=provider, validate=fixed).run(tmp_path / name, resume=False)
         for line in log_lines(tmp_path / name, "train"):
             assert line["terms"]["gated"] == 1
             assert line["loss"] == pytest.approx(line["terms"]["pinball"], abs=1e-5)

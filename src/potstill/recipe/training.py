@@ -76,7 +76,11 @@ class TrainingConfig(RecipeNode):
     """The optimizer and the schedule; names as in transformers.TrainingArguments."""
 
     algorithm: Annotated[Literal["offline", "gkd"], Field(description=_ALGORITHM)] = "offline"
-    learning_rate: LearningRate = 1e-3
+    learning_rate: LearningRate | None = Field(
+        default=None,
+        description="peak learning rate; default: 3e-4 for a student cut from its teacher, 1e-3 for one from random"
+        " weights, such as its control; for text 3e-4",
+    )
     batch_size: BatchSize = 64
     learning_rates: dict[str, LearningRate] = Field(
         default_factory=dict,
@@ -150,7 +154,7 @@ class LanguageTraining(TrainingConfig):
     """Training of a language model with the objective."""
 
     algorithm: Offline = "offline"
-    learning_rate: LearningRate = 3e-4
+    learning_rate: LearningRate | None = 3e-4
     batch_size: BatchSize = 16
 
 
@@ -165,6 +169,6 @@ class LanguageGkd(TrainingConfig):
     """Training of a language model by GKD."""
 
     algorithm: OnPolicy = "gkd"
-    learning_rate: LearningRate = 3e-4
+    learning_rate: LearningRate | None = 3e-4
     batch_size: BatchSize = 16
     gkd: LanguageGkdConfig = Field(default_factory=LanguageGkdConfig)

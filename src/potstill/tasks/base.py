@@ -22,7 +22,7 @@ from potstill.objectives.objective import Objective
 from potstill.ranks import world_size
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
 from potstill.recipe.student import Start
-from potstill.tasks.start import BASES, calibration_batches, choose_start, start_student
+from potstill.tasks.start import BASES, CUT_RATE, RANDOM_RATE, calibration_batches, choose_start, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.live import LiveTeachers
 from potstill.training.run import TrainingRun
@@ -196,6 +196,13 @@ class Task(ABC):
         set_seed(self.recipe.training.seed)
         return self.family.build(self.architecture, self.recipe.training.dropout, self.teacher)
 
+    def learning_rate(self, random_start: bool = False) -> float:
+        """The recipe's learning rate, or the default of the start: a student that has weights can lose them."""
+        given = self.recipe.training.learning_rate
+        if given is not None:
+            return given
+        return CUT_RATE if not random_start and self.start in BASES else RANDOM_RATE
+
     @property
     def weighting(self) -> Weighting | None:
         """How the outputs of several teachers are weighted; None for one teacher."""
@@ -229,7 +236,7 @@ class Task(ABC):
             objective=self.objective(None if has_teacher else 0.0),
             data=data,
             validate=validation,
-            config=self.recipe.training,
+            config=self.recipe.training.model_copy(update={"learning_rate": self.learning_rate(random_start)}),
             steps=steps,
             horizon=self.horizon,
             device=self.device,

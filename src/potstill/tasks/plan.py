@@ -33,7 +33,7 @@ def plan_lines(task: Task, stored: TargetProvider | None) -> list[str]:
         f"Student    {student.label}, {student.parameters:,} parameters{share}, start: {task.start}",
         objective_line(recipe, task.objective()),
         f"Training   {task.steps:,} steps of {task.windows_per_step} {task.unit} on {task.device},"
-        f" {device_precision(training.precision, task.device)}",
+        f" {device_precision(training.precision, task.device)}, learning rate {task.learning_rate():g}",
         *_label_lines(task),
         *_rollout_lines(training, patch),
         f"Memory     about {(weights + held) / 1e6:,.0f} MB for weights, optimizer and one batch",

@@ -17,6 +17,7 @@ from potstill.transfer.rotation import largest_dimensions, principal_components
 #: how a cut chooses dimensions, by start
 BASES = {"teacher": principal_components, "importance": largest_dimensions}
 CALIBRATION_BATCH = 32
+CUT_RATE, RANDOM_RATE = 3e-4, 1e-3  # default learning rates: docs/decisions/0020
 
 
 def choose_start(
