@@ -100,7 +100,7 @@ def test_calibration_takes_as_many_windows_of_each_data_set(recipe, tmp_path: Pa
 
 
 def test_a_student_that_has_weights_learns_slowly_and_its_control_from_random_weights_does_not(recipe):
-    def rates(recipe) -> tuple[float, float]:
+    def rates(recipe) -> tuple[float | None, float | None]:
         task = prepare_forecasting(recipe)
         data = TrainingData(task.dataset(task.steps))
         student, control = (task.training("x", data, 1, dict, random_start=start) for start in (False, True))
