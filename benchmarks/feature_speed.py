@@ -85,11 +85,15 @@ def step_of(teacher: Any, sizes: dict[str, int], batch: Windows, terms: dict[str
     objective.bind(student.info, provider.infos)
     module = DistillationModule(student, objective).train()
     step = TrainingStep(module, provider, HORIZON, seed=0)
+    return optimise(module, lambda: step(module, batch, None, 0)[0])
+
+
+def optimise(module: DistillationModule, loss_of: Callable[[], torch.Tensor]) -> Callable[[], None]:
+    """A training step: the loss, backward, clipping and fused AdamW."""
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
 
     def run() -> None:
-        loss, _ = step(module, batch, None, 0)
-        loss.backward()
+        loss_of().backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -30,6 +30,7 @@ from students import suite_folder
 from students_train import ROOT
 from torch import Tensor
 
+from potstill.families.base import Forecaster
 from potstill.objectives.base import LossInputs, Term
 from potstill.objectives.cdf import Distributions
 from potstill.objectives.pinball import Pinball
@@ -112,8 +113,8 @@ def main() -> None:
     task = task_of({"gate": True}, 0, steps)
     labels = task.label(runs / "labels")
     judged = task.validation_windows.batch(np.linspace(0, len(task.validation_windows) - 1, windows).astype(int))
-    assert task.teacher is not None
-    taught = task.teacher.predict(judged, HORIZON)  # type: ignore[attr-defined]
+    assert isinstance(task.teacher, Forecaster)
+    taught = task.teacher.predict(judged, HORIZON)
     figures: dict[str, Any] = {"steps": steps, "seeds": len(seeds)}
     for name, form in FORMS.items():
         found = [train(task_of(form, seed, steps), labels, judged, taught) for seed in seeds]

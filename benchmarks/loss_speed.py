@@ -14,7 +14,7 @@ from typing import Any
 
 import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 import torch
-from feature_speed import LEVELS, chronos2
+from feature_speed import LEVELS, chronos2, optimise
 
 from potstill.objectives.base import LossInputs
 from potstill.objectives.objective import Objective
@@ -92,15 +92,8 @@ def step_of(batch: Windows, teacher: Output, hard: str, alpha: float) -> Callabl
     student, objective = chronos2(STUDENT), Objective(ForecastObjective(alpha=alpha, hard=hard))
     objective.bind(student.info, {"teacher": student.info})
     module = DistillationModule(student, objective).train()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
-
-    def run() -> None:
-        module(batch, {"teacher": teacher} if alpha else {}, HORIZON)[0].backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return run
+    targets = {"teacher": teacher} if alpha else {}
+    return optimise(module, lambda: module(batch, targets, HORIZON)[0])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -28,10 +29,10 @@ def leave() -> Callable[..., int]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list:
     """What the verbs were called with: [(verb, arguments, keywords)]."""
     seen: list = []
-    fake = types.ModuleType("potstill.verbs")
+    fake: Any = types.ModuleType("potstill.verbs")
     for verb in ("distill", "label", "evaluate", "forecast", "report"):
         setattr(fake, verb, lambda *a, _verb=verb, **k: seen.append((_verb, a, k)))
-    fake.inspect = lambda model, recipe=None: {"family": "chronos2", "parameters": 1234567, "kept": {"layers": [0, 3]}}  # type: ignore
+    fake.inspect = lambda model, recipe=None: {"family": "chronos2", "parameters": 1234567, "kept": {"layers": [0, 3]}}
     _install(monkeypatch, fake)
     return seen
 

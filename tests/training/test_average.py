@@ -8,14 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from training_fakes import small_run
+from training_fakes import Stop, small_run, stopping
 
 from potstill.training import average
 from potstill.training.average import WeightAverage
-
-
-class Stop(Exception):
-    """What ends a run in the middle."""
 
 
 def test_the_average_by_hand():
@@ -100,16 +96,8 @@ def test_a_run_validates_and_keeps_the_average(recipe, tmp_path):
 def test_a_resumed_run_continues_the_average(recipe, tmp_path):
     recipe.training.ema, recipe.training.learning_rate = 0.9, 0.01
     small_run(recipe, validate=lambda _: {"sql": 1.0}).run(tmp_path / "whole", resume=False)
-    calls = []
-
-    def validate(_):
-        calls.append(1)
-        if len(calls) == 3:
-            raise Stop
-        return {"sql": 1.0}
-
     with pytest.raises(Stop):
-        small_run(recipe, validate=validate).run(tmp_path / "parts", resume=False)
+        small_run(recipe, validate=stopping(3)).run(tmp_path / "parts", resume=False)
     small_run(recipe, validate=lambda _: {"sql": 1.0}).run(tmp_path / "parts", resume=True)
     student = "student/model.safetensors"
     assert (tmp_path / "parts" / student).read_bytes() == (tmp_path / "whole" / student).read_bytes()

@@ -7,7 +7,7 @@ from copy import deepcopy
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_fakes import Watched, log_lines, small_run
+from training_fakes import Stop, Watched, log_lines, small_run, stopping
 from usage_errors import usage_error
 
 from potstill.recipe import Recipe
@@ -43,26 +43,14 @@ def watched(run, look) -> None:
     run.data.provider = Watched(run.data.provider, look)
 
 
-class Stop(Exception):
-    """What ends a run in the middle."""
-
-
 def weights(run):
     return load_file(run / "student" / "model.safetensors")
 
 
 def test_a_run_with_a_fixed_pool_resumes_bit_for_bit(given, tmp_path):
     small_run(given, validate=lambda _: {"sql": 1.0}).run(tmp_path / "whole", resume=False)
-    calls = []
-
-    def validate(_):
-        calls.append(1)
-        if len(calls) == 3:
-            raise Stop
-        return {"sql": 1.0}
-
     with pytest.raises(Stop):
-        small_run(given, validate=validate).run(tmp_path / "parts", resume=False)
+        small_run(given, validate=stopping(3)).run(tmp_path / "parts", resume=False)
     small_run(given, validate=lambda _: {"sql": 1.0}).run(tmp_path / "parts", resume=True)
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)

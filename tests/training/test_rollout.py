@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from training_fakes import Watched, log_lines, small_recipe, small_run
+from training_fakes import Stop, Watched, log_lines, small_recipe, small_run, stopping
 from usage_errors import usage_error
 
 import potstill
@@ -226,16 +226,8 @@ def test_no_share_trains_bit_for_bit_as_before(recipe, tmp_path, monkeypatch):
 def test_a_resumed_run_rolls_out_alike(recipe, tmp_path):
     recipe.training.dropout = 0.1
     quick(rolled(recipe, 0.5)).run(tmp_path / "whole", resume=False)
-    seen = []
-
-    def broken_off(_):
-        seen.append(1)
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        return {"sql": 1.0}
-
-    with pytest.raises(KeyboardInterrupt):
-        quick(recipe, validate=broken_off).run(tmp_path / "half", resume=False)
+    with pytest.raises(Stop):
+        quick(recipe, validate=stopping(2)).run(tmp_path / "half", resume=False)
     quick(recipe).run(tmp_path / "half", resume=True)
     assert end(tmp_path / "half") == end(tmp_path / "whole")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,23 @@ def small_run(
     data = TrainingData(windows, provider or stored or task.live_teachers())
     run = task.training("student", data, task.steps, task.validation(), random_start=True)
     return replace(run, **changes)
+
+
+class Stop(Exception):
+    """What ends a run in the middle."""
+
+
+def stopping(evaluation: int) -> Callable[[Any], dict[str, float]]:
+    """A validation that ends the run at this evaluation, counted from 1."""
+    seen: list[None] = []
+
+    def validate(_: Any) -> dict[str, float]:
+        seen.append(None)
+        if len(seen) == evaluation:
+            raise Stop
+        return {"sql": 1.0}
+
+    return validate
 
 
 def log_lines(run: Path, event: str | None = None) -> list[dict[str, Any]]:

@@ -43,6 +43,7 @@ class _SoftDtw(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, cost: Tensor, gamma: float) -> Tensor:
+        """Soft-DTW ``[B]`` of costs ``[B, n, n]``; keeps each cell's shares of its neighbours for the backward pass."""
         batch, n, _ = cost.shape
         skewed = _skewed(cost)
         # shares[d, :, i]: how much of cell (i, d − i) comes from its left, upper and diagonal neighbour

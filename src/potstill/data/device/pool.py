@@ -142,11 +142,11 @@ def _receive(
     pinned: bool,
 ) -> None:
     """Read a process's blocks into a queue; None if the process ends too early. Runs in a thread."""
-    assert process.stdout is not None
+    pipe: Any = process.stdout  # buffered, so that a block is read whole
     number, left = first, count
     while not stop.is_set() and left != 0:
         values = np.empty((BLOCK_SERIES, length), np.float32)
-        complete = process.stdout.readinto(memoryview(values).cast("B")) == values.nbytes  # type: ignore[attr-defined]
+        complete = pipe.readinto(values.data.cast("B")) == values.nbytes
         series = torch.from_numpy(values)
         _put(blocks, (number, series.pin_memory() if pinned else series) if complete else None, stop)
         if not complete:
