@@ -14,6 +14,7 @@ import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,6 @@ def main() -> None:
     if given.quick:
         shorten(plan)
     cells = [cell for cell in cells_of(plan, given) if not given.only or any(part in cell.key for part in given.only)]
-    cells.sort(key=lambda cell: cell.seed)  # one seed of everything first
     (given.runs / "cells").mkdir(parents=True, exist_ok=True)
     if not given.tables:
         train(cells, plan, given)
@@ -114,13 +114,12 @@ def cells_of(plan: dict[str, Any], given: argparse.Namespace) -> list[Cell]:
     """All cells of the plan, with their recipes."""
     cells = []
     for entry in plan["cells"]:
-        about = plan["situations"][entry["situation"]]
-        for source in sources_of(plan, entry, given):
-            for arm in entry["arms"]:
-                for seed in plan["seeds"]:
-                    recipe = recipe_of(plan, entry["situation"], source, entry["size"], arm, seed)
-                    what = (entry["situation"], source, entry["size"], entry.get("equal", "time"), arm, seed)
-                    cells.append(Cell(*what, recipe, about["seconds"], stored(recipe)))
+        about, equal = plan["situations"][entry["situation"]], entry.get("equal", "time")
+        sources = sources_of(plan, entry, given)
+        for seed, arm, source in product(entry.get("seeds", plan["seeds"]), entry["arms"], sources):
+            recipe = recipe_of(plan, entry["situation"], source, entry["size"], arm, seed)
+            what = (entry["situation"], source, entry["size"], equal, arm, seed)
+            cells.append(Cell(*what, recipe, about["seconds"], stored(recipe)))
     return cells
 
 
