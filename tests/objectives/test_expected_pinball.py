@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from potstill.objectives.base import LossInputs
+from potstill.objectives.copying import copy_error
 from potstill.objectives.expected_pinball import (
     ExpectedPinball,
     ScaledExpectedPinball,
@@ -18,7 +19,6 @@ from potstill.objectives.expected_pinball import (
 from potstill.objectives.levels import level_weights
 from potstill.objectives.pinball import Pinball
 from potstill.objectives.quantile_match import QuantileMatch
-from potstill.objectives.scaled_pinball import copy_error
 from potstill.recipe import ForecastObjective
 from potstill.types import Forecast, Output, Windows
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from potstill.errors import UserError
@@ -56,6 +57,17 @@ class LossInputs:
         """The output of the one teacher, or the average of several."""
         assert self.teachers, "this term needs a teacher or its labels"
         return self.teachers[ENSEMBLE] if len(self.teachers) > 1 else next(iter(self.teachers.values()))
+
+    @cached_property
+    def copy_error(self) -> Tensor:
+        """Error ``[B]`` of copying each context at its best lag, in the student's scale; the unit of scaled terms.
+
+        Computed once per batch, as it costs as much as a term.
+        """
+        from potstill.objectives.copying import copy_error
+
+        context = self.student.forecast.scaled(self.windows.context)
+        return copy_error(context, self.windows.future.shape[1])
 
     def mean_over_steps(self, loss: Tensor, known: Tensor | None = None) -> Tensor:
         """Mean of a loss over the steps ahead, weighted by ``step_weights``.

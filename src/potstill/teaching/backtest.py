@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from potstill.objectives.copying import best_lag
 from potstill.objectives.levels import median
-from potstill.objectives.scaled_pinball import best_lag
 from potstill.types import Forecast, Windows
 
 LEAST_KNOWN = 0.5  # share of the steps that must be known for a judgement
