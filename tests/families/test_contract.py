@@ -106,7 +106,8 @@ def values_of(output: Any) -> torch.Tensor:
 
 def test_every_built_in_family_is_tested():
     models = {"gpt2": "language", "llama": "language"}
-    assert {models.get(name, name) for name in FACTS} == {*FAMILY_CLASSES}
+    mixtures = {"mixture"}  # tests/families/experts: its parts depend on its experts
+    assert {models.get(name, name) for name in FACTS} == {*FAMILY_CLASSES} - mixtures
 
 
 def test_info_describes_the_model(make: Make, name: str):

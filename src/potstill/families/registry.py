@@ -26,6 +26,7 @@ FAMILY_CLASSES = {
     "patch_transformer": ("potstill.families.small.patch_transformer", "PatchTransformerFamily"),
     "linear": ("potstill.families.small.linear", "LinearFamily"),
     "mixer": ("potstill.families.small.mixer", "MixerFamily"),
+    "mixture": ("potstill.families.experts.family", "MixtureFamily"),
     "language": ("potstill.families.language.family", "LanguageFamily"),
 }
 #: tried after all others, because it recognises every causal language model of transformers; it also opens GGUF files

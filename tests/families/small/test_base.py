@@ -19,9 +19,10 @@ from potstill.families.base import Forecaster
 from potstill.families.load import load
 from potstill.families.registry import family as family_named
 from potstill.families.registry import family_of
-from potstill.families.small.base import DEFAULT_LEVELS, mix_paths, standardise
+from potstill.families.small.base import DEFAULT_LEVELS, mix_paths
 from potstill.families.small.family import SmallStudentFamily
 from potstill.families.small.layers import ascending, forward_fill, normal_start, patched
+from potstill.families.standardise import standardise
 from potstill.types import Request, Windows
 
 SIZES = {

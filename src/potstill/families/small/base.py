@@ -20,12 +20,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.recorder import Recorder, patch_spans
 from potstill.families.small.layers import patched
+from potstill.families.standardise import standardise
 from potstill.types import Forecast, Output, Request, Windows
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-ROUNDING = 1e-6  # of a context's mean: the spread that float32 rounding alone gives a constant context
-MIN_SCALE = 1e-30  # dividing by less overflows in float32
-ZERO_CONTEXT_SCALE = 1e-5  # scale of a context of zeros, as in Chronos-2
 
 
 class SmallStudentConfig(PretrainedConfig):
@@ -63,7 +61,7 @@ class SmallStudentConfig(PretrainedConfig):
 class SmallStudentModel(PreTrainedModel):
     """The module of a small student; the constructor initialises all weights by the family's rule.
 
-    A subclass implements ``forward(scaled, known, recorder)``. It maps the result of :func:`standardise`, ``[B, C]`` of
+    A subclass implements ``forward(scaled, known, recorder)``. It maps the result of ``standardise``, ``[B, C]`` of
     the trained length, to ``values [B, Q, H]`` in the same space, and shows the outputs of its layers to the recorder,
     if there is one. ``signals`` names the outputs that it supports; a model with layers has a ``patch_size``, and its
     tokens are the patches of the context.
@@ -152,36 +150,6 @@ class SmallStudentForecaster(Forecaster):
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""
         self.module.save_pretrained(folder)
-
-
-def standardise(context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Standardise contexts by their mean and standard deviation, then apply arcsinh.
-
-    Parameters
-    ----------
-    context
-        ``[B, C]`` in input units, NaN where missing.
-
-    Returns
-    -------
-    tuple
-        ``scaled [B, C]`` float32 with 0 where missing, ``known [B, C]`` bool, and mean and standard deviation
-        ``[B, 1]`` float64. The scale of a constant context is its rounding error, so that the forecast stays near the
-        constant; a context without any value has mean 0 and scale 1.
-    """
-    known = ~context.isnan()
-    number_known = known.sum(dim=1, keepdim=True)
-    count = number_known.clamp(min=1)
-    # only the sum needs float64; a mean in float32 is off by no more than the rounding of the values themselves
-    loc = (context.nan_to_num(0.0).sum(dim=1, keepdim=True, dtype=torch.float64) / count).float()
-    centred = (context.float() - loc).nan_to_num(0.0)
-    spread = torch.linalg.vector_norm(centred, dim=1, keepdim=True, dtype=torch.float64) / count.sqrt()
-    scale = torch.maximum(spread, ROUNDING * loc.abs().double())
-    scale = torch.where(scale < MIN_SCALE, ZERO_CONTEXT_SCALE, scale)
-    scale = torch.where(number_known == 0, 1.0, scale)
-    x = centred / scale.float()  # at most sqrt(C), so that its square cannot overflow
-    arcsinh = (x.abs() + (x.square() + 1).sqrt()).log().copysign(x)  # torch.asinh takes three times as long on a CPU
-    return arcsinh, known, loc.double(), scale
 
 
 def mix_paths(forecasts: Tensor, levels: Tensor) -> Tensor:

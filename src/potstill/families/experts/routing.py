@@ -1,0 +1,80 @@
+"""From a router's logits to the weights of the experts.
+
+Shapes: B windows, N experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+ROUTINGS = ("top_k", "mass", "gumbel")
+
+
+def top_k(probabilities: Tensor, k: int, scores: Tensor | None = None) -> Tensor:
+    """The ``k`` largest probabilities of each window, renormalised; the others are 0. ``[B, N]``.
+
+    With ``scores [B, N]`` the experts with the largest scores are kept instead, with their own probabilities.
+    """
+    k = min(k, probabilities.shape[1])
+    # a fixed order among equals: the first experts
+    order = (probabilities if scores is None else scores).argsort(dim=1, descending=True, stable=True)[:, :k]
+    return _renormalised(probabilities * torch.zeros_like(probabilities).scatter(1, order, 1.0))
+
+
+def smallest_mass(probabilities: Tensor, mass: float, most: int) -> Tensor:
+    """The fewest experts that together have the probability ``mass``, at most ``most``, renormalised. ``[B, N]``.
+
+    References
+    ----------
+    Huang et al., "Harder Tasks Need More Experts: Dynamic Routing in MoE Models", 2024.
+    """
+    ordered, order = probabilities.sort(dim=1, descending=True, stable=True)
+    before = ordered.detach().cumsum(dim=1) - ordered.detach()
+    kept = before < mass
+    kept[:, most:] = False
+    return _renormalised(probabilities * torch.zeros_like(probabilities).scatter(1, order, kept.to(probabilities)))
+
+
+def gumbel_softmax(logits: Tensor, temperature: float) -> Tensor:
+    """Softmax of logits with Gumbel noise; close to one expert per window at low temperatures. ``[B, N]``.
+
+    References
+    ----------
+    Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax", ICLR 2017.
+    """
+    return ((logits + gumbel_noise(logits)) / temperature).softmax(dim=1)
+
+
+def gumbel_noise(like: Tensor) -> Tensor:
+    """Gumbel noise in the shape of a tensor: logits with it have their maximum at expert i with its probability."""
+    return -torch.empty_like(like).exponential_().clamp(min=1e-20).log()
+
+
+def balance_losses(probabilities: Tensor, weights: Tensor) -> Mapping[str, Tensor]:
+    """How far the experts' use in a batch is from equal, in two forms; 0 and 1 if it is equal.
+
+    Parameters
+    ----------
+    probabilities
+        ``[B, N]`` of the router, before experts are left out.
+    weights
+        ``[B, N]`` after that, 0 for experts that do not run.
+
+    Returns
+    -------
+    Mapping
+        ``balance``: N times the sum of squares of (mean probability − 1/N). ``switch``: N · Σ fᵢ·Pᵢ with the share fᵢ
+        of the chosen experts and the mean probability Pᵢ, as in Switch Transformers (Fedus et al., 2022).
+    """
+    count = probabilities.shape[1]
+    mean = probabilities.mean(dim=0)
+    chosen = (weights.detach() > 0).to(probabilities)
+    share = chosen.sum(dim=0) / chosen.sum().clamp(min=1)
+    return {"balance": count * (mean - 1 / count).square().sum(), "switch": count * (share * mean).sum()}
+
+
+def _renormalised(weights: Tensor) -> Tensor:
+    return weights / weights.sum(dim=1, keepdim=True)

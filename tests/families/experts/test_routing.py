@@ -1,0 +1,71 @@
+"""Weights of experts from logits, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from potstill.families.experts.router import Router, RouterSettings
+from potstill.families.experts.routing import balance_losses, gumbel_softmax, smallest_mass, top_k
+from potstill.types import Windows
+
+P = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+
+
+def test_the_k_largest_are_renormalised():
+    torch.testing.assert_close(top_k(P, 2), torch.tensor([[0.625, 0.375, 0], [1 / 9, 0, 8 / 9]]))
+    torch.testing.assert_close(top_k(P, 1), torch.tensor([[1.0, 0, 0], [0, 0, 1]]))
+    torch.testing.assert_close(top_k(P, 7), P)
+
+
+def test_scores_choose_and_probabilities_weigh():
+    scores = torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]])
+    torch.testing.assert_close(top_k(P, 2, scores), torch.tensor([[0, 0.6, 0.4], [0.5, 0.5, 0]]))
+
+
+def test_as_few_experts_as_have_the_mass():
+    torch.testing.assert_close(smallest_mass(P, 0.75, 3), torch.tensor([[0.625, 0.375, 0], [0, 0, 1]]))
+    torch.testing.assert_close(smallest_mass(P, 0.95, 2), torch.tensor([[0.625, 0.375, 0], [1 / 9, 0, 8 / 9]]))
+    torch.testing.assert_close(smallest_mass(P, 0.0001, 3), top_k(P, 1))
+
+
+def test_gumbel_chooses_by_probability():
+    torch.manual_seed(0)
+    logits = P[:1].log().expand(20_000, -1)
+    chosen = gumbel_softmax(logits, 0.01).argmax(dim=1).bincount() / 20_000
+    torch.testing.assert_close(chosen, P[0], atol=0.015, rtol=0)
+    assert gumbel_softmax(logits, 1e-3).amax(dim=1).median() > 0.999
+    assert gumbel_softmax(logits, 100.0).amax() < 0.5
+
+
+def test_balance_by_hand():
+    even = torch.full((4, 2), 0.5)
+    assert {n: v.item() for n, v in balance_losses(even, even).items()} == {"balance": 0.0, "switch": 1.0}
+    collapsed = torch.tensor([[1.0, 0.0]] * 4)
+    found = balance_losses(collapsed, collapsed)
+    assert found["balance"].item() == pytest.approx(2 * (0.25 + 0.25))
+    assert found["switch"].item() == pytest.approx(2.0)
+
+
+def test_an_uncertain_window_gets_the_mean_of_all():
+    router = Router(3, RouterSettings(top_k=1, gate=0.45)).eval()
+    router.logits = lambda windows: torch.tensor([[0.4, 0.3, 0.3], [0.1, 0.8, 0.1]]).log()  # type: ignore[method-assign]
+    _, weights = router(Windows.of_context(torch.zeros(2, 8), 4))
+    torch.testing.assert_close(weights, torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0, 1, 0]]))
+
+
+@pytest.mark.parametrize("routing", ["top_k", "mass", "gumbel"])
+def test_noise_falls_during_training_and_is_absent_afterwards(routing):
+    torch.manual_seed(0)
+    router = Router(4, RouterSettings(routing, top_k=2, anneal=10, temperatures=(1.0, 0.1)))
+    windows = Windows.of_context(torch.randn(16, 32), 4)
+    assert router.temperature == 1.0
+    tried = torch.stack([router(windows)[1] for _ in range(10)])
+    assert (tried > 0).any(dim=0).any(dim=0).all()  # all experts are tried, although all logits are equal
+    assert router.temperature == pytest.approx(0.1)
+    state = router.state_dict()
+    router.eval()
+    torch.testing.assert_close(router(windows)[1], router(windows)[1])
+    again = Router(4, RouterSettings(routing, top_k=2, anneal=10, temperatures=(1.0, 0.1)))
+    again.load_state_dict(state)
+    assert again.temperature == router.temperature  # a resumed training goes on from here
