@@ -100,6 +100,7 @@ SHARED: dict[str, set[str]] = {
     "recorder": {"attention"},
     "checkpoint": set(),
     "base": {"checkpoint"},
+    "sparse": set(),
     "weighting": {"base"},
     "ensemble": {"base", "weighting"},
     "registry": {"base"},
@@ -114,7 +115,7 @@ SHARED: dict[str, set[str]] = {
     },  # language: the type of what it returns
 }
 #: what a family may import beside its own files
-FOR_FAMILIES = {"base", "checkpoint", "attention", "norm", "recorder", "standardise"}
+FOR_FAMILIES = {"base", "checkpoint", "attention", "norm", "recorder", "sparse", "standardise"}
 #: a mixture loads its experts, of any family
 ALSO = {"experts": {"load"}}
 

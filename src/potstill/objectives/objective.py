@@ -114,7 +114,8 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The total loss, and the value of each term without its weight, as scalars without gradient.
 
-        With a gate, ``gated`` among the values is the share of the windows that rely on the ground truth.
+        With a gate, ``gated`` among the values is the share of the windows that rely on the ground truth. The student's
+        statistics, such as the use of its experts, are among the values, too.
 
         Parameters
         ----------
@@ -156,6 +157,7 @@ class Objective(nn.Module):
         for name, loss in inputs.student.auxiliary.items():
             values[f"auxiliary_{name}"] = loss
             totals.append(self.auxiliary.get(name, AUXILIARY_WEIGHT) * loss)
+        values |= inputs.student.statistics
         total = sum(totals)
         assert isinstance(total, Tensor)
         return total, {name: value.detach() for name, value in values.items()}

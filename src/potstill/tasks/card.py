@@ -36,7 +36,7 @@ def card(task: Task, name: str, metrics: dict[str, Any], fingerprint: str) -> st
     derived = learns or (task.start != "random" and not controls_of(task).get(name, False))
     facts = CardFacts(
         title=f"{task.architecture.label} {name}, {task.architecture.parameters:,} parameters",
-        library=task.family.library,
+        library=task.architecture.library or task.family.library,
         pipeline=PIPELINE_TAGS[kind],
         tags=(*CARD_TAGS[kind], "distillation", "potstill"),
         description=(_description(task, learns, derived), _usage(task)),

@@ -26,11 +26,12 @@ def plan_lines(task: Task, stored: TargetProvider | None) -> list[str]:
     if task.teachers:
         largest = max(teacher.parameters for teacher in task.teachers.values())
         share = f", {student.parameters / largest:.1%} of the teacher's"
+    active = f" ({student.active_parameters:,} of them active)" if student.active_parameters else ""
     seconds, held, patch = _measure_step(task, stored)
     weights = ADAM_COPIES * 4 * student.parameters + sum(teacher.bytes for teacher in task.teachers.values())
     return [
         *task.source_lines(),
-        f"Student    {student.label}, {student.parameters:,} parameters{share}, start: {task.start}",
+        f"Student    {student.label}, {student.parameters:,} parameters{active}{share}, start: {task.start}",
         objective_line(recipe, task.objective()),
         f"Training   {task.steps:,} steps of {task.windows_per_step} {task.unit} on {task.device},"
         f" {device_precision(training.precision, task.device)}, learning rate {task.learning_rate():g}",

@@ -89,7 +89,8 @@ def start_student(
         _check_layers(layers, student.layers, teacher.layers)
     with evaluating(teacher.module):
         moved = [batch.to(teacher.device) for batch in batches]
-        return cut(family.matched(teacher, architecture), student.module, family.anatomy, moved, BASES[start], layers)
+        with family.dense(student) as module:
+            return cut(family.matched(teacher, architecture), module, family.anatomy, moved, BASES[start], layers)
 
 
 def calibration_batches(dataset: Any, size: int, seed: int, batch: int = CALIBRATION_BATCH) -> list[Any]:

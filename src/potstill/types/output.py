@@ -93,6 +93,8 @@ class Output:
     backtest
         ``[B]``: error of a teacher on the last steps of each context, forecast from what came before them, divided by
         the error of a seasonal naive forecast; NaN where too few of the steps are known. None: not requested.
+    statistics
+        Figures for the log of a training, such as the use of experts: scalars without gradient, by name.
     """
 
     answer: Forecast | Logits | TopLogits
@@ -104,6 +106,7 @@ class Output:
     token_spans: Spans | None = None
     labelled: Tensor | None = None
     backtest: Tensor | None = None
+    statistics: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def forecast(self) -> Forecast:

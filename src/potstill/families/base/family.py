@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -17,13 +19,24 @@ from potstill.transfer.anatomy import Anatomy
 class Architecture:
     """A student's config and size, before it has weights.
 
-    ``kind`` is the common name of the architecture if it differs from the family's (``gpt2``).
+    Attributes
+    ----------
+    family, config, parameters
+        The family's name, its config, and the number of weights.
+    kind
+        The common name of the architecture if it differs from the family's (``gpt2``).
+    active_parameters
+        Number of weights that one input passes through, if it differs from ``parameters``.
+    library
+        The library that loads the student without Potstill, if it differs from the family's.
     """
 
     family: str
     config: Any
     parameters: int
     kind: str = ""
+    active_parameters: int | None = None
+    library: str | None = None
 
     @property
     def label(self) -> str:
@@ -106,6 +119,28 @@ class Family(ABC, Generic[M]):
     def matched(self, teacher: Model, architecture: Architecture) -> nn.Module:
         """The teacher's module, or a copy of it without parts that a student of this architecture does not have."""
         return teacher.module
+
+    @contextmanager
+    def dense(self, student: M) -> Iterator[nn.Module]:
+        """A module for a dense teacher's weights; at the end of the block the student has them.
+
+        By default the student's own module. A family with sparse layers gives a dense module of the same sizes, and
+        copies its feed-forward networks into the experts.
+        """
+        yield student.module
+
+    def grown(self, student: M, experts: Mapping[str, Any]) -> Architecture:
+        """The architecture of a finished student with sparse layers: ``experts``, ``top_k``, ``layers``, ``insert``.
+
+        Raises
+        ------
+        UserError
+            If models of this family cannot grow, or not with these settings.
+        """
+        raise UserError(
+            f"student.grow: {self.name} models cannot grow experts; name a student of the family chronos2.",
+            key="grow.unsupported",
+        )
 
     def anatomy(self, module: Any) -> Anatomy:
         """What the weights of a model's module mean, for cutting it; see :mod:`potstill.transfer.anatomy`."""

@@ -10,7 +10,7 @@ Shapes: R rows (windows, and covariates), C context, T tokens, N output patches,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from potstill.families.chronos2.groups import attend_in_groups, attend_to_self, members_by_size
 from potstill.families.chronos2.rows import Rows
+from potstill.families.chronos2.sparse import ExtendedFeedForward
 from potstill.families.norm import rms_norm
 from potstill.families.recorder import Recorder
+from potstill.families.sparse import Routing, SparseMLP
 from potstill.types import Request
 
 #: maps a layer, the stream ``[R, T, D]`` and its mask ``[R, T]`` to the stream after attention within groups
@@ -38,15 +40,18 @@ class Encoded:
         ``[R, T]`` bool: False for patches of the context with no known value.
     recorded
         The streams ``[R, T, D]`` after the requested blocks, and what was requested of their attention along time.
+    routings
+        What the routers of sparse layers decided, of all rows.
     """
 
     stream: Tensor
     mask: Tensor
     recorded: Recorder
+    routings: list[Routing]
 
     def first(self, rows: int) -> Encoded:
         """Only the first rows: the windows, without their covariates."""
-        return Encoded(self.stream[:rows], self.mask[:rows], self.recorded.first(rows))
+        return replace(self, stream=self.stream[:rows], mask=self.mask[:rows], recorded=self.recorded.first(rows))
 
 
 def encode_univariate(model: Any, context: Tensor, patches: int, request: Request | None = None) -> Encoded:
@@ -86,16 +91,18 @@ def _encode(
     time_mask = encoder._expand_and_invert_time_attention_mask(mask, stream.dtype)
     positions = torch.arange(stream.shape[1], device=stream.device)[None]
     turn = encoder.block[0].layer[0].self_attention.rope_embed(stream, positions)
+    routings: list[Routing] = []
     for index, block in enumerate(encoder.block):
         time, group, feedforward = block.layer
         whole = index < len(encoder.block) - 1 or recorder.needs_all_tokens(index)
         kept = stream.shape[1] if whole else patches
         stream = _attend_in_time(time, stream, time_mask, turn, kept, recorder, index)
-        stream = group_attention(group, stream, mask[:, -stream.shape[1] :])
-        stream = stream + feedforward.dropout(feedforward.mlp(_norm(feedforward, stream)))
+        present = mask[:, -stream.shape[1] :]
+        stream = group_attention(group, stream, present)
+        stream = _feed_forward(feedforward, stream, present, routings)
         recorder.record_state(index, stream)
     normed = encoder.dropout(encoder.final_layer_norm(stream[:, -patches:]))
-    return Encoded(normed, mask, recorder)
+    return Encoded(normed, mask, recorder, routings)
 
 
 def _tokens(model: Any, context: Tensor, patches: int, future: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -140,6 +147,21 @@ def _attend_in_time(
 def attend_single(layer: Any, stream: Tensor) -> Tensor:
     """Group attention where every row is its own group, ``[R, T, D]``."""
     return stream + layer.dropout(layer.self_attention.o(attend_to_self(layer.self_attention, _norm(layer, stream))))
+
+
+def _feed_forward(layer: Any, stream: Tensor, mask: Tensor, routings: list[Routing]) -> Tensor:
+    """The stream ``[R, T, D]`` after a dense or sparse feed-forward layer; a router's decisions are added to the list.
+
+    Tokens outside ``mask [R, T]`` do not count in the auxiliary losses.
+    """
+    normed = _norm(layer, stream)
+    if isinstance(layer.mlp, SparseMLP):
+        output, routing = layer.mlp.routed(normed)
+        routings.append(replace(routing, counted=mask.flatten().bool()))
+    else:
+        output = layer.mlp(normed)
+    stream = stream + layer.dropout(output)
+    return _feed_forward(layer.inserted, stream, mask, routings) if isinstance(layer, ExtendedFeedForward) else stream
 
 
 def _rotate(mha: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

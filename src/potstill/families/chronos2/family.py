@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bisect
 import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -14,11 +16,15 @@ from torch import nn
 from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Model, ModelSource
 from potstill.families.chronos2.anatomy import anatomy, obstacle
-from potstill.families.chronos2.model import SPREAD_KEY, Chronos2Forecaster
+from potstill.families.chronos2.experts import KEYS, ExpertSettings
+from potstill.families.chronos2.model import SPREAD_KEY, Chronos2Forecaster, active_parameters
+from potstill.families.chronos2.sparse import build_module, dense_config, fill_from_dense, module_class
 from potstill.transfer.anatomy import Anatomy
 from potstill.transfer.layers import copy_layers
 
 SIZE_KEYS = ("num_layers", "d_model", "d_ff", "num_heads", "d_kv")
+#: keys of a teacher's config that say nothing about a student
+OF_A_CHECKPOINT = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path")
 MIN_HEAD_WIDTH = 16
 DEFAULT_SIZES = {"num_layers": 2, "d_model": 128}  # 0.8 M parameters, used without a Chronos-2 teacher
 DEFAULT_SHARE = 1 / 3  # of the teacher's parameters, if no size is given
@@ -38,7 +44,7 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         """Recognised by the architecture name, or by keys that only Chronos-2's config has."""
         chronos = config.get("chronos_config")
         named = config.get("architectures")
-        return named == ["Chronos2Model"] or (
+        return named in (["Chronos2Model"], ["SparseChronos2Model"]) or (
             not named and isinstance(chronos, dict) and "input_patch_stride" in chronos
         )
 
@@ -50,7 +56,8 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         UserError
             If weights are missing from the checkpoint or their shapes differ from its config.json.
         """
-        loaded: Any = Chronos2Model.from_pretrained(
+        kind = module_class(Chronos2CoreConfig.from_pretrained(folder, revision=hub_options.get("revision")))
+        loaded: Any = kind.from_pretrained(
             folder, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **hub_options
         )
         module, report = loaded
@@ -72,6 +79,7 @@ class Chronos2Family(Family[Chronos2Forecaster]):
 
         An omitted d_kv is that of a Chronos-2 teacher, else 64. Without any size, the student is the teacher made
         narrower to ``DEFAULT_SHARE`` of its parameters. Without a Chronos-2 teacher it has 2 layers of width 128.
+        ``experts`` and the other keys of :class:`ExpertSettings` give it sparse layers; it is sized without them.
 
         Raises
         ------
@@ -80,11 +88,12 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         """
         base = _config_of(teacher)
         sizes = {key: overrides[key] for key in SIZE_KEYS if key in overrides}
-        rest = {key: value for key, value in overrides.items() if key not in SIZE_KEYS}
+        sparse = {key: overrides[key] for key in KEYS if key in overrides}
+        rest = {key: value for key, value in overrides.items() if key not in (*SIZE_KEYS, *KEYS)}
         settings = {**base, **base["chronos_config"]}
         unknown = [key for key in rest if key not in settings]
         if unknown:
-            known = ", ".join([*SIZE_KEYS, *sorted(base["chronos_config"])])
+            known = ", ".join([*SIZE_KEYS, *KEYS, *sorted(base["chronos_config"])])
             raise UserError(
                 f"--student: {unknown[0]!r} is not a setting of Chronos-2; known: {known}.",
                 key="student.unknown_setting",
@@ -99,24 +108,63 @@ class Chronos2Family(Family[Chronos2Forecaster]):
             config = _sized(base, {"d_kv": base["d_kv"], **sizes})
         else:
             config = _narrowed(base, teacher)
-        return Architecture(self.name, config, _count(config))
+        return self._sparse(config, sparse) if sparse else Architecture(self.name, config, _count(config))
 
     def build(self, architecture: Architecture, dropout: float, teacher: Model | None = None) -> Chronos2Forecaster:
         """Build with fresh weights by upstream's rule, which transformers 5 skips: see :func:`initialise`."""
         config = copy.deepcopy(architecture.config)
         config.dropout_rate = dropout
-        module = Chronos2Model(config)
+        module = build_module(config)
         initialise(module)
         return Chronos2Forecaster(module, ModelSource("student", "built here"))
 
     def copy_from(self, student: Chronos2Forecaster, teacher: Model) -> list[str]:
-        """Copy embeddings, heads and evenly spaced layers whose shapes match."""
-        return copy_layers(student.module, teacher.module, blocks="encoder.block")
+        """Copy embeddings, heads and evenly spaced layers whose shapes match; a dense teacher's into each expert."""
+        if teacher.auxiliary:
+            return copy_layers(student.module, teacher.module, blocks="encoder.block")
+        with self.dense(student) as module:
+            return copy_layers(module, teacher.module, blocks="encoder.block")
+
+    @contextmanager
+    def dense(self, student: Chronos2Forecaster) -> Iterator[nn.Module]:
+        """The student's module; of a sparse student a dense one with fresh weights, see :func:`fill_from_dense`."""
+        if not student.auxiliary:
+            yield student.module
+            return
+        module = Chronos2Model(dense_config(student.module.config)).to(student.device)
+        initialise(module)
+        yield module
+        fill_from_dense(student.module, module)
+
+    def grown(self, student: Chronos2Forecaster, experts: Mapping[str, Any]) -> Architecture:
+        """The student's sizes with sparse layers."""
+        if student.auxiliary:
+            raise UserError(
+                f"{student.source.name}: has sparse layers already; name a student without them.",
+                key="grow.already_sparse",
+            )
+        settings = zip(KEYS, (experts.get(key) for key in ("experts", "top_k", "layers", "insert")), strict=True)
+        config = copy.deepcopy(student.module.config)
+        if hasattr(config, SPREAD_KEY):
+            delattr(config, SPREAD_KEY)  # the weights contain the factor; the grown model is calibrated again
+        return self._sparse(config, dict(settings))
+
+    def _sparse(self, config: Chronos2CoreConfig, values: dict[str, Any]) -> Architecture:
+        """A dense config with the experts that the values by key of the config ask for."""
+        settings = ExpertSettings.checked(values, config.num_layers)
+        config = copy.deepcopy(config)
+        config.update(settings.as_keys())
+        total, kind = _count(config), f"{self.name} with {settings}"
+        with torch.device("meta"):
+            active = active_parameters(build_module(config))
+        return Architecture(self.name, config, total, kind, active, library="potstill")
 
     def obstacle(self, architecture: Architecture, teacher: Model) -> str | None:
         """None if the teacher is a Chronos-2 with the same patches, levels and head width, and no smaller size."""
         if not isinstance(teacher, Chronos2Forecaster):
             return f"the teacher is not a Chronos-2 ({teacher.family})"
+        if teacher.auxiliary:
+            return "the teacher has sparse layers, which cannot be cut"
         return obstacle(architecture.config, teacher.module.config)
 
     def anatomy(self, module: Any) -> Anatomy:
@@ -144,7 +192,15 @@ def initialise(model: Chronos2Model) -> None:
 def _config_of(teacher: Model | None) -> dict[str, Any]:
     if isinstance(teacher, Chronos2Forecaster):
         config = teacher.module.config.to_dict()
-        for key in ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path", SPREAD_KEY):
+        for key in (
+            "architectures",
+            "dtype",
+            "torch_dtype",
+            "transformers_version",
+            "_name_or_path",
+            SPREAD_KEY,
+            *KEYS,
+        ):
             config.pop(key, None)
         return copy.deepcopy(config)
     chronos = {
@@ -234,7 +290,7 @@ def _count(config: Chronos2CoreConfig) -> int:
         )
     try:
         with torch.device("meta"):
-            module = Chronos2Model(copy.deepcopy(config))
+            module = build_module(config)
     except (AssertionError, KeyError, TypeError, ValueError, RuntimeError) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(

@@ -18,6 +18,7 @@ from potstill.families.base import Forecaster, ModelSource
 from potstill.families.chronos2.encode import Encoded, encode_groups, encode_univariate
 from potstill.families.chronos2.rows import rows_of
 from potstill.families.recorder import patch_spans
+from potstill.families.sparse import AUXILIARY, auxiliary_losses, routing_statistics, sparse_layers
 from potstill.types import Forecast, Output, Request, Windows
 
 #: levels of the quantile paths that a roll-out feeds back: upstream's default
@@ -47,6 +48,12 @@ class Chronos2Forecaster(Forecaster):
         longest = chronos.max_output_patches * self.horizon_multiple
         self.max_horizon = min(longest, getattr(config, "prediction_length", longest))
         self.spread = getattr(config, SPREAD_KEY, 1.0)
+        self.auxiliary = AUXILIARY if sparse_layers(module) else ()
+
+    @property
+    def active_parameters(self) -> int:
+        """Number of weights that one token passes through."""
+        return active_parameters(self.module)
 
     def forward(self, windows: Windows, request: Request) -> Output:
         """Forecast quantiles in instance-normalised arcsinh space.
@@ -54,6 +61,8 @@ class Chronos2Forecaster(Forecaster):
         ``hidden[i]`` is the stream after block i, ``attention[i]`` and ``qkv[i]`` are of its attention along time, all
         of the windows without their covariates. The tokens are the patches of the context, the register token and the
         patches of the horizon. After the last block only those of the horizon are read.
+
+        Sparse layers also give their auxiliary losses, over the tokens of windows and covariates.
         """
         self.check_windows(windows, request)
         windows = windows.newest(self.max_context)
@@ -67,11 +76,13 @@ class Chronos2Forecaster(Forecaster):
         forecast = Forecast(
             self.levels.to(values.device, non_blocking=True), values[..., : request.horizon], loc, scale, arcsinh
         )
-        if not request.layers:
-            return Output(forecast)
-        tokens, registers = encoded.mask.shape[1], int(self.module.chronos_config.use_reg_token)
-        spans = patch_spans(tokens - registers - patches, patches, self.horizon_multiple, registers)
-        return encoded.recorded.output(forecast, encoded.mask, spans)
+        output = Output(forecast)
+        if request.layers:
+            tokens, registers = encoded.mask.shape[1], int(self.module.chronos_config.use_reg_token)
+            spans = patch_spans(tokens - registers - patches, patches, self.horizon_multiple, registers)
+            output = encoded.recorded.output(forecast, encoded.mask, spans)
+        output.auxiliary, output.statistics = auxiliary_losses(encoded.routings), routing_statistics(encoded.routings)
+        return output
 
     def _encoded(self, windows: Windows, request: Request, patches: int) -> Encoded:
         if windows.stands_alone:
@@ -119,8 +130,13 @@ class Chronos2Forecaster(Forecaster):
         return True
 
     def save(self, folder: Path) -> None:
-        """Write upstream's layout: config.json and model.safetensors."""
+        """Write upstream's layout: config.json and model.safetensors; a sparse model has further weights."""
         self.module.save_pretrained(folder)
+
+
+def active_parameters(module: Any) -> int:
+    """Number of a module's weights that one token passes through."""
+    return sum(p.numel() for p in module.parameters()) - sum(x.inactive_parameters for x in sparse_layers(module))
 
 
 def instance_scale(context: Tensor, eps: float) -> tuple[Tensor, Tensor]:
