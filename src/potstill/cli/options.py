@@ -1,6 +1,6 @@
 """Arguments and options that several verbs share.
 
-An option for a key of the recipe is derived from that key: its name is in ``recipe.options.OPTIONS``, its type and help
+An option for a key of the recipe is derived from that key: its name is in ``recipe.options.KEYS``, its type and help
 come from the field. A verb lists the options that it takes.
 """
 
@@ -20,7 +20,7 @@ from potstill.cli.parse import names, recipe_of
 from potstill.errors import UserError
 from potstill.recipe import Recipe
 from potstill.recipe.kinds import kinds, node_at
-from potstill.recipe.options import OPTIONS
+from potstill.recipe.options import KEYS
 
 RecipePath = Annotated[
     str | None, typer.Argument(metavar="RECIPE.yaml", help="Recipe file; options override its keys.")
@@ -46,8 +46,10 @@ METAVARS = {
     "target": "COL,…",
     "split": "NAME",
     "labels": "LABELS",
+    "grow": "STUDENT",
+    "layers": "LAYER,…",
 }
-COMMA_SEPARATED = ("target",)  # other lists repeat the option
+COMMA_SEPARATED = ("target", "layers")  # other lists repeat the option
 
 Command = Callable[..., None]
 
@@ -58,7 +60,7 @@ def with_recipe(*options: str, file: bool = True, keys: str = "") -> Callable[[C
     Parameters
     ----------
     options
-        Names from ``OPTIONS``.
+        Names from ``KEYS``.
     file
         Whether the command takes a recipe file as its argument.
     keys
@@ -113,7 +115,7 @@ def field_of(kind: type[Recipe], key: str) -> FieldInfo | None:
 
 def _annotation(name: str) -> Any:
     """``Annotated[type, typer.Option(…)]`` of an option."""
-    fields = (field_of(kind, OPTIONS[name]) for kind in (*kinds(Recipe), Recipe))
+    fields = (field_of(kind, KEYS[name]) for kind in (*kinds(Recipe), Recipe))
     field = next(field for field in fields if field is not None and field.description)
     assert field.description  # the help of the option
     text = f"{field.description[0].upper()}{field.description[1:].rstrip('.')}."

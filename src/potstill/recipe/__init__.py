@@ -16,7 +16,7 @@ from potstill.recipe.recipe import (
     OfflineRecipe,
     Recipe,
 )
-from potstill.recipe.student import ForecastStudent, LanguageStudent, StudentConfig
+from potstill.recipe.student import ForecastStudent, GrowConfig, LanguageStudent, StudentConfig
 from potstill.recipe.teacher import TeacherConfig
 from potstill.recipe.training import (
     ForecastGkd,
@@ -45,6 +45,7 @@ __all__ = [
     "GkdConfig",
     "GkdRecipe",
     "GroupConfig",
+    "GrowConfig",
     "HorizonWeights",
     "LanguageEvaluation",
     "LanguageGkd",

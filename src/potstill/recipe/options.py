@@ -32,6 +32,16 @@ OPTIONS = {
     "labels": "labels",
     "control": "control",
 }
+#: further options of ``mix``, for a student that grows
+GROW_OPTIONS = {
+    "grow": "student.grow.source",
+    "layers": "student.grow.layers",
+    "experts": "student.grow.experts",
+    "top_k": "student.grow.top_k",
+    "insert": "student.grow.insert",
+    "frozen": "student.grow.frozen",
+}
+KEYS = OPTIONS | GROW_OPTIONS
 LIST_KEYS = ("data.paths", "data.target")
 
 
@@ -47,9 +57,9 @@ def resolve(recipe: Recipe | str | Path | None, options: dict[str, Any]) -> Reci
     """
     overrides = {}
     for name, value in options.items():
-        if name not in OPTIONS:
-            raise UnknownName("option", name, list(OPTIONS))
-        key = OPTIONS[name]
+        if name not in KEYS:
+            raise UnknownName("option", name, list(KEYS))
+        key = KEYS[name]
         value = str(value) if isinstance(value, Path) else value
         overrides[key] = [value] if key in LIST_KEYS and isinstance(value, str) else value
     if isinstance(recipe, Recipe):

@@ -132,10 +132,11 @@ class Recipe(RecipeNode):
             recipe.imports = [absolute_path(path, "imports") for path in recipe.imports]
         if isinstance(recipe, OfflineRecipe) and recipe.labels not in (None, "auto"):
             recipe.labels = absolute_path(recipe.labels, "labels")
-        for teacher in recipe.teacher:
-            location, _ = parse_source(teacher.source)
+        grow = getattr(recipe.student, "grow", None)
+        for model, key in ((grow, "student.grow.source"), *((teacher, "teacher") for teacher in recipe.teacher)):
+            location, _ = parse_source(model.source) if model is not None else ("embedded", {})
             if location != "embedded" and Path(location).expanduser().exists():
-                teacher.source = absolute_path(location, "teacher") + teacher.source.removeprefix(location)
+                model.source = absolute_path(location, key) + model.source.removeprefix(location)
         return recipe
 
     def write(self, path: str | Path) -> None:

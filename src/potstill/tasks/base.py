@@ -21,10 +21,10 @@ from potstill.families.weighting import Weighting
 from potstill.objectives.objective import Objective
 from potstill.ranks import world_size
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
-from potstill.recipe.student import Start
-from potstill.tasks.start import BASES, CUT_RATE, RANDOM_RATE, calibration_batches, choose_start, start_student
+from potstill.tasks.start import BASES, calibration_batches, choose_start, default_rate, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.live import LiveTeachers
+from potstill.training.freezing import Freeze
 from potstill.training.run import TrainingRun
 
 AUTO_LABELS = "auto"  # the run labels its own windows
@@ -53,6 +53,8 @@ class Task(ABC):
         The first weights of a control if the recipe only says ``control: true``.
     calibration_size
         Windows or examples on which a cut is calibrated.
+    freeze
+        Weights of the student that are not trained at first; None: all are.
     """
 
     recipe: Any
@@ -63,6 +65,7 @@ class Task(ABC):
     unit: ClassVar[str]
     control_start: ClassVar[Literal["random", "start"]]
     calibration_size: ClassVar[int] = 256
+    freeze: Freeze | None = None
     _first_weights: dict[str, Tensor] | None = None
 
     @property
@@ -154,7 +157,7 @@ class Task(ABC):
         return None
 
     @cached_property
-    def start(self) -> Start:
+    def start(self) -> str:
         """The student's start; resolved in the run's recipe as well, which then starts the same way elsewhere."""
         config = self.recipe.student
         chosen, reason = choose_start(config.start, self.family, self.architecture, self.teacher)
@@ -176,7 +179,7 @@ class Task(ABC):
         student.module.load_state_dict(self._first_weights)
         return student
 
-    def started(self, start: Start) -> tuple[Model, list[str]]:
+    def started(self, start: Any) -> tuple[Model, list[str]]:
         """The student with the weights of a start, and lines about what it has of its teacher."""
         student = self._random()
         layers = self.recipe.student.layers
@@ -197,11 +200,8 @@ class Task(ABC):
         return self.family.build(self.architecture, self.recipe.training.dropout, self.teacher)
 
     def learning_rate(self, random_start: bool = False) -> float:
-        """The recipe's learning rate, or the default of the start: a student that has weights can lose them."""
-        given = self.recipe.training.learning_rate
-        if given is not None:
-            return given
-        return CUT_RATE if not random_start and self.start in BASES else RANDOM_RATE
+        """The recipe's learning rate, or the default of the start."""
+        return self.recipe.training.learning_rate or default_rate("random" if random_start else self.start)
 
     @property
     def weighting(self) -> Weighting | None:
@@ -229,7 +229,6 @@ class Task(ABC):
         teacher, and where only the time of a step matters, because a cut from the teacher takes a while.
         """
         has_teacher = data.provider is not None
-        gkd = self.recipe.training.algorithm == GKD and has_teacher
         return TrainingRun(
             name=name,
             student=self.fresh(random_start),
@@ -243,8 +242,9 @@ class Task(ABC):
             describe=self.describe,
             metric=self.metric,
             sampler=self.sampler(),
-            teacher=self.teacher if gkd else None,
+            teacher=self.teacher if has_teacher and self.recipe.training.algorithm == GKD else None,
             grouped=self.grouped,
+            freeze=None if random_start else self.freeze,
         )
 
     @contextmanager

@@ -27,8 +27,9 @@ from potstill.runs import write_json
 from potstill.tasks.base import AUTO_LABELS, Task
 from potstill.tasks.card import write_cards
 from potstill.tasks.ensemble import OTHER, weighting_of
+from potstill.tasks.growth import freeze_of, grow_student, grown_architecture
 from potstill.tasks.provenance import provenance
-from potstill.tasks.start import balanced_batches, calibration_batches
+from potstill.tasks.start import GROWN, balanced_batches, calibration_batches
 from potstill.teaching.engines.forecasts import label_forecasts
 from potstill.teaching.engines.progress import LabelProgress
 from potstill.teaching.stored import StoredForecasts
@@ -45,6 +46,8 @@ class ForecastTask(Task):
     ----------
     store, windows, validation_windows
         All series, and the windows of the training and validation parts.
+    source
+        The finished student that grows; None for a new student.
     """
 
     metric, unit, control_start = "sql", "windows", "random"
@@ -59,17 +62,35 @@ class ForecastTask(Task):
         validation_windows: SeriesWindows,
         teachers: Mapping[str, Forecaster],
         family: Family[Any],
+        source: Forecaster | None = None,
     ):
         self.recipe, self.device, self.store = recipe, device, store
         self.windows, self.validation_windows = windows, validation_windows
-        self.teachers, self.family = teachers, family
+        self.teachers, self.family, self.source = teachers, family, source
+        if source is not None:
+            self.freeze = freeze_of(source, recipe.student.grow, self.steps)
 
     @cached_property
     def architecture(self) -> Architecture:
         """The student's config; raises UserError for sizes that are not possible."""
+        if self.source is not None:
+            return grown_architecture(self.family, self.source, self.recipe.student.grow)
         data = self.recipe.data
         overrides = _overrides(self.recipe, self.family)
         return self.family.design(self.teacher, overrides, data.context_length, data.prediction_length)
+
+    @cached_property
+    def start(self) -> str:
+        """The student's start; ``grown`` for a student that grows."""
+        return GROWN if self.source is not None else super().start
+
+    def started(self, start: Any) -> tuple[Any, list[str]]:
+        """The student with the weights of a start, and lines about what it has of its teacher or source."""
+        if start != GROWN:
+            return super().started(start)
+        assert self.source is not None
+        student: Any = self._random()
+        return student, grow_student(self.family, student, self.source, self.recipe.student.grow)
 
     def exact_teacher(self) -> Forecaster | None:
         """The first teacher in fp32: loaded again if the run has rounded its weights to bf16."""

@@ -58,7 +58,9 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
     _check_rollout(recipe, objective)
     device = available_device(recipe.training.device)
     teachers = {name: teacher.freeze() for name, teacher in _load_teachers(recipe, device).items()}
-    recipe.data = fit_lengths(recipe.data, list(teachers.values()))
+    grow = recipe.student.grow
+    source = load_forecaster(grow.source, device=device) if grow else None
+    recipe.data = fit_lengths(recipe.data, [*teachers.values(), *([source] if source else [])])
     check_gate(objective.gate_steps(recipe.data.prediction_length), recipe.data)
     store = open_store(recipe.data)
     windows = SeriesWindows(store, recipe.data, "train")
@@ -67,7 +69,7 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
     validation = SeriesWindows(store, recipe.data, "validation")
     require_windows(validation)
     require_windows(SeriesWindows(store, recipe.data, recipe.evaluation.split, stride=1))
-    first = next(iter(teachers.values()), None)
+    first = source or next(iter(teachers.values()), None)
     chosen = family(recipe.student.family or (first.family if first else default_student("forecast")))
     if isinstance(chosen, TeacherFamily):
         raise UserError(
@@ -75,7 +77,7 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
             key="student.family_cannot_be_trained",
         )
     check_gkd(recipe, [teacher.family for teacher in teachers.values()], chosen)
-    task = ForecastTask(recipe, device, store, windows, validation, teachers, chosen)
+    task = ForecastTask(recipe, device, store, windows, validation, teachers, chosen, source)
     if isinstance(recipe, ForecastRecipe) and recipe.ensemble == "validation":
         learned = on_main(lambda: learn_weights(teachers, task.validation(), store.datasets))
         for teacher, weights in zip(recipe.teacher, learned, strict=True):

@@ -15,6 +15,7 @@ from potstill.console import say
 from potstill.ranks import on_main
 from potstill.runs import write_atomically, write_folder
 from potstill.tasks.base import GKD, Task
+from potstill.tasks.start import GROWN
 from potstill.teaching.base import TrainingData
 from potstill.training.control import control_steps, logged_seconds, steps_in
 
@@ -115,7 +116,8 @@ def _control_steps(state: RunState) -> int:
     def training(data: TrainingData) -> Any:
         return task.training("control", data, task.steps, state.validate, random_start=True)
 
-    if task.recipe.training.algorithm == GKD:
-        # the time of a step of TRL depends on the generated text, so the student's logged time is used
-        return steps_in(logged_seconds(state.folder / "log.jsonl", "student"), lambda: training(no_teacher))
+    if task.recipe.training.algorithm == GKD or task.start == GROWN:
+        # the time of a step depends on the generated text, or on what is frozen, so the student's logged time is used
+        seconds = logged_seconds(state.folder / "log.jsonl", "student") + state.data.labelling
+        return steps_in(seconds, lambda: training(no_teacher))
     return control_steps(lambda: training(state.data), lambda: training(no_teacher), state.taken, state.data.labelling)

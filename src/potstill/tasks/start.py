@@ -18,6 +18,9 @@ from potstill.transfer.rotation import largest_dimensions, principal_components
 BASES = {"teacher": principal_components, "importance": largest_dimensions}
 CALIBRATION_BATCH = 32
 CUT_RATE, RANDOM_RATE = 3e-4, 1e-3  # default learning rates: docs/decisions/0020
+GROWN_RATE = 1e-4
+#: the start of a student that grows: a finished student with experts
+GROWN = "grown"
 
 
 def choose_start(
@@ -52,6 +55,11 @@ def choose_start(
         " choose other sizes, or write start: copy or start: random.",
         key="student.start_mismatch",
     )
+
+
+def default_rate(start: str) -> float:
+    """The default learning rate of a start: a student that has weights can lose them."""
+    return GROWN_RATE if start == GROWN else CUT_RATE if start in BASES else RANDOM_RATE
 
 
 def start_student(

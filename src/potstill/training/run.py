@@ -25,6 +25,7 @@ from potstill.training.arguments import check_arguments, evaluation_steps, refus
 from potstill.training.average import UpdateAverage
 from potstill.training.callbacks import BestStudent, EpochOrder, Evaluations, RunLog, StopOnSignal
 from potstill.training.checkpoints import TRAINER_STATE_FILE, newest_checkpoint
+from potstill.training.freezing import Freeze, FrozenWeights
 from potstill.training.heap import BoundedHeap
 from potstill.training.hooks import TrainerHooks
 from potstill.training.step import DistillationModule, TrainingStep
@@ -59,6 +60,10 @@ class TrainingRun:
         See :class:`potstill.training.hooks.TrainerHooks`.
     teacher
         Only for the algorithm ``gkd``, whose trainer calls the teacher directly.
+    grouped
+        Whether windows have groups or covariates.
+    freeze
+        Weights of the student that are not trained at first; None: all are.
     """
 
     name: str
@@ -75,6 +80,7 @@ class TrainingRun:
     sampler: Sampler[int] | None = None
     teacher: Model | None = None
     grouped: bool = field(default=False)
+    freeze: Freeze | None = None
 
     def run(self, run: Path, resume: bool) -> int:
         """Train, writing checkpoints, ``log.jsonl`` and the best student so far into ``run``.
@@ -116,6 +122,8 @@ class TrainingRun:
         hooks = TrainerHooks(lambda: self._validated(trainer), self.describe, self.metric, self.sampler)
         progress = is_main() and sys.stderr.isatty()
         arguments = self.config, checkpoints, self.steps, self.device, progress
+        if self.freeze is not None:
+            callbacks = [*callbacks, FrozenWeights(self.freeze, self.student.module)]
         if self.teacher is not None:
             from potstill.training.gkd import gkd_trainer  # TRL takes seconds to import
 
@@ -150,6 +158,12 @@ class TrainingRun:
             from potstill.training.gkd import check_gkd_settings
 
             check_gkd_settings(self.config, self.steps, self.device)
+            if self.student.auxiliary:
+                raise UserError(
+                    "training.algorithm: gkd has its own loss, which does not keep experts balanced; for a student with"
+                    " experts write training.algorithm: offline.",
+                    key="training.experts_with_gkd",
+                )
         else:
             check_arguments(self.config, self.steps, self.device)
             if not getattr(self.student.module, "supports_gradient_checkpointing", False):

@@ -87,7 +87,7 @@ class ExpertSettings:
 
     def __str__(self) -> str:
         blocks = "block" if len(self.layers) == 1 else "blocks"
-        return f"{self.experts} experts in {blocks} {', '.join(map(str, self.layers))}, {self.top_k} per token"
+        return f"{self.experts} experts, {self.top_k} per token, in {blocks} {', '.join(map(str, self.layers))}"
 
 
 def _check_whole(key: str, value: Any, least: int, most: int) -> None:

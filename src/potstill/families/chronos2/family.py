@@ -126,7 +126,7 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         settings = ExpertSettings.checked(values, config.num_layers)
         config = copy.deepcopy(config)
         config.update(settings.as_keys())
-        total, kind = count_parameters(config), f"{self.name} with {settings}"
+        total, kind = count_parameters(config), f"{self.name} ({settings})"
         with torch.device("meta"):
             active = active_parameters(build_module(config))
         return Architecture(self.name, config, total, kind, active, library="potstill")

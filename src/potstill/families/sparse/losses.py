@@ -64,4 +64,5 @@ def _mean(values: Tensor, routing: Routing) -> Tensor:
     if routing.counted is None:
         return values.mean(dim=0)
     counted = routing.counted.to(values)
-    return (counted @ values) / counted.sum().clamp(min=1)
+    # no matrix product: autocast would round it to bf16
+    return (counted.view(-1, *[1] * (values.ndim - 1)) * values).sum(dim=0) / counted.sum().clamp(min=1)
