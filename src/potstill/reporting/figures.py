@@ -18,12 +18,14 @@ from potstill.reporting.values import mapping, number
 OVERALL = "overall"
 BASELINE_ORDER = ("ridge", "auto_theta", "seasonal_naive")
 CONTROLS = ("control", "control_start")
-MODEL_ORDER = ("student", *CONTROLS, "teacher", *BASELINE_ORDER)
+SOURCE = "source"  # the finished student from which a mixture grew
+MODEL_ORDER = ("student", SOURCE, *CONTROLS, "teacher", *BASELINE_ORDER)
 MODEL_NAMES = {
     "teacher": "Teacher",
     "student": "Student",
     "control": "Control",
     "control_start": "Control from the student's start",
+    SOURCE: "The student before it grew",
     "seasonal_naive": "Seasonal naive",
     "ridge": "Ridge",
     "auto_theta": "AutoTheta",

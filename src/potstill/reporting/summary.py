@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from potstill.reporting.figures import CONTROLS, Figures, Interval, compact, display_name
+from potstill.reporting.figures import CONTROLS, SOURCE, Figures, Interval, compact, display_name
 from potstill.reporting.phrases import (
     SMALLEST_DIFFERENCE,
     Verdict,
@@ -25,12 +25,14 @@ from potstill.reporting.phrases import (
 
 DESCRIPTIONS = {
     "teacher": "its teacher",
+    SOURCE: "the student from which it grew",
     "control": "its control (the same student trained without a teacher for the same time)",
     "control_start": "its control from the same first weights (trained on the truth alone for the same time)",
     "ridge": "ridge (a linear model fitted to these data)",
     "seasonal_naive": "seasonal naive (the last season repeated)",
 }
 HEADLINE_NAMES = {
+    SOURCE: "the student from which it grew",
     "control": "its control",
     "control_start": "its control from the same first weights",
     "ridge": "ridge",
@@ -169,10 +171,10 @@ def _ahead(comparison: Comparison) -> tuple[str, str, float]:
 
 
 def comparisons(figures: Figures) -> list[Comparison]:
-    """The student compared with the teacher, the control and the baselines, if they were evaluated."""
+    """The student compared with teacher, source, controls and baselines, if they were evaluated."""
     if figures.subject is None:
         return []
-    others = [figures.teacher, *CONTROLS, "ridge", "auto_theta", "seasonal_naive"]
+    others = [figures.teacher, SOURCE, *CONTROLS, "ridge", "auto_theta", "seasonal_naive"]
     found = []
     for other in dict.fromkeys(others):
         ratio = figures.ratio(figures.subject, other)

@@ -183,7 +183,7 @@ class Task(ABC):
         """The student with the weights of a start, and lines about what it has of its teacher."""
         student = self._random()
         layers = self.recipe.student.layers
-        batches = self.calibration() if start in BASES else []
+        batches = self.calibration() if start in BASES or student.auxiliary else []
         lines = start_student(start, self.family, self.architecture, student, self.exact_teacher(), batches, layers)
         return student, lines
 

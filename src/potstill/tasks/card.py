@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from potstill.reporting.figures import SOURCE
 from potstill.runs import write_atomically
 from potstill.runs.card import CardFacts, CardTeacher, file_name, render_card
 from potstill.tasks.base import Task
@@ -48,7 +49,7 @@ def card(task: Task, name: str, metrics: dict[str, Any], fingerprint: str) -> st
         versions=versions(),
         teachers=[
             CardTeacher(n, t.source.location, t.source.licence, t.fingerprint, t.source.revision)
-            for n, t in task.teachers.items()
+            for n, t in {**task.teachers, **_source(task)}.items()
             if derived
         ],
         derived=derived,
@@ -68,6 +69,11 @@ def _description(task: Task, learns: bool, derived: bool) -> str:
 
 
 def _origin(task: Task, learns: bool, derived: bool) -> str:
+    grown = "".join(f"grown from {file_name(t.source.location)} and " for t in _source(task).values())
+    return grown + _training(task, learns, derived)
+
+
+def _training(task: Task, learns: bool, derived: bool) -> str:
     teachers = ", ".join(f"{n} ({t.family}, {t.parameters:,} parameters)" for n, t in task.teachers.items())
     if learns:
         labels = getattr(task.recipe, "labels", None)
@@ -75,6 +81,12 @@ def _origin(task: Task, learns: bool, derived: bool) -> str:
     if derived and teachers:
         return f"started from {teachers} and trained on the ground truth alone"
     return "trained on the ground truth alone, without a teacher"
+
+
+def _source(task: Task) -> dict[str, Any]:
+    """The finished student that grew, by name; empty for a new student."""
+    source = getattr(task, "source", None)
+    return {} if source is None else {SOURCE: source}
 
 
 def _usage(task: Task) -> str:

@@ -23,6 +23,7 @@ from potstill.families.ensemble import Ensemble
 from potstill.families.load import load_forecaster
 from potstill.families.weighting import Weighting
 from potstill.reporting import draw_report, summary_lines
+from potstill.reporting.figures import SOURCE
 from potstill.runs import write_json
 from potstill.tasks.base import AUTO_LABELS, Task
 from potstill.tasks.card import write_cards
@@ -90,7 +91,8 @@ class ForecastTask(Task):
             return super().started(start)
         assert self.source is not None
         student: Any = self._random()
-        return student, grow_student(self.family, student, self.source, self.recipe.student.grow)
+        lines = grow_student(self.family, student, self.source, self.recipe.student.grow, self.calibration())
+        return student, lines
 
     def exact_teacher(self) -> Forecaster | None:
         """The first teacher in fp32: loaded again if the run has rounded its weights to bf16."""
@@ -230,7 +232,8 @@ class ForecastTask(Task):
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
         """Evaluate on the test part; write metrics.json, forecasts.json, the cards and report.html."""
         recipe, reference = self.recipe, self._reference()
-        models = {**({"teacher": reference} if reference is not None else {}), **models}
+        others = {"teacher": reference, SOURCE: self.source}
+        models = {**{name: model for name, model in others.items() if model is not None}, **models}
         windows = SeriesWindows(self.store, recipe.data, recipe.evaluation.split, stride=1)
         require_windows(windows)
         with progress_bar("Evaluating") as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from potstill.families.base import Architecture, Family, Forecaster
@@ -14,8 +15,12 @@ def grown_architecture(family: Family[Any], source: Forecaster, config: GrowConf
     return family.grown(source, config.model_dump(include={"experts", "top_k", "layers", "insert"}))
 
 
-def grow_student(family: Family[Any], student: Forecaster, source: Forecaster, config: GrowConfig) -> list[str]:
+def grow_student(
+    family: Family[Any], student: Forecaster, source: Forecaster, config: GrowConfig, batches: Sequence[Any]
+) -> list[str]:
     """Give a fresh student of the grown architecture its source's weights; it then forecasts what the source does.
+
+    ``batches`` are calibration data for its routers.
 
     Returns
     -------
@@ -24,6 +29,7 @@ def grow_student(family: Family[Any], student: Forecaster, source: Forecaster, c
     """
     with family.dense(student) as module:
         module.load_state_dict(source.module.state_dict())
+    family.balance_experts(student, batches)
     new = sum(weight.numel() for name, weight in student.module.named_parameters() if name not in _names(source))
     trained = "all weights are trained"
     if config.frozen == 1:

@@ -84,7 +84,7 @@ def start_student(
     teacher
         None only for ``random``.
     batches
-        Calibration data, see :func:`calibration_batches`; only a cut reads them.
+        Calibration data, see :func:`calibration_batches`; only a cut and a student with experts read them.
     layers
         Layers to keep; default: by importance.
     """
@@ -92,13 +92,18 @@ def start_student(
         return []
     assert teacher is not None
     if start == "copy":
-        return family.copy_from(student, teacher)
+        lines = family.copy_from(student, teacher)
+        if not teacher.auxiliary:
+            family.balance_experts(student, batches)
+        return lines
     if layers is not None:
         _check_layers(layers, student.layers, teacher.layers)
     with evaluating(teacher.module):
         moved = [batch.to(teacher.device) for batch in batches]
         with family.dense(student) as module:
-            return cut(family.matched(teacher, architecture), module, family.anatomy, moved, BASES[start], layers)
+            lines = cut(family.matched(teacher, architecture), module, family.anatomy, moved, BASES[start], layers)
+        family.balance_experts(student, moved)
+    return lines
 
 
 def calibration_batches(dataset: Any, size: int, seed: int, batch: int = CALIBRATION_BATCH) -> list[Any]:

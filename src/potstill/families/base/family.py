@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -128,6 +128,9 @@ class Family(ABC, Generic[M]):
         copies its feed-forward networks into the experts.
         """
         yield student.module
+
+    def balance_experts(self, student: M, batches: Sequence[Any]) -> None:
+        """Make the fresh routers of a sparse student use all experts on these batches; nothing for other students."""
 
     def grown(self, student: M, experts: Mapping[str, Any]) -> Architecture:
         """The architecture of a finished student with sparse layers: ``experts``, ``top_k``, ``layers``, ``insert``.

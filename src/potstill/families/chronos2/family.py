@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -13,14 +13,16 @@ from chronos.chronos2.config import Chronos2CoreConfig
 from torch import nn
 
 from potstill.errors import UserError
-from potstill.families.base import Architecture, Family, Model, ModelSource
+from potstill.families.base import Architecture, Family, Model, ModelSource, evaluating
 from potstill.families.chronos2.anatomy import anatomy, obstacle
 from potstill.families.chronos2.design import count_parameters, dense_config_of
 from potstill.families.chronos2.experts import KEYS, ExpertSettings
 from potstill.families.chronos2.model import SPREAD_KEY, Chronos2Forecaster, active_parameters
 from potstill.families.chronos2.sparse import build_module, dense_config, fill_from_dense, module_class
+from potstill.families.sparse import centre_routers
 from potstill.transfer.anatomy import Anatomy
 from potstill.transfer.layers import copy_layers
+from potstill.types import Request, Windows
 
 
 class Chronos2Family(Family[Chronos2Forecaster]):
@@ -107,6 +109,16 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         initialise(module)
         yield module
         fill_from_dense(student.module, module)
+
+    def balance_experts(self, student: Chronos2Forecaster, batches: Sequence[Windows]) -> None:
+        """See :func:`centre_routers`; not for a dense student."""
+
+        def run(windows: Windows) -> None:
+            student.forward(windows.to(student.device), Request(min(windows.future.shape[1], student.max_horizon)))
+
+        if student.auxiliary:
+            with evaluating(student.module):
+                centre_routers(student.module, run, batches)
 
     def grown(self, student: Chronos2Forecaster, experts: Mapping[str, Any]) -> Architecture:
         """The student's sizes with sparse layers."""
