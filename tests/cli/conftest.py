@@ -30,7 +30,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list:
     """What the verbs were called with: [(verb, arguments, keywords)]."""
     seen: list = []
     fake: Any = types.ModuleType("potstill.verbs")
-    for verb in ("distill", "label", "evaluate", "forecast", "report"):
+    for verb in ("distill", "mix", "label", "evaluate", "forecast", "report"):
         setattr(fake, verb, lambda *a, _verb=verb, **k: seen.append((_verb, a, k)))
     fake.inspect = lambda model, recipe=None: {"family": "chronos2", "parameters": 1234567, "kept": {"layers": [0, 3]}}
     _install(monkeypatch, fake)

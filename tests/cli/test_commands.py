@@ -48,6 +48,16 @@ def test_each_option_reaches_its_key(option: str, value: str, where: str, leave,
     assert calls[0][1][0] != Recipe()
 
 
+def test_mix_lays_its_options_over_the_section_of_the_student(leave, calls: list):
+    grown = "--grow runs/a/student --layers 1,3 --experts 8 --top-k 1 --insert after --frozen 0.5"
+    assert leave("mix", *grown.split(), "--teacher", "embedded", "--output", "run", "--resume", "--dry-run") == 0
+    ((verb, (recipe, output), flags),) = calls
+    assert (verb, output, flags) == ("mix", "run", {"resume": True, "dry_run": True})
+    grow = {"source": "runs/a/student", "layers": [1, 3], "experts": 8, "top_k": 1, "insert": "after", "frozen": 0.5}
+    assert recipe.student.grow.model_dump() == grow
+    assert recipe.teacher[0].source == "embedded"
+
+
 def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
     leave, calls: list, capsys: pytest.CaptureFixture
 ):

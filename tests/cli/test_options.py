@@ -11,7 +11,7 @@ from potstill.cli.app import app
 from potstill.cli.options import field_of
 from potstill.recipe import ForecastRecipe, LanguageRecipe, Recipe
 from potstill.recipe.kinds import kinds
-from potstill.recipe.options import OPTIONS
+from potstill.recipe.options import GROW_OPTIONS, OPTIONS
 
 OF_RECIPE = (
     "--task --teacher --data --target --split --max-files --max-steps --epochs --batch-size --device --context-length"
@@ -19,6 +19,8 @@ OF_RECIPE = (
 )
 EXPECTED = {
     "distill": f"{OF_RECIPE} --output --student --learning-rate --alpha --labels --control --resume --dry-run",
+    "mix": f"{OF_RECIPE.removeprefix('--task ')} --output --grow --layers --experts --top-k --insert --frozen"
+    " --learning-rate --alpha --labels --control --resume --dry-run",
     "label": f"{OF_RECIPE} --output --engine",
     "evaluate": "--data --target --max-files --context-length --prediction-length --set --output --split --stride"
     " --max-windows --reference --baselines --device",
@@ -35,9 +37,10 @@ def test_a_verb_has_these_options(verb: str):
     assert not any(option.secondary_opts for option in COMMANDS.commands[verb].params)
 
 
-def test_every_option_of_distill_tells_what_its_key_is():
-    options = {option.name: option for option in COMMANDS.commands["distill"].params}
-    for name, key in OPTIONS.items():
+@pytest.mark.parametrize(("verb", "keys"), [("distill", OPTIONS), ("mix", GROW_OPTIONS)])
+def test_every_option_tells_what_its_key_is(verb: str, keys: dict[str, str]):
+    options = {option.name: option for option in COMMANDS.commands[verb].params}
+    for name, key in keys.items():
         fields = [field_of(kind, key) for kind in (*kinds(Recipe), Recipe)]
         descriptions = [field.description.lower() for field in fields if field is not None and field.description]
         assert any(options[name].help.lower().startswith(description) for description in descriptions), name

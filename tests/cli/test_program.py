@@ -53,7 +53,7 @@ def test_runs_as_a_module():
 def test_no_arguments_print_the_help(leave, capsys: pytest.CaptureFixture):
     assert leave() == 0
     out = capsys.readouterr().out
-    assert all(verb in out for verb in ("distill", "label", "evaluate", "forecast", "inspect", "report"))
+    assert all(verb in out for verb in ("distill", "mix", "label", "evaluate", "forecast", "inspect", "report"))
 
 
 @pytest.mark.parametrize(

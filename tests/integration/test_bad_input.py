@@ -188,6 +188,16 @@ CASES = [
     Case("negative width", DISTILL + " --student d_model=-4", ("d_model",)),
     Case("unknown student family", DISTILL + " --student gpt17", ("gpt17", "chronos2")),
     Case("unknown preset", DISTILL + " --student chronos2:preset=9x9", ("9x9", "3x384")),
+    Case(
+        "more experts per token than experts", DISTILL + " --student experts=2,expert_top_k=3", ("top_k=3", "2 experts")
+    ),
+    Case(
+        "experts in an absent layer",
+        DISTILL + " --student num_layers=2,experts=2,expert_layers=[2]",
+        ("[2]", "2 layers"),
+    ),
+    Case("nothing to grow", "mix --teacher {teacher} --data {good} --output {tmp}/run", ("--grow",)),
+    Case("growing an absent student", "mix --grow {tmp}/absent --data {good} --output {tmp}/run", ("absent",)),
     # options and recipes
     Case("alpha of 1.5", DISTILL + " --alpha 1.5", ("objective.alpha", "1.5")),
     Case(

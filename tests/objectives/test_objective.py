@@ -123,6 +123,18 @@ def test_auxiliary_losses_of_the_student_are_added_and_named(batch):
     assert total.item() == pytest.approx(values["pinball"].item() + 0.01 * 0.25)
 
 
+def test_auxiliary_losses_of_teachers_and_statistics_are_named_and_change_no_loss(batch):
+    objective = Objective(ForecastObjective(alpha=0.5))
+    plain, _ = objective(batch)
+    (name,) = batch.teachers
+    batch.teachers[name].auxiliary["balance"] = torch.tensor(1.5)
+    batch.student.statistics["idle_experts"] = torch.tensor(0.25)
+    total, values = objective(batch)
+    assert total.item() == plain.item()
+    assert values[f"{name}_balance"].item() == 1.5
+    assert values["idle_experts"].item() == 0.25
+
+
 def test_a_window_without_a_future_does_not_count(batch):
     _, terms = Objective(ForecastObjective(alpha=0.5, hard="hard_median"))(batch)
     assert terms["hard_median"].item() == 4.0  # of one window, not halved by the silent one

@@ -115,7 +115,8 @@ class Objective(nn.Module):
         """The total loss, and the value of each term without its weight, as scalars without gradient.
 
         With a gate, ``gated`` among the values is the share of the windows that rely on the ground truth. The student's
-        statistics, such as the use of its experts, are among the values, too.
+        statistics, such as the use of its experts, are among the values, too. So are the auxiliary losses of teachers:
+        the student cannot change these, so they are not part of the total.
 
         Parameters
         ----------
@@ -158,6 +159,8 @@ class Objective(nn.Module):
             values[f"auxiliary_{name}"] = loss
             totals.append(self.auxiliary.get(name, AUXILIARY_WEIGHT) * loss)
         values |= inputs.student.statistics
+        for teacher, output in inputs.teachers.items():
+            values |= {f"{teacher}_{name}": loss for name, loss in output.auxiliary.items()}
         total = sum(totals)
         assert isinstance(total, Tensor)
         return total, {name: value.detach() for name, value in values.items()}

@@ -151,3 +151,23 @@ def test_active_parameters_count_the_experts_that_a_token_uses(
     idle = len(layers[0].ffn.experts) - layers[0].ffn.num_experts_per_token
     assert idle > 0
     assert moe.info.active_parameters == moe.info.parameters - len(layers) * idle * expert
+
+
+def test_moirai_moe_gives_the_balance_of_its_experts(moe: MoiraiDecoderForecaster, two: MoiraiDecoderForecaster):
+    """Switch's loss from the inputs of the layer, counted token by token; tokens of the horizon do not count."""
+    windows = Windows.of_context(torch.randn(3, CONTEXT, generator=torch.Generator().manual_seed(1)).cumsum(1), HORIZON)
+    (layer,) = (part for part in moe.module.modules() if type(part).__name__ == "MoEFeedForward")
+    seen: list[torch.Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda part, given: seen.append(given[0]))
+    output = moe.forward(windows, Request(HORIZON))
+    hook.remove()
+    tokens = seen[0][:, :-3].flatten(0, 1)  # three patches of the horizon
+    scores = torch.cdist(tokens, moe.module.encoder.centroid[0].float())
+    counts = torch.zeros(32)
+    for row in scores.topk(layer.num_experts_per_token).indices.flatten().tolist():
+        counts[row] += 1
+    expected = 32 * (counts / counts.sum() * scores.softmax(dim=1).mean(dim=0)).sum()
+    assert len(tokens) == 3 * 5
+    torch.testing.assert_close(output.auxiliary["balance"], expected, atol=1e-4, rtol=1e-4)
+    assert moe.info.auxiliary == tuple(output.auxiliary) == ("balance",)
+    assert two.info.auxiliary == () == tuple(two.forward(windows, Request(8)).auxiliary)

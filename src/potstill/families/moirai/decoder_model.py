@@ -16,6 +16,8 @@ from potstill.families.moirai.mixture_distribution import mixture_of
 from potstill.families.moirai.model import MoiraiModel, scaled
 from potstill.families.moirai.pack import filled_by_mean, pack
 from potstill.families.moirai.quantiles import mixture_quantiles
+from potstill.families.moirai.routing import expert_layers, first_routing
+from potstill.families.sparse import auxiliary_losses
 from potstill.types import Forecast, Output, Request, Windows
 
 
@@ -25,6 +27,7 @@ class MoiraiDecoderForecaster(MoiraiModel):
     def __init__(self, module: Any, source: ModelSource, config: dict[str, Any]):
         super().__init__(module, source, config)
         self.is_moirai2 = hasattr(module, "quantile_levels")
+        self.auxiliary = ("balance",) if expert_layers(module) else ()
         self.horizon_multiple = module.patch_size if self.is_moirai2 else max(module.patch_sizes)
         if self.is_moirai2:
             from uni2ts.model.moirai2 import Moirai2Forecast
@@ -36,15 +39,17 @@ class MoiraiDecoderForecaster(MoiraiModel):
     def active_parameters(self) -> int:
         """Number of weights that one token passes through: of each layer's experts only those that the router picks."""
         total = self.parameters
-        for part in self.module.modules():
-            if isinstance(getattr(part, "experts", None), torch.nn.ModuleList):
-                held = sum(p.numel() for p in part.experts.parameters())
-                total += held * part.num_experts_per_token // part.num_experts - held
+        for part in expert_layers(self.module):
+            held = sum(p.numel() for p in part.experts.parameters())
+            total += held * part.num_experts_per_token // part.num_experts - held
         return total
 
     @torch.no_grad()
     def forward(self, windows: Windows, request: Request) -> Output:
-        """Forecast quantiles in the scale of the standardised context."""
+        """Forecast quantiles in the scale of the standardised context.
+
+        A Moirai-MoE also gives the balance of its experts, over the tokens of the contexts.
+        """
         self.check_windows(windows, request)
         horizon = request.horizon
         context = windows.context[:, -self.max_context :]
@@ -57,9 +62,11 @@ class MoiraiDecoderForecaster(MoiraiModel):
         levels = self.levels.to(context.device, non_blocking=True)
         if self.is_moirai2:
             quantiles = moirai2_quantiles(self._upstream.to(context.device), filled, context.isnan(), horizon)
-        else:
+            return Output(scaled(quantiles, levels, loc, scale))
+        with first_routing(self.module, tokens.sample_id.bool() & ~tokens.future) as routings:
             quantiles = moe_quantiles(self.module, tokens, levels, horizon, self._quantiles_at)
-        return Output(scaled(quantiles, levels, loc, scale))
+        balance = {name: loss for name, loss in auxiliary_losses(routings).items() if name in self.auxiliary}
+        return Output(scaled(quantiles, levels, loc, scale), auxiliary=balance)
 
     def _quantiles_at(self, distribution: Any, token: int) -> Tensor:
         rows = distribution.loc.shape[0]
