@@ -197,7 +197,11 @@ CASES = [
         ("[2]", "2 layers"),
     ),
     Case("nothing to grow", "mix --teacher {teacher} --data {good} --output {tmp}/run", ("--grow",)),
-    Case("growing an absent student", "mix --grow {tmp}/absent --data {good} --output {tmp}/run", ("absent",)),
+    Case(
+        "growing an absent student",
+        "mix --grow {tmp}/absent --teacher {teacher} --data {good} --output {tmp}/run",
+        ("absent",),
+    ),
     # options and recipes
     Case("alpha of 1.5", DISTILL + " --alpha 1.5", ("objective.alpha", "1.5")),
     Case(
