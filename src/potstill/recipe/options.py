@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from potstill.errors import UnknownName, UserError
-from potstill.recipe import Recipe
+from potstill.recipe import GrowConfig, Recipe
 
 OPTIONS = {
     "task": "task",
@@ -35,11 +35,7 @@ OPTIONS = {
 #: further options of ``mix``, for a student that grows
 GROW_OPTIONS = {
     "grow": "student.grow.source",
-    "layers": "student.grow.layers",
-    "experts": "student.grow.experts",
-    "top_k": "student.grow.top_k",
-    "insert": "student.grow.insert",
-    "frozen": "student.grow.frozen",
+    **{name: f"student.grow.{name}" for name in GrowConfig.model_fields if name != "source"},
 }
 KEYS = OPTIONS | GROW_OPTIONS
 LIST_KEYS = ("data.paths", "data.target")

@@ -12,7 +12,7 @@ from potstill.training.freezing import Freeze
 
 def grown_architecture(family: Family[Any], source: Forecaster, config: GrowConfig) -> Architecture:
     """The architecture of the grown student; raises UserError if the source cannot grow in this way."""
-    return family.grown(source, config.model_dump(include={"experts", "top_k", "layers", "insert"}))
+    return family.grown(source, config.model_dump(exclude={"source", "frozen"}))
 
 
 def grow_student(
