@@ -171,3 +171,13 @@ def test_lengths_are_at_most_those_of_the_source(given, tmp_path):
     recipe.data.context_length = 128
     with usage_error("data.too_long_for_model", "64"):
         potstill.mix(recipe, tmp_path / "run")
+
+
+def test_gkd_is_refused_for_a_student_with_experts(given, tmp_path):
+    pytest.importorskip("trl")
+    tree = given().model_dump(exclude_unset=True)
+    tree.pop("objective")
+    tree["training"] = {"algorithm": "gkd", "max_steps": 2, "batch_size": 4, "device": "cpu"}
+    with usage_error("training.experts_with_gkd", "offline"):
+        potstill.mix(Recipe.model_validate(tree), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
