@@ -145,7 +145,9 @@ def test_only_a_chronos2_grows(given, tiny_bolt, tmp_path):
     with usage_error("student.family_cannot_be_trained", "bolt"):
         potstill.mix(given(source=str(tiny_bolt)), tmp_path / "run")
     mixer = potstill.distill(
-        given(training={"max_steps": 1}).model_copy(update={"student": Recipe(student="mixer:num_layers=1").student}),
+        given(training={"max_steps": 1}).model_copy(
+            update={"student": Recipe.model_validate({"student": "mixer:num_layers=1"}).student}
+        ),
         tmp_path / "mixer",
     )
     with usage_error("grow.unsupported", "mixer models cannot grow"):

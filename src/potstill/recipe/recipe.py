@@ -132,9 +132,11 @@ class Recipe(RecipeNode):
             recipe.imports = [absolute_path(path, "imports") for path in recipe.imports]
         if isinstance(recipe, OfflineRecipe) and recipe.labels not in (None, "auto"):
             recipe.labels = absolute_path(recipe.labels, "labels")
-        grow = getattr(recipe.student, "grow", None)
-        for model, key in ((grow, "student.grow.source"), *((teacher, "teacher") for teacher in recipe.teacher)):
-            location, _ = parse_source(model.source) if model is not None else ("embedded", {})
+        models: list[tuple[Any, str]] = [(teacher, "teacher") for teacher in recipe.teacher]
+        if (grow := getattr(recipe.student, "grow", None)) is not None:
+            models.append((grow, "student.grow.source"))
+        for model, key in models:
+            location, _ = parse_source(model.source)
             if location != "embedded" and Path(location).expanduser().exists():
                 model.source = absolute_path(location, key) + model.source.removeprefix(location)
         return recipe

@@ -56,8 +56,8 @@ class ExpertSettings:
         UserError
             For values with which no model can be built.
         """
-        experts, top_k, layers, insert = (values.get(key) for key in KEYS)
-        _check_whole("experts", experts, 2, MAX_EXPERTS)
+        experts = _whole("experts", values.get("experts"), 2, MAX_EXPERTS)
+        _, top_k, layers, insert = (values.get(key) for key in KEYS)
         top_k = min(DEFAULT_TOP_K, experts) if top_k is None else top_k
         if type(top_k) is not int or not 1 <= top_k <= experts:
             raise UserError(
@@ -90,8 +90,9 @@ class ExpertSettings:
         return f"{self.experts} experts, {self.top_k} per token, in {blocks} {', '.join(map(str, self.layers))}"
 
 
-def _check_whole(key: str, value: Any, least: int, most: int) -> None:
+def _whole(key: str, value: Any, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
         raise UserError(
             f"experts: {key}={value!r}; expected a whole number from {least} to {most}.", key="experts.bad_count"
         )
+    return value

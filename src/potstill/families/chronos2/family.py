@@ -50,7 +50,7 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         UserError
             If weights are missing from the checkpoint or their shapes differ from its config.json.
         """
-        kind = module_class(Chronos2CoreConfig.from_pretrained(folder, revision=hub_options.get("revision")))
+        kind = module_class(Chronos2CoreConfig.from_pretrained(folder, revision=hub_options.get("revision") or "main"))
         loaded: Any = kind.from_pretrained(
             folder, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **hub_options
         )
@@ -105,7 +105,8 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         if not student.auxiliary:
             yield student.module
             return
-        module = Chronos2Model(dense_config(student.module.config)).to(student.device)
+        with student.device:
+            module = Chronos2Model(dense_config(student.module.config))
         initialise(module)
         yield module
         fill_from_dense(student.module, module)

@@ -32,11 +32,12 @@ def centre_routers(module: nn.Module, run: Callable[[Any], Any], batches: Sequen
         Calibration data; without any nothing changes.
     """
     routers = [part for part in module.modules() if isinstance(part, Router)]
-    inputs: dict[Router, list[Tensor]] = {router: [] for router in routers}
-    handles = [
-        router.register_forward_pre_hook(lambda part, given: inputs[part].append(given[0].double().sum(dim=0)))
-        for router in routers
-    ]
+    inputs: dict[nn.Module, list[Tensor]] = {router: [] for router in routers}
+
+    def note(router: nn.Module, given: tuple[Tensor, ...]) -> None:
+        inputs[router].append(given[0].double().sum(dim=0))
+
+    handles = [router.register_forward_pre_hook(note) for router in routers]
     try:
         for batch in batches:
             run(batch)
@@ -46,4 +47,4 @@ def centre_routers(module: nn.Module, run: Callable[[Any], Any], batches: Sequen
     for router in routers:
         if inputs[router]:
             common = nn.functional.normalize(torch.stack(inputs[router]).sum(dim=0), dim=0).to(router.weight)
-            router.weight -= (router.weight @ common)[:, None] * common
+            router.weight.sub_((router.weight @ common)[:, None] * common)
