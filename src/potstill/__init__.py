@@ -11,13 +11,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from potstill.families.load import load
     from potstill.recipe import Recipe
-    from potstill.verbs import distill, evaluate, forecast, generate, inspect, label, report
+    from potstill.verbs import distill, evaluate, forecast, generate, inspect, label, mix, report
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "distill", "evaluate", "forecast", "generate", "inspect", "label", "load", "report"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "distill",
+    "evaluate",
+    "forecast",
+    "generate",
+    "inspect",
+    "label",
+    "load",
+    "mix",
+    "report",
+]
 
 _LAZY_MODULES = {
-    **dict.fromkeys(("distill", "evaluate", "forecast", "generate", "inspect", "label", "report"), "potstill.verbs"),
+    **dict.fromkeys(
+        ("distill", "evaluate", "forecast", "generate", "inspect", "label", "mix", "report"), "potstill.verbs"
+    ),
     "load": "potstill.families.load",
     "Recipe": "potstill.recipe",
 }

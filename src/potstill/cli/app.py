@@ -13,6 +13,7 @@ from potstill.cli.forecast import forecast
 from potstill.cli.generate import generate
 from potstill.cli.inspect import inspect
 from potstill.cli.label import label
+from potstill.cli.mix import mix
 from potstill.cli.report import report
 
 app = typer.Typer(
@@ -32,5 +33,5 @@ def _root(
         raise typer.Exit
 
 
-for verb in (distill, label, evaluate, forecast, generate, inspect, report):
+for verb in (distill, label, mix, evaluate, forecast, generate, inspect, report):
     app.command()(verb)

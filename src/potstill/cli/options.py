@@ -1,6 +1,6 @@
 """Arguments and options that several verbs share.
 
-An option for a key of the recipe is derived from that key: its name is in ``recipe.options.OPTIONS``, its type and help
+An option for a key of the recipe is derived from that key: its name is in ``recipe.options.KEYS``, its type and help
 come from the field. A verb lists the options that it takes.
 """
 
@@ -20,7 +20,7 @@ from potstill.cli.parse import names, recipe_of
 from potstill.errors import UserError
 from potstill.recipe import Recipe
 from potstill.recipe.kinds import kinds, node_at
-from potstill.recipe.options import OPTIONS
+from potstill.recipe.options import KEYS
 
 RecipePath = Annotated[
     str | None, typer.Argument(metavar="RECIPE.yaml", help="Recipe file; options override its keys.")
@@ -43,6 +43,7 @@ METAVARS = {
     "teacher": "[NAME=]ID_OR_FOLDER[:WEIGHT]",
     "student": "FAMILY[:key=value,…]",
     "data": "PATH...",
+    "students": "[NAME=]MODEL...",
     "target": "COL,…",
     "split": "NAME",
     "labels": "LABELS",
@@ -52,17 +53,21 @@ COMMA_SEPARATED = ("target",)  # other lists repeat the option
 Command = Callable[..., None]
 
 
-def with_recipe(*options: str, file: bool = True, keys: str = "") -> Callable[[Command], Command]:
+def with_recipe(
+    *options: str, file: bool = True, keys: str = "", task: str | None = None
+) -> Callable[[Command], Command]:
     """Add options to a command, and call it with the recipe that results from them as ``recipe``.
 
     Parameters
     ----------
     options
-        Names from ``OPTIONS``.
+        Names from ``KEYS``.
     file
         Whether the command takes a recipe file as its argument.
     keys
         Required prefix of the keys of ``--set``.
+    task
+        The recipe's task, if the command has one.
     """
 
     def decorate(command: Command) -> Command:
@@ -74,7 +79,8 @@ def with_recipe(*options: str, file: bool = True, keys: str = "") -> Callable[[C
                         f"--set {text}: this command accepts only keys that begin with {keys}; write {keys}KEY=VALUE.",
                         key="option.key_not_allowed",
                     )
-            recipe = recipe_of(recipe_file, settings, **{name: _value(name, values.pop(name)) for name in options})
+            given = {name: _value(name, values.pop(name)) for name in options}
+            recipe = recipe_of(recipe_file, settings, **{**given, **({"task": task} if task else {})})
             command(recipe=recipe, **values)
 
         own = _parameters(command)
@@ -113,7 +119,7 @@ def field_of(kind: type[Recipe], key: str) -> FieldInfo | None:
 
 def _annotation(name: str) -> Any:
     """``Annotated[type, typer.Option(…)]`` of an option."""
-    fields = (field_of(kind, OPTIONS[name]) for kind in (*kinds(Recipe), Recipe))
+    fields = (field_of(kind, KEYS[name]) for kind in (*kinds(Recipe), Recipe))
     field = next(field for field in fields if field is not None and field.description)
     assert field.description  # the help of the option
     text = f"{field.description[0].upper()}{field.description[1:].rstrip('.')}."

@@ -32,7 +32,10 @@ OPTIONS = {
     "labels": "labels",
     "control": "control",
 }
-LIST_KEYS = ("data.paths", "data.target")
+#: further options of ``mix``, for a router over finished students
+MIX_OPTIONS = {"students": "experts"}
+KEYS = OPTIONS | MIX_OPTIONS
+LIST_KEYS = ("data.paths", "data.target", "experts")
 
 
 def resolve(recipe: Recipe | str | Path | None, options: dict[str, Any]) -> Recipe:
@@ -47,9 +50,9 @@ def resolve(recipe: Recipe | str | Path | None, options: dict[str, Any]) -> Reci
     """
     overrides = {}
     for name, value in options.items():
-        if name not in OPTIONS:
-            raise UnknownName("option", name, list(OPTIONS))
-        key = OPTIONS[name]
+        if name not in KEYS:
+            raise UnknownName("option", name, list(KEYS))
+        key = KEYS[name]
         value = str(value) if isinstance(value, Path) else value
         overrides[key] = [value] if key in LIST_KEYS and isinstance(value, str) else value
     if isinstance(recipe, Recipe):
@@ -92,7 +95,7 @@ def _set_keys(node: BaseModel, prefix: str = "") -> Iterator[str]:
 def _value(node: Any, key: str) -> Any:
     for name in key.split("."):
         node = getattr(node, name, None)  # the run's recipe may be of another kind, without that key
-    return [item.model_dump() for item in node] if key == "teacher" else node
+    return [item.model_dump() for item in node] if key in ("teacher", "experts") else node
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from potstill.verbs.forecast import forecast
 from potstill.verbs.generate import generate
 from potstill.verbs.inspect import inspect
 from potstill.verbs.label import label
+from potstill.verbs.mix import mix
 from potstill.verbs.report import report
 
-__all__ = ["distill", "evaluate", "forecast", "generate", "inspect", "label", "report"]
+__all__ = ["distill", "evaluate", "forecast", "generate", "inspect", "label", "mix", "report"]
