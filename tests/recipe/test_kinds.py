@@ -1,4 +1,4 @@
-"""The four kinds of recipe: which one is made, what it holds by default, and whose keys it refuses."""
+"""The five kinds of recipe: which one is made, what it holds by default, and whose keys it refuses."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from potstill.recipe import (
     LanguageGkd,
     LanguageGkdRecipe,
     LanguageRecipe,
+    MixtureRecipe,
     OfflineRecipe,
     Recipe,
 )
 from potstill.recipe.kinds import kinds, node_at, pair
 from potstill.recipe.options import recipe_of_run, resolve
 
-KINDS = (ForecastRecipe, ForecastGkdRecipe, LanguageRecipe, LanguageGkdRecipe)
+KINDS = (ForecastRecipe, ForecastGkdRecipe, MixtureRecipe, LanguageRecipe, LanguageGkdRecipe)
 NAMES = st.text("abcXYZ019 _-é中:#'\"", min_size=1, max_size=12)
 
 
@@ -62,7 +63,7 @@ def foreign_keys() -> Iterator[tuple[type[Recipe], str, list[str]]]:
             if (whose := [other for other in of if other[0] == task]) != []:
                 facts = [f"training.algorithm: {whose[0][1]}", f"training.algorithm: {algorithm}"]
             else:
-                models = {"forecast": "forecasters", "language": "language models"}[of[0][0]]
+                models = {"forecast": "forecasters", "language": "language models", "mixture": "mixtures"}[of[0][0]]
                 facts = [models, f"task: {task}"]
             yield kind, ".".join(key), facts
 
@@ -101,7 +102,8 @@ def test_every_way_to_make_a_recipe_gives_its_kind(kind: type[Recipe], tmp_path:
     ]
     assert [type(one) for one in made] == [kind] * len(made)
     assert all(one == recipe and isinstance(one, Recipe) for one in made)
-    assert isinstance(recipe, GkdRecipe) != isinstance(recipe, OfflineRecipe)
+    offline, gkd = isinstance(recipe, OfflineRecipe), isinstance(recipe, GkdRecipe)
+    assert offline + gkd == (tree["task"] != "mixture")
 
 
 def test_a_recipe_that_names_no_kind_is_a_forecasters():

@@ -33,5 +33,5 @@ def _root(
         raise typer.Exit
 
 
-for verb in (distill, mix, label, evaluate, forecast, generate, inspect, report):
+for verb in (distill, label, mix, evaluate, forecast, generate, inspect, report):
     app.command()(verb)

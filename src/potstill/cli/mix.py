@@ -8,12 +8,14 @@ import typer
 
 from potstill.cli.options import with_recipe
 from potstill.recipe import Recipe
-from potstill.recipe.options import GROW_OPTIONS, OPTIONS
+from potstill.recipe.options import GROW_OPTIONS, MIX_OPTIONS, OPTIONS, task_of_mix
 
 DECIDED_BY_STUDENT = ("task", "student")
 
 
-@with_recipe(*GROW_OPTIONS, *(name for name in OPTIONS if name not in DECIDED_BY_STUDENT))
+@with_recipe(
+    *MIX_OPTIONS, *GROW_OPTIONS, *(name for name in OPTIONS if name not in DECIDED_BY_STUDENT), task=task_of_mix
+)
 def mix(
     recipe: Recipe,
     output: Annotated[
@@ -22,7 +24,7 @@ def mix(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
 ) -> None:
-    """Grow a mixture of experts from a finished student (--grow), and train what is new; writes a run folder."""
+    """Combine forecasters into a mixture (--students), or grow experts in one of them (--grow)."""
     from potstill import verbs
 
     verbs.mix(recipe, output, resume=resume, dry_run=dry_run)

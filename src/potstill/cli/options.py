@@ -43,6 +43,7 @@ METAVARS = {
     "teacher": "[NAME=]ID_OR_FOLDER[:WEIGHT]",
     "student": "FAMILY[:key=value,…]",
     "data": "PATH...",
+    "students": "[NAME=]MODEL...",
     "target": "COL,…",
     "split": "NAME",
     "labels": "LABELS",
@@ -54,7 +55,9 @@ COMMA_SEPARATED = ("target", "layers")  # other lists repeat the option
 Command = Callable[..., None]
 
 
-def with_recipe(*options: str, file: bool = True, keys: str = "") -> Callable[[Command], Command]:
+def with_recipe(
+    *options: str, file: bool = True, keys: str = "", task: Callable[[str | None, dict[str, Any]], str] | None = None
+) -> Callable[[Command], Command]:
     """Add options to a command, and call it with the recipe that results from them as ``recipe``.
 
     Parameters
@@ -65,6 +68,8 @@ def with_recipe(*options: str, file: bool = True, keys: str = "") -> Callable[[C
         Whether the command takes a recipe file as its argument.
     keys
         Required prefix of the keys of ``--set``.
+    task
+        The recipe's task from the recipe file and all options, if the command decides it.
     """
 
     def decorate(command: Command) -> Command:
@@ -76,7 +81,9 @@ def with_recipe(*options: str, file: bool = True, keys: str = "") -> Callable[[C
                         f"--set {text}: this command accepts only keys that begin with {keys}; write {keys}KEY=VALUE.",
                         key="option.key_not_allowed",
                     )
-            recipe = recipe_of(recipe_file, settings, **{name: _value(name, values.pop(name)) for name in options})
+            given = {name: _value(name, values.pop(name)) for name in options}
+            decided = {"task": task(recipe_file, {**values, **given})} if task else {}
+            recipe = recipe_of(recipe_file, settings, **{**given, **decided})
             command(recipe=recipe, **values)
 
         own = _parameters(command)

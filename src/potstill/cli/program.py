@@ -17,7 +17,11 @@ from potstill.errors import UserError
 
 # click's class; its module differs between releases of typer
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
-MULTI_VALUE_OPTIONS = ("--data", "--teacher")  # take all values up to the next option, so that --data suite/*.csv works
+MULTI_VALUE_OPTIONS = (
+    "--data",
+    "--teacher",
+    "--students",
+)  # take all values up to the next option, so that --data suite/*.csv works
 
 
 def main(arguments: list[str] | None = None) -> None:

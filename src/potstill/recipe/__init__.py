@@ -6,6 +6,7 @@ Reading a recipe does not import torch, so that ``--help`` and messages about un
 from potstill.recipe.data import DataConfig, SeriesData, TextData
 from potstill.recipe.device import DeviceData, GroupConfig
 from potstill.recipe.evaluation import EvaluationConfig, ForecastEvaluation, LanguageEvaluation
+from potstill.recipe.mixture import ExpertConfig, JointConfig, RouterConfig
 from potstill.recipe.objective import ForecastObjective, HorizonWeights, LanguageObjective, ObjectiveConfig
 from potstill.recipe.recipe import (
     ForecastGkdRecipe,
@@ -13,6 +14,7 @@ from potstill.recipe.recipe import (
     GkdRecipe,
     LanguageGkdRecipe,
     LanguageRecipe,
+    MixtureRecipe,
     OfflineRecipe,
     Recipe,
 )
@@ -34,6 +36,7 @@ __all__ = [
     "DataConfig",
     "DeviceData",
     "EvaluationConfig",
+    "ExpertConfig",
     "ForecastEvaluation",
     "ForecastGkd",
     "ForecastGkdConfig",
@@ -47,6 +50,7 @@ __all__ = [
     "GroupConfig",
     "GrowConfig",
     "HorizonWeights",
+    "JointConfig",
     "LanguageEvaluation",
     "LanguageGkd",
     "LanguageGkdConfig",
@@ -55,10 +59,12 @@ __all__ = [
     "LanguageRecipe",
     "LanguageStudent",
     "LanguageTraining",
+    "MixtureRecipe",
     "ObjectiveConfig",
     "OfflineRecipe",
     "Recipe",
     "RolloutConfig",
+    "RouterConfig",
     "SeriesData",
     "StudentConfig",
     "TeacherConfig",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,22 @@ GROW_OPTIONS = {
     "grow": "student.grow.source",
     **{name: f"student.grow.{name}" for name in GrowConfig.model_fields if name != "source"},
 }
-KEYS = OPTIONS | GROW_OPTIONS
-LIST_KEYS = ("data.paths", "data.target")
+#: further options of ``mix``, for a router over finished students
+MIX_OPTIONS = {"students": "experts"}
+KEYS = OPTIONS | GROW_OPTIONS | MIX_OPTIONS
+LIST_KEYS = ("data.paths", "data.target", "experts")
+
+
+def task_of_mix(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) -> str:
+    """The task of ``mix``: ``forecast`` if a student grows, by an option, the recipe or the run to resume, else
+    ``mixture``."""
+    if any(options.get(name) is not None for name in GROW_OPTIONS):
+        return "forecast"
+    run = Path(options.get("output") or "") / "recipe.yaml"
+    if recipe is None and options.get("resume") and run.exists():
+        recipe = run
+    given = Recipe.read(recipe) if isinstance(recipe, (str, Path)) else recipe
+    return "mixture" if given is None or getattr(given.student, "grow", None) is None else "forecast"
 
 
 def resolve(recipe: Recipe | str | Path | None, options: dict[str, Any]) -> Recipe:
@@ -98,7 +112,7 @@ def _set_keys(node: BaseModel, prefix: str = "") -> Iterator[str]:
 def _value(node: Any, key: str) -> Any:
     for name in key.split("."):
         node = getattr(node, name, None)  # the run's recipe may be of another kind, without that key
-    return [item.model_dump() for item in node] if key == "teacher" else node
+    return [item.model_dump() for item in node] if key in ("teacher", "experts") else node
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,15 @@ from potstill.recipe.base import RecipeNode, invalid
 from potstill.recipe.data import DataConfig, SeriesData, TextData
 from potstill.recipe.evaluation import EvaluationConfig, ForecastEvaluation, LanguageEvaluation
 from potstill.recipe.kinds import choose, pair
+from potstill.recipe.mixture import (
+    ExpertConfig,
+    JointConfig,
+    MixtureData,
+    MixtureObjective,
+    MixtureTraining,
+    RouterConfig,
+    parse_experts,
+)
 from potstill.recipe.notation import is_embedded, parse_source, parse_student, parse_teachers
 from potstill.recipe.objective import ForecastObjective, LanguageObjective, ObjectiveConfig
 from potstill.recipe.reading import absolute_path, put, read_yaml, usage_error
@@ -22,7 +31,7 @@ from potstill.recipe.yaml import to_yaml
 
 EXCLUSIVE_KEYS = {"training.max_steps": "training.epochs", "training.epochs": "training.max_steps"}
 #: the order of a written recipe; other keys follow
-KEY_ORDER = ("task", "teacher", "student", "data", "labels", "objective", "training", "evaluation")
+KEY_ORDER = ("task", "teacher", "experts", "student", "data", "labels", "objective", "training", "evaluation")
 
 
 class Recipe(RecipeNode):
@@ -34,8 +43,10 @@ class Recipe(RecipeNode):
 
     models: ClassVar[str]  # the kind of models, for messages
 
-    task: Literal["forecast", "language"] = Field(
-        default="forecast", description="'forecast' for forecasters (default), 'language' for causal language models"
+    task: Literal["forecast", "language", "mixture"] = Field(
+        default="forecast",
+        description="'forecast' for forecasters (default), 'language' for causal language models, 'mixture' for a"
+        " router over forecasters (`potstill mix`)",
     )
     teacher: list[TeacherConfig] = Field(
         default_factory=list,
@@ -133,6 +144,8 @@ class Recipe(RecipeNode):
         if isinstance(recipe, OfflineRecipe) and recipe.labels not in (None, "auto"):
             recipe.labels = absolute_path(recipe.labels, "labels")
         models: list[tuple[Any, str]] = [(teacher, "teacher") for teacher in recipe.teacher]
+        if isinstance(recipe, MixtureRecipe):
+            models += [(expert, "experts") for expert in recipe.experts]
         if (grow := getattr(recipe.student, "grow", None)) is not None:
             models.append((grow, "student.grow.source"))
         for model, key in models:
@@ -246,6 +259,49 @@ class ForecastGkdRecipe(GkdRecipe):
                 "data.device_with_gkd",
                 "data.device: TRL's trainer loads its data; leave it out, or write another training.algorithm",
             )
+        return self
+
+
+class MixtureRecipe(Recipe):
+    """A router over finished forecasters, trained on their stored forecasts."""
+
+    models = "mixtures"
+    task: Literal["mixture"] = "mixture"
+    experts: list[ExpertConfig] = Field(
+        default_factory=list, description="forecasters, as [NAME=]FOLDER_OR_ID; each is kept as it is"
+    )
+    most_experts: int = Field(
+        default=5,
+        ge=1,
+        description="of more experts, those are left out one by one without which the mixture's loss on the validation"
+        " part is lowest",
+    )
+    kept: list[str] | None = Field(
+        default=None, description="names of the experts that are kept; chosen by the run where there are too many"
+    )
+    router: RouterConfig = Field(default_factory=RouterConfig)
+    joint: JointConfig | None = Field(
+        default=None, description="train router and experts together afterwards; default: the experts stay as they are"
+    )
+    student: ForecastStudent = Field(default_factory=ForecastStudent)
+    data: MixtureData = Field(default_factory=MixtureData)
+    objective: MixtureObjective = Field(default_factory=MixtureObjective)
+    training: MixtureTraining = Field(default_factory=MixtureTraining)
+    evaluation: ForecastEvaluation = Field(default_factory=ForecastEvaluation)
+
+    @field_validator("experts", mode="before")
+    @classmethod
+    def _short_experts(cls, value: Any) -> Any:
+        return parse_experts(value)
+
+    @model_validator(mode="after")
+    def _check_sections(self) -> MixtureRecipe:
+        if self.control:
+            raise invalid(
+                "mixture.control", "control: a mixture has none; it is compared with its experts and their mean"
+            )
+        if self.student != ForecastStudent():
+            raise invalid("mixture.student", "student: a mixture has none; its sections are experts and router")
         return self
 
 

@@ -42,6 +42,8 @@ class CardFacts:
         Whether it derives from a teacher, even if that teacher is not loaded (stored labels).
     paths, split, data_fingerprint
         The data of the run.
+    source_kind
+        What ``teachers`` are: ``teacher``, or ``expert`` for the parts of a mixture.
     """
 
     title: str
@@ -58,6 +60,7 @@ class CardFacts:
     derived: bool = False
     accuracy_heading: str = "Accuracy"
     tags: Sequence[str] = field(default=("distillation", "potstill"))
+    source_kind: str = "teacher"
 
     @property
     def licences(self) -> list[str]:
@@ -93,8 +96,15 @@ def render_card(facts: CardFacts) -> str:
         "\n".join(_provenance(facts)),
     ]
     if facts.licences:
-        paragraphs.append(f"The teacher's licence ({', '.join(facts.licences)}) applies to what was distilled from it.")
+        paragraphs.append(_licence_sentence(facts))
     return str(ModelCard(f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join(paragraphs) + "\n"))
+
+
+def _licence_sentence(facts: CardFacts) -> str:
+    licences = ", ".join(facts.licences)
+    if facts.source_kind == "expert":
+        return f"The experts' licences ({licences}) apply to them and to the mixture."
+    return f"The teacher's licence ({licences}) applies to what was distilled from it."
 
 
 def file_name(location: str) -> str:
@@ -107,7 +117,7 @@ def _provenance(facts: CardFacts) -> list[str]:
     return [
         f"- data: {files} (split {facts.split}, fingerprint `{facts.data_fingerprint[:16]}`)",
         *(
-            f"- teacher {teacher.name}: {file_name(teacher.location)}"
+            f"- {facts.source_kind} {teacher.name}: {file_name(teacher.location)}"
             f"{f' @ {teacher.revision}' if teacher.revision else ''}, licence {teacher.licence or 'not stated'},"
             f" fingerprint `{teacher.fingerprint[:16]}`"
             for teacher in facts.teachers

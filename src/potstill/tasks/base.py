@@ -19,7 +19,7 @@ from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Model
 from potstill.families.weighting import Weighting
 from potstill.objectives.objective import Objective
-from potstill.ranks import world_size
+from potstill.ranks import on_main, world_size
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
 from potstill.tasks.start import BASES, calibration_batches, choose_start, default_rate, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
@@ -115,9 +115,19 @@ class Task(ABC):
     def open(self, name: str, folder: Path) -> Model:
         """Load a finished model of the run."""
 
-    def calibrate(self, model: Any, validate: Any) -> float | None:
-        """Change a finished model after training, such as its intervals; None if nothing changed."""
-        return None
+    def calibrate(self, model: Any, validate: Any, owner: str) -> list[str]:
+        """Change a finished model after training, such as its intervals.
+
+        Returns
+        -------
+        list[str]
+            What was changed, one sentence each, in which the model is called ``owner``; empty if nothing was.
+        """
+        return []
+
+    def stages(self, train: Callable[[Any], None]) -> list[Callable[[Any], None]]:
+        """The stages of the run before its controls, with ``train`` for the training of the student."""
+        return [train]
 
     @abstractmethod
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
@@ -207,6 +217,17 @@ class Task(ABC):
     def weighting(self) -> Weighting | None:
         """How the outputs of several teachers are weighted; None for one teacher."""
         return None
+
+    def training_data(self, run: Path, labels: TargetProvider | None) -> TrainingData:
+        """The training data with stored labels (labelled now for ``labels: auto``), live teachers, or no teacher."""
+        dataset = self.dataset(self.steps)
+        if not self.learns_from_teacher:
+            return TrainingData(dataset)
+        if getattr(self.recipe, "labels", None) == AUTO_LABELS:
+            labels = on_main(lambda: self.label(run / "labels"))
+        if labels is None:
+            return TrainingData(dataset, self.live_teachers())
+        return TrainingData(labels.dataset(dataset), labels, self.seconds_of_labels(labels))
 
     def live_teachers(self) -> LiveTeachers | None:
         """The teachers as a target provider; None without teachers."""

@@ -41,7 +41,7 @@ def card(task: Task, name: str, metrics: dict[str, Any], fingerprint: str) -> st
         pipeline=PIPELINE_TAGS[kind],
         tags=(*CARD_TAGS[kind], "distillation", "potstill"),
         description=(_description(task, learns, derived), _usage(task)),
-        accuracy=_accuracy(metrics["models"][name], recipe.evaluation.split, CARD_METRICS[kind]),
+        accuracy=accuracy(metrics["models"][name], recipe.evaluation.split, CARD_METRICS[kind]),
         paths=recipe.data.paths,
         split=recipe.data.split,
         data_fingerprint=fingerprint,
@@ -98,7 +98,8 @@ def _usage(task: Task) -> str:
     )
 
 
-def _accuracy(figures: Mapping[str, Mapping[str, Any]], part: str, shown: tuple[str, ...]) -> tuple[str, str]:
+def accuracy(figures: Mapping[str, Mapping[str, Any]], part: str, shown: tuple[str, ...]) -> tuple[str, str]:
+    """A table of metrics by data set, and a line about them."""
     rows = ["| data set | " + " | ".join(shown) + " |", "|---|" + "---|" * len(shown)]
     for dataset, values in figures.items():
         cells = (f"{values[m]:.4g}" if values.get(m) is not None else "–" for m in shown)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from potstill.console import console, say
+from potstill.console import say
 from potstill.data.device.windows import DeviceSource
 from potstill.data.series.store import Store
 from potstill.data.series.training_windows import TrainingWindows
@@ -29,10 +29,9 @@ from potstill.tasks.base import AUTO_LABELS, Task
 from potstill.tasks.card import write_cards
 from potstill.tasks.ensemble import OTHER, weighting_of
 from potstill.tasks.growth import freeze_of, grow_student, grown_architecture
+from potstill.tasks.labels import store_forecasts
 from potstill.tasks.provenance import provenance
 from potstill.tasks.start import GROWN, balanced_batches, calibration_batches
-from potstill.teaching.engines.forecasts import label_forecasts
-from potstill.teaching.engines.progress import LabelProgress
 from potstill.teaching.stored import StoredForecasts
 from potstill.teaching.stores.forecasts import ForecastStore
 
@@ -165,22 +164,15 @@ class ForecastTask(Task):
         """Store the teacher's forecasts of the training windows; shows rate and time left."""
         teacher = self._reference()
         assert teacher is not None
-        with console.status("Labelling") as status:
-
-            def show(progress: LabelProgress) -> None:
-                status.update(f"Labelling {progress}")
-
-            store = label_forecasts(
-                teacher,
-                self.dataset(self.steps),
-                folder,
-                backtest=self.objective().gate_steps(self.horizon),
-                share=self.recipe.data.label_share,
-                seed=self.recipe.training.seed,
-                progress=show,
-                provenance={"teachers": [t.model_dump() for t in self.recipe.teacher], **self._label_settings()},
-            )
-        say(f"{store.labelled():,} windows labelled in {folder}")
+        store = store_forecasts(
+            teacher,
+            self.dataset(self.steps),
+            folder,
+            backtest=self.objective().gate_steps(self.horizon),
+            share=self.recipe.data.label_share,
+            seed=self.recipe.training.seed,
+            provenance={"teachers": [t.model_dump() for t in self.recipe.teacher], **self._label_settings()},
+        )
         return StoredForecasts(store)
 
     def seconds_of_labels(self, provider: StoredForecasts) -> float:
@@ -222,12 +214,14 @@ class ForecastTask(Task):
         """Load a finished student or control."""
         return load_forecaster(folder, device=self.device)
 
-    def calibrate(self, model: Any, validate: Validation) -> float | None:
-        """Scale the model's intervals to the coverage on validation windows; the factor, or None if nothing changed."""
+    def calibrate(self, model: Any, validate: Validation, owner: str) -> list[str]:
+        """Scale the model's intervals to the coverage on validation windows."""
         if not getattr(self.recipe.training, "calibrate", False) or model.spread != 1:  # done before a resume
-            return None
+            return []
         factor = validate.spread_factor(model)
-        return factor if abs(factor - 1) > LEAST_CHANGE and model.scale_spread(factor) else None
+        if abs(factor - 1) <= LEAST_CHANGE or not model.scale_spread(factor):
+            return []
+        return [f"The {owner}'s intervals are scaled by {factor:.2f}, by their coverage of the validation part"]
 
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
         """Evaluate on the test part; write metrics.json, forecasts.json, the cards and report.html."""

@@ -12,6 +12,10 @@ def prepare(recipe: Recipe) -> Task:
         from potstill.tasks.language.task import prepare_language
 
         return prepare_language(recipe)
+    if recipe.task == "mixture":
+        from potstill.tasks.experts.prepare import prepare_mixture
+
+        return prepare_mixture(recipe)
     from potstill.tasks.prepare_forecasting import prepare_forecasting
 
     return prepare_forecasting(recipe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from potstill.data.series.store import open_store
+from potstill.data.series.store import Store, open_store
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
 from potstill.evaluation.baselines import make_baseline
@@ -35,13 +35,8 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
     """
     recipe = recipe.model_copy(deep=True)
     assert isinstance(recipe, ForecastRecipe | ForecastGkdRecipe)
-    if not recipe.data.paths:
-        raise UserError(
-            "data.paths: no data given; name a CSV or Parquet file or a folder with --data.", key="data.no_paths"
-        )
+    check_data(recipe)
     import_terms(recipe.imports)
-    for baseline in recipe.evaluation.baselines:
-        make_baseline(baseline)  # report an unknown baseline before the training
     objective = Objective(objective_config(recipe, None))
     if objective.task == "language":
         raise UserError(
@@ -57,18 +52,12 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
         )
     _check_rollout(recipe, objective)
     device = available_device(recipe.training.device)
-    teachers = {name: teacher.freeze() for name, teacher in _load_teachers(recipe, device).items()}
+    teachers = load_teachers(recipe, device)
     grow = recipe.student.grow
     source = load_forecaster(grow.source, device=device) if grow else None
     recipe.data = fit_lengths(recipe.data, [*teachers.values(), *([source] if source else [])])
     check_gate(objective.gate_steps(recipe.data.prediction_length), recipe.data)
-    store = open_store(recipe.data)
-    windows = SeriesWindows(store, recipe.data, "train")
-    if recipe.data.synthetic < 1:
-        require_windows(windows)
-    validation = SeriesWindows(store, recipe.data, "validation")
-    require_windows(validation)
-    require_windows(SeriesWindows(store, recipe.data, recipe.evaluation.split, stride=1))
+    store, windows, validation = open_windows(recipe)
     first = source or next(iter(teachers.values()), None)
     chosen = family(recipe.student.family or (first.family if first else default_student("forecast")))
     if isinstance(chosen, TeacherFamily):
@@ -101,8 +90,30 @@ def _forecasts_repeat(task: ForecastTask, objective: Objective) -> bool:
     return windows <= MOST_AUTO_LABELS and task.steps * task.windows_per_step >= 2 * windows
 
 
-def _load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:
-    """The recipe's teachers by name."""
+def check_data(recipe: Any) -> None:
+    """Raise UserError if the recipe names no data, or an unknown baseline."""
+    if not recipe.data.paths:
+        raise UserError(
+            "data.paths: no data given; name a CSV or Parquet file or a folder with --data.", key="data.no_paths"
+        )
+    for baseline in recipe.evaluation.baselines:
+        make_baseline(baseline)  # report an unknown baseline before the training
+
+
+def open_windows(recipe: Any) -> tuple[Store, SeriesWindows, SeriesWindows]:
+    """The series, and their windows for training and validation; raises UserError if a part has none."""
+    store = open_store(recipe.data)
+    windows = SeriesWindows(store, recipe.data, "train")
+    if recipe.data.synthetic < 1:
+        require_windows(windows)
+    validation = SeriesWindows(store, recipe.data, "validation")
+    require_windows(validation)
+    require_windows(SeriesWindows(store, recipe.data, recipe.evaluation.split, stride=1))
+    return store, windows, validation
+
+
+def load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:
+    """The recipe's teachers by name, frozen."""
     loaded: dict[str, Forecaster] = {}
     for config in recipe.teacher:
         name = config.name or config.source.rstrip("/").split("/")[-1]
@@ -113,7 +124,7 @@ def _load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:
             )
         loaded[name] = load_forecaster(
             config.source, device=device, precision=config.precision, revision=config.revision
-        )
+        ).freeze()
     return loaded
 
 

@@ -80,11 +80,10 @@ def train_control(state: RunState, name: str, random_start: bool) -> None:
 def _finished(state: RunState, name: str) -> Any:
     """The best model of a training, calibrated."""
     model = state.task.open(name, state.folder / name)
-    factor = on_main(lambda: state.task.calibrate(model, state.validate))
-    if factor is not None:
+    changes = on_main(lambda: state.task.calibrate(model, state.validate, name.replace("_", " ")))
+    if changes:
         on_main(lambda: write_folder(state.folder / name, model.save))
-        owner = name.replace("_", " ")
-        say(f"The {owner}'s intervals are scaled by {factor:.2f}, by their coverage of the validation part")
+        say(*changes)
     return model
 
 
@@ -95,7 +94,8 @@ def write_recipe(task: Task, run: Path) -> None:
 
 def stages_of(task: Task) -> list[Stage]:
     """The stages of the recipe, in order."""
-    return [train_student, *(partial(train_control, name=n, random_start=r) for n, r in controls_of(task).items())]
+    controls = (partial(train_control, name=n, random_start=r) for n, r in controls_of(task).items())
+    return [*task.stages(train_student), *controls]
 
 
 def controls_of(task: Task) -> dict[str, bool]:

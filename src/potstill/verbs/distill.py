@@ -13,11 +13,9 @@ from potstill.ranks import connect, is_main, on_main
 from potstill.recipe import Recipe
 from potstill.recipe.options import recipe_of_run, resolve
 from potstill.runs import check_run, open_run
-from potstill.tasks.base import AUTO_LABELS, Task
 from potstill.tasks.plan import plan_lines
 from potstill.tasks.prepare import prepare
 from potstill.tasks.stages import RunState, stages_of, write_recipe
-from potstill.teaching.base import TargetProvider, TrainingData
 
 
 def distill(
@@ -80,24 +78,12 @@ def distill(
             task.recipe.data.paths = [str(copy.absolute())]
     say(*plan)
     write_recipe(task, run)
-    state = RunState(task, run, resume, _training_data(task, run, labels), validate)
+    state = RunState(task, run, resume, task.training_data(run, labels), validate)
     for stage in stages_of(task):
         stage(state)
     if is_main():
         task.finish(run, state.models)
     return run
-
-
-def _training_data(task: Task, run: Path, labels: TargetProvider | None) -> TrainingData:
-    """The training data with stored labels (labelled now for ``labels: auto``), live teachers, or no teacher."""
-    dataset = task.dataset(task.steps)
-    if not task.learns_from_teacher:
-        return TrainingData(dataset)
-    if getattr(task.recipe, "labels", None) == AUTO_LABELS:
-        labels = on_main(lambda: task.label(run / "labels"))
-    if labels is None:
-        return TrainingData(dataset, task.live_teachers())
-    return TrainingData(labels.dataset(dataset), labels, task.seconds_of_labels(labels))
 
 
 def _without_own_frame(run: Path, options: dict[str, Any], frame: Path | None) -> dict[str, Any]:

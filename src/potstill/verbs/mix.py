@@ -1,4 +1,4 @@
-"""``potstill mix``: make a mixture of experts from finished students."""
+"""``potstill mix``: a router over finished forecasters, or experts within one of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from potstill.recipe import Recipe
-from potstill.verbs.grow import grow as grow_student
+from potstill.recipe.options import task_of_mix
+from potstill.verbs.distill import distill
 
 
 def mix(
@@ -17,33 +18,38 @@ def mix(
     dry_run: bool = False,
     **options: Any,
 ) -> Path:
-    """Grow a mixture of experts from a finished student.
+    """Combine forecasters into a mixture, or grow experts in one of them.
 
-    Chosen feed-forward layers of the student become sparse. Before the training the model forecasts what the student
-    forecasts; the student's own weights are frozen for a share of the steps (by default for all of them).
+    With ``students``, a router chooses for each series the experts that forecast it. Every expert forecasts the
+    router's windows once; the router is then trained on these stored forecasts.
+
+    With ``grow``, chosen feed-forward layers of one student become sparse. Before the training it forecasts what it
+    forecast; its own weights are frozen for a share of the steps (by default for all of them).
 
     Parameters
     ----------
     recipe
-        A recipe or the path of one, with data, teacher and training as for ``distill``.
+        A recipe with ``task: mixture`` or with ``student.grow``, or its path; default: the defaults of mixtures.
     output
         The run's folder; must be new or empty, unless the run is resumed.
-    resume, dry_run
-        As for ``distill``.
     options
-        ``grow`` (the student's folder), ``layers`` (blocks, counted from 0), ``experts``, ``top_k``, ``insert``
-        (``ffn`` or ``after``) and ``frozen`` (share of the steps); the others as for ``distill``.
+        Override keys of the recipe by short names: ``students`` (the experts), ``data``, ``teacher`` (for comparison);
+        for a student that grows ``grow`` (its folder), ``layers``, ``experts``, ``top_k``, ``insert``, ``frozen``, and
+        those of ``distill``; see ``recipe.options.KEYS``.
+    resume, dry_run
+        As in ``distill``.
 
     Returns
     -------
     Path
-        The run's folder. Its ``student`` is the mixture.
+        The run's folder; it loads as the mixture.
 
     Raises
     ------
     UserError
-        If no student is named, it cannot grow, or input or options are invalid.
+        If input or options are invalid.
     Interrupted
         After SIGINT or SIGTERM; a checkpoint is written first.
     """
-    return grow_student(recipe, output, resume=resume, dry_run=dry_run, **options)
+    task = task_of_mix(recipe, {**options, "output": output, "resume": resume})
+    return distill(recipe, output, resume=resume, dry_run=dry_run, **{**options, "task": task})

@@ -1,0 +1,1 @@
+"""The task of mixtures: a router over finished forecasters, trained on their stored forecasts."""

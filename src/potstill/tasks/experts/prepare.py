@@ -1,0 +1,88 @@
+"""Load and check everything that a run of ``potstill mix`` needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import UserError
+from potstill.families.base import Forecaster, ModelSource
+from potstill.families.experts.model import Mixture
+from potstill.families.experts.router import RouterSettings
+from potstill.families.load import load_forecaster
+from potstill.families.places import locate
+from potstill.objectives.objective import Objective
+from potstill.objectives.registry import import_terms
+from potstill.recipe import MixtureRecipe, Recipe
+from potstill.tasks.base import available_device, check_teachers, objective_config
+from potstill.tasks.experts.task import MixtureTask
+from potstill.tasks.lengths import fit_lengths
+from potstill.tasks.prepare_forecasting import check_data, load_teachers, open_windows
+
+
+def prepare_mixture(recipe: Recipe) -> MixtureTask:
+    """Load experts, teachers and data, and check them against the recipe.
+
+    Raises
+    ------
+    UserError
+        If there are no experts, two have the same name, one cannot be loaded, or the data have no usable window.
+    """
+    recipe = recipe.model_copy(deep=True)
+    assert isinstance(recipe, MixtureRecipe)
+    check_data(recipe)
+    import_terms(recipe.imports)
+    check_teachers(recipe, Objective(objective_config(recipe, None)))
+    _check_router(recipe)
+    device = available_device(recipe.training.device)
+    experts, cards = _load_experts(recipe, device)
+    teachers = load_teachers(recipe, device)
+    whole = Mixture(experts, RouterSettings(), ModelSource("the mixture", "mixture"))
+    recipe.data = fit_lengths(recipe.data, [whole, *teachers.values()])
+    store, windows, validation = open_windows(recipe)
+    return MixtureTask(recipe, device, store, windows, validation, teachers, experts, cards)
+
+
+def _check_router(recipe: MixtureRecipe) -> None:
+    if not recipe.experts:
+        raise UserError(
+            "experts: none given; name two or more forecasters with --students, such as folders of finished runs.",
+            key="mixture.no_experts",
+        )
+    count = min(len(recipe.experts), recipe.most_experts)
+    if "top_k" in recipe.router.model_fields_set and recipe.router.top_k > count:
+        raise UserError(
+            f"router.top_k: {recipe.router.top_k} of {count} experts cannot be chosen; write at most {count}.",
+            key="mixture.top_k_above_experts",
+        )
+
+
+def _load_experts(recipe: MixtureRecipe, device: str) -> tuple[dict[str, Forecaster], dict[str, str]]:
+    """The experts by name, frozen, and the model cards of those that have one."""
+    experts: dict[str, Forecaster] = {}
+    cards: dict[str, str] = {}
+    for config in recipe.experts:
+        name = (config.name or _name_of(config.source)).replace("/", "-")
+        if name in experts:
+            raise UserError(
+                f"experts: two experts have the name {name!r}; give them different names, as in first={config.source}.",
+                key="mixture.same_name",
+            )
+        if recipe.kept is not None and name not in recipe.kept:
+            continue
+        experts[name] = load_forecaster(config.source, device=device, revision=config.revision).freeze()
+        card = _card_of(config.source)
+        if card is not None:
+            cards[name] = card.read_text(encoding="utf-8")
+    return experts, cards
+
+
+def _name_of(source: str) -> str:
+    """The last part of a path; for a run's student the name of the run."""
+    parts: list[Any] = source.rstrip("/").split("/")
+    return parts[-2] if len(parts) > 1 and parts[-1] in ("student", "control", "control_start") else parts[-1]
+
+
+def _card_of(source: str) -> Path | None:
+    card = Path(locate(source).location) / "README.md"
+    return card if card.is_file() else None

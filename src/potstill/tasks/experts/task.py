@@ -1,0 +1,208 @@
+"""The task of a mixture: experts, windows and router, checked for consistency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from potstill.console import say
+from potstill.data.series.store import Store
+from potstill.data.series.windows import SeriesWindows, require_windows
+from potstill.evaluation.benchmark import evaluate_models, progress_bar
+from potstill.evaluation.cost import measure_costs
+from potstill.evaluation.validation import Validation
+from potstill.families.base import Architecture, Forecaster, ModelSource
+from potstill.families.ensemble import Ensemble
+from potstill.families.experts.model import Mixture
+from potstill.families.experts.router import RouterSettings
+from potstill.families.registry import family
+from potstill.ranks import on_main
+from potstill.recipe.student import Start
+from potstill.reporting import draw_report, summary_lines
+from potstill.runs import write_atomically, write_json
+from potstill.tasks.experts.card import mixture_card
+from potstill.tasks.experts.forecasts import AlignedExpert, LiveForecasts, StoredForecastWindows
+from potstill.tasks.experts.monitor import MixtureValidation, collapse, set_gate
+from potstill.tasks.experts.report import usage_by_dataset
+from potstill.tasks.experts.stages import choose_experts, train_jointly
+from potstill.tasks.forecasting import ForecastTask
+from potstill.tasks.labels import store_forecasts
+from potstill.tasks.provenance import provenance
+from potstill.teaching.base import TargetProvider, TrainingData
+
+MEAN = "mean of experts"  # a model of the report
+_SCALE_WINDOWS = 1024  # on which the router's features are standardised
+_ANNEALED = 0.7  # share of the steps in which the router's noise falls
+
+
+class MixtureTask(ForecastTask):
+    """A run of ``potstill mix``, created by ``prepare_mixture``; its student is the mixture.
+
+    Attributes
+    ----------
+    experts
+        Frozen forecasters by name.
+    cards
+        Their model cards by name, as far as they have any.
+    """
+
+    def __init__(
+        self,
+        recipe: Any,
+        device: str,
+        store: Store,
+        windows: SeriesWindows,
+        validation_windows: SeriesWindows,
+        teachers: Mapping[str, Forecaster],
+        experts: Mapping[str, Forecaster],
+        cards: Mapping[str, str],
+    ):
+        super().__init__(recipe, device, store, windows, validation_windows, teachers, family("mixture"))
+        self.experts, self.cards = dict(experts), dict(cards)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The size of the mixture."""
+        mixture = self._mixture()
+        return Architecture("mixture", mixture.config, mixture.parameters, f"mixture of {len(self.experts)} experts")
+
+    @property
+    def start(self) -> Start:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The router starts from equal weights of all experts."""
+        return "random"
+
+    @property
+    def size(self) -> int:
+        """Number of windows that the experts forecast."""
+        return self.recipe.data.distinct_windows
+
+    def learning_rate(self, random_start: bool = False) -> float:
+        """The router's learning rate."""
+        return self.recipe.training.learning_rate
+
+    def fresh(self, without_teacher: bool = False) -> Mixture:
+        """The mixture with a new router; the experts are frozen."""
+        mixture = self._mixture()
+        windows = self.plain_dataset(self.steps)
+        mixture.router.fit_scale(windows.batch(range(min(_SCALE_WINDOWS, len(windows)))).context)
+        return mixture
+
+    def plain_dataset(self, steps: int) -> Any:
+        """The training windows without forecasts."""
+        return super().dataset(steps)
+
+    def dataset(self, steps: int) -> Any:
+        """The training windows; the experts forecast each batch when it is read."""
+        return LiveForecasts(self.plain_dataset(steps), self.experts, self._mixture().levels)
+
+    def training_data(self, run: Path, labels: TargetProvider | None) -> TrainingData:
+        """The training windows with the experts' forecasts, each computed once and stored in RUN/forecasts."""
+        dataset, levels = self.plain_dataset(self.steps), self._mixture().levels
+        stores = {
+            name: on_main(
+                lambda name=name, expert=expert: store_forecasts(
+                    AlignedExpert(expert, levels),
+                    dataset,
+                    run / "forecasts" / name,
+                    f"Forecasting with {name}",
+                    provenance=self._label_settings(),
+                )
+            )
+            for name, expert in self.experts.items()
+        }
+        teacher = self.live_teachers() if self.learns_from_teacher else None
+        return TrainingData(StoredForecastWindows(dataset, stores), teacher)
+
+    def validation(self) -> Any:
+        """Validation of the mixture on the experts' forecasts of validation windows, which are computed here."""
+        windows = LiveForecasts(self.validation_windows, self.experts, self._mixture().levels)
+        return MixtureValidation(Validation(windows, self.recipe.training.eval_windows))
+
+    def live_validation(self) -> Any:
+        """Validation of a mixture whose experts run, because they are trained."""
+        return MixtureValidation(super().validation())
+
+    def stages(self, train: Callable[[Any], None]) -> list[Callable[[Any], None]]:
+        """Choose the experts if there are too many, train the router, then both together if the recipe says so."""
+        choose = [choose_experts] if len(self.experts) > self.recipe.most_experts else []
+        return [*choose, train, *([train_jointly] if self.recipe.joint is not None else [])]
+
+    def keep(self, names: list[str]) -> None:
+        """Go on with some of the experts, which the recipe then names."""
+        self.experts = {name: self.experts[name] for name in names}
+        self.recipe.kept = names
+
+    def calibrate(self, model: Any, validate: Any, owner: str) -> list[str]:
+        """Set the gate, scale the intervals, and report a collapsed router."""
+        if not isinstance(model, Mixture):
+            return super().calibrate(model, validate, owner)
+        lines = []
+        if self.recipe.router.gate and len(model.experts) > 1 and not model.router.settings.gate:
+            share, change = set_gate(model, validate)
+            if model.router.settings.gate:
+                lines.append(
+                    f"The mean of all experts forecasts windows with less than {model.router.settings.gate:.0%}"
+                    f" certainty: {share:.0%} of the validation windows, {-change:.1%} less loss"
+                )
+        found = validate(model)
+        warning = collapse({name: found[f"usage_{name}"] for name in model.experts})
+        if warning:
+            say(warning)
+        return [*lines, *super().calibrate(model, validate, owner)]
+
+    def source_lines(self) -> list[str]:
+        """A line about the data, and a line per expert."""
+        lines = super().source_lines()
+        for name, expert in self.experts.items():
+            lines.append(f"Expert     {name}: {expert.family}, {expert.parameters:,} parameters")
+        count = len(self.plain_dataset(self.steps))
+        return [*lines, f"Forecasts  each expert forecasts {count:,} windows once, before the router is trained"]
+
+    def finish(self, run: Path, models: Mapping[str, Any]) -> None:
+        """Evaluate mixture, experts and their mean on the test part; write metrics, card and report."""
+        recipe, mixture = self.recipe, models["student"]
+        others = {**mixture.experts, MEAN: Ensemble(mixture.experts)} if len(mixture.experts) > 1 else {}
+        compared = {**self.teachers, **models, **others}
+        windows = SeriesWindows(self.store, recipe.data, recipe.evaluation.split, stride=1)
+        require_windows(windows)
+        with progress_bar("Evaluating") as progress:
+            found = evaluate_models(
+                compared, windows, self.windows, recipe.evaluation.baselines, recipe.evaluation, progress=progress
+            )
+        metrics = found.to_dict()
+        metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
+        metrics["experts"] = usage_by_dataset(mixture, windows)
+        say("Measuring costs")
+        metrics["cost"] = measure_costs(compared, recipe.data.context_length, recipe.data.prediction_length)
+        metrics["provenance"] = provenance(recipe, {**self.teachers, **mixture.experts}, self.store.fingerprint)
+        write_json(run / "metrics.json", metrics)
+        write_json(run / "forecasts.json", found.examples)
+        write_atomically(run / "student" / "README.md", mixture_card(self, mixture, metrics))
+        path = draw_report(run)
+        say("", *summary_lines(metrics), f"Mixture  {run / 'student'}", f"Report   {path}")
+
+    def _mixture(self) -> Mixture:
+        config, steps = self.recipe.router, self.steps
+        settings = RouterSettings(
+            routing=config.routing,
+            top_k=min(config.top_k, len(self.experts)),
+            mass=config.mass,
+            hidden=config.hidden,
+            dropout=config.dropout,
+            context=config.context,
+            anneal=max(1, round(_ANNEALED * steps)),
+        )
+        set_seed(self.recipe.training.seed)
+        mixture = Mixture(self.experts, settings, ModelSource("mixture", "mixture"), self.cards)
+        for expert in self.experts.values():
+            expert.module.requires_grad_(False)
+        return mixture
+
+    @cached_property
+    def weighting(self) -> None:
+        """Experts are not averaged as teachers are."""
+        return None
