@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from potstill.recipe.student import Start
 from potstill.reporting import draw_report, summary_lines
 from potstill.runs import write_atomically, write_json
 from potstill.tasks.experts.card import mixture_card
-from potstill.tasks.experts.forecasts import AlignedExpert, LiveForecasts, StoredForecastWindows
+from potstill.tasks.experts.forecasts import AlignedExpert, LabelledWindows, LiveForecasts, StoredForecastWindows
 from potstill.tasks.experts.monitor import MixtureValidation, collapse, set_gate
 from potstill.tasks.experts.report import usage_by_dataset
 from potstill.tasks.experts.stages import choose_experts, train_jointly
@@ -33,6 +33,7 @@ from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.labels import store_forecasts
 from potstill.tasks.provenance import provenance
 from potstill.teaching.base import TargetProvider, TrainingData
+from potstill.teaching.stores.forecasts import ForecastStore
 
 MEAN = "mean of experts"  # a model of the report
 _SCALE_WINDOWS = 1024  # on which the router's features are standardised
@@ -101,21 +102,18 @@ class MixtureTask(ForecastTask):
 
     def training_data(self, run: Path, labels: TargetProvider | None) -> TrainingData:
         """The training windows with the experts' forecasts, each computed once and stored in RUN/forecasts."""
-        dataset, levels = self.plain_dataset(self.steps), self._mixture().levels
-        stores = {
-            name: on_main(
-                lambda name=name, expert=expert: store_forecasts(
-                    AlignedExpert(expert, levels),
-                    dataset,
-                    run / "forecasts" / name,
-                    f"Forecasting with {name}",
-                    provenance=self._label_settings(),
-                )
-            )
-            for name, expert in self.experts.items()
-        }
+        dataset = self.plain_dataset(self.steps)
+        stores: dict[str, ForecastStore] = {}
+        for name, expert in self.experts.items():
+            held = next((store for store in stores.values() if store.stores_inputs), None)
+            source = dataset if held is None else LabelledWindows(held, len(dataset), dataset.fingerprint)
+            stores[name] = on_main(partial(self._forecasts_of, name, expert, source, run / "forecasts" / name))
         teacher = self.live_teachers() if self.learns_from_teacher else None
         return TrainingData(StoredForecastWindows(dataset, stores), teacher)
+
+    def _forecasts_of(self, name: str, expert: Forecaster, windows: Any, folder: Path) -> ForecastStore:
+        aligned, provenance = AlignedExpert(expert, self._mixture().levels), self._label_settings()
+        return store_forecasts(aligned, windows, folder, f"Forecasting with {name}", provenance=provenance)
 
     def validation(self) -> Any:
         """Validation of the mixture on the experts' forecasts of validation windows, which are computed here."""
