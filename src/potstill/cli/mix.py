@@ -10,8 +10,8 @@ from potstill.cli.options import with_recipe
 from potstill.recipe import Recipe
 
 MIX_OPTIONS = (
-    "students", "teacher", "data", "target", "split", "context_length", "prediction_length", "max_steps", "batch_size",
-    "learning_rate", "device", "seed",
+    "students", "branch", "by", "teacher", "data", "target", "split", "context_length",
+    "prediction_length", "max_steps", "batch_size", "learning_rate", "device", "seed",
 )  # fmt: skip
 
 

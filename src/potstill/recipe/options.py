@@ -33,7 +33,7 @@ OPTIONS = {
     "control": "control",
 }
 #: further options of ``mix``, for a router over finished students
-MIX_OPTIONS = {"students": "experts"}
+MIX_OPTIONS = {"students": "experts", "branch": "branch.source", "by": "branch.by"}
 KEYS = OPTIONS | MIX_OPTIONS
 LIST_KEYS = ("data.paths", "data.target", "experts")
 

@@ -13,6 +13,7 @@ from potstill.recipe.data import DataConfig, SeriesData, TextData
 from potstill.recipe.evaluation import EvaluationConfig, ForecastEvaluation, LanguageEvaluation
 from potstill.recipe.kinds import choose, pair
 from potstill.recipe.mixture import (
+    BranchConfig,
     ExpertConfig,
     JointConfig,
     MixtureData,
@@ -143,9 +144,9 @@ class Recipe(RecipeNode):
             recipe.imports = [absolute_path(path, "imports") for path in recipe.imports]
         if isinstance(recipe, OfflineRecipe) and recipe.labels not in (None, "auto"):
             recipe.labels = absolute_path(recipe.labels, "labels")
-        models: list[TeacherConfig | ExpertConfig] = [*recipe.teacher]
+        models: list[TeacherConfig | ExpertConfig | BranchConfig] = [*recipe.teacher]
         if isinstance(recipe, MixtureRecipe):
-            models += recipe.experts
+            models += [*recipe.experts, *([recipe.branch] if recipe.branch else [])]
         for model in models:
             location, _ = parse_source(model.source)
             if location != "embedded" and Path(location).expanduser().exists():
@@ -273,6 +274,9 @@ class MixtureRecipe(Recipe):
         ge=1,
         description="of more experts, those are left out one by one without which the mixture's loss on the validation"
         " part is lowest",
+    )
+    branch: BranchConfig | None = Field(
+        default=None, description="train further experts: copies of a finished student, one per group of series"
     )
     kept: list[str] | None = Field(
         default=None, description="names of the experts that are kept; chosen by the run where there are too many"

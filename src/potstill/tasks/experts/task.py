@@ -24,6 +24,7 @@ from potstill.ranks import on_main
 from potstill.recipe.student import Start
 from potstill.reporting import draw_report, summary_lines
 from potstill.runs import write_atomically, write_json
+from potstill.tasks.experts.branch import branch_experts
 from potstill.tasks.experts.card import mixture_card
 from potstill.tasks.experts.forecasts import AlignedExpert, LabelledWindows, LiveForecasts, StoredForecastWindows
 from potstill.tasks.experts.monitor import MixtureValidation, collapse, set_gate
@@ -125,9 +126,14 @@ class MixtureTask(ForecastTask):
         return MixtureValidation(super().validation())
 
     def stages(self, train: Callable[[Any], None]) -> list[Callable[[Any], None]]:
-        """Choose the experts if there are too many, train the router, then both together if the recipe says so."""
-        choose = [choose_experts] if len(self.experts) > self.recipe.most_experts else []
-        return [*choose, train, *([train_jointly] if self.recipe.joint is not None else [])]
+        """Train experts and leave out those that are too many; train the router, then both, as the recipe says."""
+        branch = [branch_experts] if self.recipe.branch is not None else []
+        return [*branch, choose_experts, train, *([train_jointly] if self.recipe.joint is not None else [])]
+
+    def add(self, experts: Mapping[str, Forecaster]) -> None:
+        """Take further experts, trained by the run itself, except those that an earlier run left out."""
+        kept = self.recipe.kept
+        self.experts |= {name: one for name, one in experts.items() if kept is None or name in kept}
 
     def keep(self, names: list[str]) -> None:
         """Go on with some of the experts, which the recipe then names."""
