@@ -28,7 +28,7 @@ from potstill.tasks.experts.branch import branch_experts
 from potstill.tasks.experts.card import mixture_card
 from potstill.tasks.experts.forecasts import AlignedExpert, LabelledWindows, LiveForecasts, StoredForecastWindows
 from potstill.tasks.experts.monitor import MixtureValidation, collapse, set_gate
-from potstill.tasks.experts.report import usage_by_dataset
+from potstill.tasks.experts.report import MEAN, compare_experts, comparison_lines, usage_by_dataset
 from potstill.tasks.experts.stages import choose_experts, train_jointly
 from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.labels import store_forecasts
@@ -36,7 +36,6 @@ from potstill.tasks.provenance import provenance
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.stores.forecasts import ForecastStore
 
-MEAN = "mean of experts"  # a model of the report
 _SCALE_WINDOWS = 1024  # on which the router's features are standardised
 _ANNEALED = 0.7  # share of the steps in which the router's noise falls
 
@@ -123,7 +122,15 @@ class MixtureTask(ForecastTask):
 
     def live_validation(self) -> Any:
         """Validation of a mixture whose experts run, because they are trained."""
-        return MixtureValidation(super().validation())
+        return MixtureValidation(self._plain_validation)
+
+    def expert_loss(self, expert: Forecaster) -> float:
+        """The validation loss of an expert by itself."""
+        return self._plain_validation(expert)["sql"]
+
+    @cached_property
+    def _plain_validation(self) -> Validation:
+        return super().validation()
 
     def stages(self, train: Callable[[Any], None]) -> list[Callable[[Any], None]]:
         """Train experts and leave out those that are too many; train the router, then both, as the recipe says."""
@@ -179,7 +186,9 @@ class MixtureTask(ForecastTask):
             )
         metrics = found.to_dict()
         metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
-        metrics["experts"] = usage_by_dataset(mixture, windows)
+        if others:
+            losses = on_main(lambda: {name: self.expert_loss(one) for name, one in mixture.experts.items()})
+            metrics["experts"] = {**usage_by_dataset(mixture, windows), **compare_experts(found, losses)}
         say("Measuring costs")
         metrics["cost"] = measure_costs(compared, recipe.data.context_length, recipe.data.prediction_length)
         metrics["provenance"] = provenance(recipe, {**self.teachers, **mixture.experts}, self.store.fingerprint)
@@ -187,7 +196,8 @@ class MixtureTask(ForecastTask):
         write_json(run / "forecasts.json", found.examples)
         write_atomically(run / "student" / "README.md", mixture_card(self, mixture, metrics))
         path = draw_report(run)
-        say("", *summary_lines(metrics), f"Mixture  {run / 'student'}", f"Report   {path}")
+        own = comparison_lines(metrics) if others else []
+        say("", *summary_lines(metrics), *own, f"Mixture  {run / 'student'}", f"Report   {path}")
 
     def _mixture(self) -> Mixture:
         config, steps = self.recipe.router, self.steps
