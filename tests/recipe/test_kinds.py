@@ -249,6 +249,8 @@ def sections(kind: type[Recipe]) -> st.SearchStrategy[dict[str, Any]]:
     overrides = st.dictionaries(NAMES, st.integers() | st.booleans() | NAMES, max_size=3)
     extra["student"] = st.fixed_dictionaries({}, optional={"overrides": overrides, "family": st.none() | NAMES})
     extra["data"] = st.fixed_dictionaries({}, optional=data)
+    if kind is MixtureRecipe:
+        extra = {key: value for key, value in extra.items() if key not in ("control", "labels", "student")}
     training["algorithm"] = st.just(pair(kind)[1])
     needed = {"training": st.fixed_dictionaries({"algorithm": training.pop("algorithm")}, optional=training)}
     return st.fixed_dictionaries(

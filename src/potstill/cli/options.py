@@ -44,6 +44,8 @@ METAVARS = {
     "student": "FAMILY[:key=value,…]",
     "data": "PATH...",
     "students": "[NAME=]MODEL...",
+    "branch": "STUDENT",
+    "by": "domain|frequency|cluster:N",
     "target": "COL,…",
     "split": "NAME",
     "labels": "LABELS",

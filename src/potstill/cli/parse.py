@@ -6,13 +6,13 @@ from typing import Any
 
 from potstill.errors import UserError
 from potstill.recipe import Recipe, SeriesData, TextData
-from potstill.recipe.options import KEYS
+from potstill.recipe.options import keyed
 from potstill.recipe.yaml import YamlProblem, parse_yaml
 
 
 def recipe_of(path: str | None, settings: list[str] | None, **options: Any) -> Recipe:
     """The recipe file (or the defaults) overridden by options, and by ``--set`` last."""
-    overrides = {KEYS[name]: value for name, value in options.items() if value is not None}
+    overrides = keyed({name: value for name, value in options.items() if value is not None})
     overrides |= dict(setting(text) for text in settings or [])
     # `evaluate` has no option for the task: keys that only texts have select the task
     keys = {key.removeprefix("data.") for key in overrides if key.startswith("data.")}

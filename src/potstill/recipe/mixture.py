@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -59,6 +59,21 @@ class JointConfig(RecipeNode):
     batch_size: BatchSize = 64
     learning_rate: LearningRate = Field(default=1e-4, description="of the router")
     expert_learning_rate: LearningRate = Field(default=1e-5, description="of the experts")
+
+
+class BranchConfig(RecipeNode):
+    """Experts that branch from one finished student: copies, each trained further on a group of series."""
+
+    source: str = Field(description="finished student, which becomes an expert too")
+    by: Annotated[str, Field(pattern=r"^(domain|frequency|cluster:[1-9]\d*)$")] = Field(
+        default="domain",
+        description="groups of series: domain (the data set), frequency (the step), or cluster:N (N clusters of"
+        " features of the series)",
+    )
+    alpha: Alpha = Field(default=0.8, description="weight of the recipe's teachers, if it names any")
+    max_steps: int = Field(default=300, ge=1, description="optimizer steps of each expert")
+    batch_size: BatchSize = 32
+    learning_rate: LearningRate = Field(default=3e-4, description="peak learning rate of the experts")
 
 
 class MixtureData(SeriesData):

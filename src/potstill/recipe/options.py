@@ -38,7 +38,7 @@ GROW_OPTIONS = {
     **{name: f"student.grow.{name}" for name in GrowConfig.model_fields if name != "source"},
 }
 #: further options of ``mix``, for a router over finished students
-MIX_OPTIONS = {"students": "experts"}
+MIX_OPTIONS = {"students": "experts", "branch": "branch.source", "by": "branch.by"}
 KEYS = OPTIONS | GROW_OPTIONS | MIX_OPTIONS
 LIST_KEYS = ("data.paths", "data.target", "experts")
 
@@ -46,6 +46,8 @@ LIST_KEYS = ("data.paths", "data.target", "experts")
 def task_of_mix(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) -> str:
     """The task of ``mix``: ``forecast`` if a student grows, by an option, the recipe or the run to resume, else
     ``mixture``."""
+    if options.get("students") or options.get("branch"):
+        return "mixture"
     if any(options.get(name) is not None for name in GROW_OPTIONS):
         return "forecast"
     run = Path(options.get("output") or "") / "recipe.yaml"
@@ -66,15 +68,27 @@ def resolve(recipe: Recipe | str | Path | None, options: dict[str, Any]) -> Reci
         For an invalid value.
     """
     overrides = {}
-    for name, value in options.items():
-        if name not in KEYS:
-            raise UnknownName("option", name, list(KEYS))
-        key = KEYS[name]
+    for key, value in keyed(options).items():
         value = str(value) if isinstance(value, Path) else value
         overrides[key] = [value] if key in LIST_KEYS and isinstance(value, str) else value
     if isinstance(recipe, Recipe):
         return Recipe.lay_over(recipe.model_dump(mode="json", exclude_unset=True), overrides) if overrides else recipe
     return Recipe.read(recipe, overrides)
+
+
+def keyed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by their key in a recipe; ``top_k`` is the router's if finished students are mixed.
+
+    Raises
+    ------
+    UnknownName
+        For an unknown option; the message lists the known ones.
+    """
+    for name in options:
+        if name not in KEYS:
+            raise UnknownName("option", name, list(KEYS))
+    own = {"top_k": "router.top_k"} if options.get("task") == "mixture" else {}
+    return {own.get(name, KEYS[name]): value for name, value in options.items()}
 
 
 def recipe_of_run(run: Path, given: Recipe) -> Recipe:

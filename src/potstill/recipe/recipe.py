@@ -13,6 +13,7 @@ from potstill.recipe.data import DataConfig, SeriesData, TextData
 from potstill.recipe.evaluation import EvaluationConfig, ForecastEvaluation, LanguageEvaluation
 from potstill.recipe.kinds import choose, pair
 from potstill.recipe.mixture import (
+    BranchConfig,
     ExpertConfig,
     JointConfig,
     MixtureData,
@@ -146,6 +147,7 @@ class Recipe(RecipeNode):
         models: list[tuple[Any, str]] = [(teacher, "teacher") for teacher in recipe.teacher]
         if isinstance(recipe, MixtureRecipe):
             models += [(expert, "experts") for expert in recipe.experts]
+            models += [(recipe.branch, "branch.source")] if recipe.branch else []
         if (grow := getattr(recipe.student, "grow", None)) is not None:
             models.append((grow, "student.grow.source"))
         for model, key in models:
@@ -275,6 +277,9 @@ class MixtureRecipe(Recipe):
         ge=1,
         description="of more experts, those are left out one by one without which the mixture's loss on the validation"
         " part is lowest",
+    )
+    branch: BranchConfig | None = Field(
+        default=None, description="train further experts: copies of a finished student, one per group of series"
     )
     kept: list[str] | None = Field(
         default=None, description="names of the experts that are kept; chosen by the run where there are too many"

@@ -95,3 +95,11 @@ def make_recipe(files: list[Path], experts: dict[str, Path]) -> Any:
         return mixture_recipe(files, [experts[name] for name in names], **more)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A linear student that repeats the mean of the last day, which is right for neither file."""
+    folder = tmp_path_factory.mktemp("base") / "base"
+    repeating(11, spread=0.5).save(folder)
+    return folder

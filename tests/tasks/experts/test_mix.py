@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from training_fakes import Stop
@@ -14,6 +16,7 @@ from usage_errors import usage_error
 import potstill
 from potstill.families.load import load_forecaster
 from potstill.recipe import Recipe
+from potstill.tasks.experts.report import compare_experts, comparison_lines
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,29 @@ def test_each_series_is_forecast_by_the_expert_that_knows_it(mixed):
     assert sql["student"]["daily"] < 0.7 * sql["week"]["daily"]
     assert sql["student"]["weekly"] < 0.7 * sql["daily"]["weekly"]
     assert all(sql["student"][d] < sql["mean of experts"][d] for d in ("daily", "weekly"))
+
+
+def test_the_mixture_is_compared_with_its_experts_and_an_oracle(mixed):
+    metrics = metrics_of(mixed)
+    found = metrics["experts"]
+    assert found["validation_sql"].keys() == {"daily", "week"}
+    assert found["best_expert"] == min(found["validation_sql"], key=found["validation_sql"].get)
+    singles = [metrics["overall"][name]["sql_rel_naive"] for name in ("daily", "week")]
+    assert found["oracle_sql_rel_naive"] < min(singles)
+    assert found["oracle_sql_rel_naive"] < 1.02 * metrics["overall"]["student"]["sql_rel_naive"]
+    lines = comparison_lines(metrics)
+    assert f"the best single expert on the validation part, {found['best_expert']}: SQL" in lines[0]
+    assert "lower (95 % CI" in lines[0]
+    assert "mean of all experts" in lines[1]
+    assert "oracle" in lines[2]
+
+
+def test_the_oracle_by_hand():
+    sql = {"a": np.array([1.0, 3.0]), "b": np.array([2.0, 1.0]), "seasonal_naive": np.array([2.0, 2.0])}
+    found = SimpleNamespace(windows={"x": {"sql": sql}})
+    compared = compare_experts(found, {"a": 0.5, "b": 0.4})  # type: ignore[arg-type]
+    assert compared["best_expert"] == "b"
+    assert compared["oracle_sql_rel_naive"] == pytest.approx(0.5)
 
 
 def test_use_of_the_experts_and_balance_are_logged(mixed):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -93,8 +94,8 @@ class Store:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __reduce__(self) -> tuple[Callable[[Path, frozenset[str]], Store], tuple[Path, frozenset[str]]]:
-        return Store.load, (self.folder, self.train_only)
+    def __reduce__(self) -> tuple[Callable[[Path, frozenset[str]], Store], tuple[Path, frozenset[str]], dict[str, Any]]:
+        return Store.load, (self.folder, self.train_only), {"skip": self.skip, "fingerprint": self.fingerprint}
 
     @property
     def lengths(self) -> np.ndarray:
@@ -114,6 +115,13 @@ class Store:
     def usable(self) -> np.ndarray:
         """``[S]`` bool: False for series that cannot be used for training."""
         return np.array([not why for why in self.skip], bool)
+
+    def only(self, series: Sequence[int]) -> Store:
+        """The same store with only these series for training, validation and test; the others are skipped."""
+        chosen = set(map(int, series))
+        skip = [why or ("" if i in chosen else "not in this group of series") for i, why in enumerate(self.skip)]
+        key = hashlib.sha256(f"{self.fingerprint} {sorted(chosen)}".encode()).hexdigest()
+        return replace(self, skip=skip, fingerprint=key)
 
     def training_report(self) -> DataReport:
         """The report for training: series that cannot be used are left out, with the reason."""

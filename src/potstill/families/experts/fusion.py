@@ -31,7 +31,7 @@ def run_expert(expert: Forecaster, windows: Windows, horizon: int) -> Forecast:
 
 
 def aligned(forecast: Forecast, common: Forecast) -> Tensor:
-    """The values ``[B, Q, H]`` of a forecast in the scale and at the levels of the mixture."""
+    """The values ``[B, Q, H]`` of a forecast, sorted along Q, in the scale and at the levels of the mixture."""
     return forecast.at_levels(common.levels).in_scale_of(common).values
 
 
@@ -71,13 +71,14 @@ def dispatch(
         share = weights[:, number] if everything else weights[rows, number]
         weighted = values * share[:, None, None]
         total = total + weighted if everything else total.index_add(0, rows, weighted)
-    return _sorted(common, total)
+    return _forecast(common, total)
 
 
 def fuse(common: Forecast, values: Tensor, weights: Tensor) -> Forecast:
     """The weighted mean of experts' values ``[B, N, Q, H]`` that are in the scale of ``common``."""
-    return _sorted(common, torch.einsum("bn,bnqh->bqh", weights, values))
+    return _forecast(common, torch.einsum("bn,bnqh->bqh", weights, values))
 
 
-def _sorted(common: Forecast, values: Tensor) -> Forecast:
-    return Forecast(common.levels, values.sort(dim=1).values, common.loc, common.scale, arcsinh=True)
+def _forecast(common: Forecast, values: Tensor) -> Forecast:
+    """A forecast of means of sorted quantiles, which are sorted themselves."""
+    return Forecast(common.levels, values, common.loc, common.scale, arcsinh=True)

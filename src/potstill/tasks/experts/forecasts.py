@@ -17,6 +17,7 @@ from potstill.families.base import Forecaster, as_windows, evaluating
 from potstill.families.experts.fusion import aligned, common_scale, run_expert
 from potstill.families.experts.windows import ForecastWindows
 from potstill.teaching.stores.forecasts import ForecastStore
+from potstill.teaching.stores.windows import StoredWindows
 from potstill.types import Forecast, Windows
 
 
@@ -75,32 +76,44 @@ class LiveForecasts:
         return with_forecasts(windows, torch.stack(forecasts, dim=1))
 
 
+class LabelledWindows(StoredWindows):
+    """The windows of a store that holds them, to be forecast by further experts without being stored again."""
+
+    stores_inputs = False
+
+    def __init__(self, store: ForecastStore, length: int, fingerprint: str):
+        super().__init__(store, length)
+        self.fingerprint = fingerprint
+
+
 class StoredForecastWindows:
     """A data set of windows and experts' forecasts that are read from one label store per expert.
 
     Parameters
     ----------
     dataset
-        The windows; read from the first store instead if that holds them.
+        The windows; read from a store instead if one holds them.
     stores
         By expert, in the order of the mixture.
     """
 
     def __init__(self, dataset: Any, stores: Mapping[str, ForecastStore]):
         self.dataset, self.stores = dataset, dict(stores)
-        self.first = next(iter(self.stores.values()))
-        self.stores_inputs = self.first.stores_inputs
+        self.inputs = next((store for store in self.stores.values() if store.stores_inputs), None)
+        self.stores_inputs = self.inputs is not None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def of(self, names: Sequence[str]) -> StoredForecastWindows:
         """The same windows with the forecasts of some experts."""
-        return StoredForecastWindows(self.dataset, {name: self.stores[name] for name in names})
+        chosen = StoredForecastWindows(self.dataset, {name: self.stores[name] for name in names})
+        chosen.inputs, chosen.stores_inputs = self.inputs, self.stores_inputs
+        return chosen
 
     def batch(self, ids: Any) -> ForecastWindows:
         """The windows of these ids with the experts' forecasts."""
-        windows = self.first.windows(ids) if self.stores_inputs else self.dataset.batch(ids)
+        windows = self.dataset.batch(ids) if self.inputs is None else self.inputs.windows(ids)
         return with_forecasts(windows, torch.stack([store.forecast(ids).values for store in self.stores.values()], 1))
 
     __getitems__ = batch  # torch's DataLoader calls this name

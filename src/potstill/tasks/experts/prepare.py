@@ -13,11 +13,13 @@ from potstill.families.load import load_forecaster
 from potstill.families.places import locate
 from potstill.objectives.objective import Objective
 from potstill.objectives.registry import import_terms
-from potstill.recipe import MixtureRecipe, Recipe
+from potstill.recipe import ExpertConfig, MixtureRecipe, Recipe
 from potstill.tasks.base import available_device, check_teachers, objective_config
 from potstill.tasks.experts.task import MixtureTask
 from potstill.tasks.lengths import fit_lengths
 from potstill.tasks.prepare_forecasting import check_data, load_teachers, open_windows
+
+BASE = "base"  # name of the student that experts branch from
 
 
 def prepare_mixture(recipe: Recipe) -> MixtureTask:
@@ -44,12 +46,13 @@ def prepare_mixture(recipe: Recipe) -> MixtureTask:
 
 
 def _check_router(recipe: MixtureRecipe) -> None:
-    if not recipe.experts:
+    if not recipe.experts and recipe.branch is None:
         raise UserError(
-            "experts: none given; name two or more forecasters with --students, such as folders of finished runs.",
+            "experts: none given; name two or more forecasters with --students, or a finished student with --branch,"
+            " from which experts are trained.",
             key="mixture.no_experts",
         )
-    count = min(len(recipe.experts), recipe.most_experts)
+    count = min(len(recipe.experts), recipe.most_experts) if recipe.branch is None else recipe.most_experts
     if "top_k" in recipe.router.model_fields_set and recipe.router.top_k > count:
         raise UserError(
             f"router.top_k: {recipe.router.top_k} of {count} experts cannot be chosen; write at most {count}.",
@@ -61,7 +64,7 @@ def _load_experts(recipe: MixtureRecipe, device: str) -> tuple[dict[str, Forecas
     """The experts by name, frozen, and the model cards of those that have one."""
     experts: dict[str, Forecaster] = {}
     cards: dict[str, str] = {}
-    for config in recipe.experts:
+    for config in _configs(recipe):
         name = (config.name or _name_of(config.source)).replace("/", "-")
         if name in experts:
             raise UserError(
@@ -75,6 +78,13 @@ def _load_experts(recipe: MixtureRecipe, device: str) -> tuple[dict[str, Forecas
         if card is not None:
             cards[name] = card.read_text(encoding="utf-8")
     return experts, cards
+
+
+def _configs(recipe: MixtureRecipe) -> list[ExpertConfig]:
+    """The recipe's experts; the student that experts branch from is one as well, named ``base``."""
+    if recipe.branch is None:
+        return recipe.experts
+    return [*recipe.experts, ExpertConfig(source=recipe.branch.source, name=BASE)]
 
 
 def _name_of(source: str) -> str:

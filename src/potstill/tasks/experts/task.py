@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,18 @@ from potstill.ranks import on_main
 from potstill.recipe.student import Start
 from potstill.reporting import draw_report, summary_lines
 from potstill.runs import write_atomically, write_json
+from potstill.tasks.experts.branch import branch_experts
 from potstill.tasks.experts.card import mixture_card
-from potstill.tasks.experts.forecasts import AlignedExpert, LiveForecasts, StoredForecastWindows
+from potstill.tasks.experts.forecasts import AlignedExpert, LabelledWindows, LiveForecasts, StoredForecastWindows
 from potstill.tasks.experts.monitor import MixtureValidation, collapse, set_gate
-from potstill.tasks.experts.report import usage_by_dataset
+from potstill.tasks.experts.report import MEAN, compare_experts, comparison_lines, usage_by_dataset
 from potstill.tasks.experts.stages import choose_experts, train_jointly
 from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.labels import store_forecasts
 from potstill.tasks.provenance import provenance
 from potstill.teaching.base import TargetProvider, TrainingData
+from potstill.teaching.stores.forecasts import ForecastStore
 
-MEAN = "mean of experts"  # a model of the report
 _SCALE_WINDOWS = 1024  # on which the router's features are standardised
 _ANNEALED = 0.7  # share of the steps in which the router's noise falls
 
@@ -101,21 +102,18 @@ class MixtureTask(ForecastTask):
 
     def training_data(self, run: Path, labels: TargetProvider | None) -> TrainingData:
         """The training windows with the experts' forecasts, each computed once and stored in RUN/forecasts."""
-        dataset, levels = self.plain_dataset(self.steps), self._mixture().levels
-        stores = {
-            name: on_main(
-                lambda name=name, expert=expert: store_forecasts(
-                    AlignedExpert(expert, levels),
-                    dataset,
-                    run / "forecasts" / name,
-                    f"Forecasting with {name}",
-                    provenance=self._label_settings(),
-                )
-            )
-            for name, expert in self.experts.items()
-        }
+        dataset = self.plain_dataset(self.steps)
+        stores: dict[str, ForecastStore] = {}
+        for name, expert in self.experts.items():
+            held = next((store for store in stores.values() if store.stores_inputs), None)
+            source = dataset if held is None else LabelledWindows(held, len(dataset), dataset.fingerprint)
+            stores[name] = on_main(partial(self._forecasts_of, name, expert, source, run / "forecasts" / name))
         teacher = self.live_teachers() if self.learns_from_teacher else None
         return TrainingData(StoredForecastWindows(dataset, stores), teacher)
+
+    def _forecasts_of(self, name: str, expert: Forecaster, windows: Any, folder: Path) -> ForecastStore:
+        aligned, provenance = AlignedExpert(expert, self._mixture().levels), self._label_settings()
+        return store_forecasts(aligned, windows, folder, f"Forecasting with {name}", provenance=provenance)
 
     def validation(self) -> Any:
         """Validation of the mixture on the experts' forecasts of validation windows, which are computed here."""
@@ -124,12 +122,25 @@ class MixtureTask(ForecastTask):
 
     def live_validation(self) -> Any:
         """Validation of a mixture whose experts run, because they are trained."""
-        return MixtureValidation(super().validation())
+        return MixtureValidation(self._plain_validation)
+
+    def expert_loss(self, expert: Forecaster) -> float:
+        """The validation loss of an expert by itself."""
+        return self._plain_validation(expert)["sql"]
+
+    @cached_property
+    def _plain_validation(self) -> Validation:
+        return super().validation()
 
     def stages(self, train: Callable[[Any], None]) -> list[Callable[[Any], None]]:
-        """Choose the experts if there are too many, train the router, then both together if the recipe says so."""
-        choose = [choose_experts] if len(self.experts) > self.recipe.most_experts else []
-        return [*choose, train, *([train_jointly] if self.recipe.joint is not None else [])]
+        """Train experts and leave out those that are too many; train the router, then both, as the recipe says."""
+        branch = [branch_experts] if self.recipe.branch is not None else []
+        return [*branch, choose_experts, train, *([train_jointly] if self.recipe.joint is not None else [])]
+
+    def add(self, experts: Mapping[str, Forecaster]) -> None:
+        """Take further experts, trained by the run itself, except those that an earlier run left out."""
+        kept = self.recipe.kept
+        self.experts |= {name: one for name, one in experts.items() if kept is None or name in kept}
 
     def keep(self, names: list[str]) -> None:
         """Go on with some of the experts, which the recipe then names."""
@@ -175,7 +186,9 @@ class MixtureTask(ForecastTask):
             )
         metrics = found.to_dict()
         metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
-        metrics["experts"] = usage_by_dataset(mixture, windows)
+        if others:
+            losses = on_main(lambda: {name: self.expert_loss(one) for name, one in mixture.experts.items()})
+            metrics["experts"] = {**usage_by_dataset(mixture, windows), **compare_experts(found, losses)}
         say("Measuring costs")
         metrics["cost"] = measure_costs(compared, recipe.data.context_length, recipe.data.prediction_length)
         metrics["provenance"] = provenance(recipe, {**self.teachers, **mixture.experts}, self.store.fingerprint)
@@ -183,7 +196,8 @@ class MixtureTask(ForecastTask):
         write_json(run / "forecasts.json", found.examples)
         write_atomically(run / "student" / "README.md", mixture_card(self, mixture, metrics))
         path = draw_report(run)
-        say("", *summary_lines(metrics), f"Mixture  {run / 'student'}", f"Report   {path}")
+        own = comparison_lines(metrics) if others else []
+        say("", *summary_lines(metrics), *own, f"Mixture  {run / 'student'}", f"Report   {path}")
 
     def _mixture(self) -> Mixture:
         config, steps = self.recipe.router, self.steps
