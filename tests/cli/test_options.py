@@ -19,7 +19,8 @@ OF_RECIPE = (
 )
 EXPECTED = {
     "distill": f"{OF_RECIPE} --output --student --learning-rate --alpha --labels --control --resume --dry-run",
-    "mix": f"{OF_RECIPE.removeprefix('--task ')} --output --grow --layers --experts --top-k --insert --frozen"
+    "mix": f"{OF_RECIPE.removeprefix('--task ')} --output --students --branch --by --grow --layers --experts --top-k"
+    " --insert --frozen"
     " --learning-rate --alpha --labels --control --resume --dry-run",
     "label": f"{OF_RECIPE} --output --engine",
     "evaluate": "--data --target --max-files --context-length --prediction-length --set --output --split --stride"

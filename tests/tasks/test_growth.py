@@ -164,7 +164,7 @@ def test_what_the_source_decides_cannot_be_set(other):
 
 
 def test_a_student_to_grow_must_be_named(given, tmp_path, small_csv):
-    with usage_error("mix.no_student", "--grow"):
+    with usage_error("mixture.no_experts", "--students"):
         potstill.mix(data=small_csv, output=tmp_path / "run")
 
 

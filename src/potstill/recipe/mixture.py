@@ -98,9 +98,9 @@ class MixtureObjective(ForecastObjective):
     alpha: Alpha = 0.0
     hard: Hard = "scaled_pinball"
     auxiliary: dict[str, Weight] = Field(
-        default_factory=lambda: {"balance": 0.01, "switch": 0.0},
-        description="weights of the router's losses: balance (mean use of the experts), switch (the form of Switch"
-        " Transformers)",
+        default_factory=lambda: {"usage_mse": 0.01, "balance": 0.0},
+        description="weights of the router's losses: usage_mse (squared distance of the experts' mean use from equal),"
+        " balance (the form of Switch Transformers)",
     )
 
 

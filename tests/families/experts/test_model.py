@@ -139,7 +139,7 @@ def test_members_of_a_group_have_the_same_experts(mix, experts, contexts):
 
 
 def loss_of(mixture, batch, auxiliary=0.0):
-    objective = Objective(ForecastObjective(alpha=0.0, auxiliary={"balance": auxiliary, "switch": 0.0}))
+    objective = Objective(ForecastObjective(alpha=0.0, auxiliary={"usage_mse": auxiliary, "balance": 0.0}))
     objective.bind(mixture.info, {})
     return objective(LossInputs(batch, mixture.forward(batch, Request(32))))[0]
 

@@ -40,11 +40,11 @@ def test_gumbel_chooses_by_probability():
 
 def test_balance_by_hand():
     even = torch.full((4, 2), 0.5)
-    assert {n: v.item() for n, v in balance_losses(even, even).items()} == {"balance": 0.0, "switch": 1.0}
+    assert {n: v.item() for n, v in balance_losses(even, even).items()} == {"usage_mse": 0.0, "balance": 1.0}
     collapsed = torch.tensor([[1.0, 0.0]] * 4)
     found = balance_losses(collapsed, collapsed)
-    assert found["balance"].item() == pytest.approx(2 * (0.25 + 0.25))
-    assert found["switch"].item() == pytest.approx(2.0)
+    assert found["usage_mse"].item() == pytest.approx(2 * (0.25 + 0.25))
+    assert found["balance"].item() == pytest.approx(2.0)
 
 
 def test_an_uncertain_window_gets_the_mean_of_all():

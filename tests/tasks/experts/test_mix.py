@@ -82,8 +82,8 @@ def test_use_of_the_experts_and_balance_are_logged(mixed):
     for line in evaluations:
         assert line["usage_daily"] + line["usage_week"] == pytest.approx(1)
         assert 0 <= line["entropy"] <= 1
-        assert line["balance"] > 0.8
-    assert log_of(mixed, "train")[0]["terms"].keys() == {"scaled_pinball", "auxiliary_balance", "auxiliary_switch"}
+        assert line["evenness"] > 0.8
+    assert log_of(mixed, "train")[0]["terms"].keys() == {"scaled_pinball", "auxiliary_usage_mse", "auxiliary_balance"}
 
 
 def test_the_run_is_a_model(mixed, files, tmp_path):

@@ -61,7 +61,7 @@ class Mixture(Forecaster):
 
     family = "mixture"
     module: Any  # a MixtureModule
-    auxiliary = ("balance", "switch")
+    auxiliary = ("usage_mse", "balance")
 
     def __init__(
         self,

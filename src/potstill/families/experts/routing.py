@@ -66,14 +66,14 @@ def balance_losses(probabilities: Tensor, weights: Tensor) -> Mapping[str, Tenso
     Returns
     -------
     Mapping
-        ``balance``: N times the sum of squares of (mean probability − 1/N). ``switch``: N · Σ fᵢ·Pᵢ with the share fᵢ
-        of the chosen experts and the mean probability Pᵢ, as in Switch Transformers (Fedus et al., 2022).
+        ``usage_mse``: N times the sum of squares of (mean probability − 1/N). ``balance``: N · Σ fᵢ·Pᵢ with the share
+        fᵢ of the chosen experts and the mean probability Pᵢ, as in Switch Transformers (Fedus et al., 2022).
     """
     count = probabilities.shape[1]
     mean = probabilities.mean(dim=0)
     chosen = (weights.detach() > 0).to(probabilities)
     share = chosen.sum(dim=0) / chosen.sum().clamp(min=1)
-    return {"balance": count * (mean - 1 / count).square().sum(), "switch": count * (share * mean).sum()}
+    return {"usage_mse": count * (mean - 1 / count).square().sum(), "balance": count * (share * mean).sum()}
 
 
 def _renormalised(weights: Tensor) -> Tensor:

@@ -34,13 +34,13 @@ class MixtureValidation:
         return getattr(self.validation, name)
 
     def __call__(self, mixture: Mixture) -> dict[str, float]:
-        """``sql`` and ``rel_naive``; ``usage_NAME`` by expert; ``balance`` and ``entropy`` of the weights."""
+        """``sql`` and ``rel_naive``; ``usage_NAME`` by expert; ``evenness`` and ``entropy`` of the weights."""
         training = mixture.module.training
         mixture.module.eval()
         weights = mixture.weights(self.windows)[self.scored].cpu()
         mixture.module.train(training)
         usage = {f"usage_{name}": share for name, share in zip(mixture.experts, usage_of(weights), strict=True)}
-        return {**self.validation(mixture), **usage, "balance": balance_of(weights), "entropy": entropy_of(weights)}
+        return {**self.validation(mixture), **usage, "evenness": evenness_of(weights), "entropy": entropy_of(weights)}
 
 
 def usage_of(weights: Tensor) -> list[float]:
@@ -48,7 +48,7 @@ def usage_of(weights: Tensor) -> list[float]:
     return weights.double().mean(dim=0).tolist()
 
 
-def balance_of(weights: Tensor) -> float:
+def evenness_of(weights: Tensor) -> float:
     """How evenly the experts are used: entropy of the mean weights, from 0 (one expert) to 1 (all alike)."""
     return entropy_of(weights.mean(dim=0, keepdim=True))
 
@@ -67,7 +67,7 @@ def collapse(usage: dict[str, float]) -> str | None:
     if len(usage) == 1 or share < COLLAPSED:
         return None
     return (
-        f"The router has collapsed: {name} has {share:.0%} of the weight; raise objective.auxiliary.balance, or use"
+        f"The router has collapsed: {name} has {share:.0%} of the weight; raise objective.auxiliary.usage_mse, or use"
         f" {name} alone."
     )
 

@@ -48,8 +48,8 @@ def prepare_mixture(recipe: Recipe) -> MixtureTask:
 def _check_router(recipe: MixtureRecipe) -> None:
     if not recipe.experts and recipe.branch is None:
         raise UserError(
-            "experts: none given; name two or more forecasters with --students, or a finished student with --branch,"
-            " from which experts are trained.",
+            "experts: none given; name two or more forecasters with --students, a finished student with --branch, from"
+            " which experts are trained, or one with --grow, in which experts are trained.",
             key="mixture.no_experts",
         )
     count = min(len(recipe.experts), recipe.most_experts) if recipe.branch is None else recipe.most_experts

@@ -10,15 +10,15 @@ import numpy as np
 from potstill.evaluation.metrics import geometric_mean
 from potstill.evaluation.outcome import SEASONAL_NAIVE, Evaluation
 from potstill.families.experts.model import Mixture
-from potstill.tasks.experts.monitor import balance_of, entropy_of, usage_of
+from potstill.tasks.experts.monitor import entropy_of, evenness_of, usage_of
 
 MEAN = "mean of experts"  # a model of the report
 _WINDOWS = 256  # per data set
 
 
 def usage_by_dataset(mixture: Mixture, windows: Any) -> dict[str, Any]:
-    """Mean weight of each expert, and entropy and balance of the weights, by data set of ``SeriesWindows``."""
-    found: dict[str, Any] = {"names": list(mixture.experts), "usage": {}, "entropy": {}, "balance": {}}
+    """Mean weight of each expert, and entropy and evenness of the weights, by data set of ``SeriesWindows``."""
+    found: dict[str, Any] = {"names": list(mixture.experts), "usage": {}, "entropy": {}, "evenness": {}}
     for number, dataset in enumerate(windows.store.datasets):
         first, end = windows.range_of(number)
         if first == end:
@@ -28,7 +28,7 @@ def usage_by_dataset(mixture: Mixture, windows: Any) -> dict[str, Any]:
         weights = mixture.weights(batch).cpu()
         found["usage"][dataset] = usage_of(weights)
         found["entropy"][dataset] = entropy_of(weights)
-        found["balance"][dataset] = balance_of(weights)
+        found["evenness"][dataset] = evenness_of(weights)
     return found
 
 
