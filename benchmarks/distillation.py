@@ -41,7 +41,7 @@ STEPS_OF = "truth"  # arms at equal steps take as many as this one takes in its 
 def main() -> None:
     """Measure costs, train what is missing, write tables."""
     given = options()
-    plan = parse_yaml((ROOT / "benchmarks" / "distillation.yaml").read_text(encoding="utf-8"))
+    plan = read_plan()
     if given.quick:
         shorten(plan)
     cells = [cell for cell in cells_of(plan, given) if not given.only or any(part in cell.key for part in given.only)]
@@ -49,6 +49,14 @@ def main() -> None:
     if not given.tables:
         train(cells, plan, given)
     write(plan, cells, given)
+
+
+def read_plan() -> dict[str, Any]:
+    """The content of distillation.yaml; a situation that is `like` another one has its keys too."""
+    plan = parse_yaml((ROOT / "benchmarks" / "distillation.yaml").read_text(encoding="utf-8"))
+    situations = plan["situations"]
+    plan["situations"] = {name: {**situations.get(one.get("like"), {}), **one} for name, one in situations.items()}
+    return plan
 
 
 def shorten(plan: dict[str, Any]) -> None:

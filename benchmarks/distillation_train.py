@@ -118,7 +118,7 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
     training.run(run, resume=False)
     student = task.open("student", run / "student")
     before = {one.name: score(one, student) for one in cell.source.scored}
-    factor = task.calibrate(student, validate)
+    task.calibrate(student, validate, "student")
     found = {one.name: score(one, student) for one in cell.source.scored}
     figures = {
         "steps": steps,
@@ -127,7 +127,7 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
         "cut_seconds": cut,
         "processor_seconds": time.process_time() - began,
         "parameters": student.parameters,
-        "spread": factor,
+        "spread": student.spread,
         "validation_at_start": start["rel_naive"],
         "validation": {line["step"]: line["rel_naive"] for line in _log(run) if line["event"] == "eval"},
         "coverage_before": {name: one["coverage"] for name, one in before.items()},

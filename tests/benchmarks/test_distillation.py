@@ -13,7 +13,6 @@ import pytest
 
 from potstill.data.series.windows import SeriesWindows
 from potstill.recipe import SeriesData
-from potstill.recipe.notation import parse_yaml
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -24,8 +23,10 @@ def _benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def plan() -> dict[str, Any]:
-    return parse_yaml((BENCHMARKS / "distillation.yaml").read_text(encoding="utf-8"))
+def plan(_benchmarks: None) -> dict[str, Any]:
+    from distillation import read_plan
+
+    return read_plan()
 
 
 def write_file(path: Path, rows: int = 3000, columns: int = 2) -> Path:
@@ -94,9 +95,7 @@ def test_every_arm_has_a_recipe(tmp_path, plan):
 
 def test_whole_files_leave_out_what_is_scored(tmp_path, plan):
     cells = cells_in(tmp_path, plan)
-    (unseen,) = {
-        id(cell.source): cell.source for cell in cells if cell.situation == "unseen" and cell.size == "third"
-    }.values()
+    unseen = next(cell.source for cell in cells if cell.situation == "unseen" and cell.size == "third")
     kept = {name for name, file in plan["files"].items() if file["folder"] == "corpus"}
     assert kept <= set(unseen.data["exclude"])
     assert {scored.name for scored in unseen.scored} >= kept | {"ETTh1", "fred_md"}
