@@ -55,7 +55,7 @@ class FformaWeights:
             known = losses.isfinite().all(dim=1)
             features.append(series_features(windows.context[:, -CONTEXT:])[known].numpy())
             best.append(losses[known].argmin(dim=1).numpy())
-        model = HistGradientBoostingClassifier(random_state=seed, early_stopping=True)
+        model = HistGradientBoostingClassifier(random_state=seed)
         return cls(model.fit(np.concatenate(features), np.concatenate(best)), len(names))
 
     def of(self, windows: Windows) -> torch.Tensor:

@@ -116,7 +116,7 @@ class Store:
         """``[S]`` bool: False for series that cannot be used for training."""
         return np.array([not why for why in self.skip], bool)
 
-    def only(self, series: Sequence[int]) -> Store:
+    def only(self, series: Sequence[int] | np.ndarray) -> Store:
         """The same store with only these series for training, validation and test; the others are skipped."""
         chosen = set(map(int, series))
         skip = [why or ("" if i in chosen else "not in this group of series") for i, why in enumerate(self.skip)]

@@ -110,7 +110,7 @@ class Router(nn.Module):
     def logits(self, windows: Windows) -> Tensor:
         """``[B, N]``; windows of one group have the same, the mean of theirs, because they are forecast together."""
         features = self.features(windows.context)
-        logits = self.network(((features - self.centre) / self.spread).to(self.network[0].weight.dtype))
+        logits = self.network(((features - self.centre) / self.spread).float())
         if windows.group is None:
             return logits
         _, member = windows.group.unique(return_inverse=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from potstill.console import say
 from potstill.data.series.training_windows import TrainingWindows
@@ -38,7 +39,7 @@ def branch_experts(state: RunState) -> None:
     state.validate = task.validation()
 
 
-def _branch(state: RunState, name: str, series: Sequence[int]) -> Any:
+def _branch(state: RunState, name: str, series: np.ndarray) -> Any:
     """The expert of a group of series; None if it does not improve on the base there."""
     task: Any = state.task
     recipe, config = task.recipe, task.recipe.branch

@@ -12,6 +12,7 @@ from potstill.data.series.splits import part_bounds
 from potstill.data.series.store import Store
 from potstill.families.experts.features import series_features
 
+_STARTS = 50  # of k-means; the one with the least distortion counts
 _FEATURE_STEPS = 512  # the newest training steps of a series, whose features decide its cluster
 
 
@@ -55,8 +56,9 @@ def _features(store: Store, split: str, series: np.ndarray) -> np.ndarray:
 
 def _clusters(features: np.ndarray, count: int, seed: int) -> np.ndarray:
     """The number of each row's cluster; clusters without a row are left out."""
-    from scipy.cluster.vq import kmeans2
+    from scipy.cluster.vq import kmeans, vq
 
     count = min(count, len(np.unique(features, axis=0)))
-    _, labels = kmeans2(features, count, minit="++", seed=seed, iter=50)
+    centres, _ = kmeans(features, count, iter=_STARTS, rng=seed)
+    labels, _ = vq(features, centres)
     return np.unique(labels, return_inverse=True)[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, ModelSource
@@ -14,6 +14,7 @@ from potstill.families.places import locate
 from potstill.objectives.objective import Objective
 from potstill.objectives.registry import import_terms
 from potstill.recipe import ExpertConfig, MixtureRecipe, Recipe
+from potstill.recipe.mixture import MixtureData
 from potstill.tasks.base import available_device, check_teachers, objective_config
 from potstill.tasks.experts.task import MixtureTask
 from potstill.tasks.lengths import fit_lengths
@@ -40,7 +41,7 @@ def prepare_mixture(recipe: Recipe) -> MixtureTask:
     experts, cards = _load_experts(recipe, device)
     teachers = load_teachers(recipe, device)
     whole = Mixture(experts, RouterSettings(), ModelSource("the mixture", "mixture"))
-    recipe.data = fit_lengths(recipe.data, [whole, *teachers.values()])
+    recipe.data = cast("MixtureData", fit_lengths(recipe.data, [whole, *teachers.values()]))
     store, windows, validation = open_windows(recipe)
     return MixtureTask(recipe, device, store, windows, validation, teachers, experts, cards)
 
