@@ -11,7 +11,7 @@ from training_fakes import small_recipe
 from usage_errors import usage_error
 
 from potstill.tasks.prepare_forecasting import prepare_forecasting
-from potstill.tasks.start import calibration_batches
+from potstill.tasks.start import calibration_batches, default_rate
 from potstill.teaching.base import TrainingData
 
 
@@ -97,6 +97,11 @@ def test_calibration_takes_as_many_windows_of_each_data_set(recipe, tmp_path: Pa
     recipe.data.synthetic = 0.5
     drawn = [i for batch in prepare_forecasting(recipe).calibration() for i in batch.series.tolist()]
     assert 40 < drawn.count(-1) < 90
+
+
+def test_a_small_cut_is_trained_faster():
+    assert [default_rate("teacher", share) for share in (0.34, 0.2, 0.1)] == [3e-4, 3e-4, 1e-3]
+    assert default_rate("random", 0.9) == 1e-3
 
 
 def test_a_student_that_has_weights_learns_slowly_and_its_control_from_random_weights_does_not(recipe):

@@ -78,8 +78,8 @@ class TrainingConfig(RecipeNode):
     algorithm: Annotated[Literal["offline", "gkd"], Field(description=_ALGORITHM)] = "offline"
     learning_rate: LearningRate | None = Field(
         default=None,
-        description="peak learning rate; default: 3e-4 for a student cut from its teacher, 1e-3 for one from random"
-        " weights, such as its control; for text 3e-4",
+        description="peak learning rate; default: 3e-4 for a student cut from its teacher, 1e-3 for one with less than"
+        " a fifth of its parameters or from random weights, such as its control; for text 3e-4",
     )
     batch_size: BatchSize = 64
     learning_rates: dict[str, LearningRate] = Field(

@@ -211,7 +211,8 @@ class Task(ABC):
 
     def learning_rate(self, random_start: bool = False) -> float:
         """The recipe's learning rate, or the default of the start."""
-        return self.recipe.training.learning_rate or default_rate("random" if random_start else self.start)
+        share = self.architecture.parameters / self.teacher.parameters if self.teacher is not None else 1.0
+        return self.recipe.training.learning_rate or default_rate("random" if random_start else self.start, share)
 
     @property
     def weighting(self) -> Weighting | None:

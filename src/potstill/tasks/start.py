@@ -18,6 +18,7 @@ from potstill.transfer.rotation import largest_dimensions, principal_components
 BASES = {"teacher": principal_components, "importance": largest_dimensions}
 CALIBRATION_BATCH = 32
 CUT_RATE, RANDOM_RATE = 3e-4, 1e-3  # default learning rates: docs/decisions/0020
+SMALL_CUT = 0.2  # of the teacher's parameters; a smaller cut is trained at the rate of random weights
 GROWN_RATE = 1e-4
 #: the start of a student that grows: a finished student with experts
 GROWN = "grown"
@@ -57,9 +58,14 @@ def choose_start(
     )
 
 
-def default_rate(start: str) -> float:
-    """The default learning rate of a start: a student that has weights can lose them."""
-    return GROWN_RATE if start == GROWN else CUT_RATE if start in BASES else RANDOM_RATE
+def default_rate(start: str, share: float = 1.0) -> float:
+    """The default learning rate of a start: a student that has weights can lose them.
+
+    ``share`` is the student's part of the teacher's parameters: after a cut to few, more must be learned again.
+    """
+    if start == GROWN:
+        return GROWN_RATE
+    return CUT_RATE if start in BASES and share >= SMALL_CUT else RANDOM_RATE
 
 
 def start_student(
