@@ -126,6 +126,18 @@ def test_stored_forecasts_are_fused_as_live_ones(mix, experts, contexts):
         torch.testing.assert_close(fused, mixture.predict(windows, horizon).values, atol=1e-5, rtol=1e-5)
 
 
+def test_autocast_does_not_round_weights_and_quantiles(mix, experts, contexts):
+    mixture = mix(experts, top_k=2)
+    windows = Windows.of_context(contexts[:40], 32)
+    stored = torch.randn(40, 3, 9, 32).sort(dim=2).values
+    together = ForecastWindows(**vars(windows), experts=stored)
+    exact = mixture.forward(together, Request(32)).forecast
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = mixture.forward(together, Request(32)).forecast
+    assert rounded.values.dtype == torch.float32
+    assert torch.equal(rounded.values, exact.values)
+
+
 def test_members_of_a_group_have_the_same_experts(mix, experts, contexts):
     mixture = mix(experts, top_k=2)
     windows = Windows.of_context(contexts[:6], 32)
@@ -200,6 +212,9 @@ def test_missing_and_damaged_experts_are_one_sentence(mix, experts, tmp_path):
     config = tmp_path / "router" / "config.json"
     config.write_text(config.read_text().replace('"hidden": 128', '"hidden": 64'))
     with usage_error("mixture.router_mismatch", "router"):
+        load_forecaster(tmp_path / "router")
+    config.write_text(config.read_text().replace('"top_k": 2', '"top_k": "two"'))
+    with usage_error("mixture.bad_config", "top_k"):
         load_forecaster(tmp_path / "router")
     config.write_text('{"model_type": "potstill_mixture"}')
     with usage_error("mixture.bad_config", "config.json"):

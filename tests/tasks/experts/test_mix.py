@@ -121,6 +121,13 @@ def test_it_teaches_a_student_and_can_be_an_expert(mixed, files, experts, make_r
     assert (tmp_path / "outer" / "student" / "experts" / "inner" / "experts" / "daily" / "config.json").is_file()
 
 
+def test_a_teacher_is_compared_with_the_mixture(make_recipe, tiny_teacher, tmp_path):
+    run = potstill.mix(make_recipe(["daily", "weekly"], teacher=[str(tiny_teacher)]), tmp_path / "run")
+    metrics = metrics_of(run)
+    assert "teacher" in metrics["models"]
+    assert metrics["retention"]["overall"]["sql"] > 0
+
+
 def test_experts_run_once_and_never_in_training(recipe, tmp_path, monkeypatch):
     from potstill.families.small.base import SmallStudentForecaster
 
@@ -237,6 +244,8 @@ def test_a_mixture_needs_experts(make_recipe, tmp_path):
 def test_unsuitable_experts_are_named(make_recipe, experts, files, tmp_path):
     with usage_error("mixture.same_name", "daily"):
         potstill.mix(make_recipe(["daily", "daily"]), tmp_path / "run")
+    with usage_error("mixture.reserved_name", "'student'"):
+        potstill.mix(make_recipe(["weekly"]), tmp_path / "run", students=[f"student={experts['daily']}"])
     with usage_error("model.no_such_folder", "nowhere"):
         potstill.mix(
             make_recipe(["daily"]), tmp_path / "run", students=[str(experts["daily"]), str(tmp_path / "nowhere")]

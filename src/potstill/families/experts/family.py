@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file
 
 from potstill.errors import UserError
@@ -36,11 +37,13 @@ class MixtureFamily(TeacherFamily[Mixture]):
         place = _on_disk(folder, hub_options.get("revision"))
         config = read_config(place)
         try:
-            names, settings = list(config["experts"]), RouterSettings(**config["router"])
-        except (KeyError, TypeError) as error:
+            names = TypeAdapter(list[str]).validate_python(config.get("experts"))
+            settings = TypeAdapter(RouterSettings).validate_python(config.get("router"))
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
             raise UserError(
-                f"{folder}: its config.json does not describe a mixture ({error}); create it again with `potstill"
-                " mix`.",
+                f"{folder}: its config.json does not describe a mixture ({what}); create it again with `potstill mix`.",
                 key="mixture.bad_config",
             ) from None
         precision = "bf16" if hub_options.get("dtype") == torch.bfloat16 else "fp32"

@@ -76,7 +76,8 @@ def dispatch(
 
 def fuse(common: Forecast, values: Tensor, weights: Tensor) -> Forecast:
     """The weighted mean of experts' values ``[B, N, Q, H]`` that are in the scale of ``common``."""
-    return _forecast(common, torch.einsum("bn,bnqh->bqh", weights, values))
+    with torch.autocast(values.device.type, enabled=False):  # bf16 would round the quantiles
+        return _forecast(common, torch.einsum("bn,bnqh->bqh", weights, values))
 
 
 def _forecast(common: Forecast, values: Tensor) -> Forecast:

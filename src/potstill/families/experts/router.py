@@ -119,7 +119,11 @@ class Router(nn.Module):
         return (total / member.bincount(minlength=groups)[:, None])[member]
 
     def forward(self, windows: Windows) -> tuple[Tensor, Tensor]:
-        """Probabilities before, and weights after experts are left out, both ``[B, N]``; rows sum to 1."""
+        """Probabilities before, and weights after experts are left out, both ``[B, N]`` float32; rows sum to 1."""
+        with torch.autocast(windows.context.device.type, enabled=False):  # bf16 would round the weights
+            return self._routed(windows)
+
+    def _routed(self, windows: Windows) -> tuple[Tensor, Tensor]:
         logits = self.logits(windows)
         probabilities, settings = logits.softmax(dim=1), self.settings
         if self.training:

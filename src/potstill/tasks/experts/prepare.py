@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from potstill.errors import UserError
+from potstill.evaluation.outcome import SEASONAL_NAIVE
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.experts.model import Mixture
 from potstill.families.experts.router import RouterSettings
@@ -16,10 +17,12 @@ from potstill.objectives.registry import import_terms
 from potstill.recipe import ExpertConfig, MixtureRecipe, Recipe
 from potstill.recipe.mixture import MixtureData
 from potstill.tasks.base import available_device, check_teachers, objective_config
+from potstill.tasks.experts.report import MEAN
 from potstill.tasks.experts.task import MixtureTask
 from potstill.tasks.lengths import fit_lengths
 from potstill.tasks.prepare_forecasting import check_data, load_teachers, open_windows
 
+RESERVED = ("student", "teacher", "control", MEAN, SEASONAL_NAIVE)
 BASE = "base"  # name of the student that experts branch from
 
 
@@ -67,6 +70,12 @@ def _load_experts(recipe: MixtureRecipe, device: str) -> tuple[dict[str, Forecas
     cards: dict[str, str] = {}
     for config in _configs(recipe):
         name = (config.name or _name_of(config.source)).replace("/", "-")
+        if name in RESERVED or name in recipe.evaluation.baselines:
+            raise UserError(
+                f"experts: {name!r} is the name of another model of the report; give the expert another one, as in"
+                f" first={config.source}.",
+                key="mixture.reserved_name",
+            )
         if name in experts:
             raise UserError(
                 f"experts: two experts have the name {name!r}; give them different names, as in first={config.source}.",

@@ -177,7 +177,8 @@ class MixtureTask(ForecastTask):
         """Evaluate mixture, experts and their mean on the test part; write metrics, card and report."""
         recipe, mixture = self.recipe, models["student"]
         others = {**mixture.experts, MEAN: Ensemble(mixture.experts)} if len(mixture.experts) > 1 else {}
-        compared = {**self.teachers, **models, **others}
+        reference = self._reference()
+        compared = {**({"teacher": reference} if reference is not None else {}), **models, **others}
         windows = SeriesWindows(self.store, recipe.data, recipe.evaluation.split, stride=1)
         require_windows(windows)
         with progress_bar("Evaluating") as progress:
