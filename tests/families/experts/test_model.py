@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
@@ -183,6 +184,7 @@ def test_a_saved_mixture_loads_bit_for_bit(mix, experts, contexts, tmp_path):
     assert torch.equal(loaded.predict(contexts, 32).values, mixture.predict(contexts, 32).values)
     assert (tmp_path / "mixture" / "experts" / "linear" / "README.md").read_text() == "# Card\n"
     assert loaded.cards == {"linear": "# Card\n"}
+    loaded.save(tmp_path / "mixture")  # over itself
     member = load(tmp_path / "mixture" / "experts" / "mixer")  # an expert by itself
     assert torch.equal(member.predict(contexts, 32).values, experts["mixer"].predict(contexts, 32).values)
 
@@ -216,6 +218,10 @@ def test_missing_and_damaged_experts_are_one_sentence(mix, experts, tmp_path):
     config.write_text(config.read_text().replace('"top_k": 2', '"top_k": "two"'))
     with usage_error("mixture.bad_config", "top_k"):
         load_forecaster(tmp_path / "router")
+    for names in ([], ["../linear"], [".."]):
+        config.write_text(json.dumps({"model_type": "potstill_mixture", "experts": names, "router": {}}))
+        with usage_error("mixture.bad_config", "config.json"):
+            load_forecaster(tmp_path / "router")
     config.write_text('{"model_type": "potstill_mixture"}')
     with usage_error("mixture.bad_config", "config.json"):
         load_forecaster(tmp_path / "router")

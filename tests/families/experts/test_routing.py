@@ -69,3 +69,26 @@ def test_noise_falls_during_training_and_is_absent_afterwards(routing):
     again = Router(4, RouterSettings(routing, top_k=2, anneal=10, temperatures=(1.0, 0.1)))
     again.load_state_dict(state)
     assert again.temperature == router.temperature  # a resumed training goes on from here
+
+
+def test_a_router_of_a_single_expert_is_trained():
+    torch.manual_seed(0)
+    router = Router(3, RouterSettings(top_k=1))
+    windows = Windows.of_context(torch.randn(16, 32), 4)
+    values = torch.tensor([1.0, 2.0, 3.0])
+    (router(windows)[1] @ values).mean().backward()
+    last = router.network[-1]
+    assert isinstance(last, torch.nn.Linear)
+    assert last.bias.grad is not None
+    assert last.bias.grad.abs().max() > 1e-3
+
+
+def test_what_no_training_window_had_does_not_decide():
+    torch.manual_seed(0)
+    router = Router(2, RouterSettings()).eval()
+    torch.nn.init.normal_(router.network[-1].weight)  # type: ignore[arg-type]
+    router.fit_scale(torch.randn(64, 96))  # too short for long lags, and never 0
+    probabilities, _ = router(Windows.of_context(torch.randn(8, 512), 4))
+    assert probabilities.max() < 0.999
+    router.fit_scale(torch.randn(1, 96))
+    assert router(Windows.of_context(torch.randn(8, 512), 4))[0].isfinite().all()

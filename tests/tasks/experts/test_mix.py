@@ -159,6 +159,17 @@ def test_superfluous_experts_are_left_out(make_recipe, tmp_path, capsys):
     assert list(load_forecaster(run).experts) == ["daily", "weekly"]
 
 
+def test_a_run_goes_on_without_the_expert_that_stored_the_windows(make_recipe, tmp_path):
+    recipe = make_recipe(["neither", "daily", "weekly"], most_experts=2)
+    run = potstill.mix(recipe, tmp_path / "run")
+    assert Recipe.read(run / "recipe.yaml").kept == ["daily", "weekly"]
+    before = load_forecaster(run).fingerprint
+    for name in ("student", "checkpoints/student"):
+        shutil.rmtree(run / name)
+    potstill.mix(recipe, run, resume=True)
+    assert load_forecaster(run).fingerprint == before
+
+
 def test_joint_training_changes_the_experts_and_is_kept_if_it_helps(make_recipe, experts, tmp_path, capsys):
     joint = {"max_steps": 60, "batch_size": 32, "expert_learning_rate": 3e-3}
     run = potstill.mix(make_recipe(["neither", "weekly"], joint=joint), tmp_path / "run")
@@ -244,6 +255,8 @@ def test_a_mixture_needs_experts(make_recipe, tmp_path):
 def test_unsuitable_experts_are_named(make_recipe, experts, files, tmp_path):
     with usage_error("mixture.same_name", "daily"):
         potstill.mix(make_recipe(["daily", "daily"]), tmp_path / "run")
+    with usage_error("mixture.bad_name", "'..'"):
+        potstill.mix(make_recipe(["weekly"]), tmp_path / "run", students=[f"..={experts['daily']}"])
     with usage_error("mixture.reserved_name", "'student'"):
         potstill.mix(make_recipe(["weekly"]), tmp_path / "run", students=[f"student={experts['daily']}"])
     with usage_error("model.no_such_folder", "nowhere"):

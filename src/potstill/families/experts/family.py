@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors.torch import load_file
 
 from potstill.errors import UserError
@@ -15,6 +15,9 @@ from potstill.families.checkpoint import read_config
 from potstill.families.experts.model import EXPERTS_FOLDER, MODEL_TYPE, ROUTER_FILE, Mixture
 from potstill.families.experts.router import RouterSettings
 from potstill.families.load import load_forecaster
+
+#: names of folders
+_EXPERTS = TypeAdapter(Annotated[list[Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]], Field(min_length=1)])
 
 
 class MixtureFamily(TeacherFamily[Mixture]):
@@ -37,7 +40,7 @@ class MixtureFamily(TeacherFamily[Mixture]):
         place = _on_disk(folder, hub_options.get("revision"))
         config = read_config(place)
         try:
-            names = TypeAdapter(list[str]).validate_python(config.get("experts"))
+            names = _EXPERTS.validate_python(config.get("experts"))
             settings = TypeAdapter(RouterSettings).validate_python(config.get("router"))
         except ValidationError as error:
             first = error.errors()[0]

@@ -153,7 +153,7 @@ class Mixture(Forecaster):
         save_file(router, folder / ROUTER_FILE)
         for name, expert in self.experts.items():
             place = folder / EXPERTS_FOLDER / name
-            place.mkdir(parents=True)
+            place.mkdir(parents=True, exist_ok=True)
             expert.save(place)
             if name in self.cards:
                 write_atomically(place / "README.md", self.cards[name])

@@ -15,6 +15,7 @@ from potstill.families.experts.features import FEATURE_NAMES, series_features
 from potstill.families.experts.routing import gumbel_noise, gumbel_softmax, smallest_mass, top_k
 from potstill.types import Windows
 
+_LARGEST = 5.0  # standardised feature: what no training window had must not decide alone
 _SMALLEST_SPREAD = 1e-3  # of a feature that is nearly the same for all windows
 
 
@@ -101,7 +102,9 @@ class Router(nn.Module):
         """Standardise features by their mean and spread over contexts ``[B, C]``."""
         features = self.features(contexts)
         self.centre.copy_(features.mean(dim=0))
-        self.spread.copy_(features.std(dim=0).clamp(min=_SMALLEST_SPREAD))
+        spread = features.std(dim=0, correction=0)
+        # a feature that is the same for all windows is ignored: its weights would not be trained
+        self.spread.copy_(torch.where(spread < _SMALLEST_SPREAD, torch.inf, spread))
 
     def features(self, contexts: Tensor) -> Tensor:
         """``[B, F]`` of contexts ``[B, C]``."""
@@ -110,7 +113,8 @@ class Router(nn.Module):
     def logits(self, windows: Windows) -> Tensor:
         """``[B, N]``; windows of one group have the same, the mean of theirs, because they are forecast together."""
         features = self.features(windows.context)
-        logits = self.network(((features - self.centre) / self.spread).float())
+        standardised = ((features - self.centre) / self.spread).clamp(-_LARGEST, _LARGEST)
+        logits = self.network(standardised.float())
         if windows.group is None:
             return logits
         _, member = windows.group.unique(return_inverse=True)
@@ -143,4 +147,6 @@ class Router(nn.Module):
         self.steps += 1
         if self.settings.routing == "gumbel":
             return gumbel_softmax(logits, temperature)
-        return top_k(probabilities, self.settings.top_k, logits.detach() + temperature * gumbel_noise(logits))
+        # the weight of a single expert is 1, without a gradient: two are compared
+        k = max(2, self.settings.top_k)
+        return top_k(probabilities, k, logits.detach() + temperature * gumbel_noise(logits))

@@ -16,6 +16,7 @@ from potstill.objectives.objective import Objective
 from potstill.ranks import on_main
 from potstill.recipe import ForecastObjective
 from potstill.tasks.experts.groups import group_series
+from potstill.tasks.experts.report import RESERVED
 from potstill.tasks.stages import RunState
 from potstill.teaching.base import TrainingData
 from potstill.training.run import TrainingRun
@@ -30,13 +31,21 @@ def branch_experts(state: RunState) -> None:
     groups = group_series(task.store, task.recipe.data.split, config.by, task.recipe.training.seed)
     say(f"Training {len(groups)} experts by {config.by}: {config.max_steps:,} steps each from {config.source}")
     found = {}
-    for name, series in groups.items():
-        expert = _branch(state, name.replace("/", "-"), series)
+    for group, series in groups.items():
+        name = _free_name(group.replace("/", "-"), {*task.experts, *found})
+        expert = _branch(state, name, series)
         if expert is not None:
-            found[name.replace("/", "-")] = expert
+            found[name] = expert
     task.add(found)
     state.data = task.training_data(state.folder, None)
     state.validate = task.validation()
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """The name of a group, or with a suffix if another model of the run has it."""
+    while name in taken or name in RESERVED:
+        name += "-expert"
+    return name
 
 
 def _branch(state: RunState, name: str, series: np.ndarray) -> Any:

@@ -92,24 +92,23 @@ class StoredForecastWindows:
     Parameters
     ----------
     dataset
-        The windows; read from a store instead if one holds them.
+        The windows.
     stores
         By expert, in the order of the mixture.
+    inputs
+        A store that holds the windows, which are then read from it; it may be that of another expert.
     """
 
-    def __init__(self, dataset: Any, stores: Mapping[str, ForecastStore]):
-        self.dataset, self.stores = dataset, dict(stores)
-        self.inputs = next((store for store in self.stores.values() if store.stores_inputs), None)
-        self.stores_inputs = self.inputs is not None
+    def __init__(self, dataset: Any, stores: Mapping[str, ForecastStore], inputs: ForecastStore | None):
+        self.dataset, self.stores, self.inputs = dataset, dict(stores), inputs
+        self.stores_inputs = inputs is not None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def of(self, names: Sequence[str]) -> StoredForecastWindows:
         """The same windows with the forecasts of some experts."""
-        chosen = StoredForecastWindows(self.dataset, {name: self.stores[name] for name in names})
-        chosen.inputs, chosen.stores_inputs = self.inputs, self.stores_inputs
-        return chosen
+        return StoredForecastWindows(self.dataset, {name: self.stores[name] for name in names}, self.inputs)
 
     def batch(self, ids: Any) -> ForecastWindows:
         """The windows of these ids with the experts' forecasts."""

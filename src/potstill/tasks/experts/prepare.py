@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from potstill.errors import UserError
-from potstill.evaluation.outcome import SEASONAL_NAIVE
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.experts.model import Mixture
 from potstill.families.experts.router import RouterSettings
@@ -17,12 +16,11 @@ from potstill.objectives.registry import import_terms
 from potstill.recipe import ExpertConfig, MixtureRecipe, Recipe
 from potstill.recipe.mixture import MixtureData
 from potstill.tasks.base import available_device, check_teachers, objective_config
-from potstill.tasks.experts.report import MEAN
+from potstill.tasks.experts.report import RESERVED
 from potstill.tasks.experts.task import MixtureTask
 from potstill.tasks.lengths import fit_lengths
 from potstill.tasks.prepare_forecasting import check_data, load_teachers, open_windows
 
-RESERVED = ("student", "teacher", "control", MEAN, SEASONAL_NAIVE)
 BASE = "base"  # name of the student that experts branch from
 
 
@@ -70,6 +68,11 @@ def _load_experts(recipe: MixtureRecipe, device: str) -> tuple[dict[str, Forecas
     cards: dict[str, str] = {}
     for config in _configs(recipe):
         name = (config.name or _name_of(config.source)).replace("/", "-")
+        if name in ("", ".", ".."):
+            raise UserError(
+                f"experts: {name!r} cannot be the name of an expert, whose folder has it; write first={config.source}.",
+                key="mixture.bad_name",
+            )
         if name in RESERVED or name in recipe.evaluation.baselines:
             raise UserError(
                 f"experts: {name!r} is the name of another model of the report; give the expert another one, as in"

@@ -13,6 +13,8 @@ from potstill.families.experts.model import Mixture
 from potstill.tasks.experts.monitor import entropy_of, evenness_of, usage_of
 
 MEAN = "mean of experts"  # a model of the report
+#: names of other models of the report
+RESERVED = ("student", "teacher", "control", MEAN, SEASONAL_NAIVE)
 _WINDOWS = 256  # per data set
 
 
@@ -66,11 +68,12 @@ def comparison_lines(metrics: Mapping[str, Any]) -> list[str]:
     experts = metrics["experts"]
     own = metrics["overall"]["student"]["sql_rel_naive"]
     best = experts["best_expert"]
-    above = own / experts["oracle_sql_rel_naive"] - 1
+    above = 100 * (own / experts["oracle_sql_rel_naive"] - 1)
+    oracle = f"SQL {abs(above):.1f} % {'higher' if above > 0 else 'lower'}"
     return [
         f"Compared with the best single expert on the validation part, {best}: {_difference(metrics, best)}.",
         f"Compared with the mean of all experts: {_difference(metrics, MEAN)}.",
-        f"Compared with an oracle that knows the best expert of each window: SQL {above:.1%} higher.",
+        f"Compared with an oracle that knows the best expert of each window: {oracle}.",
     ]
 
 

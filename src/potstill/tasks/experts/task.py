@@ -35,6 +35,7 @@ from potstill.tasks.labels import store_forecasts
 from potstill.tasks.provenance import provenance
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.stores.forecasts import ForecastStore
+from potstill.teaching.stores.manifest import MANIFEST_FILE
 
 _SCALE_WINDOWS = 1024  # on which the router's features are standardised
 _ANNEALED = 0.7  # share of the steps in which the router's noise falls
@@ -104,12 +105,20 @@ class MixtureTask(ForecastTask):
         """The training windows with the experts' forecasts, each computed once and stored in RUN/forecasts."""
         dataset = self.plain_dataset(self.steps)
         stores: dict[str, ForecastStore] = {}
+        left_out = self._stores_of_others(run / "forecasts")
+        held: ForecastStore | None = next((store for store in left_out if store.stores_inputs), None)
         for name, expert in self.experts.items():
-            held = next((store for store in stores.values() if store.stores_inputs), None)
             source = dataset if held is None else LabelledWindows(held, len(dataset), dataset.fingerprint)
             stores[name] = on_main(partial(self._forecasts_of, name, expert, source, run / "forecasts" / name))
+            held = stores[name] if held is None and stores[name].stores_inputs else held
         teacher = self.live_teachers() if self.learns_from_teacher else None
-        return TrainingData(StoredForecastWindows(dataset, stores), teacher)
+        return TrainingData(StoredForecastWindows(dataset, stores, held), teacher)
+
+    def _stores_of_others(self, folder: Path) -> list[ForecastStore]:
+        """Stores of experts that an interrupted run left out: one of them may hold the windows of all."""
+        names = set(self.recipe.kept or self.experts)
+        others = [path for path in folder.iterdir() if path.name not in names] if folder.is_dir() else []
+        return [ForecastStore.open(path) for path in sorted(others) if (path / MANIFEST_FILE).is_file()]
 
     def _forecasts_of(self, name: str, expert: Forecaster, windows: Any, folder: Path) -> ForecastStore:
         aligned, provenance = AlignedExpert(expert, self._mixture().levels), self._label_settings()
@@ -152,7 +161,8 @@ class MixtureTask(ForecastTask):
         if not isinstance(model, Mixture):
             return super().calibrate(model, validate, owner)
         lines = []
-        if self.recipe.router.gate and len(model.experts) > 1 and not model.router.settings.gate:
+        done = model.spread != 1  # before a resume
+        if self.recipe.router.gate and len(model.experts) > 1 and not model.router.settings.gate and not done:
             share, change = set_gate(model, validate)
             if model.router.settings.gate:
                 lines.append(
@@ -208,7 +218,7 @@ class MixtureTask(ForecastTask):
             mass=config.mass,
             hidden=config.hidden,
             dropout=config.dropout,
-            context=config.context,
+            context=min(config.context, self.recipe.data.context_length),
             anneal=max(1, round(_ANNEALED * steps)),
         )
         set_seed(self.recipe.training.seed)
