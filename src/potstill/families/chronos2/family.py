@@ -14,6 +14,7 @@ from torch import nn
 
 from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Model, ModelSource, evaluating
+from potstill.families.checkpoint import config_of
 from potstill.families.chronos2.anatomy import anatomy, obstacle
 from potstill.families.chronos2.design import count_parameters, dense_config_of
 from potstill.families.chronos2.experts import KEYS, ExpertSettings
@@ -50,7 +51,7 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         UserError
             If weights are missing from the checkpoint or their shapes differ from its config.json.
         """
-        kind = module_class(Chronos2CoreConfig.from_pretrained(folder, revision=hub_options.get("revision") or "main"))
+        kind = module_class(Chronos2CoreConfig.from_dict(config_of(folder, hub_options.get("revision"))))
         loaded: Any = kind.from_pretrained(
             folder, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **hub_options
         )
