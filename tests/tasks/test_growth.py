@@ -132,7 +132,7 @@ def test_the_time_of_a_control_follows_from_the_students_logged_time(given, tmp_
         ({"layers": [2]}, "experts.bad_layers", "layers=[2]"),
         ({"layers": []}, "experts.bad_layers", "2 layers"),
         ({"experts": 2, "top_k": 3}, "experts.bad_top_k", "top_k=3 with 2 experts"),
-        ({"source": "embeded"}, "model.hub_unavailable", "embeded"),
+        ({"source": "nowhere"}, "model.hub_unavailable", "nowhere"),
     ],
 )
 def test_what_cannot_grow_is_refused_before_there_is_a_folder(given, tmp_path, grow, key, words):

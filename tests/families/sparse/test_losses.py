@@ -36,7 +36,7 @@ def test_a_balanced_router_has_a_loss_of_one_and_a_collapsed_one_of_n():
     assert auxiliary_losses([routing(collapsed(), 2)])["balance"].item() == pytest.approx(2.0)  # N / K
 
 
-def test_balance_is_switchs_sum_by_hand():
+def test_balance_by_hand():
     logits = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
     probability = logits.softmax(dim=1).mean(dim=0)
     expected = 2 * (2 / 3 * probability[0] + 1 / 3 * probability[1])
