@@ -51,6 +51,13 @@ KEPT = [
     "tourism_monthly",
     "rds_cpu_utilization_e47b3b",
 ]
+GENERAL = {  # of the general student and of the dense ones
+    "data.exclude": [*KEPT, "ETTm1"],
+    "data.balance": 0.5,
+    "data.synthetic": 0.35,
+    "data.augmented": 0.4,
+    "training.batch_size": 32,
+}
 THIRD = {"num_layers": 5, "d_model": 112, "d_ff": 336, "num_heads": 4, "d_kv": 64}
 DENSE = {  # of the mixture's active size (two of six experts) and of its total size
     "dense, active size": {"num_layers": 5, "d_model": 184, "d_ff": 560, "num_heads": 4, "d_kv": 64},
@@ -127,11 +134,7 @@ def base_recipe(data: Path, common: dict[str, Any], steps: int) -> Any:
             **common,
             "student.overrides": THIRD,
             "data.paths": [str(data / "corpus")],
-            "data.exclude": [*KEPT, "ETTm1"],
-            "data.balance": 0.5,
-            "data.synthetic": 0.35,
-            "data.augmented": 0.4,
-            "training.batch_size": 32,
+            **GENERAL,
             "training.max_steps": steps,
         },
     )
@@ -160,11 +163,7 @@ def dense(data: Path, common: dict[str, Any], sizes: dict[str, int], seconds: fl
         keys = {
             "student.overrides": sizes,
             "data.paths": [str(data / "corpus"), *(str(data / "suite" / f"{name}.csv") for name in SEEN)],
-            "data.exclude": [*KEPT, "ETTm1"],
-            "data.balance": 0.5,
-            "data.synthetic": 0.35,
-            "data.augmented": 0.4,
-            "training.batch_size": 32,
+            **GENERAL,
             "training.max_steps": steps,
         }
         return potstill.Recipe.lay_over({}, {**common, **keys})

@@ -42,7 +42,8 @@ def main() -> None:
     torch.manual_seed(0)
     experts = {str(number): chronos2(STUDENT) for number in range(EXPERTS)}
     mixture = Mixture(experts, RouterSettings(top_k=CHOSEN), ModelSource("mixture", "mixture"))
-    torch.nn.init.normal_(mixture.router.network[-1].weight)  # type: ignore[arg-type]
+    last: Any = mixture.router.network[-1]
+    torch.nn.init.normal_(last.weight)
     mixture.module.eval()
     for batch, rounds in ((1, 200), (256, 15)):
         figures[f"dispatch_batch_{batch}"] = dispatch(mixture, batch, 2 if given.quick else rounds)

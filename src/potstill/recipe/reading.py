@@ -71,11 +71,20 @@ def put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
     tree[keys[-1]] = value
 
 
+#: what to do about a missing key, where the command line has an option for it
+OPTION_OF = {
+    "branch.source": "give --branch STUDENT with --by",
+    "student.grow.source": "give --grow STUDENT with --layers, --experts, --insert and --frozen, or leave these out",
+}
+
+
 def usage_error(error: ValidationError, base: type[Recipe], kind: type[Recipe], path: str | Path | None) -> UserError:
     """The first problem of a recipe of a kind: where it is and what was expected there."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     what, key = first["msg"], "recipe.invalid_value"
+    if first["type"] == "missing":  # it is part of a section that other keys or options belong to
+        what = f"is missing, and other keys or options need it; {OPTION_OF.get(where, 'write it')}"
     if first["type"] == "extra_forbidden":
         what, key = unknown_key(base, kind, first["loc"])
     elif "." in first["type"]:  # the key of an error that Potstill's own validators raise

@@ -37,7 +37,9 @@ class GrowConfig(RecipeNode):
         default=None, description="blocks that get experts, counted from 0; default: every second one"
     )
     experts: int = Field(default=4, ge=2, description="experts of each sparse layer")
-    top_k: int = Field(default=2, ge=1, description="experts that a token passes through")
+    top_k: int = Field(
+        default=2, ge=1, description="experts that a token passes through; of a router, experts per window"
+    )
     insert: Literal["ffn", "after"] = Field(
         default="ffn",
         description="ffn: copies of a block's feed-forward network take its place as experts; after: a further layer"

@@ -34,7 +34,7 @@ def weighting_of(recipe: Any, teachers: Mapping[str, Forecaster], datasets: Sequ
     UserError
         For a weight of an unknown data set, or a data set for which all weights are 0.
     """
-    if recipe.ensemble == "recent":
+    if getattr(recipe, "ensemble", "fixed") == "recent":
         return RecentSkill(list(teachers.values()), recipe.data.prediction_length)
     named = [_by_name(teacher) for teacher in recipe.teacher]
     for teacher, weights in zip(recipe.teacher, named, strict=True):

@@ -17,6 +17,7 @@ from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
 from potstill.evaluation.benchmark import evaluate_models, progress_bar
 from potstill.evaluation.cost import measure_costs
+from potstill.evaluation.outcome import Evaluation
 from potstill.evaluation.validation import Validation
 from potstill.families.base import Architecture, Family, Forecaster
 from potstill.families.ensemble import Ensemble
@@ -225,9 +226,7 @@ class ForecastTask(Task):
 
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
         """Evaluate on the test part; write metrics.json, forecasts.json, the cards and report.html."""
-        recipe, reference = self.recipe, self._reference()
-        others = {"teacher": reference, SOURCE: self.source}
-        models = {**{name: model for name, model in others.items() if model is not None}, **models}
+        recipe, models = self.recipe, self.compared(models)
         windows = SeriesWindows(self.store, recipe.data, recipe.evaluation.split, stride=1)
         require_windows(windows)
         with progress_bar("Evaluating") as progress:
@@ -236,14 +235,39 @@ class ForecastTask(Task):
             )
         metrics = found.to_dict()
         metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
+        metrics |= self.further_metrics(found, windows, models)
         say("Measuring costs")
         metrics["cost"] = measure_costs(models, recipe.data.context_length, recipe.data.prediction_length)
-        metrics["provenance"] = provenance(recipe, self.teachers, self.store.fingerprint)
+        metrics["provenance"] = provenance(recipe, self.sources, self.store.fingerprint)
         write_json(run / "metrics.json", metrics)
         write_json(run / "forecasts.json", found.examples)
-        write_cards(self, run, models, metrics, self.store.fingerprint)
+        self.write_cards(run, models, metrics)
         path = draw_report(run)
-        say("", *summary_lines(metrics), f"Student  {run / 'student'}", f"Report   {path}")
+        say(
+            "", *summary_lines(metrics), *self.closing_lines(metrics), f"Student  {run / 'student'}", f"Report   {path}"
+        )
+
+    def compared(self, models: Mapping[str, Any]) -> dict[str, Any]:
+        """The run's models and those that they are compared with, by name in the report."""
+        others = {"teacher": self._reference(), SOURCE: self.source}
+        return {**{name: model for name, model in others.items() if model is not None}, **models}
+
+    @property
+    def sources(self) -> Mapping[str, Forecaster]:
+        """The models that the student derives from, by name."""
+        return self.teachers
+
+    def further_metrics(self, found: Evaluation, windows: SeriesWindows, models: Mapping[str, Any]) -> dict[str, Any]:
+        """Sections of metrics.json that only some tasks have."""
+        return {}
+
+    def write_cards(self, run: Path, models: Mapping[str, Any], metrics: dict[str, Any]) -> None:
+        """Write the model cards of the run's models."""
+        write_cards(self, run, models, metrics, self.store.fingerprint)
+
+    def closing_lines(self, metrics: Mapping[str, Any]) -> list[str]:
+        """Lines at the end of the summary that only some tasks have."""
+        return []
 
     def _reference(self) -> Any:
         """The model that the student is compared with: the teacher, or the ensemble of several."""

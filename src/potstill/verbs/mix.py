@@ -21,7 +21,8 @@ def mix(
     """Combine forecasters into a mixture, or grow experts in one of them.
 
     With ``students``, a router chooses for each series the experts that forecast it. Every expert forecasts the
-    router's windows once; the router is then trained on these stored forecasts.
+    router's windows once; the router is then trained on these stored forecasts. With ``branch``, the experts are copies
+    of one student, each trained further on a group of series.
 
     With ``grow``, chosen feed-forward layers of one student become sparse. Before the training it forecasts what it
     forecast; its own weights are frozen for a share of the steps (by default for all of them).
@@ -33,9 +34,9 @@ def mix(
     output
         The run's folder; must be new or empty, unless the run is resumed.
     options
-        Override keys of the recipe by short names: ``students`` (the experts), ``data``, ``teacher`` (for comparison);
-        for a student that grows ``grow`` (its folder), ``layers``, ``experts``, ``top_k``, ``insert``, ``frozen``, and
-        those of ``distill``; see ``recipe.options.KEYS``.
+        Override keys of the recipe by short names: ``students`` (the experts), ``branch`` (a student) and ``by``,
+        ``data``, ``teacher`` (for comparison); for a student that grows ``grow`` (its folder), ``layers``, ``experts``,
+        ``top_k``, ``insert``, ``frozen``, and those of ``distill``; see ``recipe.options.KEYS``.
     resume, dry_run
         As in ``distill``.
 

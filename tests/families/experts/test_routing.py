@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 
+from potstill.families.experts.features import FEATURE_NAMES
 from potstill.families.experts.router import Router, RouterSettings
 from potstill.families.experts.routing import balance_losses, gumbel_softmax, smallest_mass, top_k
 from potstill.types import Windows
@@ -47,9 +51,9 @@ def test_balance_by_hand():
     assert found["balance"].item() == pytest.approx(2.0)
 
 
-def test_an_uncertain_window_gets_the_mean_of_all():
+def test_an_uncertain_window_gets_the_mean_of_all(monkeypatch):
     router = Router(3, RouterSettings(top_k=1, gate=0.45)).eval()
-    router.logits = lambda windows: torch.tensor([[0.4, 0.3, 0.3], [0.1, 0.8, 0.1]]).log()  # type: ignore[method-assign]
+    monkeypatch.setattr(router, "logits", lambda _: torch.tensor([[0.4, 0.3, 0.3], [0.1, 0.8, 0.1]]).log())
     _, weights = router(Windows.of_context(torch.zeros(2, 8), 4))
     torch.testing.assert_close(weights, torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0, 1, 0]]))
 
@@ -86,9 +90,27 @@ def test_a_router_of_a_single_expert_is_trained():
 def test_what_no_training_window_had_does_not_decide():
     torch.manual_seed(0)
     router = Router(2, RouterSettings()).eval()
-    torch.nn.init.normal_(router.network[-1].weight)  # type: ignore[arg-type]
     router.fit_scale(torch.randn(64, 96))  # too short for long lags, and never 0
-    probabilities, _ = router(Windows.of_context(torch.randn(8, 512), 4))
-    assert probabilities.max() < 0.999
+    ignored = {name for name, spread in zip(FEATURE_NAMES, router.spread.tolist(), strict=True) if spread == math.inf}
+    assert {"autocorrelation_168", "autocorrelation_336", "zeros"} <= ignored
+    assert "autocorrelation_24" not in ignored
+    seen: list[torch.Tensor] = []
+    router.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    router(Windows.of_context(1000 * torch.arange(512.0).repeat(8, 1), 4))
+    assert seen[0].abs().max() == 5
     router.fit_scale(torch.randn(1, 96))
     assert router(Windows.of_context(torch.randn(8, 512), 4))[0].isfinite().all()
+
+
+def test_padding_does_not_change_the_choice():
+    torch.manual_seed(0)
+    router = Router(3, RouterSettings(context=128)).eval()
+    last: Any = router.network[-1]
+    torch.nn.init.normal_(last.weight)
+    contexts = torch.randn(8, 48).cumsum(1)
+    router.fit_scale(contexts)
+    padded = torch.nn.functional.pad(contexts, (60, 0), value=torch.nan)
+    older = torch.cat([torch.full((8, 200), torch.nan), contexts], dim=1)
+    alone = router(Windows.of_context(contexts, 4))[0]
+    for same in (padded, older):
+        torch.testing.assert_close(router(Windows.of_context(same, 4))[0], alone)

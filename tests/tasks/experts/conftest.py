@@ -60,8 +60,7 @@ def experts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def _no_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Costs take seconds to measure."""
-    for module in ("potstill.tasks.forecasting", "potstill.tasks.experts.task"):
-        monkeypatch.setattr(f"{module}.measure_costs", lambda models, *_, **__: {name: {} for name in models})
+    monkeypatch.setattr("potstill.tasks.forecasting.measure_costs", lambda models, *_, **__: {m: {} for m in models})
 
 
 @pytest.fixture

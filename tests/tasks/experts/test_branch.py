@@ -43,7 +43,7 @@ def test_clusters_separate_different_seasons(tmp_path):
 
 
 def test_a_store_of_some_series(store):
-    import pickle
+    import pickle  # the data loader's workers get a store in this way
 
     some = store.only([1])
     assert some.usable.tolist() == [False, True]
@@ -58,6 +58,8 @@ def test_experts_are_trained_by_domain_and_mixed(make_recipe, base, tmp_path, ca
     run = potstill.mix(make_recipe([], branch=branch), tmp_path / "run")
     said = capsys.readouterr().err
     assert "Expert daily" in said
+    assert "Branches   2 more experts" in said
+    assert said.count("forecasts/base") == 1
     mixture = load_forecaster(run)
     assert set(mixture.experts) == {"base", "daily", "weekly"}
     potstill.mix(make_recipe([], branch=branch), run, resume=True)
@@ -69,6 +71,11 @@ def test_an_expert_that_does_not_improve_is_left_out(make_recipe, base, tmp_path
     run = potstill.mix(make_recipe([], branch=branch), tmp_path / "run")
     assert "left out" in capsys.readouterr().err
     assert set(load_forecaster(run).experts) < {"base", "daily", "weekly"}
+
+
+def test_groups_need_a_student_to_branch_from(files, tmp_path):
+    with usage_error("recipe.invalid_value", "--branch STUDENT"):
+        potstill.mix(data=str(files[0]), by="domain", output=tmp_path / "run")
 
 
 def test_an_unknown_grouping_is_refused(make_recipe, base):

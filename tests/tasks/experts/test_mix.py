@@ -77,8 +77,8 @@ def test_the_mixture_is_compared_with_its_experts_and_an_oracle(mixed):
 
 def test_the_oracle_by_hand():
     sql = {"a": np.array([1.0, 3.0]), "b": np.array([2.0, 1.0]), "seasonal_naive": np.array([2.0, 2.0])}
-    found = SimpleNamespace(windows={"x": {"sql": sql}})
-    compared = compare_experts(found, {"a": 0.5, "b": 0.4})  # type: ignore[arg-type]
+    found: Any = SimpleNamespace(windows={"x": {"sql": sql}})
+    compared = compare_experts(found, {"a": 0.5, "b": 0.4})
     assert compared["best_expert"] == "b"
     assert compared["oracle_sql_rel_naive"] == pytest.approx(0.5)
 
@@ -178,6 +178,10 @@ def test_joint_training_changes_the_experts_and_is_kept_if_it_helps(make_recipe,
     assert "it is kept" in said
     assert not torch.equal(before, after)
     assert log_of(run, "eval", "joint")
+    kept = load_forecaster(run).fingerprint
+    potstill.mix(make_recipe(["neither", "weekly"], joint=joint), run, resume=True)
+    assert "Joint training was kept before" in capsys.readouterr().err
+    assert load_forecaster(run).fingerprint == kept
 
 
 def test_joint_training_that_does_not_help_is_dropped(make_recipe, experts, tmp_path, capsys):

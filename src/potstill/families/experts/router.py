@@ -107,8 +107,10 @@ class Router(nn.Module):
         self.spread.copy_(torch.where(spread < _SMALLEST_SPREAD, torch.inf, spread))
 
     def features(self, contexts: Tensor) -> Tensor:
-        """``[B, F]`` of contexts ``[B, C]``."""
-        return series_features(contexts[:, -self.settings.context :])
+        """``[B, F]`` of contexts ``[B, C]``, all at one length: padding to that of a batch must not change them."""
+        missing = self.settings.context - contexts.shape[1]
+        # a negative number of steps is cut off
+        return series_features(nn.functional.pad(contexts, (missing, 0), value=torch.nan))
 
     def logits(self, windows: Windows) -> Tensor:
         """``[B, N]``; windows of one group have the same, the mean of theirs, because they are forecast together."""

@@ -19,7 +19,6 @@ from potstill.tasks.experts.groups import group_series
 from potstill.tasks.experts.report import RESERVED
 from potstill.tasks.stages import RunState
 from potstill.teaching.base import TrainingData
-from potstill.training.run import TrainingRun
 
 EXPERTS = "experts"  # folder of the run
 
@@ -64,23 +63,17 @@ def _branch(state: RunState, name: str, series: np.ndarray) -> Any:
         say(f"No expert for {name}: {error}")
         return None
     count = config.max_steps * config.batch_size
-    training = TrainingRun(
-        name=f"{EXPERTS}/{name}",
-        student=load_forecaster(config.source, device=task.device),
-        objective=Objective(ForecastObjective(alpha=config.alpha if task.teachers else 0.0, hard="scaled_pinball")),
-        data=TrainingData(
+    training = task.training_of(
+        f"{EXPERTS}/{name}",
+        load_forecaster(config.source, device=task.device),
+        Objective(ForecastObjective(alpha=config.alpha if task.teachers else 0.0, hard="scaled_pinball")),
+        TrainingData(
             TrainingWindows(windows, recipe.data, recipe.training.seed, count),
             task.live_teachers() if config.alpha else None,
         ),
         validate=validate,
-        config=recipe.training.model_copy(
-            update={"batch_size": config.batch_size, "learning_rate": config.learning_rate, "ema": None}
-        ),
         steps=config.max_steps,
-        horizon=task.horizon,
-        device=task.device,
-        describe=task.describe,
-        metric=task.metric,
+        config={"batch_size": config.batch_size, "learning_rate": config.learning_rate, "ema": None},
     )
     training.run(state.folder, state.resume)
     base = load_forecaster(config.source, device=task.device)

@@ -15,13 +15,18 @@ _USAGE = (
 )
 
 
+def counted(experts: int) -> str:
+    """A number of experts in words."""
+    return "1 expert" if experts == 1 else f"{experts} experts"
+
+
 def mixture_card(task: Any, mixture: Mixture, metrics: dict[str, Any]) -> str:
     """README.md of a mixture: its experts with their licences, the router, accuracy."""
     recipe, experts = task.recipe, mixture.experts
     settings = mixture.router.settings
     members = ", ".join(f"{name} ({one.family}, {one.parameters:,} parameters)" for name, one in experts.items())
     facts = CardFacts(
-        title=f"mixture of {len(experts)} experts, {mixture.parameters:,} parameters",
+        title=f"mixture of {counted(len(experts))}, {mixture.parameters:,} parameters",
         library=task.family.library,
         pipeline=PIPELINE_TAGS["forecast"],
         tags=(*CARD_TAGS["forecast"], "mixture-of-experts", "potstill"),

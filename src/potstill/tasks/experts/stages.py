@@ -13,7 +13,6 @@ from potstill.ranks import on_main
 from potstill.runs import write_folder
 from potstill.tasks.stages import RunState, write_recipe
 from potstill.teaching.base import TrainingData
-from potstill.training.run import TrainingRun
 
 _TEMPERATURES = (1.0, 0.5, 0.25)
 
@@ -72,29 +71,27 @@ def train_jointly(state: RunState) -> None:
     mixture = task.open("student", state.folder / "student")
     mixture.module.requires_grad_(True)
     mixture.router.settings.gate, mixture.spread = 0.0, 1.0
-    training = TrainingRun(
-        name="joint",
-        student=mixture,
-        objective=task.objective(),
-        data=TrainingData(task.plain_dataset(config.max_steps), state.data.provider),
+    training = task.training_of(
+        "joint",
+        mixture,
+        task.objective(),
+        TrainingData(task.plain_dataset(config.max_steps), state.data.provider),
         validate=validate,
-        config=task.recipe.training.model_copy(
-            update={
-                "batch_size": config.batch_size,
-                "learning_rate": config.learning_rate,
-                "learning_rates": {"student.experts.*": config.expert_learning_rate},
-            }
-        ),
         steps=config.max_steps,
-        horizon=task.horizon,
-        device=task.device,
-        describe=task.describe,
-        metric=task.metric,
+        config={
+            "batch_size": config.batch_size,
+            "learning_rate": config.learning_rate,
+            "learning_rates": {"student.experts.*": config.expert_learning_rate},
+        },
     )
     training.run(state.folder, state.resume)
     before = task.open("student", state.folder / "student")
     after = task.open("joint", state.folder / "joint")
     say(*on_main(lambda: task.calibrate(after, validate, "mixture")))
+    if before.fingerprint == after.fingerprint:  # a resumed run that had already kept it
+        say("Joint training was kept before the interruption")
+        state.models["student"] = after
+        return
     losses = on_main(lambda: [validate(model)["sql"] for model in (before, after)])
     kept = losses[1] < losses[0]
     verdict = "kept" if kept else "not kept: the experts stay as they were"

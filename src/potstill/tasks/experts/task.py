@@ -7,13 +7,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
+import torch
 
 from potstill.console import say
 from potstill.data.series.store import Store
-from potstill.data.series.windows import SeriesWindows, require_windows
-from potstill.evaluation.benchmark import evaluate_models, progress_bar
-from potstill.evaluation.cost import measure_costs
+from potstill.data.series.windows import SeriesWindows
+from potstill.evaluation.outcome import Evaluation
 from potstill.evaluation.validation import Validation
 from potstill.families.base import Architecture, Forecaster, ModelSource
 from potstill.families.ensemble import Ensemble
@@ -22,20 +21,20 @@ from potstill.families.experts.router import RouterSettings
 from potstill.families.registry import family
 from potstill.ranks import on_main
 from potstill.recipe.student import Start
-from potstill.reporting import draw_report, summary_lines
-from potstill.runs import write_atomically, write_json
+from potstill.runs import write_atomically
 from potstill.tasks.experts.branch import branch_experts
-from potstill.tasks.experts.card import mixture_card
+from potstill.tasks.experts.card import counted, mixture_card
 from potstill.tasks.experts.forecasts import AlignedExpert, LabelledWindows, LiveForecasts, StoredForecastWindows
+from potstill.tasks.experts.groups import group_series
 from potstill.tasks.experts.monitor import MixtureValidation, collapse, set_gate
 from potstill.tasks.experts.report import MEAN, compare_experts, comparison_lines, usage_by_dataset
 from potstill.tasks.experts.stages import choose_experts, train_jointly
 from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.labels import store_forecasts
-from potstill.tasks.provenance import provenance
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.stores.forecasts import ForecastStore
 from potstill.teaching.stores.manifest import MANIFEST_FILE
+from potstill.training.run import TrainingRun
 
 _SCALE_WINDOWS = 1024  # on which the router's features are standardised
 _ANNEALED = 0.7  # share of the steps in which the router's noise falls
@@ -50,6 +49,8 @@ class MixtureTask(ForecastTask):
         Frozen forecasters by name.
     cards
         Their model cards by name, as far as they have any.
+    to_branch
+        Whether further experts are still to be trained.
     """
 
     def __init__(
@@ -65,12 +66,13 @@ class MixtureTask(ForecastTask):
     ):
         super().__init__(recipe, device, store, windows, validation_windows, teachers, family("mixture"))
         self.experts, self.cards = dict(experts), dict(cards)
+        self.to_branch = recipe.branch is not None
 
     @property
     def architecture(self) -> Architecture:
         """The size of the mixture."""
         mixture = self._mixture()
-        return Architecture("mixture", mixture.config, mixture.parameters, f"mixture of {len(self.experts)} experts")
+        return Architecture("mixture", mixture.config, mixture.parameters, f"mixture of {counted(len(self.experts))}")
 
     @property
     def start(self) -> Start:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -103,6 +105,8 @@ class MixtureTask(ForecastTask):
 
     def training_data(self, run: Path, labels: TargetProvider | None) -> TrainingData:
         """The training windows with the experts' forecasts, each computed once and stored in RUN/forecasts."""
+        if self.to_branch:
+            return TrainingData(self.dataset(self.steps))  # the experts to come are not known yet
         dataset = self.plain_dataset(self.steps)
         stores: dict[str, ForecastStore] = {}
         left_out = self._stores_of_others(run / "forecasts")
@@ -133,10 +137,6 @@ class MixtureTask(ForecastTask):
         """Validation of a mixture whose experts run, because they are trained."""
         return MixtureValidation(self._plain_validation)
 
-    def expert_loss(self, expert: Forecaster) -> float:
-        """The validation loss of an expert by itself."""
-        return self._plain_validation(expert)["sql"]
-
     @cached_property
     def _plain_validation(self) -> Validation:
         return super().validation()
@@ -148,7 +148,7 @@ class MixtureTask(ForecastTask):
 
     def add(self, experts: Mapping[str, Forecaster]) -> None:
         """Take further experts, trained by the run itself, except those that an earlier run left out."""
-        kept = self.recipe.kept
+        kept, self.to_branch = self.recipe.kept, False
         self.experts |= {name: one for name, one in experts.items() if kept is None or name in kept}
 
     def keep(self, names: list[str]) -> None:
@@ -180,35 +180,58 @@ class MixtureTask(ForecastTask):
         lines = super().source_lines()
         for name, expert in self.experts.items():
             lines.append(f"Expert     {name}: {expert.family}, {expert.parameters:,} parameters")
-        count = len(self.plain_dataset(self.steps))
+        branch, count = self.recipe.branch, len(self.plain_dataset(self.steps))
+        if branch is not None:
+            groups = group_series(self.store, self.recipe.data.split, branch.by, self.recipe.training.seed)
+            lines.append(
+                f"Branches   {len(groups)} more experts from {branch.source}, by {branch.by}: {branch.max_steps:,}"
+                f" steps of {branch.batch_size} {self.unit} each, not counted below"
+            )
         return [*lines, f"Forecasts  each expert forecasts {count:,} windows once, before the router is trained"]
 
-    def finish(self, run: Path, models: Mapping[str, Any]) -> None:
-        """Evaluate mixture, experts and their mean on the test part; write metrics, card and report."""
-        recipe, mixture = self.recipe, models["student"]
-        others = {**mixture.experts, MEAN: Ensemble(mixture.experts)} if len(mixture.experts) > 1 else {}
-        reference = self._reference()
-        compared = {**({"teacher": reference} if reference is not None else {}), **models, **others}
-        windows = SeriesWindows(self.store, recipe.data, recipe.evaluation.split, stride=1)
-        require_windows(windows)
-        with progress_bar("Evaluating") as progress:
-            found = evaluate_models(
-                compared, windows, self.windows, recipe.evaluation.baselines, recipe.evaluation, progress=progress
-            )
-        metrics = found.to_dict()
-        metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
-        if others:
-            losses = on_main(lambda: {name: self.expert_loss(one) for name, one in mixture.experts.items()})
-            metrics["experts"] = {**usage_by_dataset(mixture, windows), **compare_experts(found, losses)}
-        say("Measuring costs")
-        metrics["cost"] = measure_costs(compared, recipe.data.context_length, recipe.data.prediction_length)
-        metrics["provenance"] = provenance(recipe, {**self.teachers, **mixture.experts}, self.store.fingerprint)
-        write_json(run / "metrics.json", metrics)
-        write_json(run / "forecasts.json", found.examples)
-        write_atomically(run / "student" / "README.md", mixture_card(self, mixture, metrics))
-        path = draw_report(run)
-        own = comparison_lines(metrics) if others else []
-        say("", *summary_lines(metrics), *own, f"Mixture  {run / 'student'}", f"Report   {path}")
+    def compared(self, models: Mapping[str, Any]) -> dict[str, Any]:
+        """The mixture, its experts and their mean, and the teacher if there is one."""
+        experts = models["student"].experts
+        others = {**experts, MEAN: Ensemble(experts)} if len(experts) > 1 else {}
+        return {**super().compared(models), **others}
+
+    @property
+    def sources(self) -> Mapping[str, Forecaster]:
+        """Teachers and experts."""
+        return {**self.teachers, **self.experts}
+
+    def further_metrics(self, found: Evaluation, windows: SeriesWindows, models: Mapping[str, Any]) -> dict[str, Any]:
+        """``experts``: their use by data set, and the best one; empty for a single expert."""
+        mixture = models["student"]
+        if len(mixture.experts) == 1:
+            return {}
+        losses = on_main(lambda: {name: self._plain_validation(one)["sql"] for name, one in mixture.experts.items()})
+        return {"experts": {**usage_by_dataset(mixture, windows), **compare_experts(found, losses)}}
+
+    def write_cards(self, run: Path, models: Mapping[str, Any], metrics: dict[str, Any]) -> None:
+        """Write the card of the mixture; the experts have theirs."""
+        write_atomically(run / "student" / "README.md", mixture_card(self, models["student"], metrics))
+
+    def closing_lines(self, metrics: Mapping[str, Any]) -> list[str]:
+        """The mixture compared with its experts."""
+        return comparison_lines(metrics) if "experts" in metrics else []
+
+    def training_of(self, name: str, student: Any, objective: Any, data: TrainingData, **changes: Any) -> TrainingRun:
+        """A training of the run other than that of the router: ``changes`` are fields of TrainingRun and, in
+        ``config``, keys of the training section."""
+        config = self.recipe.training.model_copy(update=changes.pop("config"))
+        return TrainingRun(
+            name=name,
+            student=student,
+            objective=objective,
+            data=data,
+            config=config,
+            horizon=self.horizon,
+            device=self.device,
+            describe=self.describe,
+            metric=self.metric,
+            **changes,
+        )
 
     def _mixture(self) -> Mixture:
         config, steps = self.recipe.router, self.steps
@@ -221,13 +244,9 @@ class MixtureTask(ForecastTask):
             context=min(config.context, self.recipe.data.context_length),
             anneal=max(1, round(_ANNEALED * steps)),
         )
-        set_seed(self.recipe.training.seed)
-        mixture = Mixture(self.experts, settings, ModelSource("mixture", "mixture"), self.cards)
+        with torch.random.fork_rng(devices=[]):  # also called for its sizes, which must not change a training's draws
+            torch.manual_seed(self.recipe.training.seed)
+            mixture = Mixture(self.experts, settings, ModelSource("mixture", "mixture"), self.cards)
         for expert in self.experts.values():
             expert.module.requires_grad_(False)
         return mixture
-
-    @cached_property
-    def weighting(self) -> None:
-        """Experts are not averaged as teachers are."""
-        return None
