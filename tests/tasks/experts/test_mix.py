@@ -224,7 +224,7 @@ def test_a_collapsed_router_is_reported(recipe, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(Router, "logits", collapsed)
     recipe.router.gate = False
     potstill.mix(recipe, tmp_path / "run")
-    assert "The router has collapsed: daily has 100% of the weight" in capsys.readouterr().err
+    assert "The router has collapsed: daily has 100.0 % of the weight" in capsys.readouterr().err
 
 
 def test_a_dry_run_tells_what_will_be_done(recipe, tmp_path, capsys):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from potstill.families.experts.model import Mixture
+from potstill.reporting.phrases import percent
 
 COLLAPSED = 0.95  # an expert with more of the weight makes the others superfluous
 _LEAST_GAIN = 0.001  # relative; a gate that gains less is not worth running all experts
@@ -67,8 +68,8 @@ def collapse(usage: dict[str, float]) -> str | None:
     if len(usage) == 1 or share < COLLAPSED:
         return None
     return (
-        f"The router has collapsed: {name} has {share:.0%} of the weight; raise objective.auxiliary.usage_mse, or use"
-        f" {name} alone."
+        f"The router has collapsed: {name} has {percent(share)} of the weight; raise objective.auxiliary.usage_mse, or"
+        f" use {name} alone."
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from potstill.evaluation.metrics import geometric_mean
 from potstill.evaluation.outcome import SEASONAL_NAIVE, Evaluation
 from potstill.families.experts.model import Mixture
+from potstill.reporting.phrases import percent, signed
 from potstill.tasks.experts.monitor import entropy_of, evenness_of, usage_of
 
 MEAN = "mean of experts"  # a model of the report
@@ -68,8 +69,7 @@ def comparison_lines(metrics: Mapping[str, Any]) -> list[str]:
     experts = metrics["experts"]
     own = metrics["overall"]["student"]["sql_rel_naive"]
     best = experts["best_expert"]
-    above = 100 * (own / experts["oracle_sql_rel_naive"] - 1)
-    oracle = f"SQL {abs(above):.1f} % {'higher' if above > 0 else 'lower'}"
+    oracle = _apart(own / experts["oracle_sql_rel_naive"] - 1)
     return [
         f"Compared with the best single expert on the validation part, {best}: {_difference(metrics, best)}.",
         f"Compared with the mean of all experts: {_difference(metrics, MEAN)}.",
@@ -79,6 +79,10 @@ def comparison_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 def _difference(metrics: Mapping[str, Any], other: str) -> str:
     ratio = metrics["intervals"][f"student/{other}"]["sql"]
-    change, low, high = (100 * (ratio[key] - 1) for key in ("value", "low", "high"))
-    size = f"SQL {abs(change):.1f} % {'lower' if change < 0 else 'higher'} (95 % CI {low:+.1f} % to {high:+.1f} %)"
+    change, low, high = (ratio[key] - 1 for key in ("value", "low", "high"))
+    size = f"{_apart(change)} (95 % CI {signed(low)} to {signed(high)})"
     return size if low * high > 0 else f"{size}; no significant difference"
+
+
+def _apart(change: float) -> str:
+    return f"SQL {percent(abs(change), fine=True)} {'lower' if change < 0 else 'higher'}"

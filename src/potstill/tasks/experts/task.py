@@ -21,6 +21,7 @@ from potstill.families.experts.router import RouterSettings
 from potstill.families.registry import family
 from potstill.ranks import on_main
 from potstill.recipe.student import Start
+from potstill.reporting.phrases import percent
 from potstill.runs import write_atomically
 from potstill.tasks.experts.branch import branch_experts
 from potstill.tasks.experts.card import counted, mixture_card
@@ -166,8 +167,8 @@ class MixtureTask(ForecastTask):
             share, change = set_gate(model, validate)
             if model.router.settings.gate:
                 lines.append(
-                    f"The mean of all experts forecasts windows with less than {model.router.settings.gate:.0%}"
-                    f" certainty: {share:.0%} of the validation windows, {-change:.1%} less loss"
+                    f"The mean of all experts forecasts windows with less than {percent(model.router.settings.gate)}"
+                    f" certainty: {percent(share)} of the validation windows, {percent(-change, fine=True)} less loss"
                 )
         found = validate(model)
         warning = collapse({name: found[f"usage_{name}"] for name in model.experts})
