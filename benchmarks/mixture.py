@@ -1,8 +1,9 @@
-"""Does a mixture pay? Experts of five of the suite's data sets, compared with everything simpler, on all eight.
+"""Does a mixture pay? Experts of five domains, or of five frequencies, compared with everything simpler.
 
-One general student is cut from the embedded teacher and distilled on the corpus, which holds nothing of the suite.
-Copies of it are trained further on the training parts of five data sets, and a router over the six is trained. Compared
-on the test parts of the five and of three that no expert saw, with SQL relative to seasonal naive:
+One general student is cut from the embedded teacher and distilled. Copies of it are trained further, one per group of
+series, and a router over the six is trained. There are two cases (`mixture_cases.py`): the data sets of the suite, and
+the frequencies of the embedded teacher's training data. Compared on the test parts of the five groups and of three that
+have no expert, with SQL relative to seasonal naive, are:
 
 - each expert, their mean, the one that is best on the validation part, and an oracle that knows the best of each window
 - FFORMA: gradient boosting that predicts from the router's features which expert is best; its probabilities are weights
@@ -10,7 +11,7 @@ on the test parts of the five and of three that no expert saw, with SQL relative
 - the teacher
 
 Every stage is a run under ``--runs``; a finished one is not repeated, so that the command can be stopped. Times are
-wall-clock seconds of one process with one thread, labels and forecasts included.
+processor seconds of one thread, labels and forecasts included.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,8 @@ import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-import numpy as np
 import torch
+from mixture_cases import CASES, Case
 from mixture_fforma import FformaWeights
 from mixture_score import Scores, conclude, score
 
@@ -41,142 +43,139 @@ from potstill.families.load import load_forecaster
 from potstill.runs import write_atomically
 
 ROOT = Path(__file__).parents[1]
-SEEN = ("ETTh1", "tetuan_power", "metro_traffic_regular", "beijing_pm25", "cloud_cpu")
-UNSEEN = ("bike_sharing", "saugeen_river", "fred_md")
-KEPT = [
-    "vic_electricity",
-    "us_gasoline",
-    "bicimad_users",
-    "jena_climate_subset",
-    "tourism_monthly",
-    "rds_cpu_utilization_e47b3b",
-]
-GENERAL = {  # of the general student and of the dense ones
-    "data.exclude": [*KEPT, "ETTm1"],
-    "data.balance": 0.5,
-    "data.synthetic": 0.35,
-    "data.augmented": 0.4,
-    "training.batch_size": 32,
-}
-THIRD = {"num_layers": 5, "d_model": 112, "d_ff": 336, "num_heads": 4, "d_kv": 64}
+EXPERT = {
+    "num_layers": 3,
+    "d_model": 64,
+    "d_ff": 192,
+    "num_heads": 3,
+    "d_kv": 48,
+}  # two are faster than the teacher / 3
 DENSE = {  # of the mixture's active size (two of six experts) and of its total size
-    "dense, active size": {"num_layers": 5, "d_model": 184, "d_ff": 560, "num_heads": 4, "d_kv": 64},
-    "dense, total size": {"num_layers": 6, "d_model": 320, "d_ff": 1280, "num_heads": 6, "d_kv": 64},
+    "dense, active size": {"num_layers": 3, "d_model": 112, "d_ff": 336, "num_heads": 3, "d_kv": 48},
+    "dense, total size": {"num_layers": 3, "d_model": 208, "d_ff": 624, "num_heads": 4, "d_kv": 64},
 }
+GENERAL_STEPS, EXPERT_STEPS, ROUTER_STEPS = 2000, 500, 1000
+ROUTED = 20_000  # windows
 
 
 def main() -> None:
-    """Train and score all seeds, each in its own process; write the figures."""
+    """Train and score all seeds of all cases, each in its own process; write the figures."""
     parser = harness.parser(__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("POTSTILL_DATA", ROOT.parent / "shared/data")))
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "mixture")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, each with one thread")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     given = parser.parse_args()
-    seeds = [0] if given.quick else [0, 1]
-    with ProcessPoolExecutor(len(seeds), get_context("spawn")) as pool:
-        jobs = [pool.submit(one_seed, seed, given.data, given.runs / f"seed-{seed}", given.quick) for seed in seeds]
-        found = [job.result() for job in jobs]
-    harness.finish({"quick": given.quick, **conclude(found, SEEN, UNSEEN)}, given.output)
+    seeds = given.seeds[:1] if given.quick else given.seeds
+    for name in given.cases:
+        CASES[name].folder(given.data, given.runs)  # written before the processes start
+    with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
+        jobs = {
+            name: [pool.submit(one_seed, name, seed, given.data, given.runs, given.quick) for seed in seeds]
+            for name in given.cases
+        }
+        figures = {name: conclude([job.result() for job in found], CASES[name]) for name, found in jobs.items()}
+    harness.finish({"quick": given.quick, "seeds": seeds, **figures}, given.output)
 
 
-def one_seed(seed: int, data: Path, folder: Path, quick: bool) -> Scores:
-    """All students of a seed, scored."""
+def one_seed(name: str, seed: int, data: Path, runs: Path, quick: bool) -> Scores:
+    """All students of a case and a seed, scored."""
     torch.set_num_threads(1)
+    case = CASES[name]
+    folder = runs / f"{name}-seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    steps = (lambda full: 4) if quick else (lambda full: full)
-    common = common_keys(seed, quick)
-    base = stage(folder, "base", lambda run: potstill.distill(base_recipe(data, common, steps(1500)), run))
-    mixture = stage(folder, "mixture", lambda run: potstill.mix(mixture_recipe(data, common, base, steps), run))
-    spent = sum(json.loads((folder / f"{name}.json").read_text())["seconds"] for name in ("base", "mixture"))
+    recipes = Recipes(case, seed, data, runs, quick)
+    base = stage(folder, "general", lambda run: potstill.distill(recipes.general(), run))
+    mixture = stage(folder, "mixture", lambda run: potstill.mix(recipes.mixture(base), run))
+    spent = sum(json.loads((folder / f"{part}.json").read_text())["seconds"] for part in ("general", "mixture"))
     models: dict[str, Any] = {"teacher": load_forecaster("embedded"), "mixture": load_forecaster(mixture)}
     experts = models["mixture"].experts
-    models |= {f"expert {name}": one for name, one in experts.items()}
+    models |= {f"expert {one}": expert for one, expert in experts.items()}
     models["mean of experts"] = Ensemble(experts)
     models["FFORMA"] = Ensemble(experts, FformaWeights.fit(mixture, list(experts), seed, limit=200 if quick else None))
-    for name, sizes in DENSE.items():
-        run = stage(folder, name.replace(", ", "-").replace(" ", "-"), dense(data, common, sizes, spent, quick))
-        models[name] = load_forecaster(run)
+    for size, keys in DENSE.items():
+        run = stage(folder, size.replace(", ", "-").replace(" ", "-"), recipes.dense(keys, spent))
+        models[size] = load_forecaster(run)
     best = json.loads((mixture / "metrics.json").read_text())["experts"]["best_expert"]
-    return score(models, data, [*SEEN, *UNSEEN], f"expert {best}", quick)
+    return score(models, case, case.files((*case.seen, *case.unseen), data, runs), f"expert {best}", quick)
 
 
-def stage(folder: Path, name: str, train: Callable[[Path], Path]) -> Path:
+def stage(folder: Path, name: str, train: Callable[[Path], Any]) -> Path:
     """A run, with its seconds in NAME.json; a finished one is not repeated, an unfinished one starts again."""
     done = folder / f"{name}.json"
     if not done.exists():
         shutil.rmtree(folder / name, ignore_errors=True)
-        began = time.perf_counter()
-        train(folder / name)
-        write_atomically(done, json.dumps({"seconds": time.perf_counter() - began}))
+        write_atomically(done, json.dumps({"seconds": seconds_of(lambda: train(folder / name))}))
     return folder / name
 
 
-def common_keys(seed: int, quick: bool) -> dict[str, Any]:
-    """Keys of all recipes."""
-    return {
-        "teacher": "embedded",
-        "data.context_length": 512,
-        "data.prediction_length": 96,
-        "data.split": "suite",
-        "training.seed": seed,
-        "training.precision": "fp32",
-        "training.device": "cpu",
-        "training.eval_windows": 20 if quick else 256,
-        "evaluation.max_windows": 2,
-        "evaluation.baselines": [],
-    }
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Processor seconds of a call."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
-def base_recipe(data: Path, common: dict[str, Any], steps: int) -> Any:
-    """The general student: the corpus and generated windows."""
-    return potstill.Recipe.lay_over(
-        {},
-        {
-            **common,
-            "student.overrides": THIRD,
-            "data.paths": [str(data / "corpus")],
-            **GENERAL,
-            "training.max_steps": steps,
-        },
-    )
+class Recipes:
+    """The recipes of a case and a seed."""
 
-
-def mixture_recipe(data: Path, common: dict[str, Any], base: Path, steps: Callable[[int], int]) -> Any:
-    """Experts of the five data sets, and the router."""
-    return potstill.Recipe.lay_over(
-        {},
-        {
-            **common,
-            "task": "mixture",
-            "branch": {"source": str(base), "by": "domain", "max_steps": steps(400), "batch_size": 32},
-            "data.paths": [str(data / "suite" / f"{name}.csv") for name in SEEN],
-            "data.distinct_windows": 200 if steps(1000) < 1000 else 20_000,
-            "most_experts": 6,
-            "training.max_steps": steps(1000),
-        },
-    )
-
-
-def dense(data: Path, common: dict[str, Any], sizes: dict[str, int], seconds: float, quick: bool) -> Any:
-    """A student of another size on the data of base and experts together, for ``seconds``."""
-
-    def recipe(steps: int) -> Any:
-        keys = {
-            "student.overrides": sizes,
-            "data.paths": [str(data / "corpus"), *(str(data / "suite" / f"{name}.csv") for name in SEEN)],
-            **GENERAL,
-            "training.max_steps": steps,
+    def __init__(self, case: Case, seed: int, data: Path, runs: Path, quick: bool):
+        self.case, self.data, self.runs, self.quick = case, data, runs, quick
+        self.common = {
+            "teacher": "embedded",
+            **{f"data.{key}": value for key, value in case.data.items()},
+            "training.seed": seed,
+            "training.precision": "fp32",
+            "training.device": "cpu",
+            "training.eval_windows": 20 if quick else 256,
+            "evaluation.max_windows": 2,
+            "evaluation.baselines": [],
         }
-        return potstill.Recipe.lay_over({}, {**common, **keys})
 
-    def train(run: Path) -> Path:
-        if quick:
-            return potstill.distill(recipe(4), run)
-        trial = potstill.distill(recipe(30), run.with_name(f"{run.name}-timed"))
-        lines = [json.loads(line) for line in (trial / "log.jsonl").read_text().splitlines()]
-        step = float(np.median([line["seconds"] / 3 for line in lines if line["event"] == "train"]))
-        return potstill.distill(recipe(max(1, int(seconds / step))), run)
+    def general(self) -> potstill.Recipe:
+        """The general student."""
+        keys = {"student.overrides": EXPERT, **self.case.general(self.data, self.runs)}
+        return self.recipe({**keys, "training.max_steps": self.steps(GENERAL_STEPS)})
 
-    return train
+    def mixture(self, base: Path) -> potstill.Recipe:
+        """Experts of the groups, and the router."""
+        steps = self.steps(EXPERT_STEPS)
+        return self.recipe(
+            {
+                "task": "mixture",
+                "branch": {"source": str(base), "by": self.case.by, "max_steps": steps, "batch_size": 32},
+                "data.paths": self.case.files(self.case.seen, self.data, self.runs),
+                "data.distinct_windows": 200 if self.quick else ROUTED,
+                "most_experts": 6,
+                "training.max_steps": self.steps(ROUTER_STEPS),
+            }
+        )
+
+    def dense(self, sizes: dict[str, int], seconds: float) -> Callable[[Path], Any]:
+        """Trains a student of another size, on all data of the others, for ``seconds``."""
+        keys = {"student.overrides": sizes, **self.case.everything(self.data, self.runs)}
+
+        def train(run: Path) -> Any:
+            few, more = (seconds_of(partial(self.trial, {**keys, "training.max_steps": n}, run)) for n in (5, 45))
+            step = (more - few) / 40  # what a run does besides its steps is in both
+            steps = 4 if self.quick else max(1, int((seconds - few) / step))
+            return potstill.distill(self.recipe({**keys, "training.max_steps": steps}), run)
+
+        return train
+
+    def trial(self, keys: dict[str, Any], run: Path) -> None:
+        """A short run, removed afterwards."""
+        potstill.distill(self.recipe(keys), trial := run.with_name(f"{run.name}-trial"))
+        shutil.rmtree(trial)
+
+    def recipe(self, keys: dict[str, Any]) -> potstill.Recipe:
+        """The common keys and others."""
+        return potstill.Recipe.lay_over({}, {**self.common, **keys})
+
+    def steps(self, full: int) -> int:
+        """Few in a quick run."""
+        return 4 if self.quick else full
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mixture_cases import Case
 
 from potstill.data.series.store import open_store
 from potstill.data.series.windows import SeriesWindows
@@ -30,14 +30,9 @@ class Scores:
     parameters: dict[str, int]
 
 
-def score(models: dict[str, Any], data: Path, names: Sequence[str], best: str, quick: bool) -> Scores:
-    """SQL of all models on the test windows of the data sets; adds the best expert, the average one and the oracle."""
-    section = SeriesData(
-        paths=[str(data / "suite" / f"{name}.csv") for name in names],
-        context_length=512,
-        prediction_length=96,
-        split="suite",
-    )
+def score(models: dict[str, Any], case: Case, paths: list[str], best: str, quick: bool) -> Scores:
+    """SQL of all models on the test windows of files; adds the best expert, the average one and the oracle."""
+    section = SeriesData(paths=paths, **case.data)
     store = open_store(section)
     config = ForecastEvaluation(max_windows=20 if quick else 400, baselines=[])
     windows = SeriesWindows(store, section, "test", stride=1)
@@ -47,17 +42,17 @@ def score(models: dict[str, Any], data: Path, names: Sequence[str], best: str, q
         experts = np.stack([values for model, values in one["sql"].items() if model.startswith("expert ")])
         added = {BEST: one["sql"][best], ORACLE: experts.min(axis=0), AVERAGE: experts.mean(axis=0)}
         sql[name] = {**one["sql"], **added}
-        places[name] = (np.asarray(one["series"]), np.asarray(one["origin"]) // 96)
+        places[name] = (np.asarray(one["series"]), np.asarray(one["origin"]) // section.prediction_length)
     timed = {name: model for name, model in models.items() if not name.startswith("expert ") and name != "FFORMA"}
-    cost = measure_costs(timed, 512, 96, reference="teacher")
+    cost = measure_costs(timed, section.context_length, section.prediction_length, reference="teacher")
     parameters = {name: getattr(getattr(model, "info", None), "active_parameters", 0) for name, model in models.items()}
     return Scores(sql, places, cost, parameters)
 
 
-def conclude(found: list[Scores], seen: Sequence[str], unseen: Sequence[str]) -> dict[str, Any]:
+def conclude(found: list[Scores], case: Case) -> dict[str, Any]:
     """SQL relative to seasonal naive of every model, and the mixture's ratio to each with its interval."""
-    figures: dict[str, Any] = {"seeds": len(found)}
-    for group, names in {"seen": seen, "unseen": unseen, "all": [*seen, *unseen]}.items():
+    figures: dict[str, Any] = {}
+    for group, names in {"seen": case.seen, "unseen": case.unseen, "all": case.seen + case.unseen}.items():
         models = [m for m in found[0].sql[names[0]] if all(m in one.sql[name] for one in found for name in names)]
         figures[group] = {
             model: {

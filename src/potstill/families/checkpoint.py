@@ -12,6 +12,7 @@ from potstill.errors import UserError
 
 #: the option that names the GGUF file (llama.cpp's format) of a folder or hub id
 GGUF = "gguf_file"
+EXPERTS_FOLDER = "experts"  # of a mixture's checkpoint: a checkpoint per expert
 # keys of a config that do not change a model's outputs
 IGNORED_CONFIG_KEYS = ("architectures", "name_or_path", "attn_implementation", "use_cache", "initializer_factor",
                        "initializer_range", "task_specific_params")  # fmt: skip
@@ -160,11 +161,16 @@ def _hub_card(source: str, revision: str | None) -> Path:
 
 
 def weight_files(place: str, revision: str | None, name: str = "model.safetensors") -> list[Path]:
-    """The file with that name, else all safetensors files, in a folder or a hub id's cache; empty if there are none."""
+    """The file with that name, else all safetensors files, in a folder or a hub id's cache; empty if there are none.
+
+    A mixture's folder has those of its experts too.
+    """
     folder = Path(place)
     if folder.is_dir():
         whole = folder / name  # the folder may hold other files too, such as a quantised copy
-        return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+        own = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+        experts = sorted((folder / EXPERTS_FOLDER).glob("*/"))
+        return [*own, *(file for expert in experts for file in weight_files(str(expert), None))]
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(place, name, revision=revision)

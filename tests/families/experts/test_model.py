@@ -14,7 +14,7 @@ from usage_errors import usage_error
 from potstill.families.ensemble import average_forecasts
 from potstill.families.experts.fusion import common_scale
 from potstill.families.experts.windows import ForecastWindows
-from potstill.families.load import load, load_forecaster
+from potstill.families.load import load, load_forecaster, saved_weights
 from potstill.objectives.base import LossInputs
 from potstill.objectives.objective import Objective
 from potstill.recipe import ForecastObjective
@@ -197,6 +197,13 @@ def test_a_mixture_can_be_an_expert(mix, experts, contexts, tmp_path):
     assert torch.equal(loaded.predict(contexts, 32).values, outer.predict(contexts, 32).values)
     assert loaded.parameters == outer.parameters
     assert loaded.active_parameters < loaded.parameters
+
+
+def test_the_size_as_saved_counts_router_and_experts(mix, experts, tmp_path):
+    mix({"inner": mix(experts), "linear": experts["linear"]}).save(tmp_path / "mixture")
+    saved = saved_weights(load_forecaster(tmp_path / "mixture").source)
+    assert sorted(saved) == sorted((tmp_path / "mixture").rglob("*.safetensors"))
+    assert len(saved) == 6  # two routers, three experts of the inner mixture, one of the outer one
 
 
 def test_missing_and_damaged_experts_are_one_sentence(mix, experts, tmp_path):

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, ModelSource, TeacherFamily
-from potstill.families.checkpoint import read_config
-from potstill.families.experts.model import EXPERTS_FOLDER, MODEL_TYPE, ROUTER_FILE, Mixture
+from potstill.families.checkpoint import EXPERTS_FOLDER, read_config
+from potstill.families.experts.model import MODEL_TYPE, ROUTER_FILE, Mixture
 from potstill.families.experts.router import RouterSettings
 from potstill.families.load import load_forecaster
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from potstill.families.base import Forecaster, ModelSource
-from potstill.families.checkpoint import config_fingerprint
+from potstill.families.checkpoint import EXPERTS_FOLDER, config_fingerprint
 from potstill.families.experts.fusion import common_scale, dispatch, fuse
 from potstill.families.experts.router import Router, RouterSettings
 from potstill.families.experts.routing import balance_losses
@@ -21,7 +21,6 @@ from potstill.runs import write_atomically, write_json
 from potstill.types import Forecast, Output, Request, Windows
 
 MODEL_TYPE = "potstill_mixture"
-EXPERTS_FOLDER = "experts"
 ROUTER_FILE = "model.safetensors"
 
 
