@@ -24,7 +24,8 @@ def mix(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
 ) -> None:
-    """Combine forecasters into a mixture (--students, --branch), or grow experts in one of them (--grow)."""
+    """Combine forecasters into a mixture (--students), train experts and mix them (--by, --branch), or grow
+    experts in a student (--grow)."""
     from potstill import verbs
 
     verbs.mix(recipe, output, resume=resume, dry_run=dry_run)

@@ -44,7 +44,7 @@ METAVARS = {
     "student": "FAMILY[:key=value,…]",
     "data": "PATH...",
     "students": "[NAME=]MODEL...",
-    "branch": "STUDENT",
+    "branch": "STUDENT|RECIPE.yaml",
     "by": "domain|frequency|cluster:N",
     "target": "COL,…",
     "split": "NAME",

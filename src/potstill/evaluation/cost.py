@@ -50,11 +50,11 @@ def measure_costs(
 
     Returns
     -------
-    Per model ``parameters``, ``bytes`` (see ``weight_bytes``), ``flops`` (one series), ``latency_ms_b1``,
-    ``series_per_second_b32``, ``series_per_second_b256`` (medians over rounds), ``peak_mb`` (working memory of a b32
-    pass in MiB, in addition to memory in use before, such as the weights; None where the system does not report it),
-    ``speedup_{b1,b32,b256}`` (the reference's time over the model's, median of paired rounds), ``rounds``, and
-    ``note`` where a batch was reduced.
+    Per model ``parameters``, ``active_parameters`` where a window passes through fewer, ``bytes`` (see
+    ``weight_bytes``), ``flops`` (one series), ``latency_ms_b1``, ``series_per_second_b32``, ``series_per_second_b256``
+    (medians over rounds), ``peak_mb`` (working memory of a b32 pass in MiB, in addition to memory in use before, such
+    as the weights; None where the system does not report it), ``speedup_{b1,b32,b256}`` (the reference's time over the
+    model's, median of paired rounds), ``rounds``, and ``note`` where a batch was reduced.
     """
     reference = reference or ("teacher" if "teacher" in models else None)
     context = _contexts(max(BATCHES), context_length)
@@ -156,8 +156,11 @@ def _pass_of(model: Measurable, context: torch.Tensor, horizon: int) -> Callable
 
 
 def _static(model: Measurable, run: Callable[[int], Any]) -> dict[str, Any]:
+    info = getattr(model, "info", None)
+    active = {"active_parameters": info.active_parameters} if info and info.active_parameters < model.parameters else {}
     return {
         "parameters": model.parameters,
+        **active,
         "bytes": weight_bytes(model, saved_weights(model.source) if isinstance(model, Model) else []),
         "flops": count_flops(lambda: run(1)),
     }

@@ -12,7 +12,7 @@ from potstill.errors import UserError
 from potstill.families.checkpoint import GGUF
 from potstill.families.registry import family, known
 from potstill.recipe.notation import parse_source
-from potstill.runs import last_good
+from potstill.runs import RECIPE_FILE, last_good
 
 EMBEDDED = "embedded"
 HUB_ID = re.compile(r"([\w.-]+/)?[\w.-]+")
@@ -82,7 +82,7 @@ def locate(source: str) -> Place:
         return Place(model, str(path.parent), settings, path.name)
     if path.is_dir():
         student = last_good(path / "student")
-        path = student if (path / "recipe.yaml").exists() and student.is_dir() else path
+        path = student if (path / RECIPE_FILE).exists() and student.is_dir() else path
         return Place(model, str(path), settings, gguf or _only_gguf(model, path))
     if model in known():
         location = family(model).locate()

@@ -64,7 +64,11 @@ class JointConfig(RecipeNode):
 class BranchConfig(RecipeNode):
     """Experts that branch from one finished student: copies, each trained further on a group of series."""
 
-    source: str = Field(description="finished student, which becomes an expert too")
+    source: str | None = Field(
+        default=None,
+        description="finished student, which becomes an expert too, or the recipe (.yaml) by which it is distilled"
+        " first; default: a student is distilled from this recipe's teachers and data",
+    )
     by: Annotated[str, Field(pattern=r"^(domain|frequency|cluster:[1-9]\d*)$")] = Field(
         default="domain",
         description="groups of series: domain (the data set), frequency (the step), or cluster:N (N clusters of"

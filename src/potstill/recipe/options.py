@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from potstill.errors import UnknownName, UserError
 from potstill.recipe import GrowConfig, Recipe
+from potstill.runs import RECIPE_FILE
 
 OPTIONS = {
     "task": "task",
@@ -46,11 +47,11 @@ LIST_KEYS = ("data.paths", "data.target", "experts")
 def task_of_mix(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) -> str:
     """The task of ``mix``: ``forecast`` if a student grows, by an option, the recipe or the run to resume, else
     ``mixture``."""
-    if options.get("students") or options.get("branch"):
+    if options.get("students") or options.get("branch") or options.get("by"):
         return "mixture"
     if any(options.get(name) is not None for name in GROW_OPTIONS):
         return "forecast"
-    run = Path(options.get("output") or "") / "recipe.yaml"
+    run = Path(options.get("output") or "") / RECIPE_FILE
     if recipe is None and options.get("resume") and run.exists():
         recipe = run
     given = Recipe.read(recipe) if isinstance(recipe, (str, Path)) else recipe
@@ -101,7 +102,7 @@ def recipe_of_run(run: Path, given: Recipe) -> Recipe:
     UserError
         Naming the key that differs.
     """
-    path = run / "recipe.yaml"
+    path = run / RECIPE_FILE
     own = Recipe.read(path)
     given = given.absolute()
     for key in _set_keys(given):

@@ -73,7 +73,6 @@ def put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
 
 #: what to do about a missing key, where the command line has an option for it
 OPTION_OF = {
-    "branch.source": "give --branch STUDENT with --by",
     "student.grow.source": "give --grow STUDENT with --layers, --experts, --insert and --frozen, or leave these out",
 }
 

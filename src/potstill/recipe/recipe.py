@@ -147,7 +147,7 @@ class Recipe(RecipeNode):
         models: list[tuple[Any, str]] = [(teacher, "teacher") for teacher in recipe.teacher]
         if isinstance(recipe, MixtureRecipe):
             models += [(expert, "experts") for expert in recipe.experts]
-            models += [(recipe.branch, "branch.source")] if recipe.branch else []
+            models += [(recipe.branch, "branch.source")] if recipe.branch and recipe.branch.source else []
         if (grow := getattr(recipe.student, "grow", None)) is not None:
             models.append((grow, "student.grow.source"))
         for model, key in models:

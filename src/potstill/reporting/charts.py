@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from potstill.reporting.curves import loss_curves, validation_curves
@@ -17,23 +17,28 @@ def chart_data(figures: Figures, log: Sequence[Mapping[str, Any]], forecasts: Ma
     found = list(examples(forecasts))
     shown = [*figures.costed, *(model for example in found for model in example["forecasts"])]
     return {
-        **training_data(log, {"SQL": "sql"}, shown),
+        **training_data(log, {"SQL": "sql"}, shown, figures.label),
         "examples": found,
         "scatter": scatter(figures),
         "tables": tables(figures),
     }
 
 
-def training_data(log: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], shown: Iterable[str]) -> dict[str, Any]:
+def training_data(
+    log: Sequence[Mapping[str, Any]],
+    metrics: Mapping[str, str],
+    shown: Iterable[str],
+    label: Callable[[str], str] = display_name,
+) -> dict[str, Any]:
     """The part of every page: training curves, and the style of each model in them and in ``shown``.
 
-    ``metrics`` maps titles on the page to the validation metrics that are drawn.
+    ``metrics`` maps titles on the page to the validation metrics that are drawn; ``label`` names a model.
     """
     loss = loss_curves(log)
     drawn = {name: validation_curves(log, metric) for name, metric in metrics.items()}
     models = [*loss, *(model for curves in drawn.values() for model in curves), *shown]
     return {
-        "models": {name: {"label": display_name(name), "style": style} for name, style in styles(models).items()},
+        "models": {name: {"label": label(name), "style": style} for name, style in styles(models).items()},
         "loss": loss,
         "validation": {name: curves for name, curves in drawn.items() if curves},
     }

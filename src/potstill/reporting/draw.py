@@ -12,7 +12,7 @@ from potstill.reporting import page, summary
 from potstill.reporting.inputs import read_json, read_log, read_text
 from potstill.reporting.language import page as language_page
 from potstill.reporting.language import summary as language_summary
-from potstill.runs import write_atomically
+from potstill.runs import METRICS_FILE, RECIPE_FILE, write_atomically
 
 LANGUAGE_TASK = "language"
 
@@ -39,12 +39,12 @@ def draw_report(run: Path) -> Path:
         When the folder has neither metrics nor a log, or a file in it is invalid.
     """
     run = Path(run)
-    metrics, log = read_json(run / "metrics.json"), read_log(run / "log.jsonl")
+    metrics, log = read_json(run / METRICS_FILE), read_log(run / "log.jsonl")
     if not metrics and not log:
         raise UserError(
             f"{run}: has neither metrics.json nor log.jsonl; give the folder of a run.", key="report.no_such_run"
         )
-    recipe = read_text(run / "recipe.yaml") or ""
+    recipe = read_text(run / RECIPE_FILE) or ""
     name = run.resolve().name or "run"
     # before there are metrics, the recipe names the task
     if _is_language(metrics) or (not metrics and re.search(rf"^task: *{LANGUAGE_TASK}\b", recipe, re.MULTILINE)):

@@ -19,6 +19,7 @@ OVERALL = "overall"
 BASELINE_ORDER = ("ridge", "auto_theta", "seasonal_naive")
 CONTROLS = ("control", "control_start")
 SOURCE = "source"  # the finished student from which a mixture grew
+MEAN_OF_EXPERTS, ORACLE = "mean of experts", "oracle"  # of a mixture; the oracle knows the best expert of each window
 MODEL_ORDER = ("student", SOURCE, *CONTROLS, "teacher", *BASELINE_ORDER)
 MODEL_NAMES = {
     "teacher": "Teacher",
@@ -29,6 +30,8 @@ MODEL_NAMES = {
     "seasonal_naive": "Seasonal naive",
     "ridge": "Ridge",
     "auto_theta": "AutoTheta",
+    MEAN_OF_EXPERTS: "Mean of all experts",
+    ORACLE: "Oracle",
 }
 
 
@@ -64,6 +67,11 @@ class Figures:
         self.costed: list[str] = self.models + sorted(costed, key=_rank)
 
     @property
+    def experts(self) -> Mapping[str, Any]:
+        """What was measured of a mixture's experts; empty for other models."""
+        return mapping(self.metrics.get("experts"))
+
+    @property
     def subject(self) -> str | None:
         """The model that the report describes: the student, or the first that is neither teacher nor baseline."""
         named, reference = self.metrics.get("subject"), self.metrics.get("reference")
@@ -76,6 +84,10 @@ class Figures:
         given = self.metrics.get("reference", "teacher")
         name = given if isinstance(given, str) and given in self.models else "teacher"
         return name if name in self.models and name != self.subject else None
+
+    def label(self, model: str | None) -> str:
+        """The name of a model in the report; a mixture is not called a student."""
+        return "Mixture" if self.experts and model == "student" else display_name(str(model))
 
     def value(self, model: str | None, dataset: str, metric: str) -> float | None:
         """One metric of one model on one data set."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from potstill.reporting import summary
 from potstill.reporting.charts import chart_data
+from potstill.reporting.experts import experts_section
 from potstill.reporting.figures import OVERALL, Figures
 from potstill.reporting.scatter import COST_TITLES
 from potstill.reporting.shell import fill, sizes
@@ -38,6 +39,7 @@ def render(
         cautions=summary.cautions(figures),
         costs=cost_table(figures, COST_TITLES),
         retention=_retention(figures),
+        experts=experts_section(figures),
     )
 
 

@@ -12,6 +12,7 @@ COST_TITLES = {
     "series_per_second_b32": "Series per second, batch 32",
     "series_per_second_b256": "Series per second, batch 256",
     "parameters": "Parameters",
+    "active_parameters": "Active parameters",
     "bytes": "Saved weights (bytes)",
     "flops": "FLOPs per series",
     "peak_mb": "Working memory (MiB)",

@@ -14,11 +14,11 @@ from importlib.resources import files
 from typing import Any
 
 from potstill.reporting.charts import styles
-from potstill.reporting.figures import Figures, compact, display_name
+from potstill.reporting.figures import Figures, compact
 from potstill.reporting.summary import Claim, Comparison
 from potstill.reporting.tree import present
 
-PROVENANCE_ORDER = ("teachers", "models", "data", "seed", "versions", "hardware", "finished", "command")
+PROVENANCE_ORDER = ("teachers", "experts", "models", "data", "seed", "versions", "hardware", "finished", "command")
 STILL_TRAINING = "Still in training: nothing has been evaluated yet."
 
 
@@ -57,7 +57,7 @@ def fill(
     environment = Environment(
         loader=PackageLoader("potstill.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"compact": compact, "label": display_name, "tight": _tight}
+    environment.filters |= {"compact": compact, "label": figures.label, "tight": _tight}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     account, provenance = figures.metrics.get("account"), figures.metrics.get("provenance")
     return environment.get_template(template).render(
@@ -83,7 +83,7 @@ def fill(
 def sizes(figures: Figures) -> str:
     """Teacher and subject with their parameters, for the subtitle."""
     found = [
-        f"{display_name(name)} {compact(size)}"
+        f"{figures.label(name)} {compact(size)}"
         for name in (figures.teacher, figures.subject)
         if name and (size := figures.cost(name, "parameters")) is not None
     ]

@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from potstill.reporting.figures import CONTROLS, SOURCE, Figures, Interval, compact, display_name
+from potstill.reporting.figures import (
+    CONTROLS,
+    MEAN_OF_EXPERTS,
+    ORACLE,
+    SOURCE,
+    Figures,
+    Interval,
+    compact,
+    display_name,
+)
 from potstill.reporting.phrases import (
     SMALLEST_DIFFERENCE,
     Verdict,
@@ -22,12 +31,15 @@ from potstill.reporting.phrases import (
     verdict,
     with_better_models,
 )
+from potstill.reporting.values import number
 
 DESCRIPTIONS = {
     "teacher": "its teacher",
     SOURCE: "the student from which it grew",
     "control": "its control (the same student trained without a teacher for the same time)",
     "control_start": "its control from the same first weights (trained on the truth alone for the same time)",
+    MEAN_OF_EXPERTS: "the mean of all experts",
+    ORACLE: "an oracle that knows the best expert of each window",
     "ridge": "ridge (a linear model fitted to these data)",
     "seasonal_naive": "seasonal naive (the last season repeated)",
 }
@@ -66,11 +78,12 @@ class Comparison:
     shared: int
     interval: Interval | None = None
     what: str = "SQL"
+    described: str = ""
 
     @property
     def against(self) -> str:
         """The other model, with a description."""
-        return DESCRIPTIONS.get(self.model, display_name(self.model))
+        return self.described or DESCRIPTIONS.get(self.model, display_name(self.model))
 
     @property
     def difference(self) -> str:
@@ -93,6 +106,8 @@ class Comparison:
     @property
     def meaning(self) -> str:
         """The conclusion, in a few words."""
+        if self.model == ORACLE:
+            return "the limit of choosing one expert per window"
         if self.verdict == "even":
             return even(self.interval)
         if self.model in CONTROLS:
@@ -174,7 +189,9 @@ def comparisons(figures: Figures) -> list[Comparison]:
     """The student compared with teacher, source, controls and baselines, if they were evaluated."""
     if figures.subject is None:
         return []
-    others = [figures.teacher, SOURCE, *CONTROLS, "ridge", "auto_theta", "seasonal_naive"]
+    best = figures.experts.get("best_expert")
+    described = {best: f"the expert that is best on the validation part, {best}"} if best else {}
+    others = [figures.teacher, SOURCE, best, MEAN_OF_EXPERTS, *CONTROLS, "ridge", "auto_theta", "seasonal_naive"]
     found = []
     for other in dict.fromkeys(others):
         ratio = figures.ratio(figures.subject, other)
@@ -182,8 +199,17 @@ def comparisons(figures: Figures) -> list[Comparison]:
             continue
         interval = figures.interval(figures.subject, other)
         wins, shared = figures.wins(figures.subject, other)
-        found.append(Comparison(other, ratio - 1, verdict(ratio, interval), wins, shared, interval))
-    return found
+        text = described.get(other, "")
+        found.append(Comparison(other, ratio - 1, verdict(ratio, interval), wins, shared, interval, described=text))
+    return found + _with_oracle(figures)
+
+
+def _with_oracle(figures: Figures) -> list[Comparison]:
+    """A mixture compared with whoever knew the best expert of each window."""
+    oracle, own = number(figures.experts.get("oracle_sql_rel_naive")), figures.overall_relative(figures.subject)
+    if oracle is None or own is None:
+        return []
+    return [Comparison(ORACLE, own / oracle - 1, verdict(own / oracle, None), 0, 0)]
 
 
 def claims(figures: Figures) -> list[Claim]:
@@ -237,7 +263,8 @@ def cautions(figures: Figures) -> list[str]:
     if coverage is not None:
         width = "too narrow" if coverage < 0.75 else "too wide" if coverage > 0.85 else "close to 80 %"
         found.append(f"Its 80 % interval covers {percent(coverage)} of the true values: {width}.")
-    if figures.teacher is not None and "student" in figures.models and "control" not in figures.models:
+    without_control = "student" in figures.models and "control" not in figures.models
+    if figures.teacher is not None and without_control and not figures.experts:  # a mixture has its experts instead
         found.append("No control was trained (--control), so the effect of the teacher is not known.")
     teacher = figures.overall_relative(figures.teacher)
     if teacher is not None and teacher >= 1:
@@ -265,7 +292,7 @@ def _kept(figures: Figures) -> str:
 
 
 def _without_teacher(figures: Figures) -> str:
-    name = display_name(str(figures.subject))
+    name = figures.label(figures.subject)
     naive = figures.ratio(figures.subject, "seasonal_naive")
     naive = figures.overall_relative(figures.subject) if naive is None else naive
     parameters = figures.cost(figures.subject, "parameters")

@@ -1,6 +1,9 @@
 """Run folders: atomic writes, the model card and provenance."""
 
 from potstill.runs.folders import (
+    GENERAL,
+    METRICS_FILE,
+    RECIPE_FILE,
     begin_folder,
     check_run,
     clear_up,
@@ -14,6 +17,9 @@ from potstill.runs.folders import (
 )
 
 __all__ = [
+    "GENERAL",
+    "METRICS_FILE",
+    "RECIPE_FILE",
     "begin_folder",
     "check_run",
     "clear_up",

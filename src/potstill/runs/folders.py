@@ -12,6 +12,10 @@ from typing import Any
 
 from potstill.errors import UserError
 
+RECIPE_FILE = "recipe.yaml"
+METRICS_FILE = "metrics.json"  # written when a run has ended
+GENERAL = "general"  # a run within the run of a mixture, whose student its experts branch from
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a temporary file next to ``path`` and rename it: a kill or a full disk leaves the old file unchanged."""
@@ -101,11 +105,11 @@ def check_run(output: str | Path, resume: bool) -> Path:
         raise UserError(
             f"{run}: {existing} is a file; --output needs a folder that does not exist yet.", key="output.is_a_file"
         )
-    if resume and not (run / "recipe.yaml").exists():
+    if resume and not (run / RECIPE_FILE).exists():
         raise UserError(
             f"{run}: holds no run to resume (no recipe.yaml); start one without --resume.", key="run.not_found"
         )
-    if not resume and run.exists() and any(run.iterdir()):
+    if not resume and run.exists() and any(path.name != GENERAL for path in run.iterdir()):
         raise UserError(
             f"{run}: already exists; continue the run with --resume or choose another --output.", key="run.exists"
         )
@@ -115,7 +119,7 @@ def check_run(output: str | Path, resume: bool) -> Path:
 def run_of(model: str | Path) -> Path | None:
     """The run folder that a model's folder is or belongs to (as student or control); None for other models."""
     folder = last_good(Path(model).expanduser())
-    runs = (run for run in (folder, folder.parent) if (run / "recipe.yaml").is_file() and (run / "log.jsonl").is_file())
+    runs = (run for run in (folder, folder.parent) if (run / RECIPE_FILE).is_file() and (run / "log.jsonl").is_file())
     return next(runs, None) if folder.is_dir() else None
 
 

@@ -13,7 +13,7 @@ from potstill.families.load import is_language
 from potstill.recipe import DataConfig, ForecastRecipe, LanguageRecipe, Recipe
 from potstill.recipe.notation import parse_named, parse_source
 from potstill.reporting import draw_report, summary_lines
-from potstill.runs import run_of, write_atomically, write_json
+from potstill.runs import METRICS_FILE, RECIPE_FILE, run_of, write_atomically, write_json
 from potstill.tasks.provenance import machine
 
 EVALUATION_PARTS = ("validation", "test")
@@ -108,8 +108,8 @@ def write_evaluation(
         "data": {"paths": recipe.data.paths, "fingerprint": fingerprint},
         **machine(),
     }
-    write_atomically(folder / "recipe.yaml", recipe.absolute().to_yaml())
-    write_json(folder / "metrics.json", metrics)
+    write_atomically(folder / RECIPE_FILE, recipe.absolute().to_yaml())
+    write_json(folder / METRICS_FILE, metrics)
     for name, tree in shown.items():
         write_json(folder / name, tree)
     path = draw_report(folder)
@@ -146,7 +146,7 @@ def _with_split_of_runs(data: DataConfig, sources: dict[str, str]) -> DataConfig
     for name, source in sources.items():
         run = run_of(parse_source(source)[0])
         if run is not None:
-            splits.setdefault(Recipe.read(run / "recipe.yaml").data.split, name)
+            splits.setdefault(Recipe.read(run / RECIPE_FILE).data.split, name)
     if len(splits) > 1:
         (one, first), (other, second), *_ = splits.items()
         raise UserError(

@@ -25,7 +25,7 @@ from potstill.families.load import load_forecaster
 from potstill.families.weighting import Weighting
 from potstill.reporting import draw_report, summary_lines
 from potstill.reporting.figures import SOURCE
-from potstill.runs import write_json
+from potstill.runs import METRICS_FILE, write_json
 from potstill.tasks.base import AUTO_LABELS, Task
 from potstill.tasks.card import write_cards
 from potstill.tasks.ensemble import OTHER, weighting_of
@@ -239,13 +239,11 @@ class ForecastTask(Task):
         say("Measuring costs")
         metrics["cost"] = measure_costs(models, recipe.data.context_length, recipe.data.prediction_length)
         metrics["provenance"] = provenance(recipe, self.sources, self.store.fingerprint)
-        write_json(run / "metrics.json", metrics)
+        write_json(run / METRICS_FILE, metrics)
         write_json(run / "forecasts.json", found.examples)
         self.write_cards(run, models, metrics)
         path = draw_report(run)
-        say(
-            "", *summary_lines(metrics), *self.closing_lines(metrics), f"Student  {run / 'student'}", f"Report   {path}"
-        )
+        say("", *summary_lines(metrics), f"Student  {run / 'student'}", f"Report   {path}")
 
     def compared(self, models: Mapping[str, Any]) -> dict[str, Any]:
         """The run's models and those that they are compared with, by name in the report."""
@@ -253,9 +251,9 @@ class ForecastTask(Task):
         return {**{name: model for name, model in others.items() if model is not None}, **models}
 
     @property
-    def sources(self) -> Mapping[str, Forecaster]:
-        """The models that the student derives from, by name."""
-        return self.teachers
+    def sources(self) -> Mapping[str, Mapping[str, Forecaster]]:
+        """The models that the student derives from, by role and name."""
+        return {"teachers": self.teachers}
 
     def further_metrics(self, found: Evaluation, windows: SeriesWindows, models: Mapping[str, Any]) -> dict[str, Any]:
         """Sections of metrics.json that only some tasks have."""
@@ -264,10 +262,6 @@ class ForecastTask(Task):
     def write_cards(self, run: Path, models: Mapping[str, Any], metrics: dict[str, Any]) -> None:
         """Write the model cards of the run's models."""
         write_cards(self, run, models, metrics, self.store.fingerprint)
-
-    def closing_lines(self, metrics: Mapping[str, Any]) -> list[str]:
-        """Lines at the end of the summary that only some tasks have."""
-        return []
 
     def _reference(self) -> Any:
         """The model that the student is compared with: the teacher, or the ensemble of several."""

@@ -15,22 +15,23 @@ from potstill.families.base import Model
 PACKAGES = ("potstill", "torch", "transformers", "chronos-forecasting", "numpy")
 
 
-def provenance(recipe: Any, teachers: Mapping[str, Model], fingerprint: str) -> dict[str, Any]:
-    """Teachers, data, seed, versions, hardware, time and the command that ran."""
+def provenance(recipe: Any, sources: Mapping[str, Mapping[str, Model]], fingerprint: str) -> dict[str, Any]:
+    """The models by role (``teachers``), data, seed, versions, hardware, time and the command that ran."""
     return {
-        "teachers": {
-            name: {
-                "source": teacher.source.location,
-                "revision": teacher.source.revision,
-                "licence": teacher.source.licence,
-                "family": teacher.family,
-                "fingerprint": teacher.fingerprint,
-            }
-            for name, teacher in teachers.items()
-        },
+        **{role: {name: _origin(model) for name, model in models.items()} for role, models in sources.items()},
         "data": {"paths": recipe.data.paths, "fingerprint": fingerprint},
         "seed": recipe.training.seed,
         **machine(),
+    }
+
+
+def _origin(model: Model) -> dict[str, Any]:
+    return {
+        "source": model.source.location,
+        "revision": model.source.revision,
+        "licence": model.source.licence,
+        "family": model.family,
+        "fingerprint": model.fingerprint,
     }
 
 

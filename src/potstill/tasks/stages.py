@@ -13,7 +13,7 @@ from typing import Any
 
 from potstill.console import say
 from potstill.ranks import on_main
-from potstill.runs import write_atomically, write_folder
+from potstill.runs import RECIPE_FILE, write_atomically, write_folder
 from potstill.tasks.base import GKD, Task
 from potstill.tasks.start import GROWN
 from potstill.teaching.base import TrainingData
@@ -89,7 +89,7 @@ def _finished(state: RunState, name: str) -> Any:
 
 def write_recipe(task: Task, run: Path) -> None:
     """Write the resolved recipe into the run's folder; it reproduces the run."""
-    on_main(lambda: write_atomically(run / "recipe.yaml", task.recipe.to_yaml()))
+    on_main(lambda: write_atomically(run / RECIPE_FILE, task.recipe.to_yaml()))
 
 
 def stages_of(task: Task) -> list[Stage]:

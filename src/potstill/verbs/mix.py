@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from potstill.recipe import Recipe
-from potstill.recipe.options import task_of_mix
+from potstill.console import say
+from potstill.recipe import MixtureRecipe, Recipe
+from potstill.recipe.options import resolve, task_of_mix
+from potstill.runs import GENERAL, METRICS_FILE, RECIPE_FILE, check_run
+from potstill.tasks.experts.general import general_recipe, needs_general
+from potstill.tasks.experts.prepare import check_router
 from potstill.verbs.distill import distill
 
 
@@ -22,7 +26,8 @@ def mix(
 
     With ``students``, a router chooses for each series the experts that forecast it. Every expert forecasts the
     router's windows once; the router is then trained on these stored forecasts. With ``branch``, the experts are copies
-    of one student, each trained further on a group of series.
+    of one student, each trained further on a group of series. With ``by`` alone, or where ``branch`` is a recipe, that
+    student is first distilled from the teacher and the same data, in OUTPUT/general.
 
     With ``grow``, chosen feed-forward layers of one student become sparse. Before the training it forecasts what it
     forecast; its own weights are frozen for a share of the steps (by default for all of them).
@@ -34,8 +39,8 @@ def mix(
     output
         The run's folder; must be new or empty, unless the run is resumed.
     options
-        Override keys of the recipe by short names: ``students`` (the experts), ``branch`` (a student) and ``by``,
-        ``data``, ``teacher`` (for comparison); for a student that grows ``grow`` (its folder), ``layers``, ``experts``,
+        Override keys of the recipe by short names: ``students`` (the experts), ``branch`` (a student or its recipe),
+        ``by``, ``data``, ``teacher``; for a student that grows ``grow`` (its folder), ``layers``, ``experts``,
         ``top_k``, ``insert``, ``frozen``, and those of ``distill``; see ``recipe.options.KEYS``.
     resume, dry_run
         As in ``distill``.
@@ -52,5 +57,28 @@ def mix(
     Interrupted
         After SIGINT or SIGTERM; a checkpoint is written first.
     """
-    task = task_of_mix(recipe, {**options, "output": output, "resume": resume})
-    return distill(recipe, output, resume=resume, dry_run=dry_run, **{**options, "task": task})
+    options = {**options, "task": task_of_mix(recipe, {**options, "output": output, "resume": resume})}
+    frame = {"data": options.pop("data")} if hasattr(options.get("data"), "to_parquet") else {}
+    resolved = resolve(recipe, options)
+    if output is None or not needs_general(resolved):
+        return distill(recipe, output, resume=resume, dry_run=dry_run, **options, **frame)
+    assert isinstance(resolved, MixtureRecipe)
+    return _from_data(resolved, Path(output), resume, dry_run, frame)
+
+
+def _from_data(recipe: MixtureRecipe, run: Path, resume: bool, dry_run: bool, frame: dict[str, Any]) -> Path:
+    """Distil a general student in RUN/general, then branch the mixture's experts from it."""
+    check_router(recipe)
+    first = general_recipe(recipe)
+    begun = (run / GENERAL / RECIPE_FILE).exists()
+    if not dry_run and not (resume and begun):
+        check_run(run, resume)
+    if not (run / GENERAL / METRICS_FILE).exists():
+        say("First a general student is distilled, from which the experts branch.")
+        distill(first, run / GENERAL, resume=resume and begun, dry_run=dry_run, **frame)
+    if dry_run:
+        return run
+    assert recipe.branch is not None
+    branch = recipe.branch.model_copy(update={"source": str(run / GENERAL)})
+    recipe = recipe.model_copy(update={"branch": branch})
+    return distill(recipe, run, resume=(run / RECIPE_FILE).exists(), **frame)

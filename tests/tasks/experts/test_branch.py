@@ -73,11 +73,6 @@ def test_an_expert_that_does_not_improve_is_left_out(make_recipe, base, tmp_path
     assert set(load_forecaster(run).experts) < {"base", "daily", "weekly"}
 
 
-def test_groups_need_a_student_to_branch_from(files, tmp_path):
-    with usage_error("recipe.invalid_value", "--branch STUDENT"):
-        potstill.mix(data=str(files[0]), by="domain", output=tmp_path / "run")
-
-
 def test_an_unknown_grouping_is_refused(make_recipe, base):
     with usage_error("recipe.invalid_value", "branch.by"):
         make_recipe([], branch={"source": str(base), "by": "colour"})

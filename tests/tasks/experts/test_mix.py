@@ -17,7 +17,8 @@ from usage_errors import usage_error
 import potstill
 from potstill.families.load import load_forecaster
 from potstill.recipe import Recipe
-from potstill.tasks.experts.report import compare_experts, comparison_lines
+from potstill.reporting.summary import summary_lines
+from potstill.tasks.experts.report import compare_experts
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +69,27 @@ def test_the_mixture_is_compared_with_its_experts_and_an_oracle(mixed):
     singles = [metrics["overall"][name]["sql_rel_naive"] for name in ("daily", "week")]
     assert found["oracle_sql_rel_naive"] < min(singles)
     assert found["oracle_sql_rel_naive"] < 1.02 * metrics["overall"]["student"]["sql_rel_naive"]
-    lines = comparison_lines(metrics)
-    assert f"the best single expert on the validation part, {found['best_expert']}: SQL" in lines[0]
-    assert "lower (95 % CI" in lines[0]
-    assert "mean of all experts" in lines[1]
-    assert "oracle" in lines[2]
+    compared = [line for line in summary_lines(metrics) if line.startswith("Compared with")]
+    best, mean, *_, oracle = compared
+    assert f"the expert that is best on the validation part, {found['best_expert']}: SQL" in best
+    assert "lower (95 % CI" in best
+    assert "lower on 1 of 2 data sets; better" in best
+    assert "the mean of all experts: SQL" in mean
+    assert "an oracle that knows the best expert of each window: SQL" in oracle
+    assert "the limit of choosing one expert per window" in oracle
+
+
+def test_the_report_shows_the_use_of_the_experts_and_each_alone(mixed):
+    page = (mixed / "report.html").read_text()
+    section = page[page.index('id="experts"') : page.index('id="cost"') if 'id="cost"' in page else None]
+    for dataset, shares in metrics_of(mixed)["experts"]["usage"].items():
+        assert dataset in section
+        for share in shares:
+            assert f"{share * 100:.0f}\u00a0%" in section
+    assert section.count('<th scope="row">week</th>') == 1
+    assert "Mixture" in page
+    assert metrics_of(mixed)["provenance"]["experts"].keys() == {"daily", "week"}
+    assert metrics_of(mixed)["experts"]["run"].keys() == {"daily", "weekly"}
 
 
 def test_the_oracle_by_hand():

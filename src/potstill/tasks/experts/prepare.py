@@ -16,6 +16,7 @@ from potstill.objectives.registry import import_terms
 from potstill.recipe import ExpertConfig, MixtureRecipe, Recipe
 from potstill.recipe.mixture import MixtureData
 from potstill.tasks.base import available_device, check_teachers, objective_config
+from potstill.tasks.experts.general import needs_general
 from potstill.tasks.experts.report import RESERVED
 from potstill.tasks.experts.task import MixtureTask
 from potstill.tasks.lengths import fit_lengths
@@ -37,7 +38,7 @@ def prepare_mixture(recipe: Recipe) -> MixtureTask:
     check_data(recipe)
     import_terms(recipe.imports)
     check_teachers(recipe, Objective(objective_config(recipe, None)))
-    _check_router(recipe)
+    check_router(recipe)
     device = available_device(recipe.training.device)
     experts, cards = _load_experts(recipe, device)
     teachers = load_teachers(recipe, device)
@@ -47,11 +48,13 @@ def prepare_mixture(recipe: Recipe) -> MixtureTask:
     return MixtureTask(recipe, device, store, windows, validation, teachers, experts, cards)
 
 
-def _check_router(recipe: MixtureRecipe) -> None:
+def check_router(recipe: MixtureRecipe) -> None:
+    """Raise UserError if the recipe names no experts, or fewer than the router chooses."""
     if not recipe.experts and recipe.branch is None:
         raise UserError(
             "experts: none given; name two or more forecasters with --students, a finished student with --branch, from"
-            " which experts are trained, or one with --grow, in which experts are trained.",
+            " which experts are trained, or one with --grow, in which experts are trained; or give --by domain, by"
+            " which a student and experts are trained from data.",
             key="mixture.no_experts",
         )
     count = min(len(recipe.experts), recipe.most_experts) if recipe.branch is None else recipe.most_experts
@@ -97,6 +100,12 @@ def _configs(recipe: MixtureRecipe) -> list[ExpertConfig]:
     """The recipe's experts; the student that experts branch from is one as well, named ``base``."""
     if recipe.branch is None:
         return recipe.experts
+    if needs_general(recipe):
+        raise UserError(
+            "branch.source: no finished student; name one, or run potstill mix, which distils one first.",
+            key="mixture.no_base",
+        )
+    assert recipe.branch.source is not None
     return [*recipe.experts, ExpertConfig(source=recipe.branch.source, name=BASE)]
 
 

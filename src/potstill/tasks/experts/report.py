@@ -1,4 +1,4 @@
-"""What a run says about the experts of a mixture: their use by data set, and how the mixture compares with them."""
+"""What a run measures of the experts of a mixture: their use by data set, the best one, and an oracle."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from potstill.evaluation.metrics import geometric_mean
 from potstill.evaluation.outcome import SEASONAL_NAIVE, Evaluation
 from potstill.families.experts.model import Mixture
-from potstill.reporting.phrases import percent, signed
+from potstill.reporting.figures import MEAN_OF_EXPERTS, ORACLE
 from potstill.tasks.experts.monitor import entropy_of, evenness_of, usage_of
 
-MEAN = "mean of experts"  # a model of the report
 #: names of other models of the report
-RESERVED = ("student", "teacher", "control", MEAN, SEASONAL_NAIVE)
+RESERVED = ("student", "teacher", "control", MEAN_OF_EXPERTS, ORACLE, SEASONAL_NAIVE)
 _WINDOWS = 256  # per data set
 
 
 def usage_by_dataset(mixture: Mixture, windows: Any) -> dict[str, Any]:
-    """Mean weight of each expert, and entropy and evenness of the weights, by data set of ``SeriesWindows``."""
-    found: dict[str, Any] = {"names": list(mixture.experts), "usage": {}, "entropy": {}, "evenness": {}}
+    """By data set of ``SeriesWindows``: mean weight of each expert, entropy and evenness of the weights, and how many
+    experts run for a window, on average."""
+    found: dict[str, Any] = {"names": list(mixture.experts), "usage": {}, "entropy": {}, "evenness": {}, "run": {}}
     for number, dataset in enumerate(windows.store.datasets):
         first, end = windows.range_of(number)
         if first == end:
@@ -32,6 +32,7 @@ def usage_by_dataset(mixture: Mixture, windows: Any) -> dict[str, Any]:
         found["usage"][dataset] = usage_of(weights)
         found["entropy"][dataset] = entropy_of(weights)
         found["evenness"][dataset] = evenness_of(weights)
+        found["run"][dataset] = float((weights > 0).sum(dim=1).double().mean())
     return found
 
 
@@ -62,27 +63,3 @@ def compare_experts(found: Evaluation, validation: Mapping[str, float]) -> dict[
         "best_expert": best_expert,
         "oracle_sql_rel_naive": geometric_mean(ratios),
     }
-
-
-def comparison_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """The mixture compared with its best expert, with the mean of all and with the oracle, one sentence each."""
-    experts = metrics["experts"]
-    own = metrics["overall"]["student"]["sql_rel_naive"]
-    best = experts["best_expert"]
-    oracle = _apart(own / experts["oracle_sql_rel_naive"] - 1)
-    return [
-        f"Compared with the best single expert on the validation part, {best}: {_difference(metrics, best)}.",
-        f"Compared with the mean of all experts: {_difference(metrics, MEAN)}.",
-        f"Compared with an oracle that knows the best expert of each window: {oracle}.",
-    ]
-
-
-def _difference(metrics: Mapping[str, Any], other: str) -> str:
-    ratio = metrics["intervals"][f"student/{other}"]["sql"]
-    change, low, high = (ratio[key] - 1 for key in ("value", "low", "high"))
-    size = f"{_apart(change)} (95 % CI {signed(low)} to {signed(high)})"
-    return size if low * high > 0 else f"{size}; no significant difference"
-
-
-def _apart(change: float) -> str:
-    return f"SQL {percent(abs(change), fine=True)} {'lower' if change < 0 else 'higher'}"

@@ -21,6 +21,7 @@ from potstill.families.experts.router import RouterSettings
 from potstill.families.registry import family
 from potstill.ranks import on_main
 from potstill.recipe.student import Start
+from potstill.reporting.figures import MEAN_OF_EXPERTS
 from potstill.reporting.phrases import percent
 from potstill.runs import write_atomically
 from potstill.tasks.experts.branch import branch_experts
@@ -28,7 +29,7 @@ from potstill.tasks.experts.card import counted, mixture_card
 from potstill.tasks.experts.forecasts import AlignedExpert, LabelledWindows, LiveForecasts, StoredForecastWindows
 from potstill.tasks.experts.groups import group_series
 from potstill.tasks.experts.monitor import MixtureValidation, collapse, set_gate
-from potstill.tasks.experts.report import MEAN, compare_experts, comparison_lines, usage_by_dataset
+from potstill.tasks.experts.report import compare_experts, usage_by_dataset
 from potstill.tasks.experts.stages import choose_experts, train_jointly
 from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.labels import store_forecasts
@@ -180,7 +181,7 @@ class MixtureTask(ForecastTask):
         """A line about the data, and a line per expert."""
         lines = super().source_lines()
         for name, expert in self.experts.items():
-            lines.append(f"Expert     {name}: {expert.family}, {expert.parameters:,} parameters")
+            lines.append(f"Expert     {name}: {expert.family}, {expert.parameters:,} parameters{self._outer(expert)}")
         branch, count = self.recipe.branch, len(self.plain_dataset(self.steps))
         if branch is not None:
             groups = group_series(self.store, self.recipe.data.split, branch.by, self.recipe.training.seed)
@@ -190,16 +191,26 @@ class MixtureTask(ForecastTask):
             )
         return [*lines, f"Forecasts  each expert forecasts {count:,} windows once, before the router is trained"]
 
+    def _outer(self, expert: Forecaster) -> str:
+        """A remark on an expert without the outermost levels of the mixture."""
+        wide, own = self._mixture().levels, expert.levels
+        if own[0] <= wide[0] and own[-1] >= wide[-1]:
+            return ""
+        return (
+            f"; its outer levels are {own[0]:g} and {own[-1]:g}: it forecasts {wide[0]:g} and {wide[-1]:g} by them, so"
+            " that the widest intervals are too narrow"
+        )
+
     def compared(self, models: Mapping[str, Any]) -> dict[str, Any]:
         """The mixture, its experts and their mean, and the teacher if there is one."""
         experts = models["student"].experts
-        others = {**experts, MEAN: Ensemble(experts)} if len(experts) > 1 else {}
+        others = {**experts, MEAN_OF_EXPERTS: Ensemble(experts)} if len(experts) > 1 else {}
         return {**super().compared(models), **others}
 
     @property
-    def sources(self) -> Mapping[str, Forecaster]:
+    def sources(self) -> Mapping[str, Mapping[str, Forecaster]]:
         """Teachers and experts."""
-        return {**self.teachers, **self.experts}
+        return {"teachers": self.teachers, "experts": self.experts}
 
     def further_metrics(self, found: Evaluation, windows: SeriesWindows, models: Mapping[str, Any]) -> dict[str, Any]:
         """``experts``: their use by data set, and the best one; empty for a single expert."""
@@ -212,10 +223,6 @@ class MixtureTask(ForecastTask):
     def write_cards(self, run: Path, models: Mapping[str, Any], metrics: dict[str, Any]) -> None:
         """Write the card of the mixture; the experts have theirs."""
         write_atomically(run / "student" / "README.md", mixture_card(self, models["student"], metrics))
-
-    def closing_lines(self, metrics: Mapping[str, Any]) -> list[str]:
-        """The mixture compared with its experts."""
-        return comparison_lines(metrics) if "experts" in metrics else []
 
     def training_of(self, name: str, student: Any, objective: Any, data: TrainingData, **changes: Any) -> TrainingRun:
         """A training of the run other than that of the router: ``changes`` are fields of TrainingRun and, in

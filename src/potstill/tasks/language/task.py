@@ -26,7 +26,7 @@ from potstill.objectives.objective import Objective
 from potstill.objectives.registry import import_terms
 from potstill.recipe import LanguageGkdRecipe, LanguageRecipe, Recipe
 from potstill.reporting import draw_report, summary_lines
-from potstill.runs import write_json
+from potstill.runs import METRICS_FILE, write_json
 from potstill.tasks.base import AUTO_LABELS, Task, available_device, check_teachers, objective_config
 from potstill.tasks.card import write_cards
 from potstill.tasks.gkd import check_gkd
@@ -180,8 +180,8 @@ class LanguageTask(Task):
         if getattr(recipe, "labels", None) and self.learns_from_teacher:
             settings = self.held_out, KEPT_LOGITS, recipe.objective.temperature
             metrics["labels"] = gap_of_labels(self.teacher, all_models["student"], *settings)
-        metrics["provenance"] = provenance(recipe, self.teachers, self.examples.fingerprint)
-        write_json(run / "metrics.json", metrics)
+        metrics["provenance"] = provenance(recipe, {"teachers": self.teachers}, self.examples.fingerprint)
+        write_json(run / METRICS_FILE, metrics)
         write_json(run / "generations.json", generations)
         write_cards(self, run, all_models, metrics, self.examples.fingerprint)
         path = draw_report(run)
