@@ -47,12 +47,14 @@ METAVARS = {
     "branch": "STUDENT|RECIPE.yaml",
     "by": "domain|frequency|cluster:N",
     "target": "COL,…",
+    "known": "COL,…",
+    "past": "COL,…",
     "split": "NAME",
     "labels": "LABELS",
     "grow": "STUDENT",
     "layers": "LAYER,…",
 }
-COMMA_SEPARATED = ("target", "layers")  # other lists repeat the option
+COMMA_SEPARATED = ("target", "known", "past", "layers")  # other lists repeat the option
 
 Command = Callable[..., None]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +76,12 @@ class Validation:
             return {"sql": math.nan, "rel_naive": math.nan}
         sql = self._by_dataset(forecast.quantiles.numpy()[self.scored])
         return {"sql": geometric_mean(sql), "rel_naive": geometric_mean(sql / self.naive)}
+
+    def without_covariates(self) -> Validation:
+        """The same without covariates: what they contribute to a forecaster."""
+        other = copy(self)
+        other.windows = replace(self.windows, past_covariates=None, future_covariates=None)
+        return other
 
     def spread_factor(self, forecaster: Predictor, coverage: float = 0.8) -> float:
         """The factor of :func:`spread_factor` for the forecaster's central band, with data sets weighted equally.

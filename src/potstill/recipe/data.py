@@ -43,6 +43,14 @@ class SeriesData(DataConfig):
     columns: Literal["all", "first"] = Field(
         default="all", description="without target: all numeric columns of a file, or its first"
     )
+    known: list[str] = Field(
+        default_factory=list,
+        description="columns that help to forecast the target and are known for the future, such as promo or holiday;"
+        " numbers or text",
+    )
+    past: list[str] = Field(
+        default_factory=list, description="columns that help to forecast the target and are not known for the future"
+    )
     context_length: int = Field(default=720, ge=1, description="steps of history in a window")
     prediction_length: int = Field(default=96, ge=1, description="steps to forecast in a window")
     stride: int = Field(default=1, ge=1, description="steps between the forecast origins of consecutive windows")
@@ -81,6 +89,14 @@ class SeriesData(DataConfig):
     def _check_shares_and_columns(self) -> SeriesData:
         if self.synthetic + self.augmented > 1:
             raise invalid("data.shares_above_one", "synthetic + augmented must not exceed 1")
+        for column in dict.fromkeys([*self.known, *self.past]):
+            if [*self.known, *self.past, *(self.target or [])].count(column) > 1:
+                raise invalid(
+                    "data.column_twice",
+                    f"{column!r} is named twice; a column is a target, known, or past, and one of them",
+                )
+        if self.device is not None and (self.known or self.past):
+            raise invalid("data.covariates_on_device", "device: columns of known and past are loaded; leave device out")
         if self.target and self.columns == "first":
             raise invalid("data.target_and_columns", "target names the columns; leave columns out")
         return self

@@ -28,6 +28,7 @@ from potstill.reporting.figures import SOURCE
 from potstill.runs import METRICS_FILE, write_json
 from potstill.tasks.base import AUTO_LABELS, Task
 from potstill.tasks.card import write_cards
+from potstill.tasks.covariates import covariate_lines
 from potstill.tasks.ensemble import OTHER, weighting_of
 from potstill.tasks.growth import freeze_of, grow_student, grown_architecture
 from potstill.tasks.labels import store_forecasts
@@ -115,7 +116,8 @@ class ForecastTask(Task):
     @property
     def grouped(self) -> bool:
         """Whether training windows have groups or covariates."""
-        return self.recipe.data.device is not None and self.recipe.data.device.groups.share > 0
+        data = self.recipe.data
+        return bool(data.known or data.past) or (data.device is not None and data.device.groups.share > 0)
 
     @cached_property
     def device_source(self) -> DeviceSource:
@@ -201,7 +203,13 @@ class ForecastTask(Task):
             weights = config.weight if isinstance(config.weight, dict) else {OTHER: config.weight}
             share = f", weight {weights.get(OTHER, 1.0):g}" if len(self.teachers) > 1 else ""
             lines.append(f"Teacher    {name}: {teacher.family}, {teacher.parameters:,} parameters{share}")
-        return lines
+        return [*lines, *self._covariate_lines()]
+
+    def _covariate_lines(self) -> list[str]:
+        if self.store.covariates is None:
+            return []
+        validate = Validation(self.validation_windows, self.recipe.training.eval_windows)
+        return covariate_lines(self.recipe.data, self.recipe.objective, self._reference(), validate)
 
     def describe(self, ids: Tensor, series: Tensor | None) -> str:
         """Names of the series of a batch."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from potstill.data import fingerprints
 from potstill.data.data_report import DataReport
+from potstill.data.series.covariates import CovariateWriter
 from potstill.data.series.frames import ColumnSelection, LacksTarget, Series, no_usable_series, series_block
 from potstill.data.series.readers import Sheet
 from potstill.data.series.seasons import SAMPLE_SERIES, season
@@ -53,7 +54,8 @@ class Builder:
             No file has a series (the first file's error; else the file is left out and reported), or
             no file has a target column.
         """
-        with (self.folder / "values.f32").open("wb") as out:
+        names = self.selection.covariates
+        with (self.folder / "values.f32").open("wb") as out, CovariateWriter(self.folder, names) as self.covariates:
             for item in inputs:
                 try:
                     self._add(item, out)
@@ -69,6 +71,12 @@ class Builder:
                     f"data.target: no usable file has a numeric column {column!r}; found: {known}.",
                     key="data.no_such_target",
                 )
+        for column in names.all:
+            if column not in self.covariates.found:
+                raise UserError(
+                    f"data.known, data.past: no usable file has a column {column!r}; check the name.",
+                    key="data.no_such_covariate",
+                )
         self._write_index(fingerprint)
 
     def _add(self, item: Input, out: BinaryIO) -> None:
@@ -82,10 +90,13 @@ class Builder:
                 if len(samples) < SAMPLE_SERIES and not series.skip:
                     samples.append(series.values[: int(_TRAINING_SHARE * len(series.values))].copy())
                 out.write(series.values.tobytes())
+                if series.covariates is not None:
+                    self.covariates.add(series.covariates)
                 self._note(item.name, series, dataset, report)
         finally:
             self.report.add(report)
         self.used_columns.update(block.columns)
+        self.covariates.note(block.covariates, block.categories)
         self.choices += [[item.name, choice] for choice in block.choices]
         self.datasets.append(item.name)
         self.frequency.append(block.step.alias)

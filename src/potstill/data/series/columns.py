@@ -9,6 +9,7 @@ import numpy as np
 
 from potstill.data._arrow import arrow_functions
 from potstill.data.data_report import DataReport
+from potstill.data.series.covariates import CovariateNames
 from potstill.data.series.identity import find_identity, may_be_ids
 from potstill.data.series.readers import Sheet
 from potstill.data.series.timestamps import Times, read_times
@@ -36,10 +37,12 @@ class LacksTarget(UserError):
 
 
 class ColumnSelection(NamedTuple):
-    """Which numeric columns to use: the target columns, else a file's first one if ``first``, else all."""
+    """Which columns to use: the target columns, else a file's first column of numbers if ``first``, else all of them,
+    except covariates."""
 
     target: list[str] | None = None
     first: bool = False
+    covariates: CovariateNames = CovariateNames()
 
 
 class Columns(NamedTuple):
@@ -68,7 +71,7 @@ def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     identity = next((lower[n] for n in ID_NAMES if n in lower), None)
     taken, times = _find_time(sheet, lower, identity, set(target or ()), name, report)
     rest = [c for c in sheet.table.column_names if c not in {*taken, identity}]
-    numbers = [c for c in rest if _is_numeric(sheet, c)]
+    numbers = [c for c in rest if is_numeric(sheet, c)]
     candidates = [c for c in rest if c not in (target or ()) and may_be_ids(sheet, c, c in numbers)]
     candidates = [
         c for c in candidates if c not in numbers[:1] or len(numbers) > 1
@@ -151,7 +154,7 @@ def _lenient(cells: pa.ChunkedArray, decimal_comma: bool) -> pa.ChunkedArray:
     return pc.cast(pc.if_else(number, cells, pa.scalar(None, cells.type)), pa.float64())
 
 
-def _is_numeric(sheet: Sheet, column: str) -> bool:
+def is_numeric(sheet: Sheet, column: str) -> bool:
     """Whether a column has a numeric type, or is text where at least half of the filled cells are numbers."""
     import pyarrow as pa
 
@@ -200,7 +203,7 @@ def _find_time(
     for column in candidates:
         kind = sheet.table[column].type
         typed = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-        if not typed and (not pa.types.is_string(kind) or _is_numeric(sheet, column)):
+        if not typed and (not pa.types.is_string(kind) or is_numeric(sheet, column)):
             continue
         times = read_times(sheet.table[column])
         if times.mixed is not None:

@@ -11,7 +11,8 @@ import numpy as np
 from potstill.data._arrow import arrow_functions
 from potstill.data.data_report import DataReport
 from potstill.data.series.calendar import TimeStep
-from potstill.data.series.columns import ColumnSelection, LacksTarget, numeric, pick_columns
+from potstill.data.series.columns import ColumnSelection, LacksTarget, is_numeric, numeric, pick_columns
+from potstill.data.series.covariates import CovariateNames, codes_of
 from potstill.data.series.grid import Grid, lay_out
 from potstill.data.series.readers import Sheet
 from potstill.errors import UserError
@@ -32,7 +33,8 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Series(NamedTuple):
     """A cleaned series: name in the file, float32 values with NaN, first timestamp, position on the file's grid.
 
-    ``skip`` is the reason why training leaves it out; it can still be forecast.
+    ``skip`` is the reason why training leaves it out; it can still be forecast. ``covariates`` ``[K, L]`` begin where
+    the series begins, and end where its grid ends.
     """
 
     name: str
@@ -41,13 +43,15 @@ class Series(NamedTuple):
     first_row: int
     grid_rows: int
     skip: str = ""
+    covariates: np.ndarray | None = None
 
 
 @dataclass
 class SeriesBlock:
     """All series of one file and their step. ``series`` can be iterated once, with one series in memory at a time.
 
-    ``choices`` is explained in ``columns.Columns``.
+    ``choices`` is explained in ``columns.Columns``. ``covariates`` are those of the file, and ``categories`` has the
+    number of categories of each that is text.
     """
 
     columns: list[str]
@@ -55,6 +59,8 @@ class SeriesBlock:
     regular: bool
     series: Iterator[Series]
     choices: list[str]
+    covariates: list[str]
+    categories: dict[str, int]
 
 
 def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: DataReport) -> SeriesBlock:
@@ -70,11 +76,13 @@ def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     UserError
         The time column cannot be read, or no column is numeric; the message names file and row.
     """
-    columns = pick_columns(sheet, name, selection, report)
+    covariates = [column for column in selection.covariates.all if column in sheet.table.column_names]
+    columns = pick_columns(sheet.without(covariates), name, selection, report)
     codes, ids = _ids(columns.ids) if columns.ids is not None else (np.zeros(len(sheet.table), np.int64), [None])
     grid = lay_out(columns.times, codes, len(ids), name, report)
-    series = _series(sheet, columns.values, ids, grid, name, report)
-    return SeriesBlock(columns.values, grid.step, grid.regular, series, columns.choices)
+    beside, categories = _beside(sheet, selection.covariates, covariates, grid, name, report)
+    series = _series(sheet, columns.values, ids, grid, name, report, beside)
+    return SeriesBlock(columns.values, grid.step, grid.regular, series, columns.choices, covariates, categories)
 
 
 def _ids(column: pa.ChunkedArray) -> tuple[np.ndarray, Sequence[str | None]]:
@@ -87,8 +95,36 @@ def _ids(column: pa.ChunkedArray) -> tuple[np.ndarray, Sequence[str | None]]:
     return np.asarray(encoded.indices.fill_null(-1), dtype=np.int64), encoded.dictionary.to_pylist()
 
 
+def _beside(
+    sheet: Sheet, names: CovariateNames, present: list[str], grid: Grid, file: str, report: DataReport
+) -> tuple[np.ndarray | None, dict[str, int]]:
+    """Covariates ``[K, N]`` of the grid's rows, and the number of categories by column of text; None without any."""
+    import pyarrow as pa
+
+    if not len(names):
+        return None, {}
+    found, categories = np.full((len(names), len(grid.rows)), np.nan, np.float32), {}
+    for place, column in enumerate(names.all):
+        if column not in present:
+            continue
+        cells = sheet.table[column]
+        if (pa.types.is_string(cells.type) or pa.types.is_boolean(cells.type)) and not is_numeric(sheet, column):
+            known: dict[str | None, int] = {}
+            found[place] = codes_of(cells.cast(pa.string()).to_pylist(), known)[grid.rows]
+            categories[column] = len(known)
+        else:
+            found[place] = _clean(sheet, column, file, report)[grid.rows]
+    return found, categories
+
+
 def _series(
-    sheet: Sheet, names: list[str], ids: Sequence[str | None], grid: Grid, file: str, report: DataReport
+    sheet: Sheet,
+    names: list[str],
+    ids: Sequence[str | None],
+    grid: Grid,
+    file: str,
+    report: DataReport,
+    beside: np.ndarray | None,
 ) -> Iterator[Series]:
     count = 0
     for column in names:
@@ -99,9 +135,17 @@ def _series(
             series = _one(name, values[rows], grid, k, rows, f"{file}/{name}", report)
             if series is not None:
                 count += 1
-                yield series
+                yield series if beside is None else series._replace(covariates=_placed(beside, grid, k, series))
     if not count:
         raise no_usable_series(sheet.label, report)
+
+
+def _placed(beside: np.ndarray, grid: Grid, k: int, series: Series) -> np.ndarray:
+    """Covariates ``[K, L]`` of series k on its grid, from the first row of the series on."""
+    rows = slice(grid.bounds[k], grid.bounds[k + 1])
+    gridded = np.full((len(beside), int(grid.lengths[k])), np.nan, np.float32)
+    gridded[:, grid.positions[rows]] = beside[:, rows]
+    return gridded[:, series.first_row :]
 
 
 def no_usable_series(label: str, report: DataReport) -> UserError:

@@ -9,7 +9,7 @@ import io
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,10 @@ class Sheet:
     decimal_comma: bool = False
     skipped: list[int] = field(default_factory=list)
     header_lines: int | None = None
+
+    def without(self, columns: list[str]) -> Sheet:
+        """The sheet without some columns."""
+        return replace(self, table=self.table.drop_columns(columns)) if columns else self
 
     def place(self, row: int) -> str:
         """``line 17`` of a text file, ``row 16`` of a table."""

@@ -20,6 +20,7 @@ from potstill.data.files import DataSource
 from potstill.data.series.build import STORE_ARRAYS, Builder, Input
 from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection
+from potstill.data.series.covariates import CovariateNames, Covariates
 from potstill.data.series.readers import Sheet, distinct, find_sources, plain, read_sheet
 from potstill.errors import UserError
 from potstill.recipe import SeriesData
@@ -67,6 +68,8 @@ class Store:
         The error message if no series can be used for training, else empty.
     train_only
         Data sets that have only a training part, whatever the split; chosen when the store is opened, not stored.
+    covariates
+        Those of the series; None if the data section names none.
     """
 
     folder: Path
@@ -87,6 +90,7 @@ class Store:
     skip: list[str] = field(default_factory=list)
     barren: str = ""
     train_only: frozenset[str] = frozenset()
+    covariates: Covariates | None = None
 
     def __post_init__(self) -> None:
         self.skip = self.skip or [""] * len(self)
@@ -163,7 +167,10 @@ class Store:
         if {name: len(array) for name, array in arrays.items()} != sizes or len(values) != arrays["offsets"][-1]:
             raise ValueError(f"{folder}: incomplete store")
         report = DataReport.from_dict(index.pop("account"))
-        return cls(folder=folder, values=values, report=report, train_only=train_only, **arrays, **index)
+        beside = Covariates.load(folder)
+        return cls(
+            folder=folder, values=values, report=report, train_only=train_only, covariates=beside, **arrays, **index
+        )
 
 
 def open_store(data: SeriesData, cache: Path | None = None) -> Store:
@@ -213,12 +220,14 @@ def store_from_frame(frame: pd.DataFrame, data: SeriesData, cache: Path | None =
 
 
 def _selection(data: SeriesData) -> ColumnSelection:
-    return ColumnSelection(data.target, first=data.columns == "first")
+    covariates = CovariateNames(tuple(data.past), tuple(data.known))
+    return ColumnSelection(data.target, first=data.columns == "first", covariates=covariates)
 
 
 def _options(data: SeriesData) -> dict[str, object]:
     """The settings that select from the files' content, as part of the fingerprint."""
-    return {"target": data.target, **({"columns": data.columns} if data.columns != "all" else {})}
+    more = {"columns": data.columns if data.columns != "all" else "", "past": data.past, "known": data.known}
+    return {"target": data.target, **{key: value for key, value in more.items() if value}}
 
 
 def _read(source: DataSource, report: DataReport) -> Sheet:

@@ -110,7 +110,7 @@ class TrainingWindows:
         degraded = np.ones(len(ids), bool) if self.data.balance < 1 else ~plain
         self._remove_values(values[:, :context_length], ids, degraded)
         values = torch.from_numpy(values)
-        return Windows(
+        windows = Windows(
             context=values[:, :context_length],
             future=values[:, context_length:],
             ids=torch.from_numpy(ids),
@@ -118,6 +118,8 @@ class TrainingWindows:
             origin=torch.from_numpy(origin),
             dataset=torch.from_numpy(dataset),
         )
+        covariates = self.windows.store.covariates
+        return covariates.attach(windows) if covariates is not None else windows
 
     def _real(self, ids: np.ndarray) -> Windows:
         chosen = self._sampler.ids(uniforms(self.seed, ids, _DATASET), uniforms(self.seed, ids, _PLACE))

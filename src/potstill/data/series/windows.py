@@ -91,7 +91,7 @@ class SeriesWindows:
         context, future = rows[:, : self.context_length], rows[:, self.context_length :]
         if self.missing == "impute":
             context = fill(context)
-        return Windows(
+        windows = Windows(
             context=torch.from_numpy(np.ascontiguousarray(context)),
             future=torch.from_numpy(np.ascontiguousarray(future)),
             ids=torch.from_numpy(ids.copy()),
@@ -99,6 +99,7 @@ class SeriesWindows:
             origin=torch.from_numpy(origin),
             dataset=torch.from_numpy(self.store.dataset_of[series].astype(np.int64)),
         )
+        return self.store.covariates.attach(windows) if self.store.covariates is not None else windows
 
     __getitems__ = batch  # torch's DataLoader calls this name
 
