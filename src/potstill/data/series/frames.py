@@ -32,7 +32,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Series(NamedTuple):
     """A cleaned series: name in the file, float32 values with NaN, first timestamp, position on the file's grid.
 
-    ``skip`` is the reason why training leaves it out; it can still be forecast.
+    ``skip`` is the reason why training leaves it out; it can still be forecast. ``column`` is the column of its values.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Series(NamedTuple):
     first_row: int
     grid_rows: int
     skip: str = ""
+    column: str = ""
 
 
 @dataclass
@@ -99,7 +100,7 @@ def _series(
             series = _one(name, values[rows], grid, k, rows, f"{file}/{name}", report)
             if series is not None:
                 count += 1
-                yield series
+                yield series._replace(column=column)
     if not count:
         raise no_usable_series(sheet.label, report)
 
