@@ -108,7 +108,7 @@ class _Series:
 
 
 class _Differences:
-    """Prefix sums of the known lagged differences: count, absolute values, two moments about their mean (for precision)."""
+    """Prefix sums of the known lagged differences: count, absolute values, and two moments about their mean."""
 
     def __init__(self, values: np.ndarray, lag: int):
         e = values[lag:] - values[:-lag]

@@ -66,9 +66,9 @@ class Evaluation:
         ``{dataset | "overall": {"sql", "skill"}}`` of the subject; ``retention_by_model``: the same of every model.
     intervals
         ``{"a/b": {"sql": {"value", "low", "high", "datasets": {dataset: {"value", "low", "high"}}}}}``: the ratio of
-        model a's SQL to model b's on the same windows (below one: a is better), a geometric mean over data sets, and the
-        number of ``windows``. With fewer than 20 windows, or fewer than three that do not overlap, ``low`` and ``high``
-        are NaN. Pairs: the subject and every other model, and every model and seasonal naive.
+        model a's SQL to model b's on the same windows (below one: a is better), a geometric mean over data sets, and
+        the number of ``windows``. With fewer than 20 windows, or fewer than three that do not overlap, ``low`` and
+        ``high`` are NaN. Pairs: the subject and every other model, and every model and seasonal naive.
     windows
         ``{dataset: {"series": [N], "origin": [N], "sql": {model: [N]}}}``.
     examples
