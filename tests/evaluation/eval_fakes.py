@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from potstill.data.series.calendar import TimeStep
 from potstill.evaluation.metrics import EVALUATION_LEVELS
 from potstill.types import Forecast, Windows
 
@@ -20,9 +21,17 @@ class FakeStore:
         self.dataset_of = np.array(dataset_of or [0] * len(series), np.int32)
         self.datasets = [f"set{i}" for i in range(int(self.dataset_of.max()) + 1)]
         self.names = [f"set{d}/s{i}" for i, d in enumerate(self.dataset_of)]
+        self.column_of = np.zeros(len(series), np.int32)
+        self.missing = np.array([np.isnan(x).sum() for x in self.arrays])
 
     def series(self, i: int) -> np.ndarray:
         return self.arrays[i]
+
+    def step(self, i: int) -> TimeStep:
+        return TimeStep.parse("D")
+
+    def timestamps(self, i: int, first: int, count: int) -> np.ndarray:
+        return self.step(i).stamps(0, first, count)
 
     @property
     def lengths(self) -> np.ndarray:

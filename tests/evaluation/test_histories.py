@@ -15,6 +15,7 @@ def test_by_hand():
     # season 2, history 1 5 2 7 4: differences 1, 2, 2; the path repeats 7 4
     past = before([1, 5, 2, 7, 4, 100, 100], 2, 5)
     assert past.scale[0] == pytest.approx(5 / 3)
+    assert past.squared[0] == pytest.approx((1 + 4 + 4) / 3)
     assert past.spread[0] == pytest.approx(np.std([1, 2, 2]))
     assert past.path[0].tolist() == [7, 4, 7]
     assert past.season[0] == 2
@@ -27,10 +28,16 @@ def test_a_history_shorter_than_two_seasons_has_season_one():
     assert past.path[0].tolist() == [4, 4, 4]
 
 
-def test_missing_values_are_carried_forward_and_the_start_back():
-    past = before([np.nan, 3, np.nan, 5, 9], 1, 4)  # read as 3 3 3 5
-    assert past.scale[0] == pytest.approx(2 / 3)
+def test_missing_values_are_carried_forward_in_the_path_only():
+    past = before([np.nan, 3, 4, np.nan, 7, 5, np.nan, 9], 1, 7)  # known pairs: 3 4, 7 5
+    assert past.scale[0] == pytest.approx((1 + 2) / 2)
+    assert past.squared[0] == pytest.approx((1 + 4) / 2)
+    assert past.spread[0] == pytest.approx(np.std([1, -2]))
     assert past.path[0].tolist() == [5, 5, 5]
+
+
+def test_a_history_without_a_known_pair_is_not_usable():
+    assert not before([1, np.nan, 2, np.nan, 3, np.nan, 4], 1, 6).usable[0]
 
 
 @pytest.mark.parametrize("origin", [0, 1])
@@ -65,8 +72,13 @@ def test_agrees_with_the_plain_definition(seed, season, missing):
             assert not past.usable[row]
             continue
         filled = np.array([history[max(k for k in [known[0], *known] if k <= max(t, known[0]))] for t in range(o)])
-        e = filled[m:] - filled[:-m]
+        e = history[m:] - history[:-m]
+        e = e[np.isfinite(e)]
+        if len(e) == 0:
+            assert not past.usable[row]
+            continue
         assert past.scale[row] == pytest.approx(np.abs(e).mean(), abs=1e-9)
+        assert past.squared[row] == pytest.approx((e**2).mean(), abs=1e-9)
         assert past.spread[row] == pytest.approx(e.std(), abs=1e-7)
         assert past.path[row] == pytest.approx(filled[o - m + np.arange(7) % m])
 

@@ -29,7 +29,7 @@ def test_pinball_by_hand():
 
 def test_every_metric_by_hand():
     # medians 1, 3 and true values 2, 3; quantiles one apart; naive error 2, spread 4
-    values = summarise(score_windows(spread_forecast([[1, 3]]), [[2.0, 3.0]], [2.0], [4.0]))
+    values = summarise(score_windows(spread_forecast([[1, 3]]), [[2.0, 3.0]], [2.0], [4.0], [5.0]))
     # pinball of y = 2, q = -3 … 5: levels times (5 4 3 2 1 0), then 1 - level times (1 2 3)
     first = (0.1 * 5 + 0.2 * 4 + 0.3 * 3 + 0.4 * 2 + 0.5 * 1 + 0 + 0.3 * 1 + 0.2 * 2 + 0.1 * 3) / 9
     second = 2 * (0.1 * 4 + 0.2 * 3 + 0.3 * 2 + 0.4 * 1) / 9
@@ -44,13 +44,16 @@ def test_every_metric_by_hand():
     assert values["mase"] == pytest.approx(0.5 / 2)
     assert values["sql"] == pytest.approx(2 * (first + second) / 2 / 2)
     assert values["wql"] == pytest.approx(2 * (first + second) / 5)
+    assert values["wape"] == pytest.approx(1 / 5)
+    assert values["rmsse"] == pytest.approx((0.5 / 5) ** 0.5)
+    assert values["bias"] == pytest.approx((-1 + 0) / 2 / 2)
     assert values["coverage_80"] == 1.0
     assert set(values) == set(METRICS)
 
 
 def test_missing_true_values_are_ignored():
-    whole = score_windows(spread_forecast([[1, 3]]), [[2.0, 3.0]], [2.0], [4.0])
-    masked = score_windows(spread_forecast([[1, 100, 3]]), [[2.0, np.nan, 3.0]], [2.0], [4.0])
+    whole = score_windows(spread_forecast([[1, 3]]), [[2.0, 3.0]], [2.0], [4.0], [5.0])
+    masked = score_windows(spread_forecast([[1, 100, 3]]), [[2.0, np.nan, 3.0]], [2.0], [4.0], [5.0])
     assert summarise(masked) == pytest.approx(summarise(whole))
 
 
@@ -67,7 +70,7 @@ def test_a_series_without_spread_does_not_affect_standardised_metrics():
 
 
 def test_a_perfect_forecast_scores_zero():
-    values = summarise(score_windows(spread_forecast([[2, 3]], step=0), [[2.0, 3.0]], [1.0], [1.0]))
+    values = summarise(score_windows(spread_forecast([[2, 3]], step=0), [[2.0, 3.0]], [1.0], [1.0], [1.0]))
     assert all(values[name] == 0 for name in METRICS if name != "coverage_80")
     assert values["coverage_80"] == 1
 
@@ -76,6 +79,7 @@ def test_relative_divides_and_returns_nan_for_zero():
     one: dict[str, float] = dict.fromkeys(METRICS, 3.0)
     other: dict[str, float] = dict.fromkeys(METRICS, 2.0) | {"mape": 0.0}
     found = relative(one, other, "rel_naive")
+    assert "bias_rel_naive" not in found  # a signed number has no meaningful ratio
     assert found["sql_rel_naive"] == 1.5
     assert np.isnan(found["mape_rel_naive"])
 
@@ -94,8 +98,8 @@ def test_scaled_metrics_do_not_depend_on_units(windows, horizon, seed, unit):
     truth = rng.normal(5, 1, (windows, horizon))
     quantiles = np.sort(rng.normal(5, 1, (windows, len(EVALUATION_LEVELS), horizon)), axis=1)
     scale, spread = rng.uniform(0.5, 2, windows), rng.uniform(0.5, 2, windows)
-    plain = summarise(score_windows(quantiles, truth, scale, spread))
-    other = summarise(score_windows(quantiles * unit, truth * unit, scale * unit, spread * unit))
+    plain = summarise(score_windows(quantiles, truth, scale, spread, scale**2))
+    other = summarise(score_windows(quantiles * unit, truth * unit, scale * unit, spread * unit, (scale * unit) ** 2))
     for name in METRICS:
         if not name.endswith("_raw"):
             assert other[name] == pytest.approx(plain[name])
@@ -107,7 +111,11 @@ def test_batches_join_to_the_same_metrics(windows, seed):
     truth, quantiles = rng.normal(size=(windows, 3)), np.sort(rng.normal(size=(windows, 9, 3)), axis=1)
     scale, spread = rng.uniform(0.5, 2, windows), rng.uniform(0.5, 2, windows)
     cut = int(rng.integers(1, windows))
-    parts = [score_windows(quantiles[s], truth[s], scale[s], spread[s]) for s in (slice(cut), slice(cut, None))]
-    whole = score_windows(quantiles, truth, scale, spread)
+    column = rng.integers(0, 2, windows)
+    parts = [
+        score_windows(quantiles[s], truth[s], scale[s], spread[s], scale[s], column[s])
+        for s in (slice(cut), slice(cut, None))
+    ]
+    whole = score_windows(quantiles, truth, scale, spread, scale, column)
     assert summarise(WindowScores.join(parts)) == pytest.approx(summarise(whole))
     assert summarise(whole.take(np.arange(cut))) == pytest.approx(summarise(parts[0]))

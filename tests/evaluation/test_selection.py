@@ -24,7 +24,8 @@ def noise(length=200, seed=0):
 def test_a_chosen_step_keeps_the_limit_and_covers_every_hour(lengths, most, season):
     lengths = np.array(lengths)
     step = choose_step(lengths, ForecastEvaluation(max_windows=most), np.array([season]))
-    assert step >= 5
+    few = (-(-lengths // 5)).sum() < 100
+    assert step >= (1 if few else 5)
     assert gcd(step, season) == 1
     assert (-(-lengths // step)).sum() <= max(most, len(lengths))
 
@@ -38,10 +39,21 @@ def test_a_requested_step_is_kept_while_it_fits():
 
 
 def test_windows_are_spread_from_the_end_of_every_series():
-    selection = select(FakeStore([noise(seed=0), noise(100, seed=1)]))
+    selection = select(FakeStore([noise(seed=0), noise(100, seed=1)]), stride=5)
     assert selection.origin[selection.series == 0].tolist() == [161, 166, 171, 176, 181, 186, 191, 196]
     assert selection.origin[selection.series == 1].tolist() == [81, 86, 91, 96]
     assert selection.report() == {"windows": 12, "available": 54, "stride": 5, "series": 2, "dropped": {}}
+
+
+def test_every_window_is_used_where_there_are_few():
+    """200 and 100 rows: 37 and 17 windows; every fifth would be 12."""
+    selection = select(FakeStore([noise(seed=0), noise(100, seed=1)]))
+    assert selection.report() == {"windows": 54, "available": 54, "stride": 1, "series": 2, "dropped": {}}
+
+
+@pytest.mark.parametrize(("windows", "step"), [(495, 1), (496, 5)])
+def test_the_default_stride_leaves_a_hundred_windows(windows, step):
+    assert choose_step(np.array([windows]), ForecastEvaluation(), np.array([24])) == step
 
 
 def test_more_series_than_windows_are_thinned_evenly():
@@ -61,7 +73,7 @@ def test_windows_that_cannot_be_scored_are_dropped_and_counted():
     assert selection.dropped == {
         "the future has missing values": 4 + 6,
         "fewer than 3 known values in the context": 3,
-        "the history is constant or too short to scale by": 37,
+        "the history is constant, too short or has too many gaps to scale by": 37,
     }
     assert len(selection.ids) == 4 * 37 - 50
 

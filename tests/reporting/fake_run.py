@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ DATASETS = ("ETTh1", "tetuan_power", "metro_traffic_regular", "bike_sharing", "b
 SKILL = {"teacher": 0.77, "student": 0.775, "control": 0.80, "seasonal_naive": 1.0, "ridge": 0.86, "auto_theta": 0.97}
 PARAMETERS = {"teacher": 5_243_904, "student": 471_936, "control": 471_936, "seasonal_naive": 0, "ridge": 49_248}
 RATES = {"teacher": 262, "student": 3144, "control": 3144, "seasonal_naive": 2.1e6, "ridge": 5.1e5, "auto_theta": 11}
-METRICS = ("mse", "mae", "rmse", "mse_raw", "mae_raw", "rmse_raw", "mape", "smape", "mase", "sql", "wql")
+METRICS = (
+    "mse", "mae", "rmse", "mse_raw", "mae_raw", "rmse_raw", "mape", "smape", "wape", "mase", "rmsse", "sql", "wql",
+)  # fmt: skip
 
 
 def write_fake_run(folder: Path, hostile: bool = True) -> Path:
@@ -45,13 +48,15 @@ def fake_metrics(series: str = HOSTILE) -> dict[str, Any]:
             entry = {m: scale[dataset] * relative * (1 + i / 7) for i, m in enumerate(METRICS)}
             entry |= {f"{m}_rel_naive": relative for m in METRICS}
             entry |= {f"{m}_rel_teacher": relative / (SKILL["teacher"] * spread[dataset]) for m in METRICS}
-            models.setdefault(model, {})[dataset] = entry | {"coverage_80": rng.uniform(0.74, 0.83)}
+            others = {"coverage_80": rng.uniform(0.74, 0.83), "bias": rng.uniform(-0.1, 0.1)}
+            models.setdefault(model, {})[dataset] = entry | others
     cost = {
         model: {
             "parameters": PARAMETERS.get(model, 0),
             "bytes": PARAMETERS.get(model, 0) * 4,
             "flops": PARAMETERS.get(model, 0) * 68,
             "latency_ms_b1": 1.0 + 900 / RATES[model],
+            "latency_ms_b1_range": [0.9 + 900 / RATES[model], 1.2 + 900 / RATES[model]],
             "series_per_second_b32": RATES[model],
             "series_per_second_b256": RATES[model] * 1.4,
             "peak_mb": 310 + PARAMETERS.get(model, 0) / 1e5,
@@ -62,9 +67,41 @@ def fake_metrics(series: str = HOSTILE) -> dict[str, Any]:
         "models": models,
         "cost": cost,
         "intervals": {"student/control": {"sql": {"value": 0.969, "low": 0.951, "high": 0.987}}},
+        "by_step": {m: {d: fake_steps(SKILL[m]) for d in DATASETS} for m in MODELS},
+        "calibration": fake_calibration(),
+        "worst_series": fake_worst(series),
         "account": fake_account(series),
         "provenance": fake_provenance(),
     }
+
+
+def fake_steps(level: float) -> dict[str, list[float]]:
+    """Errors that grow with the step ahead."""
+    return {key: [level * (0.4 + 0.6 * (h / 96) ** 0.5) for h in range(1, 97)] for key in ("sql", "mase")}
+
+
+def fake_calibration() -> dict[str, Any]:
+    """Quantiles that are a little too narrow."""
+    levels = [i / 10 for i in range(1, 10)]
+    below = {m: {d: [0.5 + (0.8 + 0.02 * i) * (q - 0.5) for q in levels] for d in DATASETS} for i, m in enumerate(MODELS)}
+    return {"levels": levels, "models": below}
+
+
+def fake_worst(series: str) -> list[dict[str, Any]]:
+    """Twenty series, the first with the given name."""
+    names = [f"ETTh1/{series}", *(f"fred_md/S{i}" for i in range(19))]
+    return [
+        {
+            "series": name,
+            "dataset": name.split("/")[0],
+            "windows": 40 + i,
+            "sql": {"student": 3 - i / 10, "teacher": 2.8 - i / 10, "seasonal_naive": 3.1},
+            "mase": 3.6 - i / 10,
+            "bias": 0.3 - i / 20,
+            "coverage_80": 0.6 + i / 100,
+        }
+        for i, name in enumerate(names)
+    ]
 
 
 def fake_account(series: str = HOSTILE) -> dict[str, Any]:
@@ -75,6 +112,13 @@ def fake_account(series: str = HOSTILE) -> dict[str, Any]:
             "fred_md": {"windows": 1480, "stride": 1, "dropped": {"missing truth": 3}, "baselines": {}},
         },
         "levels": [0.1, 0.5, 0.9],
+        "series": {
+            "ETTh1": {
+                "series": 7, "rows": 121_940, "missing": 0, "steps": {"h": 1.0}, "season": 24, "first": "2016-07-01",
+                "last": "2018-06-26T19:00:00",
+            },
+            "fred_md": {"series": 105, "rows": 76_440, "missing": 812, "steps": {"MS": 0.9, "QS": 0.1}, "season": 12},
+        },
         "data": {
             "used": {"files": 6, "series": 147, "rows": 1_204_311, "windows_train": 843_017},
             "dropped": [
@@ -140,6 +184,7 @@ def fake_forecasts(series: str) -> dict[str, Any]:
                     "sql": {"student": 0.2 + noise, "teacher": 0.19 + noise, "control": 0.23 + noise},
                     "context": [None if t in (7, 8) else v for t, v in enumerate(values[: 2 * horizon])],
                     "truth": values[2 * horizon :],
+                    "times": fake_times(len(values), "M" if dataset == "fred_md" else "h"),
                     "forecasts": {
                         model: _bands(level, season, horizon, off, noise)
                         for model, off in (("teacher", 0.0), ("student", 0.02), ("control", -0.05), ("ridge", 0.08))
@@ -147,6 +192,14 @@ def fake_forecasts(series: str) -> dict[str, Any]:
                 }
             )
     return {"levels": [0.1, 0.5, 0.9], "examples": examples}
+
+
+def fake_times(count: int, unit: str) -> list[str]:
+    """Months or hours from 2016 on."""
+    if unit == "M":
+        return [f"{2016 + i // 12}-{1 + i % 12:02d}-01" for i in range(count)]
+    first = datetime(2016, 7, 1)
+    return [(first + timedelta(hours=i)).isoformat().removesuffix("T00:00:00") for i in range(count)]
 
 
 def _bands(level: float, season: int, horizon: int, off: float, noise: float) -> list[list[float]]:

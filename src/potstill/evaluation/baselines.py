@@ -33,6 +33,14 @@ class Baseline(ABC):
         """Fit on the data set's windows of ``train`` (a SeriesWindows); return None, or why it cannot be fitted."""
         return None
 
+    @property
+    def parameters(self) -> int:
+        """The number of fitted weights."""
+        return 0
+
+    one_by_one = False
+    """Whether each window takes the same time, however many there are in a batch."""
+
     @abstractmethod
     def predict(self, windows: Windows, past: Past) -> np.ndarray:
         """Quantiles ``[N, 9, H]`` in input units, ascending along the levels."""
@@ -71,6 +79,11 @@ class Ridge(Baseline):
             raise RuntimeError("Ridge.predict was called before a successful fit")
         return self.forecaster.predict(windows, past.path.shape[1]).quantiles.numpy()
 
+    @property
+    def parameters(self) -> int:
+        """The weights of the linear model and the quantiles of its errors."""
+        return self.forecaster.parameters if self.forecaster else 0
+
     def remarks(self) -> dict[str, Any]:
         if self.forecaster is None:
             return {}
@@ -84,6 +97,7 @@ class AutoTheta(Baseline):
     """
 
     max_windows = 200
+    one_by_one = True
 
     def __init__(self) -> None:
         self.failures = 0

@@ -15,11 +15,15 @@ import torch
 
 from potstill.errors import NotFinite, UserError
 from potstill.evaluation.baselines import Baseline, make_baseline
+from potstill.evaluation.cost import baseline_costs
+from potstill.evaluation.data_summary import describe_series
 from potstill.evaluation.examples import SHOWN_LEVELS, pick_examples
 from potstill.evaluation.histories import Histories, training_spread
 from potstill.evaluation.metrics import EVALUATION_LEVELS, WindowScores, mape_ignored, score_windows
 from potstill.evaluation.outcome import SEASONAL_NAIVE, Evaluation, Scored, conclude
+from potstill.evaluation.profiles import Profile, profiles_of
 from potstill.evaluation.selection import WINDOWS_PER_CHUNK, Selection, pasts, select_windows
+from potstill.evaluation.worst import worst_series
 from potstill.recipe import ForecastEvaluation
 from potstill.types import Predictor, Windows
 
@@ -79,6 +83,7 @@ def evaluate_models(
     spread = training_spread(windows_train, np.unique(np.concatenate([s.series for s in selections])))
     bench = _Bench(windows_test, histories, models, spread, progress, sum(len(s.ids) for s in selections))
     scored: list[Scored] = []
+    costs: dict[str, dict[str, Any]] = {}
     examples: list[dict[str, Any]] = []
     for selection in selections:
         fitted, remarks = _fit(names, windows_train, selection.dataset)
@@ -86,10 +91,15 @@ def evaluate_models(
         account[selection.dataset] |= _remarks(result, fitted, remarks)
         shown = {name: result.sql(name) for name in models or [SEASONAL_NAIVE]}
         examples += bench.examples(selection, shown, subject)
+        costs = costs | bench.baseline_costs(selection, {n: b for n, b in fitted.items() if n not in costs})
         scored.append(result)
     without = [name for name in windows_test.store.datasets if name not in account]
     whole = {"datasets": account, "without_windows": without, "levels": EVALUATION_LEVELS.tolist()}
+    whole["series"] = describe_series(windows_test.store, [s.dataset for s in selections])
     found = conclude(scored, reference, subject, whole)
+    worst = worst_series(scored, windows_test.store.names, subject)
+    found.details = {**profiles_of(bench.profiles), "worst_series": worst}
+    found.baseline_costs = costs
     found.examples = {"levels": list(SHOWN_LEVELS), "examples": examples}
     return found
 
@@ -108,12 +118,15 @@ class _Bench:
     ):
         self.windows, self.histories, self.models, self.spread = windows, histories, models, spread
         self.progress, self.done, self.total = progress, 0, total
+        self.profiles: dict[str, dict[str, Profile]] = {}
 
     def score(self, selection: Selection, baselines: dict[str, Baseline]) -> Scored:
         """Scores of every model and baseline on the windows of one data set."""
         rows = {name: np.arange(len(selection.ids)) for name in self.models}
         rows |= {name: selection.subset(baseline.max_windows) for name, baseline in baselines.items()}
         parts: dict[str, list[WindowScores]] = {name: [] for name in rows}
+        columns, column = np.unique(self.windows.store.column_of[selection.series], return_inverse=True)
+        profiles = {name: Profile(len(columns), self.windows.prediction_length) for name in rows}
         for start in range(0, len(selection.ids), WINDOWS_PER_CHUNK):
             chunk = slice(start, min(start + WINDOWS_PER_CHUNK, len(selection.ids)))
             batch = self.windows.batch(selection.ids[chunk])
@@ -127,10 +140,14 @@ class _Bench:
                 some, before = (batch, past) if every else (batch.take(torch.from_numpy(here)), past.take(here))
                 baseline = baselines.get(name)
                 quantiles = baseline.predict(some, before) if baseline else self.forecast(name, some)
-                parts[name].append(score_windows(quantiles, some.future.numpy(), before.scale, spread[here]))
+                truth, place = some.future.numpy(), column[chunk][here]
+                scores = score_windows(quantiles, truth, before.scale, spread[here], before.squared, place)
+                parts[name].append(scores)
+                profiles[name].add(quantiles, truth, before.scale, place)
             self.done += chunk.stop - chunk.start
             if self.progress:
                 self.progress(self.done, self.total, selection.dataset)
+        self.profiles[selection.dataset] = profiles
         scores = {name: WindowScores.join(found) for name, found in parts.items()}
         horizon = self.windows.prediction_length
         return Scored(selection.dataset, selection.series, selection.origin, horizon, scores, rows)
@@ -163,6 +180,14 @@ class _Bench:
         """Best, median and worst window of a data set."""
         forecast = self.forecast if self.models else self._naive
         return pick_examples(selection.dataset, sql, subject, selection.ids, self.windows, forecast)
+
+    def baseline_costs(self, selection: Selection, baselines: dict[str, Baseline]) -> dict[str, dict[str, Any]]:
+        """Speed and size of fitted baselines, measured on the first windows of a data set."""
+        if not baselines:
+            return {}
+        rows = np.resize(np.arange(min(len(selection.ids), WINDOWS_PER_CHUNK)), WINDOWS_PER_CHUNK)
+        past = pasts(selection, self.histories, self.windows.prediction_length, rows)
+        return baseline_costs(baselines, self.windows.batch(selection.ids[rows]), past)
 
     def _naive(self, name: str, batch: Windows) -> np.ndarray:
         past = self.histories.before(batch.series.numpy(), batch.origin.numpy(), batch.future.shape[1])
@@ -206,7 +231,9 @@ def _remarks(result: Scored, fitted: dict[str, Baseline], left_out: dict[str, st
     for name, baseline in fitted.items():
         subset = {"windows": len(result.rows[name])} if len(result.rows[name]) < len(result.series) else {}
         notes[name] = {**subset, **baseline.remarks()}
+    blocks = np.unique(np.stack([result.series, result.blocks]), axis=1).shape[1]
     return {
+        "without_overlap": blocks,
         "baselines": {k: v for k, v in notes.items() if v},
         "mape_ignored": mape_ignored(result.scores[SEASONAL_NAIVE]),
     }

@@ -14,13 +14,16 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from potstill.evaluation.baselines import Baseline
+from potstill.evaluation.histories import Past
 from potstill.families.base import Model
 from potstill.families.load import saved_weights
 from potstill.malloc import release, resident
-from potstill.types import Predictor, Sized
+from potstill.types import Predictor, Sized, Windows
 
 BATCHES = (32, 256)
 LONGEST_PASS = 3.0  # seconds; if a pass of 256 is slower, it is measured on fewer series
+BASELINE_ROUNDS, BASELINE_SECONDS = 3, 2.0
 LATENCY_CALLS = 5  # per round; the median counts
 
 
@@ -54,7 +57,8 @@ def measure_costs(
     ``weight_bytes``), ``flops`` (one series), ``latency_ms_b1``, ``series_per_second_b32``, ``series_per_second_b256``
     (medians over rounds), ``peak_mb`` (working memory of a b32 pass in MiB, in addition to memory in use before, such
     as the weights; None where the system does not report it), ``speedup_{b1,b32,b256}`` (the reference's time over the
-    model's, median of paired rounds), ``rounds``, and ``note`` where a batch was reduced.
+    model's, median of paired rounds), ``rounds``, and ``note`` where a batch was reduced. Every speed also has a
+    ``…_range``: its lowest and highest value over the rounds.
     """
     reference = reference or ("teacher" if "teacher" in models else None)
     context = _contexts(max(BATCHES), context_length)
@@ -70,16 +74,52 @@ def measure_costs(
             )
     rounds = interleaved(_timed(passes, sizes), repeats, seconds)
     for name, cost in costs.items():
-        one, mid, large = ([r[i][name] for r in rounds] for i in range(3))
-        cost["latency_ms_b1"] = 1e3 * median(one)
-        cost["series_per_second_b32"] = 1 / median(mid)
-        cost["series_per_second_b256"] = 1 / median(large)
-        cost["rounds"] = len(rounds)
+        cost |= _speeds(rounds, name)
         if reference is None:
             continue
         for i, label in enumerate(("b1", "b32", "b256")):
-            cost[f"speedup_{label}"] = speedup(rounds, i, reference, name)
+            cost |= with_range(f"speedup_{label}", speedups(rounds, i, reference, name))
     return costs
+
+
+def baseline_costs(baselines: Mapping[str, Baseline], windows: Windows, past: Past) -> dict[str, dict[str, Any]]:
+    """Speed and size of fitted baselines on ``windows``, 256 of them; keys as in :func:`measure_costs`.
+
+    A baseline that forecasts one window after the other is measured on single windows.
+    """
+    passes = {name: _passes_of(baseline, windows, past) for name, baseline in baselines.items()}
+    sizes = {name: (1, 1) if baseline.one_by_one else BATCHES for name, baseline in baselines.items()}
+
+    def timed(place: int) -> TimedPasses:
+        return {n: lambda run=run, b=sizes[n][place]: _seconds(run, b) / b for n, run in passes.items()}
+
+    single = {n: lambda run=run: median(_seconds(run, 1) for _ in range(LATENCY_CALLS)) for n, run in passes.items()}
+    rounds = interleaved([single, timed(0), timed(1)], BASELINE_ROUNDS, BASELINE_SECONDS)
+    return {
+        name: {"parameters": baseline.parameters, "bytes": 4 * baseline.parameters, **_speeds(rounds, name)}
+        for name, baseline in baselines.items()
+    }
+
+
+def _passes_of(baseline: Baseline, windows: Windows, past: Past) -> Callable[[int], Any]:
+    batches = {n: (windows.take(torch.arange(n)), past.take(np.arange(n))) for n in (1, *BATCHES)}
+    return lambda batch: baseline.predict(*batches[batch])
+
+
+def _speeds(rounds: Sequence[Sequence[Mapping[str, float]]], name: str) -> dict[str, Any]:
+    """Latency and rates of a model from the times of its rounds."""
+    one, mid, large = ([r[i][name] for r in rounds] for i in range(3))
+    return {
+        **with_range("latency_ms_b1", [1e3 * seconds for seconds in one]),
+        **with_range("series_per_second_b32", [1 / seconds for seconds in mid]),
+        **with_range("series_per_second_b256", [1 / seconds for seconds in large]),
+        "rounds": len(rounds),
+    }
+
+
+def with_range(key: str, values: Sequence[float]) -> dict[str, Any]:
+    """The median over rounds, and the lowest and highest value."""
+    return {key: median(values), f"{key}_range": [min(values), max(values)]}
 
 
 TimedPasses = Mapping[str, Callable[[], float]]
@@ -105,9 +145,9 @@ def interleaved(kinds: Sequence[TimedPasses], repeats: int, seconds: float) -> l
     return rounds
 
 
-def speedup(rounds: Sequence[Sequence[Mapping[str, float]]], kind: int, reference: str, name: str) -> float:
-    """The reference's time divided by the model's time in the same round: the median over rounds."""
-    return median(r[kind][reference] / r[kind][name] for r in rounds)
+def speedups(rounds: Sequence[Sequence[Mapping[str, float]]], kind: int, reference: str, name: str) -> list[float]:
+    """The reference's time divided by the model's time in the same round, for every round."""
+    return [r[kind][reference] / r[kind][name] for r in rounds]
 
 
 def count_flops(run: Callable[[], Any]) -> int | None:

@@ -36,7 +36,8 @@ def pick_examples(
     Returns
     -------
     A list of ``{"dataset", "series" (name), "origin", "kind", "sql": {model: value}, "context": its last two horizons,
-    "truth": [H], "forecasts": {model: [[H] for each level shown]}}`` in input units; missing values are None.
+    "truth": [H], "forecasts": {model: [[H] for each level shown]}}`` in input units; missing values are None. Where the
+    series has dates, ``times`` are those of the steps shown of context and truth, in ISO 8601.
     """
     order = np.argsort(sql[subject], kind="stable")
     picked = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
@@ -55,9 +56,18 @@ def pick_examples(
             "context": _plain(batch.context[i, -tail:].numpy()),
             "truth": _plain(batch.future[i].numpy()),
             "forecasts": {model: [_plain(q[i, at]) for at in SHOWN_LEVELS.values()] for model, q in quantiles.items()},
+            **_times(windows.store, int(series[i]), int(origin[i]), batch.context[i, -tail:], batch.future.shape[1]),
         }
         for i, kind in enumerate(picked)
     ]
+
+
+def _times(store: Any, series: int, origin: int, context: Any, horizon: int) -> dict[str, list[str]]:
+    """``times`` of the steps shown; empty for a series without dates."""
+    times = np.asarray(store.timestamps(series, origin - len(context), len(context) + horizon))
+    if times.dtype.kind != "M":
+        return {}
+    return {"times": [text.removesuffix("T00:00:00") for text in np.datetime_as_string(times.astype("M8[s]"))]}
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

@@ -1,7 +1,8 @@
-"""The history before each window's origin: the seasonal naive path, its spread, and the error that MASE divides by.
+"""The history before each window's origin: the seasonal naive path, its spread, and the errors that MASE divides by.
 
-Seasonal naive repeats the last season. The history is the whole series up to the origin; missing values take the last
-known value, and those at the start the first known one. A history shorter than two seasons has season 1. Prefix sums
+Seasonal naive repeats the last season. The history is the whole series up to the origin. In the path, missing values
+take the last known value, and those at the start the first known one. In-sample errors are means over the pairs of
+steps, a season apart, of which both are known, as in fev. A history shorter than two seasons has season 1. Prefix sums
 per series make the statistics of a window a subtraction.
 """
 
@@ -18,9 +19,10 @@ ROUNDING = 1e-12  # relative to the largest value: a standard deviation below it
 
 @dataclass
 class Past:
-    """Statistics of N windows: ``scale [N]``, ``spread [N]``, ``season [N]``, ``path [N, H]`` (seasonal naive)."""
+    """Statistics of N windows, ``[N]`` each, and the seasonal naive ``path [N, H]``; see ``Histories.before``."""
 
     scale: np.ndarray
+    squared: np.ndarray
     spread: np.ndarray
     season: np.ndarray
     path: np.ndarray
@@ -32,7 +34,7 @@ class Past:
 
     def take(self, rows: np.ndarray) -> Past:
         """The statistics of some windows."""
-        return Past(self.scale[rows], self.spread[rows], self.season[rows], self.path[rows])
+        return Past(self.scale[rows], self.squared[rows], self.spread[rows], self.season[rows], self.path[rows])
 
 
 class Histories:
@@ -45,16 +47,19 @@ class Histories:
     def before(self, series: np.ndarray, origin: np.ndarray, horizon: int) -> Past:
         """Statistics of the windows at ``origin [N]`` of ``series [N]``, for ``horizon`` steps ahead.
 
-        ``scale`` is the mean absolute seasonal difference of the history, ``spread`` its standard deviation. Both are
-        NaN where the history is empty, has no known value, or is not longer than a season.
+        ``scale`` is the mean absolute seasonal difference of the history, ``squared`` the mean squared one, and
+        ``spread`` the standard deviation of these differences. They are NaN where the history is empty, is not longer
+        than a season, or has no two known values a season apart.
         """
-        scale, spread = np.full(len(series), np.nan), np.full(len(series), np.nan)
+        scale, squared, spread = np.full((3, len(series)), np.nan)
         season, path = np.ones(len(series), np.int64), np.full((len(series), horizon), np.nan)
         for one in np.unique(series):
             rows = np.flatnonzero(series == one)
             values = self._series(int(one))
-            scale[rows], spread[rows], season[rows], path[rows] = values.before(origin[rows], horizon)
-        return Past(scale, spread, season, path)
+            found = values.before(origin[rows], horizon)
+            scale[rows], squared[rows], spread[rows] = found.scale, found.squared, found.spread
+            season[rows], path[rows] = found.season, found.path
+        return Past(scale, squared, spread, season, path)
 
     def _series(self, index: int) -> _Series:
         if self._last is None or self._last[0] != index:
@@ -87,38 +92,41 @@ class _Series:
         self.first = int(known.argmax()) if known.any() else len(values)
         self.filled = _fill(values, known)
         self.season = max(season, 1)
-        self.sums = {lag: _Differences(self.filled, lag) for lag in {1, self.season}}
+        self.sums = {lag: _Differences(values, lag) for lag in {1, self.season}}
 
-    def before(self, origin: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def before(self, origin: np.ndarray, horizon: int) -> Past:
         season = np.where(origin >= 2 * self.season, self.season, 1)
-        scale, spread = np.empty(len(origin)), np.empty(len(origin))
+        scale, squared, spread = np.empty((3, len(origin)))
         for lag, differences in self.sums.items():
             rows = season == lag
-            scale[rows], spread[rows] = differences.before(origin[rows])
+            scale[rows], squared[rows], spread[rows] = differences.before(origin[rows])
         steps = origin[:, None] - season[:, None] + np.arange(horizon)[None] % season[:, None]
         path = self.filled[np.clip(steps, 0, len(self.filled) - 1)]
         unknown = origin <= self.first  # the first known value, which fills the start, would be after the origin
-        scale[unknown], spread[unknown], path[unknown] = np.nan, np.nan, np.nan
-        return scale, spread, season, path
+        scale[unknown], squared[unknown], spread[unknown], path[unknown] = np.nan, np.nan, np.nan, np.nan
+        return Past(scale, squared, spread, season, path)
 
 
 class _Differences:
-    """Prefix sums of the lagged differences e: absolute values, and two moments about their mean (for precision)."""
+    """Prefix sums of the known lagged differences: count, absolute values, and two moments about their mean."""
 
-    def __init__(self, filled: np.ndarray, lag: int):
-        e = filled[lag:] - filled[:-lag]
-        self.lag, self.centre = lag, e.mean() if len(e) else 0.0
-        self.absolute = np.r_[0.0, np.cumsum(np.abs(e))]
-        self.first = np.r_[0.0, np.cumsum(e - self.centre)]
-        self.second = np.r_[0.0, np.cumsum((e - self.centre) ** 2)]
+    def __init__(self, values: np.ndarray, lag: int):
+        e = values[lag:] - values[:-lag]
+        known = np.isfinite(e)
+        self.lag, self.centre = lag, e[known].mean() if known.any() else 0.0
+        centred = np.where(known, e - self.centre, 0.0)
+        self.count = np.r_[0, np.cumsum(known)]
+        self.absolute = np.r_[0.0, np.cumsum(np.where(known, np.abs(e), 0.0))]
+        self.first = np.r_[0.0, np.cumsum(centred)]
+        self.second = np.r_[0.0, np.cumsum(centred**2)]
 
-    def before(self, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        count = origin - self.lag
-        at = np.clip(count, 0, len(self.absolute) - 1)
-        divisor = np.where(count > 0, count, np.nan)
+    def before(self, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean absolute and mean squared difference, and the standard deviation, before each origin."""
+        at = np.clip(origin - self.lag, 0, len(self.absolute) - 1)
+        divisor = np.where(self.count[at] > 0, self.count[at], np.nan)
         mean = self.first[at] / divisor
         variance = np.maximum(self.second[at] / divisor - mean**2, 0)
-        return self.absolute[at] / divisor, np.sqrt(variance)
+        return self.absolute[at] / divisor, variance + (mean + self.centre) ** 2, np.sqrt(variance)
 
 
 def _fill(values: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ from potstill.evaluation import bootstrap, metrics
 from potstill.evaluation.metrics import WindowScores
 
 SEASONAL_NAIVE = "seasonal_naive"
+LEAST_WINDOWS = 20  # with fewer there is no interval: the same windows may rank two models either way
+LEAST_BLOCKS = 3  # so many windows without a common step; with fewer a bootstrap sample is the data again
 
 
 @dataclass
@@ -36,6 +38,11 @@ class Scored:
         values = np.full(len(self.series), np.nan)
         values[self.rows[model]] = self.scores[model].sql
         return values
+
+    @property
+    def blocks(self) -> np.ndarray:
+        """``[N]``: windows of one series with the same number overlap."""
+        return self.origin // self.horizon
 
     def on_rows_of(self, other: str, model: str) -> WindowScores:
         """``model``'s scores on the windows on which ``other`` was scored; ``model`` needs scores for all of them."""
@@ -59,15 +66,20 @@ class Evaluation:
         ``{dataset | "overall": {"sql", "skill"}}`` of the subject; ``retention_by_model``: the same of every model.
     intervals
         ``{"a/b": {"sql": {"value", "low", "high", "datasets": {dataset: {"value", "low", "high"}}}}}``: the ratio of
-        model a's SQL to model b's on the same windows (below one: a is better), a geometric mean over data sets. Pairs:
-        the subject and every other model, and every model and seasonal naive.
+        model a's SQL to model b's on the same windows (below one: a is better), a geometric mean over data sets, and
+        the number of ``windows``. With fewer than 20 windows, or fewer than three that do not overlap, ``low`` and
+        ``high`` are NaN. Pairs: the subject and every other model, and every model and seasonal naive.
     windows
         ``{dataset: {"series": [N], "origin": [N], "sql": {model: [N]}}}``.
     examples
         ``{"levels": [0.1, 0.5, 0.9], "examples": [{"kind": "best" | "median" | "worst", …}]}`` for the report, as
         plain values for JSON; see ``examples.pick_examples``.
+    details
+        ``by_step``, ``calibration`` (see ``profiles.profiles_of``) and ``worst_series`` (see ``worst.worst_series``).
+    baseline_costs
+        Speed and size of the baselines (see ``cost.baseline_costs``), which belong to the section ``cost``.
     account
-        Which windows were used and dropped, the reasons, and remarks on the baselines.
+        Which windows were used and dropped, the reasons, remarks on the baselines, and what the series are.
     """
 
     reference: str
@@ -79,6 +91,8 @@ class Evaluation:
     intervals: dict[str, dict[str, dict[str, Any]]]
     windows: dict[str, dict[str, Any]] = field(default_factory=dict)
     examples: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    baseline_costs: dict[str, dict[str, Any]] = field(default_factory=dict)
     account: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,6 +105,7 @@ class Evaluation:
             "retention": self.retention,
             "retention_by_model": self.retention_by_model,
             "intervals": self.intervals,
+            **self.details,
             "account": self.account,
         }
 
@@ -151,8 +166,7 @@ def _retention(model: dict[str, dict[str, float]], teacher: dict[str, dict[str, 
 
 def _intervals(scored: list[Scored], subject: str) -> dict[str, dict[str, dict[str, Any]]]:
     weights = {
-        one.dataset: bootstrap.draw_weights(one.series, one.origin // one.horizon, seed=index)
-        for index, one in enumerate(scored)
+        one.dataset: bootstrap.draw_weights(one.series, one.blocks, seed=index) for index, one in enumerate(scored)
     }
     models = list(dict.fromkeys(model for one in scored for model in one.scores))
     pairs = [(subject, other) for other in models if other != subject]
@@ -166,13 +180,30 @@ def _intervals(scored: list[Scored], subject: str) -> dict[str, dict[str, dict[s
 
 def _ratio(scored: list[Scored], weights: dict[str, np.ndarray], first: str, second: str) -> dict[str, Any]:
     """Ratio of two models' mean SQL on the windows of both: geometric mean over data sets, and per data set."""
-    found, logs = {}, []
+    found: dict[str, dict[str, Any]] = {}
+    logs, windows, blocks = [], 0, 0
     for one in scored:
         if first not in one.scores or second not in one.scores:
             continue
         above, below = one.sql(first), one.sql(second)
         both = np.isfinite(above) & np.isfinite(below)
-        found[one.dataset], drawn = bootstrap.mean_ratio(above[both], below[both], weights[one.dataset][:, both])
+        share = one.scores[first].take(np.searchsorted(one.rows[first], np.flatnonzero(both))).weights
+        interval, drawn = bootstrap.mean_ratio(share * above[both], share * below[both], weights[one.dataset][:, both])
         logs.append(drawn)
-    whole = bootstrap.geometric_mean_ratio([interval.value for interval in found.values()], logs)
-    return {**whole.to_dict(), "datasets": {name: interval.to_dict() for name, interval in found.items()}}
+        count, apart = int(both.sum()), _independent(one.series[both], one.blocks[both])
+        found[one.dataset] = _entry(interval, count, apart)
+        windows, blocks = windows + count, blocks + apart
+    whole = bootstrap.geometric_mean_ratio([interval["value"] for interval in found.values()], logs)
+    return {**_entry(whole, windows, blocks), "datasets": found}
+
+
+def _entry(interval: bootstrap.Interval, windows: int, blocks: int) -> dict[str, Any]:
+    """The interval for metrics.json, without ends where there are too few windows."""
+    if windows < LEAST_WINDOWS or blocks < LEAST_BLOCKS:
+        interval = bootstrap.Interval(interval.value, float("nan"), float("nan"))
+    return {**interval.to_dict(), "windows": windows}
+
+
+def _independent(series: np.ndarray, blocks: np.ndarray) -> int:
+    """The number of blocks: windows of one series that do not overlap, about."""
+    return np.unique(np.stack([series, blocks]), axis=1).shape[1]

@@ -12,6 +12,7 @@ from potstill.evaluation.histories import Histories, Past
 from potstill.recipe import ForecastEvaluation
 
 DEFAULT_STRIDE = 5
+ENOUGH_WINDOWS = 100  # with fewer at the default stride, every window is used
 WINDOWS_PER_CHUNK = 256
 LEAST_KNOWN = 3  # values in a context
 
@@ -70,8 +71,9 @@ def select_windows(windows: Any, dataset: str, config: ForecastEvaluation, histo
 def choose_step(lengths: np.ndarray, config: ForecastEvaluation, seasons: np.ndarray, stride: int = 1) -> int:
     """The step between selected windows of each series.
 
-    It is the requested stride (default 5), increased until at most ``max_windows`` remain. A stride that was not
-    requested shares no factor with a season: otherwise only some hours of the day would be evaluated.
+    It is the requested stride, increased until at most ``max_windows`` remain. The default is 5, or 1 where 5 would
+    leave fewer than 100 windows. A stride that was not requested shares no factor with a season: otherwise only some
+    hours of the day would be evaluated.
 
     Parameters
     ----------
@@ -83,6 +85,8 @@ def choose_step(lengths: np.ndarray, config: ForecastEvaluation, seasons: np.nda
         The stride of the windows themselves.
     """
     asked = max(1, (config.stride or DEFAULT_STRIDE) // stride)
+    if config.stride is None and _count(lengths, asked) < ENOUGH_WINDOWS:
+        asked = 1
     if config.stride is not None and _count(lengths, asked) <= config.max_windows:
         return asked
     step, longest = asked, int(lengths.max(initial=1))
@@ -122,7 +126,7 @@ def _drop_unscorable(selection: Selection, windows: Any, histories: Histories) -
     reasons = {
         "the future is unknown" if selection.partial else "the future has missing values": known < enough,
         f"fewer than {LEAST_KNOWN} known values in the context": seen < LEAST_KNOWN,
-        "the history is constant or too short to scale by": ~usable,
+        "the history is constant, too short or has too many gaps to scale by": ~usable,
     }
     keep = np.ones(len(known), bool)
     for reason, bad in reasons.items():

@@ -22,7 +22,9 @@ class ForecastEvaluation(EvaluationConfig):
     """Evaluation of forecasters."""
 
     stride: int | None = Field(
-        default=None, ge=1, description="default: 5 (not a divisor of common seasons), larger for large data"
+        default=None,
+        ge=1,
+        description="default: 5 (not a divisor of common seasons), larger for large data, 1 for few windows",
     )
     baselines: list[str] = Field(default_factory=lambda: ["seasonal_naive", "ridge", "auto_theta"])
 

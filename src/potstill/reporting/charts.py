@@ -8,6 +8,7 @@ from typing import Any
 from potstill.reporting.curves import loss_curves, validation_curves
 from potstill.reporting.figures import BASELINE_ORDER, CONTROLS, Figures, display_name
 from potstill.reporting.forecasts import examples
+from potstill.reporting.profiles import profiles
 from potstill.reporting.scatter import scatter
 from potstill.reporting.tables import tables
 
@@ -20,6 +21,7 @@ def chart_data(figures: Figures, log: Sequence[Mapping[str, Any]], forecasts: Ma
         **training_data(log, {"SQL": "sql"}, shown, figures.label),
         "examples": found,
         "scatter": scatter(figures),
+        "profiles": profiles(figures),
         "tables": tables(figures),
     }
 

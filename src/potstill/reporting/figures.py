@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from potstill.evaluation.outcome import LEAST_BLOCKS, LEAST_WINDOWS
 from potstill.reporting.values import mapping, number
 
 OVERALL = "overall"
@@ -54,7 +55,7 @@ class Figures:
     """
 
     rates: ClassVar[tuple[str, ...]] = ("series_per_second_b32", "series_per_second_b256")
-    speedups: ClassVar[tuple[str, ...]] = ("speedup_b32", "speedup_b256")
+    speedups: ClassVar[Mapping[str, str]] = {"speedup_b32": "at batch 32", "speedup_b1": "at batch 1"}
 
     def __init__(self, metrics: Mapping[str, Any]):
         self.metrics = metrics
@@ -110,9 +111,9 @@ class Figures:
         The value from the evaluation, if there is one: it compares on the same windows, which matters for a slow
         baseline that was evaluated on a subset.
         """
-        interval = self.interval(first, second, metric)
-        if interval is not None:
-            return interval.value
+        given = self._pair(first, second, metric)
+        if given is not None:
+            return given[0]
         return self._mean(lambda d: _quotient(self.value(first, d, metric), self.value(second, d, metric)))
 
     def mean(self, model: str | None, metric: str) -> float | None:
@@ -123,7 +124,7 @@ class Figures:
     def wins(self, first: str | None, second: str | None) -> tuple[int, int]:
         """The number of data sets on which the first model's SQL is lower, and the number of data sets of both."""
         pairs = {d: _quotient(self.value(first, d, "sql"), self.value(second, d, "sql")) for d in self.datasets}
-        pairs |= {d: found.value for d in self.datasets if (found := self.interval(first, second, dataset=d))}
+        pairs |= {d: found[0] for d in self.datasets if (found := self._pair(first, second, dataset=d))}
         ratios = [ratio for ratio in pairs.values() if ratio is not None]
         return sum(ratio < 1 for ratio in ratios), len(ratios)
 
@@ -152,11 +153,24 @@ class Figures:
         """One cost of one model."""
         return number(_branch(self.metrics, "cost", model).get(what))
 
+    def cost_range(self, model: str | None, what: str) -> tuple[float, float] | None:
+        """The lowest and highest value of a cost over the rounds of the measurement."""
+        given = _branch(self.metrics, "cost", model).get(f"{what}_range")
+        low, high = map(number, given) if isinstance(given, (list, tuple)) and len(given) == 2 else (None, None)
+        return None if low is None or high is None else (low, high)
+
+    def paired_speeds(self) -> list[tuple[str, float, tuple[float, float] | None]]:
+        """The subject's speed relative to the teacher's, in paired rounds: at which batch, the median, the range."""
+        if self.metrics.get("reference", "teacher") != self.teacher:
+            return []
+        found = [(title, self.cost(self.subject, key), key) for key, title in self.speedups.items()]
+        return [(title, v, self.cost_range(self.subject, key)) for title, v, key in found if v is not None]
+
     def times_faster(self) -> float | None:
         """The subject's speed relative to the teacher's: from paired rounds, or from the first rate or latency."""
-        paired = next((v for what in self.speedups if (v := self.cost(self.subject, what)) is not None), None)
-        if paired is not None and self.metrics.get("reference", "teacher") == self.teacher:
-            return paired
+        paired = self.paired_speeds()
+        if paired:
+            return paired[0][1]
         for what in self.rates:
             faster = _quotient(self.cost(self.subject, what), self.cost(self.teacher, what))
             if faster is not None:
@@ -164,8 +178,8 @@ class Figures:
         return _quotient(self.cost(self.teacher, "latency_ms_b1"), self.cost(self.subject, "latency_ms_b1"))
 
     def size_share(self) -> float | None:
-        """The subject's parameters (or bytes) divided by the teacher's."""
-        for what in ("parameters", "bytes"):
+        """The subject's size as saved (or its parameters) divided by the teacher's."""
+        for what in ("bytes", "parameters"):
             share = _quotient(self.cost(self.subject, what), self.cost(self.teacher, what))
             if share is not None:
                 return share
@@ -175,15 +189,49 @@ class Figures:
         self, first: str | None, second: str | None, metric: str = "sql", dataset: str = OVERALL
     ) -> Interval | None:
         """The interval of first / second, from either order of the pair; of one data set if given."""
+        found = self._pair(first, second, metric, dataset)
+        if found is None or found[1] is None or found[2] is None:
+            return None
+        return Interval(found[0], found[1], found[2])
+
+    @property
+    def windows(self) -> int | None:
+        """The number of test windows of all data sets."""
+        return self._count("windows")
+
+    @property
+    def too_few(self) -> str:
+        """Why the evaluated windows are too few for a verdict; empty if they are enough, or their number is unknown."""
+        windows, apart = self.windows, self._count("without_overlap")
+        if windows is None:
+            return ""
+        if windows < LEAST_WINDOWS:
+            return f"{windows} {'window' if windows == 1 else 'windows'}: too few to tell"
+        if apart is not None and apart < LEAST_BLOCKS:
+            return f"{windows} windows that overlap: too few to tell"
+        return ""
+
+    def _count(self, key: str) -> int | None:
+        """A count of the account, summed over the data sets."""
+        sets = _branch(self.metrics, "account", "datasets")
+        found = [count for one in sets.values() if (count := number(mapping(one).get(key))) is not None]
+        return int(sum(found)) if found else None
+
+    def _pair(
+        self, first: str | None, second: str | None, metric: str = "sql", dataset: str = OVERALL
+    ) -> tuple[float, float | None, float | None] | None:
+        """The ratio of a pair and the ends of its interval, which a ratio of few windows has not."""
         tree = _branch(self.metrics, "intervals")
         for pair, inverse in ((f"{first}/{second}", False), (f"{second}/{first}", True)):
             entry = (
                 _branch(tree, pair, metric) if dataset == OVERALL else _branch(tree, pair, metric, "datasets", dataset)
             )
             value, low, high = (number(entry.get(key)) for key in ("value", "low", "high"))
-            if value is None or low is None or high is None or min(value, low, high) <= 0:
+            if value is None or value <= 0:
                 continue
-            return Interval(1 / value, 1 / high, 1 / low) if inverse else Interval(value, low, high)
+            if low is None or high is None or min(low, high) <= 0:
+                return (1 / value if inverse else value), None, None
+            return (1 / value, 1 / high, 1 / low) if inverse else (value, low, high)
         return None
 
     def _mean(self, of: Callable[[str], float | None]) -> float | None:

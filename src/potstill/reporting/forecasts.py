@@ -6,6 +6,7 @@ The format of forecasts.json, which the evaluation writes::
      "examples": [{"dataset": "ETTh1", "series": "ETTh1/HUFL", "origin": 11520, "kind": "best" | "median" | "worst",
                    "sql": {"student": 0.41, …},                 # of this window
                    "context": [x, …], "truth": [x, …],          # input units; null is missing; truth has H steps
+                   "times": ["2018-01-05T12:00:00", …],         # of context and truth; absent without dates
                    "forecasts": {"student": [[q at levels[0], H steps], …one row per level], …}}]}
 """
 
@@ -34,6 +35,7 @@ def examples(forecasts: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         found, key=lambda e: WINDOW_KINDS.index(e["kind"]) if e.get("kind") in WINDOW_KINDS else len(WINDOW_KINDS)
     ):
         truth = example["truth"]
+        times = [str(time) for time in example.get("times") or []]
         context = list(example.get("context") or [])[-max(24, 3 * len(truth) // 2) :]
         quantiles = {
             model: [rows_of[row] for row in rows]
@@ -49,6 +51,7 @@ def examples(forecasts: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
             "kind": str(example.get("kind", "")),
             "sql": {model: short(value) for model, value in mapping(example.get("sql")).items()},
             "band": band,
+            "times": times[-len(context) - len(truth) :] if len(times) >= len(context) + len(truth) else [],
             "context": _rounded(context, places),
             "truth": _rounded(truth, places),
             "forecasts": {model: [_rounded(row, places) for row in triple] for model, triple in quantiles.items()},

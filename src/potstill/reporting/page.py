@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from potstill.reporting import summary
 from potstill.reporting.charts import chart_data
+from potstill.reporting.claims import claims
+from potstill.reporting.comparisons import comparisons
+from potstill.reporting.data_words import data_lines
+from potstill.reporting.decision import headline, lead
 from potstill.reporting.experts import experts_section
 from potstill.reporting.figures import OVERALL, Figures
 from potstill.reporting.scatter import COST_TITLES
 from potstill.reporting.shell import fill, sizes
+from potstill.reporting.summary import cautions
 from potstill.reporting.tables import cost_table
+from potstill.reporting.worst import worst_table
 
-FORECAST_SCRIPTS = ("curves.js", "forecasts.js", "scatter.js", "tables.js")
+FORECAST_SCRIPTS = ("curves.js", "dates.js", "forecasts.js", "profiles.js", "scatter.js", "tables.js")
 
 
 def render(
@@ -32,11 +37,14 @@ def render(
         figures=figures,
         recipe=recipe,
         data=chart_data(figures, log, forecasts),
-        headline=summary.headline(figures),
+        headline=headline(figures),
+        lead=lead(figures),
         subtitle=_subtitle(figures),
-        claims=summary.claims(figures),
-        comparisons=summary.comparisons(figures),
-        cautions=summary.cautions(figures),
+        claims=claims(figures),
+        comparisons=comparisons(figures),
+        cautions=cautions(figures),
+        summary=data_lines(figures),
+        worst=worst_table(figures),
         costs=cost_table(figures, COST_TITLES),
         retention=_retention(figures),
         experts=experts_section(figures),

@@ -7,7 +7,7 @@ from typing import Literal
 
 from potstill.reporting.figures import Interval
 
-Verdict = Literal["better", "worse", "even"]
+Verdict = Literal["better", "worse", "even", "unknown"]
 SMALLEST_DIFFERENCE = 0.005  # without an interval, a smaller difference (half a percent) counts as none
 
 
@@ -73,7 +73,7 @@ def with_better_models(sentence: str, better: Sequence[tuple[str, str, float]]) 
         name, what, lower = ranked[0]
         return f"{sentence.removesuffix('.')}; {name} is better ({what} {percent(lower, fine=True)} lower)."
     named = [f"{name} ({what} {percent(lower, fine=True)} lower)" for name, what, lower in ranked]
-    return f"{sentence.removesuffix('.')}; {', '.join(named[:-1])} and {named[-1]} are better."
+    return f"{sentence.removesuffix('.')}; {joined(named)} are better."
 
 
 def even(interval: Interval | None) -> str:
@@ -83,12 +83,19 @@ def even(interval: Interval | None) -> str:
     return "no significant difference (95 % CI includes 0)"
 
 
-def verdict(ratio: float, interval: Interval | None) -> Verdict:
-    """Whether a ratio of two errors is below or above one, by its interval if there is one."""
+def verdict(ratio: float, interval: Interval | None, too_few: str = "") -> Verdict:
+    """Whether a ratio of two errors is below or above one, by its interval if there is one; ``too_few``: unknown."""
+    if too_few:
+        return "unknown"
     low, high = (
         (interval.low, interval.high) if interval else (ratio - SMALLEST_DIFFERENCE, ratio + SMALLEST_DIFFERENCE)
     )
     return "better" if high < 1 else "worse" if low > 1 else "even"
+
+
+def joined(names: Sequence[str]) -> str:
+    """Names as a list: 'a', 'a and b', 'a, b and c'."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def compare_with_range(value: float, low: float, high: float) -> str:

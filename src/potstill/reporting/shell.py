@@ -15,7 +15,8 @@ from typing import Any
 
 from potstill.reporting.charts import styles
 from potstill.reporting.figures import Figures, compact
-from potstill.reporting.summary import Claim, Comparison
+from potstill.reporting.claims import Claim
+from potstill.reporting.comparisons import Comparison
 from potstill.reporting.tree import present
 
 PROVENANCE_ORDER = ("teachers", "experts", "models", "data", "seed", "versions", "hardware", "finished", "command")
@@ -31,6 +32,7 @@ def fill(
     recipe: str,
     data: Mapping[str, Any],
     headline: str,
+    lead: str,
     subtitle: str,
     claims: Sequence[Claim],
     comparisons: Sequence[Comparison],
@@ -47,17 +49,19 @@ def fill(
         The run's name.
     data
         The data that the scripts draw.
+    headline, lead, subtitle
+        The decision, a sentence on what it leaves open, and the models' sizes.
     parts
         Further variables of the template.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    style, script = _part("report.css"), "\n".join(_part(part) for part in ("chart.js", *scripts, "page.js"))
+    style, script = _part("report.css"), "\n".join(_part(part) for part in ("chart.js", "csv.js", *scripts, "page.js"))
     environment = Environment(
         loader=PackageLoader("potstill.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"compact": compact, "label": figures.label, "tight": _tight}
+    environment.filters |= {"compact": compact, "label": figures.label, "tight": _tight, "plain": _plain}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     account, provenance = figures.metrics.get("account"), figures.metrics.get("provenance")
     return environment.get_template(template).render(
@@ -67,17 +71,23 @@ def fill(
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
         figures=figures,
         headline=headline if figures.metrics else STILL_TRAINING,
+        lead=lead if figures.metrics else "",
         subtitle=subtitle,
         claims=claims,
         comparisons=[(comparison, _bar(comparison, comparisons)) for comparison in comparisons],
         cautions=cautions,
         data=data,
         styles=styles(figures.costed),
-        account=present(account, grouped=True, first=("data", "datasets")) if account else None,
+        account=present(_without_summary(account), grouped=True, first=("data", "datasets")) if account else None,
         provenance=present(provenance, first=PROVENANCE_ORDER) if provenance else None,
         recipe=recipe,
         **parts,
     )
+
+
+def _without_summary(account: Any) -> Any:
+    """The account without the part that the page says in sentences."""
+    return {key: value for key, value in account.items() if key != "series"} if isinstance(account, Mapping) else account
 
 
 def sizes(figures: Figures) -> str:
@@ -99,6 +109,11 @@ def _bar(comparison: Comparison, all_of_them: Sequence[Comparison]) -> dict[str,
     if comparison.interval:
         places |= {"low": comparison.interval.low - 1, "high": comparison.interval.high - 1}
     return {key: round(1 + 98 * (change - low) / (high - low), 2) for key, change in places.items()}
+
+
+def _plain(value: float | None) -> str:
+    """A number with all its digits, for a downloaded table; empty for None."""
+    return "" if value is None else f"{value:.10g}"
 
 
 def _tight(text: str) -> str:

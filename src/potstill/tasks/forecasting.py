@@ -245,7 +245,8 @@ class ForecastTask(Task):
         metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
         metrics |= self.further_metrics(found, windows, models)
         say("Measuring costs")
-        metrics["cost"] = measure_costs(models, recipe.data.context_length, recipe.data.prediction_length)
+        costs = measure_costs(models, recipe.data.context_length, recipe.data.prediction_length)
+        metrics["cost"] = costs | found.baseline_costs
         metrics["provenance"] = provenance(recipe, self.sources, self.store.fingerprint)
         write_json(run / METRICS_FILE, metrics)
         write_json(run / "forecasts.json", found.examples)

@@ -46,7 +46,7 @@ def evaluate(
         and the part is ``test``. If neither this nor ``data`` defines the split, that of a run among the models is
         used: with another split, the part may contain data that this run was trained on.
     stride
-        Steps between forecast origins; default 5, larger for large data. Series only.
+        Steps between forecast origins; default 5, larger for large data, 1 for few windows. Series only.
     max_windows
         Maximum number of windows per data set (default 2,000), or of text examples (default 500).
     reference
@@ -85,6 +85,7 @@ def evaluate(
     metrics = result.to_dict()
     metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
     say("Measuring costs")
-    metrics["cost"] = measure_costs(loaded, data.context_length, data.prediction_length, reference=against)
+    costs = measure_costs(loaded, data.context_length, data.prediction_length, reference=against)
+    metrics["cost"] = costs | result.baseline_costs
     write_evaluation(folder, recipe, metrics, loaded, store.fingerprint, {"forecasts.json": result.examples})
     return folder

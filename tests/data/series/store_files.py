@@ -50,6 +50,7 @@ def store_of(series: list[np.ndarray], frequency: str = "h", datasets: list[str]
         first_row=zeros,
         grid_rows=lengths,
         missing=np.array([np.isnan(x).sum() for x in series], np.int64),
+        column_of=zeros.astype(np.int32),
         fingerprint="memory",
         report=DataReport(),
     )

@@ -17,7 +17,7 @@ from potstill.data.series.readers import Sheet
 from potstill.data.series.seasons import SAMPLE_SERIES, season
 from potstill.errors import UserError
 
-STORE_ARRAYS = ("offsets", "dataset_of", "season", "starts", "first_row", "grid_rows", "missing")
+STORE_ARRAYS = ("offsets", "dataset_of", "season", "starts", "first_row", "grid_rows", "missing", "column_of")
 _TRAINING_SHARE = 0.7  # of each series: the season is estimated from these rows only
 
 
@@ -42,6 +42,8 @@ class Builder:
         self.skip: list[str] = []
         self.errors: list[UserError] = []  # of files that cannot be read or have no series to train on
         self.rows: list[tuple[int, int, int, int, int, int]] = []
+        self.columns: dict[str, int] = {}
+        self.column_of: list[int] = []
         self.used_columns: set[str] = set()
         self.choices: list[list[str]] = []
 
@@ -110,6 +112,7 @@ class Builder:
         missing = int(np.isnan(series.values).sum())
         self.names.append(f"{file}/{series.name}")
         self.skip.append(series.skip)
+        self.column_of.append(self.columns.setdefault(series.column, len(self.columns)))
         self.rows.append((len(series.values), dataset, series.start, series.first_row, series.grid_rows, missing))
         report.add_used(series=1, rows=len(series.values), missing_values=missing)
 
@@ -123,6 +126,7 @@ class Builder:
             "first_row": first_row,
             "grid_rows": grid_rows,
             "missing": missing,
+            "column_of": np.array(self.column_of, dtype=np.int32),
         }
         for name in STORE_ARRAYS:
             np.save(self.folder / f"{name}.npy", arrays[name], allow_pickle=False)

@@ -33,8 +33,8 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Series(NamedTuple):
     """A cleaned series: name in the file, float32 values with NaN, first timestamp, position on the file's grid.
 
-    ``skip`` is the reason why training leaves it out; it can still be forecast. ``covariates`` ``[K, L]`` begin where
-    the series begins, and end where its grid ends.
+    ``skip`` is the reason why training leaves it out; it can still be forecast. ``column`` is the column of its values.
+    ``covariates`` ``[K, L]`` begin where the series begins, and end where its grid ends.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Series(NamedTuple):
     first_row: int
     grid_rows: int
     skip: str = ""
+    column: str = ""
     covariates: np.ndarray | None = None
 
 
@@ -135,6 +136,7 @@ def _series(
             series = _one(name, values[rows], grid, k, rows, f"{file}/{name}", report)
             if series is not None:
                 count += 1
+                series = series._replace(column=column)
                 yield series if beside is None else series._replace(covariates=_placed(beside, grid, k, series))
     if not count:
         raise no_usable_series(sheet.label, report)

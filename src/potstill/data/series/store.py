@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_LAYOUT = 2  # of a store's files; raise it when the same data is stored differently
+_LAYOUT = 3  # of a store's files; raise it when the same data is stored differently
 
 
 @dataclass
@@ -57,6 +57,8 @@ class Store:
         ``[S]`` int64: the grid row where the series begins, and the length of its grid.
     missing
         ``[S]`` int64 count of NaN.
+    column_of
+        ``[S]`` int32: a number for the column from which the values of each series are read.
     fingerprint
         sha256 over the files' content and the settings that select from it.
     report
@@ -85,6 +87,7 @@ class Store:
     first_row: np.ndarray
     grid_rows: np.ndarray
     missing: np.ndarray
+    column_of: np.ndarray
     fingerprint: str
     report: DataReport
     skip: list[str] = field(default_factory=list)

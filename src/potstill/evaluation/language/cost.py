@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from potstill.evaluation.cost import TimedPasses, interleaved, peak_megabytes, speedup, weight_bytes
+from potstill.evaluation.cost import TimedPasses, interleaved, peak_megabytes, speedups, weight_bytes, with_range
 from potstill.evaluation.language.scoring import answer_of, sums_of
 from potstill.families.base import evaluating
 from potstill.families.language.model import LanguageModel
@@ -45,7 +45,8 @@ def measure_language_costs(
     (greedy generation with a cache; the time includes reading a prompt of 64 tokens), ``latency_ms_token`` (per token),
     ``scored_tokens_per_second_b8`` (log-probabilities of given tokens); ``peak_mb`` (working memory of a scoring pass
     in MiB, in addition to memory in use before; None where the system does not report it), ``rounds`` and, with a
-    reference, ``speedup_generation`` and ``speedup_scoring`` (its time over the model's, median of paired rounds).
+    reference, ``speedup_generation`` and ``speedup_scoring`` (its time over the model's, median of paired rounds),
+    each with a ``…_range`` over the rounds.
     """
     room = min(TOKENS_PER_TEXT, *(model.max_length for model in models.values()))
     prompt = min(PROMPT_TOKENS, room // 2)
@@ -70,8 +71,8 @@ def measure_language_costs(
             "rounds": len(rounds),
         }
         if reference is not None:
-            cost["speedup_generation"] = speedup(rounds, 0, reference, name)
-            cost["speedup_scoring"] = speedup(rounds, 1, reference, name)
+            cost |= with_range("speedup_generation", speedups(rounds, 0, reference, name))
+            cost |= with_range("speedup_scoring", speedups(rounds, 1, reference, name))
     return costs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from potstill.reporting.figures import Figures
@@ -29,7 +30,7 @@ class LanguageFigures(Figures):
     """Numbers of one language run; every accessor returns None where the file has no value."""
 
     rates: ClassVar[tuple[str, ...]] = ("tokens_per_second_b1", "scored_tokens_per_second_b8")
-    speedups: ClassVar[tuple[str, ...]] = ("speedup_generation", "speedup_scoring")
+    speedups: ClassVar[Mapping[str, str]] = {"speedup_generation": "generating", "speedup_scoring": "scoring"}
 
     def of(self, model: str | None, metric: str) -> float | None:
         """One metric of one model: the mean over the evaluated parts (usually one)."""

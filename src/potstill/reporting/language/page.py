@@ -36,6 +36,8 @@ def render(
         recipe=recipe,
         data=training_data(log, VALIDATION_CURVES, figures.costed),
         headline=summary.headline(figures),
+        lead="",
+        summary=[],
         subtitle=_subtitle(figures),
         claims=summary.claims(figures),
         comparisons=summary.comparisons(figures),

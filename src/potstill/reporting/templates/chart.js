@@ -64,7 +64,7 @@ function logarithmic([low, high], [from, to], count) {
   return { at, back: (p) => 10 ** (a + ((p - from) / (to - from)) * span), ticks, text: (v) => tickText(v, 0) };
 }
 
-/* spec: height, x and y {domain, log, label}, draw(plot), hover(x or null), label (for screen readers) */
+/* spec: height, x and y {domain, log, label, ticks(count): [[value, text]] in place of numbers}, draw(plot), hover(x or null), label (for screen readers) */
 function chart(host, spec) {
   const root = svg("svg", { class: "chart", role: "img", "aria-label": spec.label });
   host.append(root);
@@ -87,12 +87,13 @@ function paint(root, width, spec) {
   root.setAttribute("height", height);
   const y = scale(spec.y, [bottom, top], 5);
   const left = 12 + 7 * Math.max(...y.ticks.map((t) => y.text(t).length), 1), right = width - 18;
-  const x = scale(spec.x, [left, right], width < 520 ? 4 : 7);
+  const count = width < 520 ? 4 : 7, x = scale(spec.x, [left, right], count);
   for (const tick of y.ticks) {
     root.append(svg("line", { class: "grid", x1: left, x2: right, y1: y.at(tick), y2: y.at(tick) }));
     root.append(svg("text", { x: left - 8, y: y.at(tick) + 4, "text-anchor": "end" }, y.text(tick)));
   }
-  for (const tick of x.ticks) root.append(svg("text", { x: x.at(tick), y: bottom + 18, "text-anchor": "middle" }, x.text(tick)));
+  const labels = spec.x.ticks ? spec.x.ticks(count) : x.ticks.map((tick) => [tick, x.text(tick)]);
+  for (const [tick, text] of labels) root.append(svg("text", { x: x.at(tick), y: bottom + 18, "text-anchor": "middle" }, text));
   root.append(svg("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }));
   if (spec.y.label) root.append(svg("text", { x: 0, y: 12 }, spec.y.label));
   root.append(svg("text", { x: right, y: bottom + 37, "text-anchor": "end" }, spec.x.label));

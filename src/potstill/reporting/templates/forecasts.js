@@ -31,20 +31,26 @@ function rankOf(model) {
   return place < 0 ? 2.5 : place;
 }
 
+function beginning({ times, context, origin }) {
+  if (times.length) return ` from ${momentText(times[context.length])}`;
+  return origin === null ? "" : ` from row ${origin}`;
+}
+
 function drawExample(host, example, on, models) {
-  const { context, truth, forecasts } = example;
+  const { context, truth, forecasts, times } = example;
   const past = context.map((_, i) => i - context.length + 1), ahead = truth.map((_, i) => i + 1);
   const kind = example.kind.charAt(0).toUpperCase() + example.kind.slice(1);
   const errors = models.filter((m) => typeof example.sql[m] === "number").map((m) => `${nameOf(m)} ${compact(example.sql[m])}`);
   const figure = html("figure", {}, html("figcaption", {}, html("h3", {}, kind || "Window"),
-    html("p", {}, `${example.series}${example.origin === null ? "" : ` from row ${example.origin}`}${errors.length ? ` · SQL: ${errors.join(", ")}` : ""}`)));
+    html("p", {}, `${example.series}${beginning(example)}${errors.length ? ` · SQL: ${errors.join(", ")}` : ""}`)));
   const slot = html("div"), keys = html("div");
   figure.append(slot, keys);
   host.append(figure);
   let setLegend;
   const spec = {
     height: 270, label: `${kind} window of ${example.dataset}: context, true values and forecasts`,
-    x: { domain: [past.length ? past[0] : 1, ahead[ahead.length - 1]], label: "steps from the start of the forecast" },
+    x: { domain: [past.length ? past[0] : 1, ahead[ahead.length - 1]], label: times.length ? `the forecast begins ${momentText(times[context.length])}` : "steps from the start of the forecast",
+      ticks: times.length ? (count) => dateTicks(times, past.length ? past[0] : 1, count) : null },
     y: {},
     draw: (plot) => {
       plot.root.append(svg("line", { class: "axis", x1: plot.x.at(0), x2: plot.x.at(0), y1: plot.top, y2: plot.bottom }));

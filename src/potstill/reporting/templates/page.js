@@ -14,7 +14,14 @@ function theme() {
   label();
 }
 
+/* Every table of results that the page holds can be saved. */
+function offerTables() {
+  for (const table of document.querySelectorAll("table[data-csv]"))
+    table.closest(".scroll").after(csvButton("Download CSV", table.dataset.csv, () => cellsOf(table)));
+}
+
 theme();
+offerTables();
 for (const [id, draw] of Object.entries(DRAW)) {
   const host = document.getElementById(id);
   if (host) draw(host);

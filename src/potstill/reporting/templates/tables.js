@@ -14,7 +14,8 @@ DRAW.tables = (host) => {
   };
   if (views.length > 1) controls.append(picker("Show", views, (value) => { view = value; show(); }));
   if (scales.length > 1) controls.append(picker("Scale", scales, (value) => { scale = value; show(); }, scale));
-  host.append(html("p", { class: "note" }, "The dot marks the best value: the lowest, or for coverage the closest to 80 %. Click a heading to sort."));
+  controls.append(csvButton("All metrics (CSV)", "metrics", everyMetric));
+  host.append(html("p", { class: "note" }, "The dot marks the best value: the lowest, for coverage the closest to 80 %, for bias the closest to 0. Click a heading to sort."));
   show();
 };
 
@@ -23,12 +24,20 @@ const figureOf = (model, dataset, metric, scale) => {
   return of ? of[metric.key + scale] : undefined;
 };
 function badness(metric, scale) {
+  if (metric.key === "bias") return (v) => Math.abs(v);
   if (metric.key.startsWith("coverage_") && !scale) { const aim = Number(metric.key.slice(9)) / 100; return (v) => Math.abs(v - aim); }
   return (v) => v;
 }
 function bestOf(values, bad) {
   const known = values.filter((v) => v !== undefined).map(bad);
   return known.length > 1 ? Math.min(...known) : NaN;
+}
+
+/* One row for each data set and model, with all metrics. */
+function everyMetric() {
+  const { metrics, datasets, models } = DATA.tables;
+  const keys = metrics.flatMap((m) => m.scales.map((s) => m.key + s));
+  return [["dataset", "model", ...keys], ...datasets.flatMap((d) => models.map((m) => [d, m, ...keys.map((k) => (DATA.tables.values[m][d] || {})[k])]))];
 }
 
 const cell = (value, scale, best) => ({ value, best, text: scale && value < 10 ? value.toFixed(3) : compact(value) });
