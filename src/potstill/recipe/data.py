@@ -43,6 +43,14 @@ class SeriesData(DataConfig):
     columns: Literal["all", "first"] = Field(
         default="all", description="without target: all numeric columns of a file, or its first"
     )
+    time_column: str | None = Field(default=None, description="column with the time; default: found by name or content")
+    date_format: str | None = Field(
+        default=None, description="format of the dates, as for strptime, such as %d/%m/%Y; default: found by content"
+    )
+    freq: str | None = Field(
+        default=None,
+        description="pandas alias of the step of all series, such as D, h, 15min, W-SUN, MS; default: inferred for each",
+    )
     context_length: int = Field(default=720, ge=1, description="steps of history in a window")
     prediction_length: int = Field(default=96, ge=1, description="steps to forecast in a window")
     stride: int = Field(default=1, ge=1, description="steps between the forecast origins of consecutive windows")
