@@ -101,7 +101,8 @@ def test_numeric_dates_are_read_in_the_order_with_a_calendar_step(form, freq, fi
     swapped = pd.to_datetime([f"{s:%Y}-{s:%d}-{s:%m}" for s in stamps_of])
     if freq == "YS":  # both orders have one timestamp per year
         assert list(times.micros) in ([s.value // 1000 for s in stamps_of], [s.value // 1000 for s in swapped])
-        assert unsure(times) == (day != stamps_of[0].month)
+        # with two digits, the year may also come first
+        assert unsure(times) == (day != stamps_of[0].month or form.startswith("%d/%m/%y"))
         return
     assert list(times.micros) == [s.value // 1000 for s in stamps_of]
     assert not unsure(times)
@@ -137,9 +138,9 @@ def test_the_first_unreadable_row_is_found():
     assert read(["2024-01-01", None]).valid.tolist() == [True, False]
 
 
-def test_the_first_row_without_a_zone_is_found():
+def test_the_first_row_that_differs_in_having_a_zone_is_found():
     assert read(["2024-01-01 00:00:00+01:00", "2024-01-01 01:00:00"]).mixed == 1
-    assert read(["2024-01-01 00:00:00", "2024-01-01 01:00:00Z"]).mixed == 0
+    assert read(["2024-01-01 00:00:00", "2024-01-01 01:00:00Z"]).mixed == 1
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,8 @@ class TimeStep:
         Steps of a fixed length may be off by a tenth of the step and of a day.
         """
         if self.unit:
-            return ~self.on_grid(times)[1:] | (np.diff(self._unit.periods(np.asarray(times) // DAY)) % self.count != 0)
+            periods = np.diff(self._unit.periods(np.asarray(times) // DAY))
+            return ~self.on_grid(times)[1:] | (periods % self.count != 0) | (periods < 1)
         return off_multiples(np.diff(times), self.micros) | ~self.on_grid(times)[1:]
 
     def stamps(self, start: int, first: int, count: int) -> np.ndarray:

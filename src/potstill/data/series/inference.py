@@ -68,7 +68,7 @@ def _calendar_step(days: np.ndarray, breaks: np.ndarray, micros: int) -> TimeSte
                 continue
             steps = np.diff(periods)[~breaks]
             count = int(np.sort(steps)[len(steps) // 2])
-            if count >= 1 and (steps % count != 0).mean() <= _ODD:
+            if count >= 1 and ((steps % count != 0) | (steps < 1)).mean() <= _ODD:
                 return _named(name, count, days)
     return None
 
