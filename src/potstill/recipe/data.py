@@ -49,7 +49,7 @@ class SeriesData(DataConfig):
     )
     freq: str | None = Field(
         default=None,
-        description="pandas alias of the step of all series, such as D, h, 15min, W-SUN, MS; default: inferred for each",
+        description="pandas alias of the step of all series, such as D, 15min, W-SUN, MS; default: inferred for each",
     )
     context_length: int = Field(default=720, ge=1, description="steps of history in a window")
     prediction_length: int = Field(default=96, ge=1, description="steps to forecast in a window")

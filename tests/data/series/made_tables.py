@@ -26,6 +26,8 @@ _DATES = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d"
           "%b %d, %Y", "%d-%b-%Y", "%d %B %Y", "%Y%m%d")  # fmt: skip
 _TIMES = (" %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p")
 _EPOCHS = {"epoch s": 10**9, "epoch ms": 10**6, "epoch us": 10**3, "epoch ns": 1}
+_SPECIAL = {"MS": ["%Y%m", "%Y-%m", "%m/%Y", "%b %Y"], "QS": ["quarter", "Qn year"], "YS": ["%Y"],
+            "W-MON": ["week", "weekT", "%G%V"], "h": ["day+hour", "day+hour24", "day+time"]}  # fmt: skip
 _ZONES = ("Z", "+05:30", "-03:00", "Europe/Berlin", "America/New_York", "Australia/Sydney")
 
 
@@ -66,9 +68,15 @@ def make_table(seed: int) -> MadeTable:
         values = np.round(50 + 10 * k + 5 * np.sin(np.arange(len(stamps)) / 3) + rng.normal(size=len(stamps)), 2)
         name = f"v{k}" if layout == "wide" else str(100 + k) if layout == "store_nbr" else f"item {chr(97 + k)}"
         table.times[name], table.values[name] = stamps[keep], values[keep]
-        table.ahead[name] = _stamps(stamps[-1], AHEAD + 1, freq, zone)[1:]
         pieces.append(pd.DataFrame({"time": stamps[keep], "id": name, "value": values[keep]}))
     frame = pd.concat(pieces, ignore_index=True)
+    if zone and len({stamp.utcoffset() for stamp in frame["time"]}) == 1:
+        zone = frame["time"].iloc[0].strftime("%z")  # the text shows an offset only, and no change of it
+    for name, stamps in table.times.items():
+        last = (
+            stamps[-1].tz_convert(pd.Timestamp(f"2000-01-01 00:00{zone}").tz) if zone[:1] in ("+", "-") else stamps[-1]
+        )
+        table.ahead[name] = _stamps(last, AHEAD + 1, freq, zone)[1:]
     if layout == "wide":
         frame = frame.pivot(index="time", columns="id", values="value").reset_index()
     else:
@@ -87,8 +95,7 @@ def _format(rng: np.random.Generator, freq: str, zone: str) -> str:
     clock = freq in _CLOCKS
     if zone:
         return str(rng.choice(["iso", "isoT"]))
-    special = {"MS": ["%Y%m", "%Y-%m", "%m/%Y", "%b %Y"], "QS": ["quarter", "Qn year"], "YS": ["%Y"],
-               "W-MON": ["week", "weekT", "%G%V"], "h": ["day+hour", "day+hour24", "day+time"]}.get(freq, [])  # fmt: skip
+    special = _SPECIAL.get(freq, [])
     if special and rng.random() < 0.4:
         return str(rng.choice(special))
     if rng.random() < 0.15:

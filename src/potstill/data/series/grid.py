@@ -80,7 +80,8 @@ def lay_out(
     rows = np.flatnonzero(usable)
     if freq is not None and (times is None or times.counter):
         raise UserError(
-            f"data.freq: {name} has no timestamps; leave freq out, or name the time column.", key="data.freq"
+            f"data.freq: the table {name} has no timestamps; leave freq out, or name its time column.",
+            key="data.freq_without_time",
         )
     if times is None:
         rows = rows[np.argsort(codes[rows], kind="stable")]

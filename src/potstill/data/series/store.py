@@ -230,6 +230,22 @@ def store_from_frame(frame: pd.DataFrame, data: SeriesData, cache: Path | None =
 
 
 def _selection(data: SeriesData) -> ColumnSelection:
+    """The settings that select columns and say how to read them.
+
+    Raises
+    ------
+    UserError
+        The step is not a frequency of pandas.
+    """
+    try:
+        step = TimeStep.parse(data.freq or "")
+    except ValueError:
+        step = TimeStep()
+    if data.freq is not None and not step.timed:
+        raise UserError(
+            f"data.freq: {data.freq!r} is not a frequency of pandas; write one such as D, h, 15min, W-SUN, MS or ME.",
+            key="data.unknown_freq",
+        )
     first = data.columns == "first"
     return ColumnSelection(data.target, first, data.time_column, data.date_format, data.freq)
 

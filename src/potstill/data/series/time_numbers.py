@@ -161,9 +161,9 @@ _COMPACT = (
     _Compact("dates and hours (YYYYMMDDHH)", 10, _date_and_clock(1)),
     _Compact("dates and minutes (YYYYMMDDHHMM)", 12, _date_and_clock(2)),
     _Compact("dates and seconds (YYYYMMDDHHMMSS)", 14, _date_and_clock(3)),
+    _Compact("dates (YYMMDD)", 6, _short_date, doubtful=True),  # daily ones would also be weeks around 1900
     _Compact("months (YYYYMM)", 6, _month),
     _Compact("ISO weeks (YYYYWW)", 6, _week),
-    _Compact("dates (YYMMDD)", 6, _short_date, doubtful=True),
     _Compact("days of the year (YYYYDDD)", 7, _day_of_year, doubtful=True),
     _Compact("quarters (YYYYQ)", 5, _quarter, doubtful=True),
 )

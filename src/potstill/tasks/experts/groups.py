@@ -26,8 +26,8 @@ def group_series(store: Store, split: str, by: str, seed: int) -> dict[str, np.n
     split
         The run's split: clusters are found in the training parts alone.
     by
-        ``domain`` (the data set), ``frequency`` (the step of the data set, without weekday or month), or ``cluster:N`` (N clusters by k-means of
-        the standardised features that the router reads).
+        ``domain`` (the data set), ``frequency`` (the step of the data set, without weekday or month), or ``cluster:N``
+        (N clusters by k-means of the standardised features that the router reads).
     seed
         Of k-means.
     """
