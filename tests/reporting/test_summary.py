@@ -8,9 +8,9 @@ import pytest
 from fake_run import small
 
 from potstill.reporting import summary_lines
+from potstill.reporting.comparisons import Comparison
 from potstill.reporting.data_words import step_words
 from potstill.reporting.figures import Interval
-from potstill.reporting.comparisons import Comparison
 
 
 @pytest.mark.parametrize(

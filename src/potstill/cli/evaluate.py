@@ -12,7 +12,10 @@ from potstill.recipe import Recipe
 
 
 @with_recipe(
-    "data", "target", "known", "past", "max_files", "context_length", "prediction_length", file=False, keys="data."
+    *("data", "target", "known", "past", "time_column", "date_format", "freq"),
+    *("max_files", "context_length", "prediction_length"),
+    file=False,
+    keys="data.",
 )
 @with_options("device")
 def evaluate(
@@ -34,7 +37,8 @@ def evaluate(
         ),
     ] = "test",
     stride: Annotated[
-        int | None, typer.Option(help="Steps between forecast origins; default: 5, larger for large data, 1 for few windows.")
+        int | None,
+        typer.Option(help="Steps between forecast origins; default: 5, larger for large data, 1 for few windows."),
     ] = None,
     max_windows: Annotated[
         int | None,

@@ -43,6 +43,14 @@ class SeriesData(DataConfig):
     columns: Literal["all", "first"] = Field(
         default="all", description="without target: all numeric columns of a file, or its first"
     )
+    time_column: str | None = Field(default=None, description="column with the time; default: found by name or content")
+    date_format: str | None = Field(
+        default=None, description="format of the dates, as for strptime, such as %d/%m/%Y; default: found by content"
+    )
+    freq: str | None = Field(
+        default=None,
+        description="pandas alias of the step of all series, such as D, 15min, W-SUN, MS; default: inferred for each",
+    )
     known: list[str] = Field(
         default_factory=list,
         description="columns that help to forecast the target and are known for the future, such as promo or holiday;"

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.data.series.calendar import DAY, HOUR, MINUTE, SECOND, TimeStep, infer_step, season_of
+from potstill.data.series.calendar import DAY, HOUR, MINUTE, SECOND, TimeStep, season_of
+from potstill.data.series.inference import infer_step
 from potstill.data.series.seasons import season
 
 
@@ -32,7 +33,7 @@ def inferred(stamps) -> tuple[TimeStep, bool]:
         ("s", "s", 3600),
         ("D", "D", 7),
         ("B", "B", 5),
-        ("W-WED", "W", 52),
+        ("W-WED", "W-WED", 52),
         ("MS", "MS", 12),
         ("ME", "ME", 12),
         ("QS", "QS", 4),
@@ -63,7 +64,7 @@ def test_alias_and_parse_are_inverse(size):
 def test_day_of_month_and_time_of_day_are_kept():
     stamps = np.array(["2020-01-17T06:00", "2020-02-17T06:00", "2020-03-17T06:00", "2020-04-17T06:00"], "M8[us]")
     step, regular = inferred(stamps)
-    assert (step.alias, regular) == ("MS", True)
+    assert (step.alias, regular) == ("M-17", True)
     assert step.stamps(int(micros(stamps)[0]), 4, 1)[0] == np.datetime64("2020-05-17T06:00")
 
 

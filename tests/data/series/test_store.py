@@ -542,7 +542,7 @@ def test_numeric_months_are_read_as_months_and_ambiguity_is_noted(tmp_path):
     assert (store.frequency, store.season.tolist(), store.missing.tolist()) == (["MS"], [12], [0])
     assert not any("day/month" in note for note in store.report.notes)
     few = one(tmp_path, "date,y\n" + "".join(f"{m:%d/%m/%Y},{i % 7}\n" for i, m in enumerate(months[:9])))
-    assert any("'date' fit both day/month and month/day; month/day was used" in note for note in few.report.notes)
+    assert any("'date' fit both month/day and day/month; month/day was used" in note for note in few.report.notes)
 
 
 def stacked(column: str, ids: list, starts=(0, 0, 0), rows: int = 40, by_time: bool = False, **more) -> pd.DataFrame:

@@ -12,13 +12,18 @@ import numpy as np
 from potstill.data import fingerprints
 from potstill.data.data_report import DataReport
 from potstill.data.series.covariates import CovariateWriter
-from potstill.data.series.frames import ColumnSelection, LacksTarget, Series, no_usable_series, series_block
+from potstill.data.series.frames import (
+    ColumnSelection,
+    LacksTarget,
+    Series,
+    SeriesBlock,
+    no_usable_series,
+    series_block,
+)
 from potstill.data.series.readers import Sheet
-from potstill.data.series.seasons import SAMPLE_SERIES, season
 from potstill.errors import UserError
 
-STORE_ARRAYS = ("offsets", "dataset_of", "season", "starts", "first_row", "grid_rows", "missing", "column_of")
-_TRAINING_SHARE = 0.7  # of each series: the season is estimated from these rows only
+STORE_ARRAYS = ("offsets", "dataset_of", "starts", "first_row", "grid_rows", "missing", "column_of")
 
 
 class Input(NamedTuple):
@@ -35,13 +40,15 @@ class Builder:
         self.folder, self.selection = folder, selection
         self.report = DataReport()
         self.datasets: list[str] = []
+        self.files: list[str] = []
+        self.zones: list[str] = []
         self.frequency: list[str] = []
         self.regular: list[bool] = []
-        self.seasons: list[int] = []
         self.names: list[str] = []
         self.skip: list[str] = []
         self.errors: list[UserError] = []  # of files that cannot be read or have no series to train on
-        self.rows: list[tuple[int, int, int, int, int, int]] = []
+        # of each series; the second is its group of equal steps, then its data set
+        self.rows: list[tuple[int, ...]] = []
         self.columns: dict[str, int] = {}
         self.column_of: list[int] = []
         self.used_columns: set[str] = set()
@@ -83,37 +90,44 @@ class Builder:
 
     def _add(self, item: Input, out: BinaryIO) -> None:
         report = DataReport()
-        samples: list[np.ndarray] = []
-        dataset, before = len(self.datasets), len(self.skip)
+        before = len(self.skip)
         try:
             sheet = item.read(report)
             block = series_block(sheet, item.name, self.selection, report)
             for series in block.series:
-                if len(samples) < SAMPLE_SERIES and not series.skip:
-                    samples.append(series.values[: int(_TRAINING_SHARE * len(series.values))].copy())
                 out.write(series.values.tobytes())
                 if series.covariates is not None:
                     self.covariates.add(series.covariates)
-                self._note(item.name, series, dataset, report)
+                self._note(item.name, series, report)
         finally:
             self.report.add(report)
         self.used_columns.update(block.columns)
         self.covariates.note(block.covariates, block.categories)
         self.choices += [[item.name, choice] for choice in block.choices]
-        self.datasets.append(item.name)
-        self.frequency.append(block.step.alias)
-        self.regular.append(block.regular)
-        self.seasons.append(season(block.step, samples))
+        self._add_datasets(item.name, block, before)
         if all(self.skip[before:]):
             self.errors.append(_barren(sheet.label, self.skip[before:], report))
         self.report.add_used(files=1)
 
-    def _note(self, file: str, series: Series, dataset: int, report: DataReport) -> None:
+    def _add_datasets(self, name: str, block: SeriesBlock, before: int) -> None:
+        """One data set for each step of the file's series from number ``before`` on."""
+        groups = block.groups
+        used = sorted({row[1] for row in self.rows[before:]})
+        datasets = {group: len(self.datasets) + place for place, group in enumerate(used)}
+        self.rows[before:] = [(row[0], datasets[row[1]], *row[2:]) for row in self.rows[before:]]
+        for group in used:
+            self.datasets.append(f"{name} ({groups.labels[group]})" if len(used) > 1 else name)
+            self.files.append(name)
+            self.zones.append(block.zone)
+            self.frequency.append(groups.steps[group].alias)
+            self.regular.append(groups.regular[group])
+
+    def _note(self, file: str, series: Series, report: DataReport) -> None:
         missing = int(np.isnan(series.values).sum())
         self.names.append(f"{file}/{series.name}")
         self.skip.append(series.skip)
         self.column_of.append(self.columns.setdefault(series.column, len(self.columns)))
-        self.rows.append((len(series.values), dataset, series.start, series.first_row, series.grid_rows, missing))
+        self.rows.append((len(series.values), series.group, series.start, series.first_row, series.grid_rows, missing))
         report.add_used(series=1, rows=len(series.values), missing_values=missing)
 
     def _write_index(self, fingerprint: str) -> None:
@@ -121,7 +135,6 @@ class Builder:
         arrays = {
             "offsets": np.concatenate([[0], np.cumsum(length)]),
             "dataset_of": dataset_of.astype(np.int32),
-            "season": np.array(self.seasons, dtype=np.int32)[dataset_of],
             "starts": starts,
             "first_row": first_row,
             "grid_rows": grid_rows,
@@ -133,6 +146,8 @@ class Builder:
         index = {
             "names": self.names,
             "datasets": self.datasets,
+            "files": self.files,
+            "zones": self.zones,
             "frequency": self.frequency,
             "regular": self.regular,
             "skip": self.skip,

@@ -12,13 +12,13 @@ from potstill.data.data_report import DataReport
 from potstill.data.series.covariates import CovariateNames
 from potstill.data.series.identity import find_identity, may_be_ids
 from potstill.data.series.readers import Sheet
-from potstill.data.series.timestamps import Times, read_times
+from potstill.data.series.time_columns import find_time
+from potstill.data.series.times import Times
 from potstill.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TIME_NAMES = ("ds", "date", "datetime", "timestamp", "time", "date_time", "date time", "time_stamp", "date/time")
 ID_NAMES = ("unique_id", "item_id")
 VALUE_NAMES = ("y", "target")
 _COUNTERS = ("", "id", "index", "idx", "row", "row_id", "rowid", "unnamed: 0", "__index_level_0__")
@@ -37,12 +37,25 @@ class LacksTarget(UserError):
 
 
 class ColumnSelection(NamedTuple):
-    """Which columns to use: the target columns, else a file's first column of numbers if ``first``, else all of them,
-    except covariates."""
+    """Which columns to use, and how to read time.
+
+    Attributes
+    ----------
+    target, first
+        The numeric columns: the target columns, else a file's first one if ``first``, else all but the covariates.
+    covariates
+        Columns that help to forecast.
+    time_column, date_format, freq
+        The time column, the format of its dates (as for ``strptime``), and the alias of the step of all series; None:
+        found from the data.
+    """
 
     target: list[str] | None = None
     first: bool = False
     covariates: CovariateNames = CovariateNames()
+    time_column: str | None = None
+    date_format: str | None = None
+    freq: str | None = None
 
 
 class Columns(NamedTuple):
@@ -69,7 +82,7 @@ def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     target = selection.target
     lower = {column.strip().lower(): column for column in reversed(sheet.table.column_names)}
     identity = next((lower[n] for n in ID_NAMES if n in lower), None)
-    taken, times = _find_time(sheet, lower, identity, set(target or ()), name, report)
+    taken, times = find_time(sheet, identity, target, selection.time_column, selection.date_format, name, report)
     rest = [c for c in sheet.table.column_names if c not in {*taken, identity}]
     numbers = [c for c in rest if is_numeric(sheet, c)]
     candidates = [c for c in rest if c not in (target or ()) and may_be_ids(sheet, c, c in numbers)]
@@ -112,8 +125,7 @@ def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
             f"{sheet.label}: no numeric column to forecast; add at least one column of numbers.",
             key="data.no_numeric_column",
         )
-    choices = [f"dates: {times.order}"] if times is not None and times.order else []
-    choices += [f"ids: {identity}"] if identity != declared else []
+    choices = [f"ids: {identity}"] if identity != declared else []
     return Columns(times, sheet.table[identity] if identity is not None else None, values, choices)
 
 
@@ -188,87 +200,3 @@ def _counts_up(sheet: Sheet, column: str) -> bool:
 def _whole(sheet: Sheet, column: str) -> bool:
     values = numeric(sheet, column)[0]
     return bool((np.isfinite(values) & (values == np.rint(values))).all())
-
-
-def _find_time(
-    sheet: Sheet, lower: dict[str, str], identity: str | None, target: set[str], name: str, report: DataReport
-) -> tuple[set[str], Times | None]:
-    """Find the time column(s) and their times: by name, then by type, then the first text column that reads as time."""
-    import pyarrow as pa
-
-    named = [lower[n] for n in TIME_NAMES if n in lower and lower[n] not in target]
-    if named:
-        return _named_time(sheet, named, lower, name, report)
-    candidates = [c for c in sheet.table.column_names if c not in target and c != identity]
-    for column in candidates:
-        kind = sheet.table[column].type
-        typed = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-        if not typed and (not pa.types.is_string(kind) or is_numeric(sheet, column)):
-            continue
-        times = read_times(sheet.table[column])
-        if times.mixed is not None:
-            raise _mixed(sheet, column, times)
-        if times.sound and not times.counter:
-            report.add_note(f"{name}: time is read from column {column!r}")
-            _note_order(times, column, name, report)
-            return {column}, times
-    report.add_note(f"{name}: no time column found; rows are kept in order")
-    return set(), None
-
-
-def _named_time(
-    sheet: Sheet, named: list[str], lower: dict[str, str], name: str, report: DataReport
-) -> tuple[set[str], Times]:
-    column = named[0]
-    taken, cells = {column}, sheet.table[column]
-    if "date" in lower and "time" in lower and lower["date"] == column:
-        joined = _joined(sheet, column, lower["time"])
-        if joined is not None:
-            taken, cells = {column, lower["time"]}, joined
-    times = read_times(cells)
-    if times.mixed is not None:
-        raise _mixed(sheet, column, times)
-    if times.unreadable is not None or not times.valid.any():
-        row = times.unreadable or 0
-        raise UserError(
-            f"{sheet.label} {sheet.place(row)}: {cells[row].as_py()!r} in time column {column!r} is not a timestamp; "
-            "write YYYY-MM-DD HH:MM:SS in every row.",
-            key="data.unreadable_time",
-        )
-    taken.update(c for c in named[1:] if (other := read_times(sheet.table[c])).sound and not other.counter)
-    _note_order(times, column, name, report)
-    if times.zone:
-        report.add_note(f"{name}: times are kept as written, in time zone {times.zone}")
-    return taken, times
-
-
-def _note_order(times: Times, column: str, name: str, report: DataReport) -> None:
-    if times.unsure:
-        report.add_note(
-            f"{name}: dates in column {column!r} fit both day/month and month/day; {times.order} was used (ISO dates,"
-            " such as 2023-02-01, are unambiguous)"
-        )
-
-
-def _joined(sheet: Sheet, date: str, time: str) -> pa.ChunkedArray | None:
-    """Join a date column and a time-of-day column, both text; None if they are not such a pair."""
-    import pyarrow as pa
-
-    pc = arrow_functions()
-
-    dates, clocks = sheet.table[date], sheet.table[time]
-    if not (pa.types.is_string(dates.type) and pa.types.is_string(clocks.type)):
-        return None
-    clocks = pc.utf8_trim_whitespace(clocks)
-    if not pc.all(pc.match_substring_regex(clocks, r"^\d{1,2}[:.]\d{2}([:.]\d{2})?( ?[AaPp][Mm])?$")).as_py():
-        return None
-    return pc.binary_join_element_wise(pc.utf8_trim_whitespace(dates), clocks, " ")
-
-
-def _mixed(sheet: Sheet, column: str, times: Times) -> UserError:
-    row = times.mixed or 0
-    return UserError(
-        f"{sheet.label} {sheet.place(row)}: {sheet.table[column][row].as_py()!r} in time column {column!r} is in "
-        "a different time zone than the first row; use one time zone.",
-        key="data.mixed_time_zones",
-    )

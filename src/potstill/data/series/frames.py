@@ -10,11 +10,14 @@ import numpy as np
 
 from potstill.data._arrow import arrow_functions
 from potstill.data.data_report import DataReport
-from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection, LacksTarget, is_numeric, numeric, pick_columns
 from potstill.data.series.covariates import CovariateNames, codes_of
+from potstill.data.series.day_order import settle
 from potstill.data.series.grid import Grid, lay_out
 from potstill.data.series.readers import Sheet
+from potstill.data.series.steps import StepGroups
+from potstill.data.series.times import Times
+from potstill.data.series.zones import stamps
 from potstill.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,8 +36,9 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Series(NamedTuple):
     """A cleaned series: name in the file, float32 values with NaN, first timestamp, position on the file's grid.
 
-    ``skip`` is the reason why training leaves it out; it can still be forecast. ``column`` is the column of its values.
-    ``covariates`` ``[K, L]`` begin where the series begins, and end where its grid ends.
+    ``group`` is its group of equal steps. ``skip`` is the reason why training leaves it out; it can still be forecast.
+    ``column`` is the column of its values. ``covariates`` ``[K, L]`` begin where the series begins, and end where its
+    grid ends.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Series(NamedTuple):
     start: int
     first_row: int
     grid_rows: int
+    group: int = 0
     skip: str = ""
     column: str = ""
     covariates: np.ndarray | None = None
@@ -49,15 +54,15 @@ class Series(NamedTuple):
 
 @dataclass
 class SeriesBlock:
-    """All series of one file and their step. ``series`` can be iterated once, with one series in memory at a time.
+    """All series of one file and their steps. ``series`` can be iterated once, with one series in memory at a time.
 
-    ``choices`` is explained in ``columns.Columns``. ``covariates`` are those of the file, and ``categories`` has the
-    number of categories of each that is text.
+    ``zone`` is the time zone of the file, ``choices`` is explained in ``columns.Columns``. ``covariates`` are those of
+    the file, and ``categories`` has the number of categories of each that is text.
     """
 
     columns: list[str]
-    step: TimeStep
-    regular: bool
+    groups: StepGroups
+    zone: str
     series: Iterator[Series]
     choices: list[str]
     covariates: list[str]
@@ -80,10 +85,29 @@ def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     covariates = [column for column in selection.covariates.all if column in sheet.table.column_names]
     columns = pick_columns(sheet.without(covariates), name, selection, report)
     codes, ids = _ids(columns.ids) if columns.ids is not None else (np.zeros(len(sheet.table), np.int64), [None])
-    grid = lay_out(columns.times, codes, len(ids), name, report)
+    choices = [*_settled(columns.times, codes, name, report), *columns.choices]
+    grid = lay_out(columns.times, codes, len(ids), name, report, selection.freq)
+    zone = columns.times.zone if columns.times is not None else ""
     beside, categories = _beside(sheet, selection.covariates, covariates, grid, name, report)
-    series = _series(sheet, columns.values, ids, grid, name, report, beside)
-    return SeriesBlock(columns.values, grid.step, grid.regular, series, columns.choices, covariates, categories)
+    series = _series(sheet, columns.values, ids, grid, zone, name, report, beside)
+    return SeriesBlock(columns.values, grid.groups, zone, series, choices, covariates, categories)
+
+
+def _settled(times: Times | None, codes: np.ndarray, name: str, report: DataReport) -> list[str]:
+    """Settle the order of day and month, now that the series are known, and note how dates were read."""
+    if times is None:
+        return []
+    if times.form:
+        report.add_note(f"{name}: numbers in column {times.name!r} are read as {times.form}")
+    if times.zone:
+        report.add_note(f"{name}: times are in time zone {times.zone}")
+    other = settle(times, codes)
+    if other:
+        report.add_note(
+            f"{name}: dates in column {times.name!r} fit both {times.order} and {other}; {times.order} was used. Set"
+            " --date-format, such as %d/%m/%Y, if that is wrong"
+        )
+    return [f"dates: {times.order}"] if times.order else []
 
 
 def _ids(column: pa.ChunkedArray) -> tuple[np.ndarray, Sequence[str | None]]:
@@ -123,6 +147,7 @@ def _series(
     names: list[str],
     ids: Sequence[str | None],
     grid: Grid,
+    zone: str,
     file: str,
     report: DataReport,
     beside: np.ndarray | None,
@@ -133,7 +158,7 @@ def _series(
         for k, identity in enumerate(ids):
             rows = slice(grid.bounds[k], grid.bounds[k + 1])
             name = column if identity is None else identity if len(names) == 1 else f"{identity}/{column}"
-            series = _one(name, values[rows], grid, k, rows, f"{file}/{name}", report)
+            series = _one(name, values[rows], grid, k, rows, zone, f"{file}/{name}", report)
             if series is not None:
                 count += 1
                 series = series._replace(column=column)
@@ -159,7 +184,7 @@ def no_usable_series(label: str, report: DataReport) -> UserError:
 
 
 def _one(
-    name: str, values: np.ndarray, grid: Grid, k: int, rows: slice, label: str, report: DataReport
+    name: str, values: np.ndarray, grid: Grid, k: int, rows: slice, zone: str, label: str, report: DataReport
 ) -> Series | None:
     """Place values on the grid and trim missing values at both ends; None without any value."""
     length = int(grid.lengths[k])
@@ -174,8 +199,9 @@ def _one(
     report.add_repaired(
         "series rounded: their changes are small compared with single precision", label, _coarse(gridded, values)
     )
-    start = int(grid.step.stamps(int(grid.starts[k]), first, 1).astype(np.int64)[0])
-    return Series(name, gridded, start, first, length, _unlearnable(gridded, values, len(known)))
+    start = int(stamps(grid.step(k), zone, int(grid.starts[k]), first, 1).astype(np.int64)[0])
+    group = int(grid.groups.group_of[k])
+    return Series(name, gridded, start, first, length, group, _unlearnable(gridded, values, len(known)))
 
 
 def _unlearnable(gridded: np.ndarray, exact: np.ndarray, known: int) -> str:

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from potstill.data.data_report import DataReport
-from potstill.data.series.calendar import TimeStep, increments, infer_step
-from potstill.data.series.timestamps import Times
+from potstill.data.series.calendar import HOUR, TimeStep
+from potstill.data.series.steps import StepGroups, follow, group_by_step
+from potstill.data.series.times import Times
+from potstill.data.series.zones import to_local, to_utc
 from potstill.errors import UserError
 
 _GRID_FACTOR, _GRID_EXTRA = 10, 1000  # a grid has at most factor × rows + extra rows
 _MAX_CUTS = 100
 _ISOLATED = 0.01  # at most this share of the rows, beyond a huge gap, counts as mistyped timestamps
+_NEARLY_A_DAY = 23 * HOUR  # the shortest day of a zone in which clocks change
 
 
 @dataclass
@@ -32,9 +35,9 @@ class Grid:
     positions
         ``[N]`` position of each row on the grid of its series.
     lengths, starts
-        ``[K]`` rows of each grid, and the timestamp of its row 0.
-    step, regular
-        The step of all series, and False if the rows do not follow it and are kept without a grid.
+        ``[K]`` rows of each grid, and the timestamp (UTC) of its row 0.
+    groups
+        The steps of the series. Rows of an irregular group are kept in order without a grid.
     """
 
     rows: np.ndarray
@@ -42,12 +45,17 @@ class Grid:
     positions: np.ndarray
     lengths: np.ndarray
     starts: np.ndarray
-    step: TimeStep
-    regular: bool
+    groups: StepGroups
+
+    def step(self, k: int) -> TimeStep:
+        """The step of series k; a series without rows has none."""
+        return self.groups.steps[self.groups.group_of[k]] if self.groups.group_of[k] >= 0 else TimeStep()
 
 
-def lay_out(times: Times | None, codes: np.ndarray, series: int, name: str, report: DataReport) -> Grid:
-    """Place a table's rows on the grid of their median step.
+def lay_out(
+    times: Times | None, codes: np.ndarray, series: int, name: str, report: DataReport, freq: str | None = None
+) -> Grid:
+    """Place a table's rows on the grid of their series' step.
 
     Parameters
     ----------
@@ -59,34 +67,124 @@ def lay_out(times: Times | None, codes: np.ndarray, series: int, name: str, repo
         How many series K there are.
     name, report
         The file's name, and the report that counts its repairs.
+    freq
+        The alias of the step of all series; default: inferred for each.
 
     Raises
     ------
     UserError
-        Most timestamps repeat.
+        Most timestamps repeat, or the rows do not follow ``freq``.
     """
     usable = codes >= 0 if times is None else (codes >= 0) & times.valid
     report.add_repaired("rows without time or id left out", name, int((~usable).sum()))
     rows = np.flatnonzero(usable)
+    if freq is not None and (times is None or times.counter):
+        raise UserError(
+            f"data.freq: the table {name} has no timestamps; leave freq out, or name its time column.",
+            key="data.freq_without_time",
+        )
     if times is None:
         rows = rows[np.argsort(codes[rows], kind="stable")]
-        return _stack(rows, codes[rows], series, np.ones(max(len(rows) - 1, 0), np.int64), TimeStep(), True)
+        return _stack(rows, codes[rows], series, np.ones(max(len(rows) - 1, 0), np.int64), _one_group(series))
     rows = _sorted(rows, times.micros, codes, name, report)
-    stamps, kept = times.micros[rows], codes[rows]
-    breaks = np.diff(kept) != 0
+    kept = codes[rows]
     if times.counter:
-        return _count_up(rows, stamps, kept, series, breaks)
-    step, regular = infer_step(stamps, breaks)
-    if not step.timed:
-        return _stack(rows, kept, series, np.ones(max(len(rows) - 1, 0), np.int64), step, True)
-    if not regular:
-        report.add_note(f"{name}: the rows have no regular time step; they are kept in order without filling gaps")
-        grid = _stack(rows, kept, series, np.ones(len(rows) - 1, np.int64), step, False)
-    else:
-        grid = _open_gaps(rows, stamps, kept, series, step, name, report)
-    _anchor(grid, times.micros)
+        return _count_up(rows, times.micros[rows], kept, series, np.diff(kept) != 0)
+    bounds = np.searchsorted(kept, np.arange(series + 1))
+    utc = times.micros[rows]
+    local = to_local(utc, times.zone)
+    stamps = _clocks(utc, local, bounds)
+    groups = group_by_step(stamps, bounds) if freq is None else _given(local, bounds, freq, name)
+    wall = np.array([step.wall for step in groups.steps])[groups.group_of] & (times.zone != "")
+    stamps = np.where(wall[kept], local, utc)
+    if not any(step.timed for step in groups.steps):  # one row per series
+        return _stack(rows, kept, series, np.ones(max(len(rows) - 1, 0), np.int64), groups)
+    _note_steps(groups, name, report)
+    report.add_repaired("timestamps moved to the regular step", name, _off_grid(stamps, kept, groups))
+    grid, stamps = _open_gaps(rows, stamps, kept, groups, name, report)
+    _anchor(grid, stamps)
+    grid.starts[wall] = to_utc(grid.starts[wall], times.zone)
     report.add_repaired("missing time steps opened as missing values", name, int(grid.lengths.sum() - len(grid.rows)))
     return grid
+
+
+def _one_group(series: int) -> StepGroups:
+    return StepGroups([TimeStep()], [True], np.zeros(series, np.int64))
+
+
+def _given(times: np.ndarray, bounds: np.ndarray, freq: str, name: str) -> StepGroups:
+    """The step that the user names, checked against the rows' local times.
+
+    Raises
+    ------
+    UserError
+        More than a tenth of some series' rows do not follow it.
+    """
+    step, filled = TimeStep.parse(freq), np.diff(bounds) > 0
+    if not follow(times, bounds, step)[0][filled].all():
+        raise UserError(
+            f"data.freq: the timestamps of {name} do not follow {freq!r}; leave freq out to have the step inferred.",
+            key="data.freq_does_not_fit",
+        )
+    return StepGroups([step], [True], np.where(filled, 0, -1))
+
+
+def _clocks(utc: np.ndarray, local: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """The clock to infer a series' step from: local time if most of its rows are about a day or more apart."""
+    long = np.concatenate([[0], np.cumsum(np.diff(utc) >= _NEARLY_A_DAY)])
+    last = np.maximum(bounds[1:] - 1, bounds[:-1])
+    count = long[np.minimum(last, len(long) - 1)] - long[np.minimum(bounds[:-1], len(long) - 1)]
+    often = count * 2 >= np.diff(bounds) - 1
+    return np.where(np.repeat(often, np.diff(bounds)), local, utc)
+
+
+def _note_steps(groups: StepGroups, name: str, report: DataReport) -> None:
+    counts = np.bincount(groups.group_of[groups.group_of >= 0], minlength=len(groups.steps))
+    if len(counts) > 1:
+        listed = ", ".join(f"{label} ({count:,})" for label, count in zip(groups.labels, counts, strict=True))
+        report.add_note(f"{name}: its series have different steps, so they form a data set for each step: {listed}")
+    if not all(groups.regular):
+        which = f"{counts[groups.regular.index(False)]:,} series have" if len(counts) > 1 else "the rows have"
+        report.add_note(f"{name}: {which} no regular time step; they are kept in order without filling gaps")
+
+
+def _with_flat(groups: StepGroups, series: np.ndarray) -> StepGroups:
+    """The groups with some series moved into irregular ones of the same step."""
+    group_of, kinds = groups.group_of.copy(), list(zip(groups.steps, groups.regular, strict=True))
+    for k in series:
+        kind = (groups.steps[groups.group_of[k]], False)
+        if kind not in kinds:
+            kinds.append(kind)
+        group_of[k] = kinds.index(kind)
+    used, group_of = np.unique(group_of, return_inverse=True)
+    used = used[used >= 0]
+    group_of = group_of - (len(np.unique(group_of)) - len(used))
+    return StepGroups([kinds[u][0] for u in used], [kinds[u][1] for u in used], group_of)
+
+
+def _increments(stamps: np.ndarray, codes: np.ndarray, groups: StepGroups) -> np.ndarray:
+    """``[N - 1]`` steps between the rows of each series; between series the number has no meaning."""
+    steps = np.ones(max(len(stamps) - 1, 0), np.int64)
+    for group, step in enumerate(groups.steps):
+        if groups.regular[group] and step.timed:
+            rows = np.flatnonzero(groups.group_of[codes] == group)
+            steps[rows[1:] - 1] = step.increments(stamps[rows])
+    return steps
+
+
+def _off_grid(stamps: np.ndarray, codes: np.ndarray, groups: StepGroups) -> int:
+    """How many rows are not exactly on their series' step."""
+    count = 0
+    for group, step in enumerate(groups.steps):
+        if not groups.regular[group] or not step.timed:
+            continue
+        rows = np.flatnonzero(groups.group_of[codes] == group)
+        if step.unit:
+            count += int((~step.on_grid(stamps[rows])).sum())
+        else:
+            same = np.diff(codes[rows]) == 0
+            count += int((same & (np.diff(stamps[rows]) % step.micros != 0)).sum())
+    return count
 
 
 def _sorted(rows: np.ndarray, micros: np.ndarray, codes: np.ndarray, name: str, report: DataReport) -> np.ndarray:
@@ -115,14 +213,16 @@ def _sorted(rows: np.ndarray, micros: np.ndarray, codes: np.ndarray, name: str, 
 
 
 def _open_gaps(
-    rows: np.ndarray, stamps: np.ndarray, codes: np.ndarray, series: int, step: TimeStep, name: str, report: DataReport
-) -> Grid:
-    steps = increments(stamps, step)
-    grid = _stack(rows, codes, series, steps, step, True)
+    rows: np.ndarray, stamps: np.ndarray, codes: np.ndarray, groups: StepGroups, name: str, report: DataReport
+) -> tuple[Grid, np.ndarray]:
+    """The grid, and the timestamps of its rows."""
+    series = len(groups.group_of)
+    steps = _increments(stamps, codes, groups)
+    grid = _stack(rows, codes, series, steps, groups)
     counts = np.diff(grid.bounds)
     huge = np.flatnonzero(grid.lengths > _GRID_FACTOR * counts + _GRID_EXTRA)
     if not len(huge):
-        return grid
+        return grid, stamps
     keep, flat, lost = np.ones(len(rows), bool), np.zeros(len(rows), bool), 0
     for k in huge:
         first, end = int(grid.bounds[k]), int(grid.bounds[k + 1])
@@ -133,9 +233,10 @@ def _open_gaps(
     report.add_repaired("rows with isolated timestamps left out", name, lost)
     if flat.any():
         report.add_note(f"{name}: gaps too long to fill; the rows around them are kept in order")
-    steps = increments(stamps[keep], step)
-    steps = np.where(flat[keep][1:], 1, steps)
-    return _stack(rows[keep], codes[keep], series, steps, step, not flat.any())
+    steps = np.where(flat[keep][1:], 1, _increments(stamps[keep], codes[keep], groups))
+    if flat.any():
+        groups = _with_flat(groups, np.unique(codes[flat]))
+    return _stack(rows[keep], codes[keep], series, steps, groups), stamps[keep]
 
 
 def _isolated(steps: np.ndarray) -> tuple[int, int, bool]:
@@ -165,14 +266,14 @@ def _count_up(rows: np.ndarray, numbers: np.ndarray, codes: np.ndarray, series: 
     by_one = len(gaps[~breaks]) > 0 and np.median(gaps[~breaks]) == 1
     if by_one and gaps[~breaks].sum() <= _GRID_FACTOR * len(rows) + _GRID_EXTRA:
         steps = gaps
-    grid = _stack(rows, codes, series, steps, TimeStep(), True)
+    grid = _stack(rows, codes, series, steps, _one_group(series))
     if steps is gaps:
         filled = np.flatnonzero(np.diff(grid.bounds))
         grid.starts[filled] = numbers[grid.bounds[filled]]
     return grid
 
 
-def _stack(rows: np.ndarray, codes: np.ndarray, series: int, steps: np.ndarray, step: TimeStep, regular: bool) -> Grid:
+def _stack(rows: np.ndarray, codes: np.ndarray, series: int, steps: np.ndarray, groups: StepGroups) -> Grid:
     """Compute positions as the sum of ``steps`` (``[N - 1]``) within each series."""
     bounds = np.searchsorted(codes, np.arange(series + 1))
     counts = np.diff(bounds)
@@ -183,12 +284,12 @@ def _stack(rows: np.ndarray, codes: np.ndarray, series: int, steps: np.ndarray, 
     positions = reached - np.repeat(base, counts)
     lengths = np.zeros(series, np.int64)
     lengths[filled] = positions[bounds[1:][filled] - 1] + 1
-    return Grid(rows, bounds, positions, lengths, np.zeros(series, np.int64), step, regular)
+    return Grid(rows, bounds, positions, lengths, np.zeros(series, np.int64), groups)
 
 
-def _anchor(grid: Grid, micros: np.ndarray) -> None:
+def _anchor(grid: Grid, stamps: np.ndarray) -> None:
     """Set the timestamp of row 0. Fixed steps count back from the last row, because forecasts start after it."""
     filled = np.flatnonzero(np.diff(grid.bounds))
-    first = micros[grid.rows[grid.bounds[filled]]]
-    last = micros[grid.rows[grid.bounds[filled + 1] - 1]]
-    grid.starts[filled] = last - (grid.lengths[filled] - 1) * grid.step.micros if grid.step.micros else first
+    first, last = stamps[grid.bounds[filled]], stamps[grid.bounds[filled + 1] - 1]
+    micros = np.array([step.micros for step in grid.groups.steps])[grid.groups.group_of[filled]]
+    grid.starts[filled] = np.where(micros > 0, last - (grid.lengths[filled] - 1) * micros, first)

@@ -15,7 +15,7 @@ import numpy as np
 from potstill.data._arrow import arrow_functions
 from potstill.data.data_report import DataReport
 from potstill.data.series.readers import Sheet
-from potstill.data.series.timestamps import Times
+from potstill.data.series.times import Times
 from potstill.errors import UserError
 
 # fmt: off

@@ -1,16 +1,61 @@
-"""The season's length: by convention, or estimated from the first 70 % of the series."""
+"""The season's length: by convention, or estimated from the training part of the series."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potstill.data.series.calendar import TimeStep, season_of
+from potstill.data.series.calendar import DAY, TimeStep, season_of
+from potstill.data.series.splits import part_bounds
+from potstill.runs import write_json
 
-SAMPLE_SERIES, _SAMPLE_ROWS = 16, 20_000
+if TYPE_CHECKING:
+    from potstill.data.series.store import Store
+
+_SAMPLE_SERIES, _SAMPLE_ROWS = 16, 20_000
 _WEEK, _YEAR = 7, 365
 _LONGEST = 1000
+
+
+def training_seasons(store: Store, split: str) -> np.ndarray:
+    """``[S]`` int32: the season of each series, inferred from the training part of its data set.
+
+    What is found is kept in the store's folder, because a folder of many files takes a while.
+
+    Raises
+    ------
+    UserError
+        See ``splits.part_bounds``.
+    """
+    steps = [store.step_of(dataset) for dataset in range(len(store.datasets))]
+    if all(season_of(step) is not None and step.micros != DAY for step in steps):
+        return store.season
+    start, end = part_bounds(store, split, "train")
+    key = hashlib.sha256(json.dumps([split, sorted(store.train_only)]).encode()).hexdigest()
+    file = store.folder / f"seasons-{key[:16]}.json"
+    found = _kept(file, len(steps))
+    if found is None:
+        found = []
+        for dataset, step in enumerate(steps):
+            mine = np.flatnonzero((store.dataset_of == dataset) & (end > start))[:_SAMPLE_SERIES]
+            found.append(season(step, [store.series(i)[start[i] : end[i]] for i in mine]))
+        with suppress(OSError):  # a cache that cannot be written only costs time
+            write_json(file, found)
+    return np.array(found, np.int32)[store.dataset_of]
+
+
+def _kept(file: Path, count: int) -> list[int] | None:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, list) and len(found) == count else None
 
 
 def season(step: TimeStep, series: Sequence[np.ndarray]) -> int:
@@ -28,8 +73,8 @@ def season(step: TimeStep, series: Sequence[np.ndarray]) -> int:
         A few of its series, each ``[N]`` with NaN where missing, cut to the training part.
     """
     known = season_of(step)
-    samples = [filled for x in series[:SAMPLE_SERIES] if len(filled := _filled(x[-_SAMPLE_ROWS:])) >= 8]
-    if known == _WEEK and not step.business:
+    samples = [filled for x in series[:_SAMPLE_SERIES] if len(filled := _filled(x[-_SAMPLE_ROWS:])) >= 8]
+    if step.micros == DAY:
         return _YEAR if _yearly(samples) else _WEEK
     if known is not None:
         return known

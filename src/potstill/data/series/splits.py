@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from potstill.data.series.calendar import DAY
-from potstill.data.series.store import Store
+from potstill.data.series.zones import rows_before
 from potstill.errors import UserError
+
+if TYPE_CHECKING:
+    from potstill.data.series.store import Store
 
 SPLIT_PARTS = ("train", "validation", "test")
 _ETT_MONTHS = (12, 16, 20)  # ends of the parts, in months of 30 days (Zhou et al., Informer, 2021)
@@ -20,7 +24,7 @@ _FILE_SEED = "0"
 def part_bounds(store: Store, split: str, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Rows ``start:end`` of one part in each series; both int64 ``[S]``, equal if the series has no row in the part.
 
-    A series that cannot be used for training (``store.skip``) has no row in any part. All rows of a data set in
+    A series that cannot be used for training (``store.skip``) has no row in any part. All rows of a file in
     ``store.train_only`` are training rows, whatever the split.
 
     Parameters
@@ -29,7 +33,7 @@ def part_bounds(store: Store, split: str, part: str) -> tuple[np.ndarray, np.nda
         ``a:b:c``: chronological shares of each series. ``ett``: 12/4/4 months of 30 days, later rows unused. ``suite``:
         ``ett`` for the files of the ETT family, 70/10/20 for all others: of the file's rows or of the series' rows,
         whichever end is earlier. ``by-file``: whole files by a hash of their names, 80/10/10. ``D1,D2``: training
-        ends before D1, validation before D2.
+        ends before D1, validation before D2, in the time zone of the data.
     part
         ``train``, ``validation`` or ``test``.
 
@@ -43,7 +47,7 @@ def part_bounds(store: Store, split: str, part: str) -> tuple[np.ndarray, np.nda
     which = SPLIT_PARTS.index(part)
     divided = _divided(store)
     if split == "by-file":
-        inside = (_file_parts(store)[store.dataset_of] == which) & divided
+        inside = (_file_parts(store)[store.file_of] == which) & divided
         start, end = np.zeros(len(store), np.int64), np.where(inside, store.lengths, 0)
     else:
         ends = _ends(store, split)
@@ -78,7 +82,7 @@ def standardisation(store: Store, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _divided(store: Store) -> np.ndarray:
     """``[S]`` bool: series that a split divides: those that can be used, and not only for training."""
-    whole = np.array([name in store.train_only for name in store.datasets], dtype=bool)
+    whole = np.array([name in store.train_only for name in store.files], dtype=bool)
     return store.usable & ~whole[store.dataset_of]
 
 
@@ -161,24 +165,25 @@ def _date_ends(store: Store, split: str) -> np.ndarray:
                 f"{name}: has no {what}, so dates cannot split it; choose shares such as 8:1:1.", key="split.no_time"
             )
         selected = np.flatnonzero(store.dataset_of == dataset)
-        ends[0, selected] = step.rows_before(store.starts[selected], int(first))
-        ends[1, selected] = step.rows_before(store.starts[selected], int(second))
+        for part, moment in enumerate((first, second)):
+            ends[part, selected] = rows_before(step, store.zones[dataset], store.starts[selected], int(moment))
     ends[2] = store.lengths
     return np.minimum(ends, store.lengths)
 
 
 def _file_parts(store: Store) -> np.ndarray:
     """Part of each file by a hash of its name: 80 % training, 10 % validation, 10 % test, at least one file each."""
-    usable = np.unique(store.dataset_of[_divided(store)]).tolist()
+    usable = np.unique(store.file_of[_divided(store)]).tolist()
     files = len(usable)
     if files < 3:
         raise UserError(
             f"data.split: 'by-file' needs at least 3 usable files, but there are {files}; choose shares such as 8:1:1.",
             key="split.too_few_files",
         )
-    order = sorted(usable, key=lambda i: hashlib.sha256(f"{_FILE_SEED}:{store.datasets[i]}".encode()).digest())
+    names = list(dict.fromkeys(store.files))
+    order = sorted(usable, key=lambda i: hashlib.sha256(f"{_FILE_SEED}:{names[i]}".encode()).digest())
     held = max(round(0.1 * files), 1)
-    parts = np.zeros(len(store.datasets), np.int64)
+    parts = np.zeros(len(names), np.int64)
     parts[order[files - 2 * held : files - held]] = 1
     parts[order[files - held :]] = 2
     return parts

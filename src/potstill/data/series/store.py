@@ -18,10 +18,12 @@ from potstill.data.cache import cache_folder, open_or_build
 from potstill.data.data_report import DataReport
 from potstill.data.files import DataSource
 from potstill.data.series.build import STORE_ARRAYS, Builder, Input
-from potstill.data.series.calendar import TimeStep
+from potstill.data.series.calendar import TimeStep, season_of
 from potstill.data.series.columns import ColumnSelection
 from potstill.data.series.covariates import CovariateNames, Covariates
 from potstill.data.series.readers import Sheet, distinct, find_sources, plain, read_sheet
+from potstill.data.series.seasons import training_seasons
+from potstill.data.series.zones import stamps
 from potstill.errors import UserError
 from potstill.recipe import SeriesData
 
@@ -47,12 +49,14 @@ class Store:
     names
         ``file/column`` (wide) or ``file/unique_id`` (long) of each series.
     datasets, dataset_of, frequency, regular
-        One data set per file: its name, frequency alias (empty without time) and whether its rows are regular;
-        ``dataset_of [S]`` int32 points into them.
+        One data set for each step in a file: its name (the file's, and the step if there are several), frequency alias
+        (empty without time) and whether its rows are regular; ``dataset_of [S]`` int32 points into them.
+    files, zones
+        Of each data set: the name of its file, and the time zone of its timestamps (empty if they have none).
     season
-        ``[S]`` int32 season length in steps.
+        ``[S]`` int32 season length in steps, inferred from the training part.
     starts
-        ``[S]`` int64: microseconds since 1970 of the first row, or its row number without time.
+        ``[S]`` int64: microseconds since 1970 (UTC) of the first row, or its row number without time.
     first_row, grid_rows
         ``[S]`` int64: the grid row where the series begins, and the length of its grid.
     missing
@@ -69,7 +73,7 @@ class Store:
     barren
         The error message if no series can be used for training, else empty.
     train_only
-        Data sets that have only a training part, whatever the split; chosen when the store is opened, not stored.
+        Files that have only a training part, whatever the split; chosen when the store is opened, not stored.
     covariates
         Those of the series; None if the data section names none.
     """
@@ -93,16 +97,21 @@ class Store:
     skip: list[str] = field(default_factory=list)
     barren: str = ""
     train_only: frozenset[str] = frozenset()
+    files: list[str] = field(default_factory=list)
+    zones: list[str] = field(default_factory=list)
     covariates: Covariates | None = None
 
     def __post_init__(self) -> None:
         self.skip = self.skip or [""] * len(self)
+        self.files = self.files or self.datasets
+        self.zones = self.zones or [""] * len(self.datasets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __reduce__(self) -> tuple[Callable[[Path, frozenset[str]], Store], tuple[Path, frozenset[str]], dict[str, Any]]:
-        return Store.load, (self.folder, self.train_only), {"skip": self.skip, "fingerprint": self.fingerprint}
+        changed = {"skip": self.skip, "fingerprint": self.fingerprint, "season": self.season}
+        return Store.load, (self.folder, self.train_only), changed
 
     @property
     def lengths(self) -> np.ndarray:
@@ -111,8 +120,9 @@ class Store:
 
     @property
     def file_of(self) -> np.ndarray:
-        """``[S]`` int32 file of each series; a file is a data set."""
-        return self.dataset_of
+        """``[S]`` int32 number of the file of each series."""
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(self.files))}
+        return np.array([numbers[name] for name in self.files], np.int32)[self.dataset_of]
 
     def series(self, i: int) -> np.ndarray:
         """Series i, a view of the memory map."""
@@ -147,8 +157,9 @@ class Store:
         return TimeStep.parse(self.frequency[dataset])
 
     def timestamps(self, i: int, first: int, count: int) -> np.ndarray:
-        """Timestamps (datetime64[us] or int64) of ``count`` rows of series i from row ``first``, also past its end."""
-        return self.step(i).stamps(int(self.starts[i]), first, count)
+        """Timestamps (datetime64[us] in UTC, or int64) of ``count`` rows of series i from row ``first``, also past its
+        end; ``zones`` has the time zone to convert them to."""
+        return stamps(self.step(i), self.zones[self.dataset_of[i]], int(self.starts[i]), first, count)
 
     @classmethod
     def load(cls, folder: Path, train_only: frozenset[str] = frozenset()) -> Store:
@@ -170,9 +181,18 @@ class Store:
         if {name: len(array) for name, array in arrays.items()} != sizes or len(values) != arrays["offsets"][-1]:
             raise ValueError(f"{folder}: incomplete store")
         report = DataReport.from_dict(index.pop("account"))
+        season = np.array([season_of(TimeStep.parse(alias)) or 1 for alias in index["frequency"]], np.int32)
+        season = season[arrays["dataset_of"]]
         beside = Covariates.load(folder)
         return cls(
-            folder=folder, values=values, report=report, train_only=train_only, covariates=beside, **arrays, **index
+            folder,
+            values,
+            season=season,
+            report=report,
+            train_only=train_only,
+            covariates=beside,
+            **arrays,
+            **index,
         )
 
 
@@ -182,7 +202,8 @@ def open_store(data: SeriesData, cache: Path | None = None) -> Store:
     Parameters
     ----------
     data
-        ``paths``, ``exclude``, ``max_files``, ``target`` and ``columns`` decide the content; lengths and splits do not.
+        ``paths``, ``exclude``, ``max_files``, ``target``, ``columns``, ``time_column``, ``date_format`` and ``freq``
+        decide the content; lengths and splits do not. The season is inferred from the training part of ``split``.
     cache
         Default: ``$POTSTILL_CACHE`` or ``~/.cache/potstill/stores``. Its folders may be deleted at any time.
 
@@ -199,11 +220,12 @@ def open_store(data: SeriesData, cache: Path | None = None) -> Store:
     store = _open_or_build(folder, fingerprint, inputs, _selection(data))
     store.report.add(file_report)
     store.train_only = _names_below(data, sources)
+    store.season = training_seasons(store, data.split)
     return store
 
 
 def _names_below(data: SeriesData, sources: list[DataSource]) -> frozenset[str]:
-    """The names of the data sets that ``data.train_only`` lists."""
+    """The names of the files that ``data.train_only`` lists."""
     if not data.train_only:
         return frozenset()
     files = {source.path.resolve() for source in find_sources(data.train_only, data.exclude, None, DataReport())}
@@ -219,18 +241,43 @@ def store_from_frame(frame: pd.DataFrame, data: SeriesData, cache: Path | None =
     table = _table_of(frame, name)
     fingerprint = fingerprints.of_table(table, {**_options(data), "name": name})
     inputs = [Input(name, lambda report: Sheet(name, table))]
-    return _open_or_build(cache_folder(cache), fingerprint, inputs, _selection(data))
+    store = _open_or_build(cache_folder(cache), fingerprint, inputs, _selection(data))
+    store.season = training_seasons(store, data.split)
+    return store
 
 
 def _selection(data: SeriesData) -> ColumnSelection:
-    covariates = CovariateNames(tuple(data.past), tuple(data.known))
-    return ColumnSelection(data.target, first=data.columns == "first", covariates=covariates)
+    """The settings that select columns and say how to read them.
+
+    Raises
+    ------
+    UserError
+        The step is not a frequency of pandas.
+    """
+    try:
+        step = TimeStep.parse(data.freq or "")
+    except ValueError:
+        step = TimeStep()
+    if data.freq is not None and not step.timed:
+        raise UserError(
+            f"data.freq: {data.freq!r} is not a frequency of pandas; write one such as D, h, 15min, W-SUN, MS or ME.",
+            key="data.unknown_freq",
+        )
+    return ColumnSelection(
+        data.target,
+        first=data.columns == "first",
+        covariates=CovariateNames(tuple(data.past), tuple(data.known)),
+        time_column=data.time_column,
+        date_format=data.date_format,
+        freq=data.freq,
+    )
 
 
 def _options(data: SeriesData) -> dict[str, object]:
     """The settings that select from the files' content, as part of the fingerprint."""
-    more = {"columns": data.columns if data.columns != "all" else "", "past": data.past, "known": data.known}
-    return {"target": data.target, **{key: value for key, value in more.items() if value}}
+    names = ("time_column", "date_format", "freq", "past", "known")
+    given = {key: value for key in names if (value := getattr(data, key))}
+    return {"target": data.target, **({"columns": data.columns} if data.columns != "all" else {}), **given}
 
 
 def _read(source: DataSource, report: DataReport) -> Sheet:

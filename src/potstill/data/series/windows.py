@@ -157,6 +157,7 @@ class SeriesWindows:
             why = f"its {self.part} part is too short for {need[i]} + {H} steps"
             self.report.add_dropped(self.store.names[i], why)
         series = np.flatnonzero(count)
+        series = series[np.argsort(self.store.dataset_of[series], kind="stable")]  # a file may have several data sets
         first, count = first[series], count[series]
         if data.missing != "drop" or not self.store.missing[series].any():
             return series, first, count

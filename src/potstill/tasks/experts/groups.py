@@ -26,8 +26,8 @@ def group_series(store: Store, split: str, by: str, seed: int) -> dict[str, np.n
     split
         The run's split: clusters are found in the training parts alone.
     by
-        ``domain`` (the data set), ``frequency`` (the step of the data set), or ``cluster:N`` (N clusters by k-means of
-        the standardised features that the router reads).
+        ``domain`` (the data set), ``frequency`` (the step of the data set, without weekday or month), or ``cluster:N``
+        (N clusters by k-means of the standardised features that the router reads).
     seed
         Of k-means.
     """
@@ -35,7 +35,7 @@ def group_series(store: Store, split: str, by: str, seed: int) -> dict[str, np.n
     if by == "domain":
         labels = np.array(store.datasets)[store.dataset_of[usable]]
     elif by == "frequency":
-        labels = np.array([step or "no time" for step in store.frequency])[store.dataset_of[usable]]
+        labels = np.array([step.split("-")[0] or "no time" for step in store.frequency])[store.dataset_of[usable]]
     else:
         clusters = _clusters(_features(store, split, usable), int(by.removeprefix("cluster:")), seed)
         labels = np.array([f"cluster-{number + 1}" for number in clusters])
