@@ -11,7 +11,11 @@ from potstill.cli.parse import names
 from potstill.recipe import Recipe
 
 
-@with_recipe("data", "target", "max_files", "context_length", "prediction_length", file=False, keys="data.")
+@with_recipe(
+    *("data", "target", "id_column", "decimal", "max_files", "context_length", "prediction_length"),
+    file=False,
+    keys="data.",
+)
 @with_options("device")
 def evaluate(
     recipe: Recipe,

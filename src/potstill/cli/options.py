@@ -47,12 +47,13 @@ METAVARS = {
     "branch": "STUDENT|RECIPE.yaml",
     "by": "domain|frequency|cluster:N",
     "target": "COL,…",
+    "id_column": "COL,…",
     "split": "NAME",
     "labels": "LABELS",
     "grow": "STUDENT",
     "layers": "LAYER,…",
 }
-COMMA_SEPARATED = ("target", "layers")  # other lists repeat the option
+COMMA_SEPARATED = ("target", "id_column", "layers")  # other lists repeat the option
 
 Command = Callable[..., None]
 

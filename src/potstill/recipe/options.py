@@ -18,6 +18,8 @@ OPTIONS = {
     "student": "student",
     "data": "data.paths",
     "target": "data.target",
+    "id_column": "data.id_column",
+    "decimal": "data.decimal",
     "split": "data.split",
     "max_files": "data.max_files",
     "context_length": "data.context_length",
@@ -41,7 +43,7 @@ GROW_OPTIONS = {
 #: further options of ``mix``, for a router over finished students
 MIX_OPTIONS = {"students": "experts", "branch": "branch.source", "by": "branch.by"}
 KEYS = OPTIONS | GROW_OPTIONS | MIX_OPTIONS
-LIST_KEYS = ("data.paths", "data.target", "experts")
+LIST_KEYS = ("data.paths", "data.target", "data.id_column", "experts")
 
 
 def task_of_mix(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) -> str:

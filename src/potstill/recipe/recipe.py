@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -152,7 +153,7 @@ class Recipe(RecipeNode):
             models.append((grow, "student.grow.source"))
         for model, key in models:
             location, _ = parse_source(model.source)
-            if location != "embedded" and Path(location).expanduser().exists():
+            if location != "embedded" and Path(os.path.expanduser(location)).exists():
                 model.source = absolute_path(location, key) + model.source.removeprefix(location)
         return recipe
 

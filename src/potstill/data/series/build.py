@@ -12,8 +12,8 @@ import numpy as np
 from potstill.data import fingerprints
 from potstill.data.data_report import DataReport
 from potstill.data.series.frames import ColumnSelection, LacksTarget, Series, no_usable_series, series_block
-from potstill.data.series.readers import Sheet
 from potstill.data.series.seasons import SAMPLE_SERIES, season
+from potstill.data.series.sheet import Sheet
 from potstill.errors import UserError
 
 STORE_ARRAYS = ("offsets", "dataset_of", "season", "starts", "first_row", "grid_rows", "missing")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from potstill.data._arrow import arrow_functions
 from potstill.data.data_report import DataReport
 from potstill.data.series.calendar import TimeStep
-from potstill.data.series.columns import ColumnSelection, LacksTarget, numeric, pick_columns
+from potstill.data.series.columns import ColumnSelection, LacksTarget, pick_columns
 from potstill.data.series.grid import Grid, lay_out
-from potstill.data.series.readers import Sheet
+from potstill.data.series.identity import codes_and_names
+from potstill.data.series.numbers import numeric
+from potstill.data.series.sheet import Sheet
 from potstill.errors import UserError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = ["ColumnSelection", "LacksTarget", "Series", "SeriesBlock", "no_usable_series", "series_block"]
 
@@ -71,20 +69,12 @@ def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
         The time column cannot be read, or no column is numeric; the message names file and row.
     """
     columns = pick_columns(sheet, name, selection, report)
-    codes, ids = _ids(columns.ids) if columns.ids is not None else (np.zeros(len(sheet.table), np.int64), [None])
+    codes, ids = np.zeros(len(sheet.table), np.int64), [None]
+    if columns.ids is not None:
+        codes, ids, _ = codes_and_names(columns.ids)
     grid = lay_out(columns.times, codes, len(ids), name, report)
     series = _series(sheet, columns.values, ids, grid, name, report)
     return SeriesBlock(columns.values, grid.step, grid.regular, series, columns.choices)
-
-
-def _ids(column: pa.ChunkedArray) -> tuple[np.ndarray, Sequence[str | None]]:
-    """A code per row in order of first appearance, and the ids; rows without id get -1."""
-    import pyarrow as pa
-
-    pc = arrow_functions()
-
-    encoded = pc.cast(column, pa.string()).combine_chunks().dictionary_encode()
-    return np.asarray(encoded.indices.fill_null(-1), dtype=np.int64), encoded.dictionary.to_pylist()
 
 
 def _series(
@@ -153,7 +143,9 @@ def _coarse(gridded: np.ndarray, exact: np.ndarray) -> bool:
 def _clean(sheet: Sheet, column: str, file: str, report: DataReport) -> np.ndarray:
     """A column as float64; infinities and values beyond float32 become missing."""
     values, unreadable = numeric(sheet, column)
-    report.add_repaired("unreadable cells taken as missing", f"{file}/{column}", unreadable)
+    if len(unreadable):
+        first = f"{sheet.place(int(unreadable[0]))}: {str(sheet.table[column][unreadable[0]].as_py())[:40]!r}"
+        report.add_repaired("unreadable cells taken as missing", f"{file}/{column} (first: {first})", len(unreadable))
     infinite = np.isinf(values)
     huge = np.abs(values) > _LARGEST
     report.add_repaired("infinities taken as missing", f"{file}/{column}", int(infinite.sum()))
