@@ -82,7 +82,7 @@ def choose_files(
         report.add_dropped(stems[kept[max_files]], f"beyond max_files = {max_files}", "files", len(kept) - max_files)
         kept = kept[:max_files]
     if not kept and unnamed:
-        raise UserError(f"{str(unnamed[0])!a}: the name is not UTF-8; rename the file.", key="data.name_not_utf8")
+        raise UserError(f"{_shown(unnamed[0])}: the name is not UTF-8; rename it.", key="data.name_not_utf8")
     if not kept:
         raise UserError(
             f"{', '.join(map(str, paths))}: every file is excluded; shorten data.exclude.", key="data.all_excluded"

@@ -23,7 +23,7 @@ from potstill.recipe.mixture import (
     RouterConfig,
     parse_experts,
 )
-from potstill.recipe.notation import is_embedded, parse_source, parse_student, parse_teachers
+from potstill.recipe.notation import is_embedded, is_hub_data, parse_source, parse_student, parse_teachers
 from potstill.recipe.objective import ForecastObjective, LanguageObjective, ObjectiveConfig
 from potstill.recipe.reading import absolute_path, put, read_yaml, usage_error
 from potstill.recipe.student import ForecastStudent, LanguageStudent, StudentConfig
@@ -139,7 +139,10 @@ class Recipe(RecipeNode):
         changed = {}
         for key in ("paths", "train_only"):  # together: the entries of train_only are among the paths
             if entries := getattr(recipe.data, key, None):
-                changed[key] = [path if is_embedded(path) else absolute_path(path, f"data.{key}") for path in entries]
+                changed[key] = [
+                    path if is_embedded(path) or is_hub_data(path) else absolute_path(path, f"data.{key}")
+                    for path in entries
+                ]
         recipe.data = recipe.data.model_copy(update=changed)
         if recipe.imports:
             recipe.imports = [absolute_path(path, "imports") for path in recipe.imports]

@@ -28,7 +28,7 @@ def read_parquet(path: Path, report: DataReport, name: str) -> Sheet:
 
 
 def read_arrow(path: Path, report: DataReport, name: str) -> Sheet:
-    """Read an Arrow file: the file format (Feather is one) or the stream format. Raises UserError as ``read_sheet`` does."""
+    """Read an Arrow file: the file format (Feather) or the stream format. Raises UserError as ``read_sheet`` does."""
     return _sheet(path, lambda: _arrow_table(path), "Arrow", report, name)
 
 

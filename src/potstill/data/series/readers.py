@@ -11,9 +11,10 @@ from potstill.data.embedded import embedded_file
 from potstill.data.files import DataSource, choose_files, readable
 from potstill.data.series.arrow_files import SAVED_INFO, SAVED_STATE, read_arrow, read_parquet, read_saved
 from potstill.data.series.csv_files import read_csv
+from potstill.data.series.hub import hub_folder
 from potstill.data.series.sheet import Sheet
 from potstill.errors import UserError
-from potstill.recipe.notation import is_embedded
+from potstill.recipe.notation import is_embedded, is_hub_data
 
 TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet", ".arrow", ".feather")
 
@@ -58,6 +59,8 @@ def _expand(entry: str) -> list[Path]:
                 key="data.unknown_ending",
             )
         return [path]
+    if not path.exists() and is_hub_data(entry):
+        path = hub_folder(entry, TABLE_ENDINGS)
     if not path.is_dir():
         raise UserError(f"{path}: no such file or directory; check --data.", key="data.no_such_file")
     saved = {p.parent for p in path.rglob(SAVED_INFO) if (p.parent / SAVED_STATE).is_file()}
