@@ -98,7 +98,7 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
     assert calls[-1] == (
         "forecast",
         ("m", "a.csv", 3, "f.csv"),
-        {"quantiles": [0.1, 0.9], "target": None, "device": None},
+        {"quantiles": [0.1, 0.9], "target": None, "id_column": None, "decimal": None, "device": None},
     )
     assert leave("report", "run") == 0
     assert calls[-1] == ("report", ("run",), {})
@@ -110,11 +110,13 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
 
 
 def test_where_and_what_to_forecast_reach_the_verbs(leave, calls: list):
-    shared = ["--target", "a,b", "--device", "cpu", "--output"]
+    shared = ["--target", "a,b", "--id-column", "shop,sku", "--decimal", ",", "--device", "cpu", "--output"]
+    columns = {"target": ["a", "b"], "id_column": ["shop", "sku"], "decimal": ","}
     assert leave("forecast", "m", "a.csv", "--prediction-length", "3", *shared, "f.csv") == 0
-    assert {k: calls[-1][2][k] for k in ("target", "device")} == {"target": ["a", "b"], "device": "cpu"}
+    assert {k: calls[-1][2][k] for k in (*columns, "device")} == {**columns, "device": "cpu"}
     assert leave("evaluate", "m", "--data", "a.csv", *shared, "d") == 0
-    assert (calls[-1][1][1].target, calls[-1][2]["device"]) == (["a", "b"], "cpu")
+    assert {k: getattr(calls[-1][1][1], k) for k in columns} == columns
+    assert calls[-1][2]["device"] == "cpu"
 
 
 def test_label_says_which_windows_a_run_will_see(leave, calls: list):

@@ -14,8 +14,8 @@ from potstill.recipe.kinds import kinds
 from potstill.recipe.options import GROW_OPTIONS, OPTIONS
 
 OF_RECIPE = (
-    "--task --teacher --data --target --split --max-files --max-steps --epochs --batch-size --device --context-length"
-    " --prediction-length --stride --seed --set"
+    "--task --teacher --data --target --id-column --decimal --split --max-files --max-steps --epochs --batch-size"
+    " --device --context-length --prediction-length --stride --seed --set"
 )
 EXPECTED = {
     "distill": f"{OF_RECIPE} --output --student --learning-rate --alpha --labels --control --resume --dry-run",
@@ -23,9 +23,9 @@ EXPECTED = {
     " --insert --frozen"
     " --learning-rate --alpha --labels --control --resume --dry-run",
     "label": f"{OF_RECIPE} --output --engine",
-    "evaluate": "--data --target --max-files --context-length --prediction-length --set --output --split --stride"
-    " --max-windows --reference --baselines --device",
-    "forecast": "--prediction-length --output --quantiles --target --device",
+    "evaluate": "--data --target --id-column --decimal --max-files --context-length --prediction-length"
+    " --set --output --split --stride --max-windows --reference --baselines --device",
+    "forecast": "--prediction-length --output --quantiles --target --id-column --decimal --device",
     "generate": "--max-new-tokens --temperature --device --seed",
 }
 COMMANDS: typing.Any = typer.main.get_command(app)

@@ -12,7 +12,7 @@ from potstill.cli.parse import levels
 DEFAULT_LEVELS = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
 
 
-@with_options("target", "device")
+@with_options("target", "id_column", "decimal", "device")
 def forecast(
     model: Model,
     data: Annotated[str, typer.Argument(help="CSV or Parquet file or folder with the series.")],
@@ -22,10 +22,22 @@ def forecast(
         str, typer.Option(metavar="0.1,…,0.9", help="Quantile levels between 0 and 1.")
     ] = DEFAULT_LEVELS,
     target: list[str] | None = None,
+    id_column: list[str] | None = None,
+    decimal: str | None = None,
     device: str | None = None,
 ) -> None:
     """Forecast the future of every series in a file."""
     quantile_levels = levels(quantiles)
     from potstill import verbs
 
-    verbs.forecast(model, data, prediction_length, output, quantiles=quantile_levels, target=target, device=device)
+    verbs.forecast(
+        model,
+        data,
+        prediction_length,
+        output,
+        quantiles=quantile_levels,
+        target=target,
+        id_column=id_column,
+        decimal=decimal,
+        device=device,
+    )

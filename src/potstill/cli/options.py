@@ -52,12 +52,13 @@ METAVARS = {
     "time_column": "COL",
     "date_format": "%d/%m/%Y",
     "freq": "ALIAS",
+    "id_column": "COL,…",
     "split": "NAME",
     "labels": "LABELS",
     "grow": "STUDENT",
     "layers": "LAYER,…",
 }
-COMMA_SEPARATED = ("target", "known", "past", "layers")  # other lists repeat the option
+COMMA_SEPARATED = ("target", "known", "past", "id_column", "layers")  # other lists repeat the option
 
 Command = Callable[..., None]
 

@@ -18,7 +18,7 @@ def cache_folder(cache: Path | None) -> Path:
     """The given folder, ``$POTSTILL_CACHE``, or ``~/.cache/potstill/stores``."""
     chosen = cache or os.environ.get("POTSTILL_CACHE") or Path("~/.cache/potstill/stores")
     try:
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     except RuntimeError:
         raise UserError(
             "There is no home directory for prepared data; set POTSTILL_CACHE to a folder.", key="cache.no_home"

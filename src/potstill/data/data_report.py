@@ -16,6 +16,7 @@ class DataReport:
         self.used: dict[str, int] = {}
         self.dropped: dict[tuple[str, str], dict[str, Any]] = {}
         self.repaired: dict[str, dict[str, Any]] = {}
+        self.read: dict[str, dict[str, Any]] = {}
         self.notes: list[str] = []
 
     def add_used(self, **counts: int) -> None:
@@ -32,6 +33,10 @@ class DataReport:
         if count:
             self._count(self.repaired.setdefault(how, {"count": 0, "examples": []}), where, count)
 
+    def add_read(self, how: str, where: str) -> None:
+        """Count a file that was read in a way, such as ``ids 'sku', time 'day', values 'qty'``."""
+        self._count(self.read.setdefault(how, {"count": 0, "examples": []}), where, 1)
+
     def add_note(self, text: str) -> None:
         """Note a decision that the user may want to check, such as which column is the time column."""
         if text not in self.notes:
@@ -41,7 +46,9 @@ class DataReport:
         """The report in plain JSON types; ``DataReport.from_dict`` is the inverse."""
         dropped = [{"kind": kind, "why": why, **entry} for (kind, why), entry in self.dropped.items()]
         repaired = [{"how": how, **entry} for how, entry in self.repaired.items()]
-        return copy.deepcopy({"used": self.used, "dropped": dropped, "repaired": repaired, "notes": self.notes})
+        read = [{"how": how, **entry} for how, entry in self.read.items()]
+        tree = {"used": self.used, "dropped": dropped, "repaired": repaired, "read": read, "notes": self.notes}
+        return copy.deepcopy(tree)
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> DataReport:
@@ -50,6 +57,7 @@ class DataReport:
         report.used, report.notes = tree["used"], tree["notes"]
         report.dropped = {(e.pop("kind"), e.pop("why")): e for e in tree["dropped"]}
         report.repaired = {e.pop("how"): e for e in tree["repaired"]}
+        report.read = {e.pop("how"): e for e in tree.get("read", ())}  # reports of older versions have none
         return report
 
     def add(self, other: DataReport) -> None:
@@ -59,6 +67,8 @@ class DataReport:
             self._join(self.dropped.setdefault((kind, why), {"count": 0, "examples": []}), entry)
         for how, entry in other.repaired.items():
             self._join(self.repaired.setdefault(how, {"count": 0, "examples": []}), entry)
+        for how, entry in other.read.items():
+            self._join(self.read.setdefault(how, {"count": 0, "examples": []}), entry)
         for note in other.notes:
             self.add_note(note)
 
@@ -70,6 +80,8 @@ class DataReport:
         """Readable lines: one for what was used, then one per reason, repair and note."""
         used = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in self.used.items())
         lines = [f"used: {used}"] if used else []
+        for how, entry in self.read.items():
+            lines.append(f"columns: {how}: {_examples(entry)}")
         for (kind, why), entry in self.dropped.items():
             lines.append(f"left out: {entry['count']:,} {kind} ({why}): {_examples(entry)}")
         for how, entry in self.repaired.items():

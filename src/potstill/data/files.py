@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,10 +51,11 @@ def choose_files(
         A path cannot be read, or every file is excluded.
     """
     by_target: dict[Path, tuple[Path, str]] = {}
+    unnamed: list[Path] = []
     for entry in paths:
         if not entry.strip():
             raise UserError(f"data.paths: {EMPTY_PATH}", key="data.empty_path")
-        root = Path(entry).expanduser()
+        root = Path(os.path.expanduser(entry))
         try:
             files = expand(entry)
         except OSError as error:
@@ -61,6 +63,10 @@ def choose_files(
                 f"{entry}: cannot be read ({error.strerror}); check its permissions.", key="data.unreadable_file"
             ) from None
         for path in files:
+            if not _is_text(str(path)):
+                report.add_dropped(_shown(path), "the name is not UTF-8; rename it", kind="files")
+                unnamed.append(path)
+                continue
             inside = path != root and path.is_relative_to(root)
             relative = path.relative_to(root).as_posix() if inside else path.absolute().name
             by_target.setdefault(path.resolve(), (path, stem_of(relative, endings)))
@@ -75,6 +81,8 @@ def choose_files(
     if max_files is not None and len(kept) > max_files:
         report.add_dropped(stems[kept[max_files]], f"beyond max_files = {max_files}", "files", len(kept) - max_files)
         kept = kept[:max_files]
+    if not kept and unnamed:
+        raise UserError(f"{_shown(unnamed[0])}: the name is not UTF-8; rename it.", key="data.name_not_utf8")
     if not kept:
         raise UserError(
             f"{', '.join(map(str, paths))}: every file is excluded; shorten data.exclude.", key="data.all_excluded"
@@ -82,10 +90,32 @@ def choose_files(
     return _named(kept, stems, relative_names)
 
 
+def files_of(source: DataSource) -> list[DataSource]:
+    """The files that the fingerprint covers: the file, or all files in the folder of a saved data set."""
+    if not source.path.is_dir():
+        return [source]
+    files = sorted(p for p in source.path.iterdir() if p.is_file())
+    return [DataSource(p, f"{source.name}/{p.name}") for p in files]
+
+
 def stem_of(name: str, endings: Sequence[str]) -> str:
     """A file name without its ending (``ETTm1.csv.gz`` → ``ETTm1``)."""
     ending = next((e for e in sorted(endings, key=len, reverse=True) if name.lower().endswith(e)), "")
     return name[: len(name) - len(ending)]
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8: other bytes cannot be printed, nor written to a report."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(path: Path) -> str:
+    r"""A path whose bytes are not UTF-8 as text: ``a\xff.csv``."""
+    return repr(os.fsencode(path))[2:-1]
 
 
 @contextmanager

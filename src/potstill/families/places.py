@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from importlib import resources
@@ -48,7 +49,7 @@ class Place:
     @property
     def name(self) -> str:
         """The model's name in messages: a folder's name, otherwise what the user wrote."""
-        on_disk = self.model != EMBEDDED and last_good(Path(self.model).expanduser()).exists()
+        on_disk = self.model != EMBEDDED and last_good(Path(os.path.expanduser(self.model))).exists()
         return Path(self.location).name if on_disk else self.model
 
 
@@ -72,7 +73,7 @@ def locate(source: str) -> Place:
         raise UserError("The model's name is empty; give a folder, a hub id or 'embedded'.", key="model.no_name")
     if model == EMBEDDED:
         return Place(model, str(embedded_folder()), settings)
-    path = last_good(Path(model).expanduser())
+    path = last_good(Path(os.path.expanduser(model)))
     if path.is_file():
         if path.suffix.lower() != ".gguf":
             raise UserError(

@@ -40,6 +40,16 @@ class SeriesData(DataConfig):
     target: list[str] | None = Field(
         default=None, description="columns to forecast; default: as in data.columns, all numeric columns"
     )
+    id_column: list[str] | None = Field(
+        default=None,
+        description="columns that together tell the series of a table apart, such as store,item; default: found by name"
+        " or by what makes times unique within an id",
+    )
+    decimal: Literal[".", ","] | None = Field(
+        default=None,
+        description="the mark that separates decimals of numbers in text, . or , (the other one separates thousands);"
+        " default: found from the cells",
+    )
     columns: Literal["all", "first"] = Field(
         default="all", description="without target: all numeric columns of a file, or its first"
     )
@@ -105,6 +115,11 @@ class SeriesData(DataConfig):
                 )
         if self.device is not None and (self.known or self.past):
             raise invalid("data.covariates_on_device", "device: columns of known and past are loaded; leave device out")
+        if self.id_column is not None and not self.id_column:
+            raise invalid("data.no_id_column", "id_column names no column; leave it out to have the ids found")
+        for column in self.id_column or ():
+            if (self.id_column or []).count(column) > 1 or column in (self.target or ()):
+                raise invalid("data.column_twice", f"{column!r} is named twice, as an id or as an id and a target")
         if self.target and self.columns == "first":
             raise invalid("data.target_and_columns", "target names the columns; leave columns out")
         return self

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 from potstill.errors import UserError
 from potstill.recipe.yaml import YamlProblem, parse_yaml
 
+_HUB_DATA = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*/[A-Za-z0-9][\w-]*")
 _SETTINGS = re.compile(r"(?P<source>.+?):(?P<settings>\w+=[^:/]+)$")
 _OUTSIDE_BRACKETS = re.compile(r",(?![^\[{]*[\]}])")
 
@@ -34,6 +36,12 @@ def parse_named(text: str) -> tuple[str | None, str]:
     """``[NAME=]MODEL`` as the name (or None) and the rest."""
     name, separator, rest = text.partition("=")
     return (name, rest) if separator and not {"/", ":"} & set(name) else (None, text)
+
+
+def is_hub_data(path: str) -> bool:
+    """Whether an entry of ``data.paths`` can be a data set on the hub: ``ORG/NAME`` or ``ORG/NAME/FOLDER``, and no part
+    of it is here."""
+    return _HUB_DATA.fullmatch(path) is not None and not os.path.exists(path.partition("/")[0])
 
 
 def is_embedded(path: str) -> bool:

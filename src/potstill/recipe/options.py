@@ -23,6 +23,8 @@ OPTIONS = {
     "time_column": "data.time_column",
     "date_format": "data.date_format",
     "freq": "data.freq",
+    "id_column": "data.id_column",
+    "decimal": "data.decimal",
     "split": "data.split",
     "max_files": "data.max_files",
     "context_length": "data.context_length",
@@ -46,7 +48,7 @@ GROW_OPTIONS = {
 #: further options of ``mix``, for a router over finished students
 MIX_OPTIONS = {"students": "experts", "branch": "branch.source", "by": "branch.by"}
 KEYS = OPTIONS | GROW_OPTIONS | MIX_OPTIONS
-LIST_KEYS = ("data.paths", "data.target", "data.known", "data.past", "experts")
+LIST_KEYS = ("data.paths", "data.target", "data.known", "data.past", "data.id_column", "experts")
 
 
 def task_of_mix(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) -> str:

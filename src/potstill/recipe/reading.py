@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def absolute_path(path: str, key: str) -> str:
     if not path.strip():
         raise UserError(f"{key}: {EMPTY_PATH}", key="path.empty")
     # links are not resolved: a data set has the name of the given link
-    return str(Path(path).expanduser().absolute())
+    return str(Path(os.path.expanduser(path)).absolute())
 
 
 def put(tree: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -22,7 +23,7 @@ from potstill.recipe.mixture import (
     RouterConfig,
     parse_experts,
 )
-from potstill.recipe.notation import is_embedded, parse_source, parse_student, parse_teachers
+from potstill.recipe.notation import is_embedded, is_hub_data, parse_source, parse_student, parse_teachers
 from potstill.recipe.objective import ForecastObjective, LanguageObjective, ObjectiveConfig
 from potstill.recipe.reading import absolute_path, put, read_yaml, usage_error
 from potstill.recipe.student import ForecastStudent, LanguageStudent, StudentConfig
@@ -138,7 +139,10 @@ class Recipe(RecipeNode):
         changed = {}
         for key in ("paths", "train_only"):  # together: the entries of train_only are among the paths
             if entries := getattr(recipe.data, key, None):
-                changed[key] = [path if is_embedded(path) else absolute_path(path, f"data.{key}") for path in entries]
+                changed[key] = [
+                    path if is_embedded(path) or is_hub_data(path) else absolute_path(path, f"data.{key}")
+                    for path in entries
+                ]
         recipe.data = recipe.data.model_copy(update=changed)
         if recipe.imports:
             recipe.imports = [absolute_path(path, "imports") for path in recipe.imports]
@@ -152,7 +156,7 @@ class Recipe(RecipeNode):
             models.append((grow, "student.grow.source"))
         for model, key in models:
             location, _ = parse_source(model.source)
-            if location != "embedded" and Path(location).expanduser().exists():
+            if location != "embedded" and Path(os.path.expanduser(location)).exists():
                 model.source = absolute_path(location, key) + model.source.removeprefix(location)
         return recipe
 

@@ -118,7 +118,7 @@ def check_run(output: str | Path, resume: bool) -> Path:
 
 def run_of(model: str | Path) -> Path | None:
     """The run folder that a model's folder is or belongs to (as student or control); None for other models."""
-    folder = last_good(Path(model).expanduser())
+    folder = last_good(Path(os.path.expanduser(model)))
     runs = (run for run in (folder, folder.parent) if (run / RECIPE_FILE).is_file() and (run / "log.jsonl").is_file())
     return next(runs, None) if folder.is_dir() else None
 

@@ -42,6 +42,8 @@ def forecast(
     *,
     quantiles: Sequence[float] = DEFAULT_LEVELS,
     target: list[str] | None = None,
+    id_column: list[str] | None = None,
+    decimal: str | None = None,
     device: str | None = None,
 ) -> Path:
     """Forecast the steps after the last row of every series; prints what was read, repaired and left out.
@@ -51,7 +53,7 @@ def forecast(
     model
         Folder, hub id or ``embedded``.
     data
-        CSV or Parquet files, folders of them, or a pandas data frame.
+        CSV, Parquet or Arrow files, folders of them, or data in memory: a frame, arrays, a GluonTS list.
     prediction_length
         Steps ahead; beyond the trained horizon the forecast is rolled out, with a warning.
     output
@@ -60,6 +62,10 @@ def forecast(
         Levels in (0, 1).
     target
         Columns to forecast; default: all numeric ones.
+    id_column
+        Columns that together tell the series apart; default: found.
+    decimal
+        The decimal mark of numbers in text, ``.`` or ``,``; default: found.
     device
         ``cpu`` or ``cuda``; default: cuda if available.
 
@@ -78,7 +84,7 @@ def forecast(
     output = Path(output)
     levels = _check(output, prediction_length, quantiles)
     forecaster = load_forecaster(model, device=available_device(device))
-    store, _ = store_of(data, target)
+    store, _ = store_of(data, target=target, id_column=id_column, decimal=decimal)
     say(*store.report.lines())
     timed, notes = _timed(store), _notes(store, forecaster)
     outermost = forecaster.levels[[0, -1]].tolist()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from potstill.console import say
+from potstill.data.series.in_memory import is_in_memory
 from potstill.recipe import MixtureRecipe, Recipe
 from potstill.recipe.options import resolve, task_of_mix
 from potstill.runs import GENERAL, METRICS_FILE, RECIPE_FILE, check_run
@@ -58,7 +59,7 @@ def mix(
         After SIGINT or SIGTERM; a checkpoint is written first.
     """
     options = {**options, "task": task_of_mix(recipe, {**options, "output": output, "resume": resume})}
-    frame = {"data": options.pop("data")} if hasattr(options.get("data"), "to_parquet") else {}
+    frame = {"data": options.pop("data")} if is_in_memory(options.get("data")) else {}
     resolved = resolve(recipe, options)
     if output is None or not needs_general(resolved):
         return distill(recipe, output, resume=resume, dry_run=dry_run, **options, **frame)

@@ -1,14 +1,18 @@
 """Data files: finding them in directories, variants of CSV, and errors that name file and line."""
 
 import gzip
+import os
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 from store_files import hourly, opened, write
 from usage_errors import usage_error
 
 from potstill.data.data_report import DataReport
 from potstill.data.series.readers import find_sources, read_sheet
+from potstill.recipe import ForecastRecipe
 
 TABLE = hourly([1, 2, 4, 7, 11, 16])
 
@@ -192,3 +196,114 @@ def test_quoted_text_of_several_lines_is_valid(tmp_path, content):
     write(tmp_path, "a.csv", content)
     store = opened(tmp_path)
     assert (store.names, store.lengths.tolist()) == (["a/y"], [28])
+
+
+def test_names_that_are_not_utf8_do_not_spoil_the_others(tmp_path):
+    write(tmp_path, "good.csv", hourly([1, 3, 2, 5]))
+    bad = os.fsencode(tmp_path / "files") + b"/b\xff.csv"
+    try:
+        Path(os.fsdecode(bad)).write_text(hourly([1, 3, 2, 5]))
+    except OSError:
+        pytest.skip("the file system only takes names in UTF-8")
+    store = opened(tmp_path)
+    assert store.names == ["good/y"]
+    assert any(r"the name is not UTF-8; rename it" in line and r"b\xff.csv" in line for line in store.report.lines())
+    (tmp_path / "files" / "good.csv").unlink()
+    with usage_error("data.name_not_utf8", r"b\xff.csv", "rename"):
+        opened(tmp_path)
+
+
+def test_the_home_of_an_unknown_user_is_a_usage_error():
+    with usage_error("data.no_such_file", "~nosuchuser/x.csv"):
+        find_sources(["~nosuchuser/x.csv"], [], None, DataReport())
+
+
+def test_a_column_name_that_numbering_gives_is_not_used_twice(tmp_path):
+    rows = "".join(f"2024-01-{d:02d},{d},{d * d},{d % 7}\n" for d in range(1, 11))
+    write(tmp_path, "a.csv", f"date,a,a,a.1\n{rows}")
+    store = opened(tmp_path)
+    assert store.names == ["a/a.2", "a/a.1"]  # `a` counts up
+    assert [store.series(i)[2] for i in range(2)] == [9, 3]
+
+
+def test_steps_of_microseconds(tmp_path):
+    times = np.datetime64("2024-01-01", "us") + np.arange(50)
+    write(tmp_path, "a.csv", "date,y\n" + "".join(f"{t},{i % 7}\n" for i, t in enumerate(times)))
+    assert opened(tmp_path).frequency == ["us"]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("date;Sales, EUR;Cost, EUR\n" + "".join(f"2024-01-{d:02d};{d},5;{d % 4},25\n" for d in range(1, 11)),
+         {"a/Sales, EUR": 1.5, "a/Cost, EUR": 1.25}),
+        ("date|y\n" + "".join(f"2024-01-{d:02d}|{d % 4}.5\n" for d in range(1, 11)), {"a/y": 1.5}),
+        ('date,"a;b"\n' + "".join(f"2024-01-{d:02d},{d % 4}.5\n" for d in range(1, 11)), {"a/a;b": 1.5}),
+    ],
+)  # fmt: skip
+def test_the_separator_follows_from_the_first_lines(tmp_path, content, columns):
+    write(tmp_path, "a.csv", content)
+    store = opened(tmp_path)
+    assert {name: store.series(i)[0] for i, name in enumerate(store.names)} == columns
+
+
+def test_a_euro_sign_of_windows(tmp_path):
+    rows = "".join(f"{d:02d}.01.2024;1.{d}00,50 €\n" for d in range(1, 10))
+    write(tmp_path, "a.csv", f"Tag;Preis\n{rows}".encode("cp1252"))
+    store = opened(tmp_path)
+    assert store.series(0)[:2].tolist() == [1100.5, 1200.5]
+
+
+class FakeHub:
+    """Stands for the hub: a repository with two data sets."""
+
+    files = ("m4/train-0.parquet", "m4/README.md", "web/D/data-0.arrow", "web/D/state.json", "web/D/dataset_info.json")
+
+    def __init__(self, folder, monkeypatch):
+        import huggingface_hub
+
+        self.asked = []
+        monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_, **__: list(self.files))
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", self.download)
+        self.folder = folder
+        for file in self.files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text("{}")
+
+    def download(self, repository, repo_type, allow_patterns):
+        self.asked = [repository, repo_type, sorted(allow_patterns)]
+        return str(self.folder)
+
+
+def test_data_sets_on_the_hub(tmp_path, monkeypatch):
+    hub = FakeHub(tmp_path, monkeypatch)
+    (source,) = find_sources(["org/sets/m4"], [], None, DataReport())
+    assert source.path == tmp_path / "m4" / "train-0.parquet"
+    assert hub.asked == ["org/sets", "dataset", ["m4/train-0.parquet"]]
+    (source,) = find_sources(["org/sets/web"], [], None, DataReport())
+    assert (source.path, source.name) == (tmp_path / "web" / "D", "D")
+    with usage_error("data.several_on_hub", "org/sets/m4", "web/D"):
+        find_sources(["org/sets"], [], None, DataReport())
+    with usage_error("data.no_data_files", "org/sets/other"):
+        find_sources(["org/sets/other"], [], None, DataReport())
+
+
+def test_a_hub_that_cannot_be_reached_is_a_usage_error(monkeypatch):
+    import huggingface_hub
+
+    def refuse(*_, **__):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", refuse)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with usage_error("data.no_such_file", "org/sets", "hub"):
+        find_sources(["org/sets"], [], None, DataReport())
+    with usage_error("data.no_such_file", "folder/a.csv: no such file or directory; check"):
+        find_sources(["folder/a.csv"], [], None, DataReport())
+
+
+def test_a_recipe_keeps_hub_ids():
+    paths = ["org/sets/m4", "data.csv", "embedded"]
+    kept = ForecastRecipe(data={"paths": paths}).absolute().data.paths
+    assert [kept[0], kept[2]] == ["org/sets/m4", "embedded"]
+    assert Path(kept[1]).is_absolute()

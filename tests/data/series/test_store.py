@@ -611,13 +611,6 @@ def test_among_several_id_columns_name_and_fewest_ids_decide(tmp_path):
     assert store.names == ["a/x", "a/y", "a/z"]
 
 
-@pytest.mark.parametrize("shop_column", ["store", "unique_id"])
-def test_ids_in_two_columns_are_a_usage_error(tmp_path, shop_column):
-    shops = [stacked("sku", ["x", "y"], rows=30).assign(**{shop_column: shop}) for shop in ("north", "south")]
-    with usage_error("data.ids_in_two_columns", "a.csv", repr(shop_column), "'sku'", "unique_id"):
-        written_and_opened(tmp_path, pd.concat(shops))
-
-
 def test_duplicated_rows_are_not_separate_series(tmp_path):
     hours = pd.date_range("2024-01-01", periods=500, freq="h")
     frame = pd.DataFrame({"date": hours, "y": np.random.default_rng(0).normal(size=500), "weather": "sun"})

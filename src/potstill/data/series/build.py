@@ -20,7 +20,7 @@ from potstill.data.series.frames import (
     no_usable_series,
     series_block,
 )
-from potstill.data.series.readers import Sheet
+from potstill.data.series.sheet import Sheet
 from potstill.errors import UserError
 
 STORE_ARRAYS = ("offsets", "dataset_of", "starts", "first_row", "grid_rows", "missing", "column_of")

@@ -10,7 +10,7 @@ import numpy as np
 from potstill.data._arrow import arrow_functions
 from potstill.data.data_report import DataReport
 from potstill.data.series.calendar import DAY, HOUR, MINUTE
-from potstill.data.series.readers import Sheet
+from potstill.data.series.sheet import Sheet
 from potstill.data.series.time_numbers import iso_weeks
 from potstill.data.series.times import Times
 

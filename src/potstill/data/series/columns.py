@@ -1,4 +1,4 @@
-"""Decide which column is the time, which one has ids, and which have numbers to forecast."""
+"""Decide which column is the time, which ones have ids, and which have numbers to forecast."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from potstill.data._arrow import arrow_functions
 from potstill.data.data_report import DataReport
 from potstill.data.series.covariates import CovariateNames
-from potstill.data.series.identity import find_identity, may_be_ids
-from potstill.data.series.readers import Sheet
+from potstill.data.series.identity import find_ids, may_be_ids
+from potstill.data.series.numbers import check_numbers, is_numeric, numeric
+from potstill.data.series.sheet import Sheet
 from potstill.data.series.time_columns import find_time
 from potstill.data.series.times import Times
 from potstill.errors import UserError
@@ -19,10 +19,9 @@ from potstill.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ID_NAMES = ("unique_id", "item_id")
+ID_NAMES = ("unique_id", "item_id", "series_id")
 VALUE_NAMES = ("y", "target")
 _COUNTERS = ("", "id", "index", "idx", "row", "row_id", "rowid", "unnamed: 0", "__index_level_0__")
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
 
 
 class LacksTarget(UserError):
@@ -43,6 +42,8 @@ class ColumnSelection(NamedTuple):
     ----------
     target, first
         The numeric columns: the target columns, else a file's first one if ``first``, else all but the covariates.
+    ids
+        The id columns; None: found from the data.
     covariates
         Columns that help to forecast.
     time_column, date_format, freq
@@ -52,6 +53,7 @@ class ColumnSelection(NamedTuple):
 
     target: list[str] | None = None
     first: bool = False
+    ids: list[str] | None = None
     covariates: CovariateNames = CovariateNames()
     time_column: str | None = None
     date_format: str | None = None
@@ -59,16 +61,19 @@ class ColumnSelection(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The times (None without a time column), the id column (None in a wide table), the names of the value columns.
+    """The times (None without a time column), the id columns (None in a wide table), the names of the value columns.
 
-    ``choices`` lists ambiguous decisions, such as the order of day and month. Another version may decide differently,
-    so they are part of the data's fingerprint.
+    ``time`` and ``identity`` are the names of the time column and of the id columns. ``choices`` lists ambiguous
+    decisions, such as the order of day and month. Another version may decide differently, so they are part of the
+    data's fingerprint.
     """
 
     times: Times | None
-    ids: pa.ChunkedArray | None
+    ids: pa.Table | None
     values: list[str]
     choices: list[str]
+    time: str | None
+    identity: list[str]
 
 
 def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: DataReport) -> Columns:
@@ -79,18 +84,17 @@ def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     LacksTarget, UserError
         See ``frames.series_block``.
     """
-    target = selection.target
+    target = selection.target or []
     lower = {column.strip().lower(): column for column in reversed(sheet.table.column_names)}
-    identity = next((lower[n] for n in ID_NAMES if n in lower), None)
-    taken, times = find_time(sheet, identity, target, selection.time_column, selection.date_format, name, report)
-    rest = [c for c in sheet.table.column_names if c not in {*taken, identity}]
+    declared = _declared_ids(sheet, lower, selection)
+    taken, times = find_time(sheet, [*declared, *target], selection.time_column, selection.date_format, name, report)
+    rest = [c for c in sheet.table.column_names if c not in {*taken, *declared}]
     numbers = [c for c in rest if is_numeric(sheet, c)]
-    candidates = [c for c in rest if c not in (target or ()) and may_be_ids(sheet, c, c in numbers)]
-    candidates = [
-        c for c in candidates if c not in numbers[:1] or len(numbers) > 1
-    ]  # a single numeric column is the value to forecast
-    declared, identity = identity, find_identity(sheet, times, identity, candidates, name, report)
-    rest, numbers = [[c for c in columns if c != identity] for columns in (rest, numbers)]
+    candidates = [c for c in rest if c not in target and c not in sheet.values and may_be_ids(sheet, c, c in numbers)]
+    if len(numbers) == 1:  # it is the value to forecast
+        candidates = [c for c in candidates if c not in numbers]
+    ids = find_ids(sheet, times, declared, candidates, name, report, named_by_user=selection.ids is not None)
+    rest, numbers = [[c for c in columns if c not in ids] for columns in (rest, numbers)]
     empty = [c for c in rest if sheet.table[c].null_count == len(sheet.table)]
     for column in rest:
         if column not in numbers:
@@ -101,81 +105,83 @@ def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
         if not values:
             raise LacksTarget(sheet.label, target, numbers, sheet.table.column_names)
     else:
-        named = [lower[n] for n in VALUE_NAMES if identity is not None and lower.get(n) in numbers][:1]
-        values = named or _drop_counters(sheet, numbers, name, report)
+        values = _values(sheet, numbers, lower, bool(ids), name, report)
         for column in values[1:] if selection.first else ():
             report.add_dropped(f"{name}/{column}", "not the first column of numbers", kind="columns")
         values = values[:1] if selection.first else values
-    for column in numbers if identity is not None else ():
+    for column in numbers if ids else ():
         if column not in values:
             report.add_dropped(f"{name}/{column}", "not the target", kind="columns")
-    if not values and empty and len(empty) == len(rest):
-        raise UserError(
+    if not values:
+        raise _no_values(sheet, rest, numbers, empty)
+    for column in values:
+        check_numbers(sheet, column, name, report)
+    choices = [f"ids: {', '.join(ids)}"] if ids != declared else []
+    choices += [f"numbers: {column} {sheet.formats[column].decimal}" for column in values if _is_unusual(sheet, column)]
+    time = taken[0] if taken else None
+    report.add_read(_summary(ids, taken, values), name)
+    return Columns(times, sheet.raw.select(ids) if ids else None, values, choices, time, ids)
+
+
+def _declared_ids(sheet: Sheet, lower: dict[str, str], selection: ColumnSelection) -> list[str]:
+    """The id columns that the user names, that the table's index has, or whose name says so."""
+    if selection.ids is not None:
+        missing = [column for column in selection.ids if column not in sheet.table.column_names]
+        if missing:
+            raise UserError(
+                f"{sheet.label}: no id column {missing[0]!r}; columns: {_listed(sheet.table.column_names, 12)}.",
+                key="data.no_such_id_column",
+            )
+        return selection.ids
+    return sheet.ids or [lower[n] for n in ID_NAMES if n in lower][:1]
+
+
+def _values(
+    sheet: Sheet, numbers: list[str], lower: dict[str, str], stacked: bool, name: str, report: DataReport
+) -> list[str]:
+    """The columns to forecast: those of the table's layout, else ``y`` or ``target`` with ids, else all numbers."""
+    if sheet.values:
+        return [column for column in sheet.values if column in numbers]
+    named = [lower[n] for n in VALUE_NAMES if stacked and lower.get(n) in numbers][:1]
+    return named or _drop_counters(sheet, numbers, name, report)
+
+
+def _no_values(sheet: Sheet, rest: list[str], numbers: list[str], empty: list[str]) -> UserError:
+    """Why a table has no column to forecast."""
+    if empty and len(empty) == len(rest):
+        return UserError(
             f"{sheet.label}: every value is missing in {_listed(empty)}; add a column with numbers.",
             key="data.no_values",
         )
-    if not values and numbers:
-        raise UserError(
+    if numbers:
+        return UserError(
             f"{sheet.label}: every numeric column contains row numbers or ids ({_listed(numbers)}); add another"
             " column, or name one with --target.",
             key="data.only_row_numbers",
         )
-    if not values:
-        raise UserError(
-            f"{sheet.label}: no numeric column to forecast; add at least one column of numbers.",
-            key="data.no_numeric_column",
-        )
-    choices = [f"ids: {identity}"] if identity != declared else []
-    return Columns(times, sheet.table[identity] if identity is not None else None, values, choices)
+    text = next((column for column in rest if column not in empty), None)
+    row = int(np.flatnonzero(np.asarray(sheet.table[text].is_valid()))[0]) if text is not None else 0
+    seen = f" (column {text!r} has {str(sheet.table[text][row].as_py())[:40]!r}, {sheet.place(row)})" if text else ""
+    return UserError(
+        f"{sheet.label}: no numeric column to forecast{seen}; add at least one column of numbers.",
+        key="data.no_numeric_column",
+    )
 
 
-def _listed(columns: list[str]) -> str:
-    return ", ".join(map(repr, columns[:3])) + (" …" if len(columns) > 3 else "")
+def _is_unusual(sheet: Sheet, column: str) -> bool:
+    """Whether a column of text writes numbers in a way that another version may read differently."""
+    return column in sheet.formats and bool(sheet.formats[column].note)
 
 
-def numeric(sheet: Sheet, column: str) -> tuple[np.ndarray, int]:
-    """A column as float64 with NaN where missing, and the number of filled cells without a number."""
-    import pyarrow as pa
-
-    pc = arrow_functions()
-
-    cells = sheet.table[column]
-    if not pa.types.is_string(cells.type):
-        return np.array(pc.cast(cells, pa.float64(), safe=False).fill_null(np.nan)), 0
-    try:
-        return np.array(pc.cast(cells, pa.float64()).fill_null(np.nan)), 0
-    except pa.ArrowInvalid:
-        numbers = _lenient(cells, sheet.decimal_comma)
-        return np.array(numbers.fill_null(np.nan)), numbers.null_count - cells.null_count
+def _summary(ids: list[str], times: list[str], values: list[str]) -> str:
+    """What a table's columns are used as, in one line."""
+    parts = [("ids", ids), ("time", times), ("values", values)]
+    return ", ".join(f"{what} {_listed(columns, 5)}" for what, columns in parts if columns)
 
 
-def _lenient(cells: pa.ChunkedArray, decimal_comma: bool) -> pa.ChunkedArray:
-    """Parse numbers with spaces, signs, thousands separators or decimal commas; null if unreadable."""
-    import pyarrow as pa
-
-    pc = arrow_functions()
-
-    cells = pc.utf8_trim_whitespace(cells)
-    if decimal_comma:
-        cells = pc.replace_substring_regex(cells, r"^([+-]?\d*),(\d+)$", r"\1.\2")
-    else:
-        thousands = pc.match_substring_regex(cells, r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$")
-        cells = pc.if_else(thousands, pc.replace_substring(cells, ",", ""), cells)
-    cells = pc.replace_substring_regex(cells, r"^\+", "")
-    number = pc.match_substring_regex(cells, _NUMBER)
-    return pc.cast(pc.if_else(number, cells, pa.scalar(None, cells.type)), pa.float64())
-
-
-def is_numeric(sheet: Sheet, column: str) -> bool:
-    """Whether a column has a numeric type, or is text where at least half of the filled cells are numbers."""
-    import pyarrow as pa
-
-    cells, types = sheet.table[column], pa.types
-    if any(test(cells.type) for test in (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)):
-        return True
-    if not types.is_string(cells.type) or cells.null_count == len(cells):
-        return False
-    return numeric(sheet, column)[1] <= (len(cells) - cells.null_count) / 2
+def _listed(columns: list[str], most: int = 3) -> str:
+    more = f" and {len(columns) - most} more" if len(columns) > most else ""
+    return ", ".join(map(repr, columns[:most])) + more
 
 
 def _drop_counters(sheet: Sheet, numbers: list[str], name: str, report: DataReport) -> list[str]:

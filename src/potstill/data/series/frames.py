@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from potstill.data._arrow import arrow_functions
 from potstill.data.data_report import DataReport
-from potstill.data.series.columns import ColumnSelection, LacksTarget, is_numeric, numeric, pick_columns
+from potstill.data.series.columns import ColumnSelection, LacksTarget, pick_columns
 from potstill.data.series.covariates import CovariateNames, codes_of
 from potstill.data.series.day_order import settle
 from potstill.data.series.grid import Grid, lay_out
-from potstill.data.series.readers import Sheet
+from potstill.data.series.identity import codes_and_names
+from potstill.data.series.numbers import is_numeric, numeric
+from potstill.data.series.sheet import Sheet
 from potstill.data.series.steps import StepGroups
 from potstill.data.series.times import Times
 from potstill.data.series.zones import stamps
 from potstill.errors import UserError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = ["ColumnSelection", "LacksTarget", "Series", "SeriesBlock", "no_usable_series", "series_block"]
 
@@ -84,7 +82,9 @@ def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     """
     covariates = [column for column in selection.covariates.all if column in sheet.table.column_names]
     columns = pick_columns(sheet.without(covariates), name, selection, report)
-    codes, ids = _ids(columns.ids) if columns.ids is not None else (np.zeros(len(sheet.table), np.int64), [None])
+    codes, ids = np.zeros(len(sheet.table), np.int64), [None]
+    if columns.ids is not None:
+        codes, ids, _ = codes_and_names(columns.ids)
     choices = [*_settled(columns.times, codes, name, report), *columns.choices]
     grid = lay_out(columns.times, codes, len(ids), name, report, selection.freq)
     zone = columns.times.zone if columns.times is not None else ""
@@ -108,16 +108,6 @@ def _settled(times: Times | None, codes: np.ndarray, name: str, report: DataRepo
             " --date-format, such as %d/%m/%Y, if that is wrong"
         )
     return [f"dates: {times.order}"] if times.order else []
-
-
-def _ids(column: pa.ChunkedArray) -> tuple[np.ndarray, Sequence[str | None]]:
-    """A code per row in order of first appearance, and the ids; rows without id get -1."""
-    import pyarrow as pa
-
-    pc = arrow_functions()
-
-    encoded = pc.cast(column, pa.string()).combine_chunks().dictionary_encode()
-    return np.asarray(encoded.indices.fill_null(-1), dtype=np.int64), encoded.dictionary.to_pylist()
 
 
 def _beside(
@@ -225,7 +215,9 @@ def _coarse(gridded: np.ndarray, exact: np.ndarray) -> bool:
 def _clean(sheet: Sheet, column: str, file: str, report: DataReport) -> np.ndarray:
     """A column as float64; infinities and values beyond float32 become missing."""
     values, unreadable = numeric(sheet, column)
-    report.add_repaired("unreadable cells taken as missing", f"{file}/{column}", unreadable)
+    if len(unreadable):
+        first = f"{sheet.place(int(unreadable[0]))}: {str(sheet.table[column][unreadable[0]].as_py())[:40]!r}"
+        report.add_repaired("unreadable cells taken as missing", f"{file}/{column} (first: {first})", len(unreadable))
     infinite = np.isinf(values)
     huge = np.abs(values) > _LARGEST
     report.add_repaired("infinities taken as missing", f"{file}/{column}", int(infinite.sum()))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SAMPLE_SERIES, _SAMPLE_ROWS = 16, 20_000
 _WEEK, _YEAR = 7, 365
 _LONGEST = 1000
+_MOST_STEPS = 1_000_000  # of a conventional season; an hour of microseconds is none
 
 
 def training_seasons(store: Store, split: str) -> np.ndarray:
@@ -77,7 +78,7 @@ def season(step: TimeStep, series: Sequence[np.ndarray]) -> int:
     if step.micros == DAY:
         return _YEAR if _yearly(samples) else _WEEK
     if known is not None:
-        return known
+        return known if known <= _MOST_STEPS else 1
     return _peak(samples)
 
 

@@ -16,19 +16,21 @@ import numpy as np
 from potstill.data import fingerprints
 from potstill.data.cache import cache_folder, open_or_build
 from potstill.data.data_report import DataReport
-from potstill.data.files import DataSource
+from potstill.data.files import DataSource, files_of
 from potstill.data.series.build import STORE_ARRAYS, Builder, Input
 from potstill.data.series.calendar import TimeStep, season_of
 from potstill.data.series.columns import ColumnSelection
 from potstill.data.series.covariates import CovariateNames, Covariates
-from potstill.data.series.readers import Sheet, distinct, find_sources, plain, read_sheet
+from potstill.data.series.in_memory import table_of
+from potstill.data.series.nested import sheet_of_table
+from potstill.data.series.readers import find_sources, read_sheet
 from potstill.data.series.seasons import training_seasons
+from potstill.data.series.sheet import Sheet, index_columns
 from potstill.data.series.zones import stamps
 from potstill.errors import UserError
 from potstill.recipe import SeriesData
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 _LAYOUT = 3  # of a store's files; raise it when the same data is stored differently
@@ -215,8 +217,9 @@ def open_store(data: SeriesData, cache: Path | None = None) -> Store:
     file_report = DataReport()
     sources = find_sources(data.paths, data.exclude, data.max_files, file_report)
     folder = cache_folder(cache)
-    fingerprint = fingerprints.of_files(sources, _options(data), folder)
-    inputs = [Input(source.name, partial(_read, source)) for source in sources]
+    files = [file for source in sources for file in files_of(source)]
+    fingerprint = fingerprints.of_files(files, _options(data), folder)
+    inputs = [Input(source.name, partial(_read, source, data.decimal)) for source in sources]
     store = _open_or_build(folder, fingerprint, inputs, _selection(data))
     store.report.add(file_report)
     store.train_only = _names_below(data, sources)
@@ -232,15 +235,16 @@ def _names_below(data: SeriesData, sources: list[DataSource]) -> frozenset[str]:
     return frozenset(source.name for source in sources if source.path.resolve() in files)
 
 
-def store_from_frame(frame: pd.DataFrame, data: SeriesData, cache: Path | None = None, name: str = "frame") -> Store:
-    """Open or build the store of a pandas frame: wide (time column or index, numeric columns) or long.
+def store_from_frame(frame: Any, data: SeriesData, cache: Path | None = None, name: str = "frame") -> Store:
+    """Open or build the store of data in memory: a frame or any other form of ``in_memory.table_of``.
 
-    Long frames have the columns ``unique_id, ds, y``. ``data.target`` and ``data.columns`` are used; the data set is
-    named ``name``. Raises UserError like ``open_store``.
+    The settings of ``data`` that choose columns are used; the data set is named ``name``. Raises UserError like
+    ``open_store``.
     """
-    table = _table_of(frame, name)
-    fingerprint = fingerprints.of_table(table, {**_options(data), "name": name})
-    inputs = [Input(name, lambda report: Sheet(name, table))]
+    table = table_of(frame, name)
+    index = {"index": columns} if (columns := index_columns(table)) else {}
+    fingerprint = fingerprints.of_table(table, {**_options(data), "name": name, **index})
+    inputs = [Input(name, partial(_read_table, table, name, data.decimal))]
     store = _open_or_build(cache_folder(cache), fingerprint, inputs, _selection(data))
     store.season = training_seasons(store, data.split)
     return store
@@ -266,6 +270,7 @@ def _selection(data: SeriesData) -> ColumnSelection:
     return ColumnSelection(
         data.target,
         first=data.columns == "first",
+        ids=data.id_column,
         covariates=CovariateNames(tuple(data.past), tuple(data.known)),
         time_column=data.time_column,
         date_format=data.date_format,
@@ -275,32 +280,17 @@ def _selection(data: SeriesData) -> ColumnSelection:
 
 def _options(data: SeriesData) -> dict[str, object]:
     """The settings that select from the files' content, as part of the fingerprint."""
-    names = ("time_column", "date_format", "freq", "past", "known")
+    names = ("id_column", "decimal", "time_column", "date_format", "freq", "past", "known")
     given = {key: value for key in names if (value := getattr(data, key))}
     return {"target": data.target, **({"columns": data.columns} if data.columns != "all" else {}), **given}
 
 
-def _read(source: DataSource, report: DataReport) -> Sheet:
-    return read_sheet(source.path, report, source.name)
+def _read(source: DataSource, decimal: str | None, report: DataReport) -> Sheet:
+    return replace(read_sheet(source.path, report, source.name), decimal=decimal or "")
 
 
-def _table_of(frame: pd.DataFrame, name: str) -> pa.Table:
-    import pandas as pd
-    import pyarrow as pa
-
-    frame = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
-    frame = frame.set_axis(distinct([str(column) for column in frame.columns], DataReport(), name), axis=1)
-    periods = {c: frame[c].dt.to_timestamp() for c in frame.columns if isinstance(frame[c].dtype, pd.PeriodDtype)}
-    try:
-        table = pa.Table.from_pandas(frame.assign(**periods), preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{name}: a column of the frame mixes types ({reason}); convert it to numbers.", key="data.mixed_types"
-        ) from None
-    if not table.num_rows:
-        raise UserError(f"{name}: the frame has no rows; use a frame with data.", key="data.empty_frame")
-    return plain(table)
+def _read_table(table: pa.Table, name: str, decimal: str | None, report: DataReport) -> Sheet:
+    return replace(sheet_of_table(name, table, report, name), decimal=decimal or "")
 
 
 def _open_or_build(cache: Path, fingerprint: str, inputs: list[Input], selection: ColumnSelection) -> Store:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from potstill.data.data_report import DataReport
 from potstill.data.series.clock_columns import add_clock, date_of_parts
-from potstill.data.series.readers import Sheet
+from potstill.data.series.sheet import Sheet
 from potstill.data.series.times import Times
 from potstill.data.series.timestamps import read_times
 from potstill.errors import UserError
@@ -19,21 +19,20 @@ PERIOD_NAMES = ("month", "week", "quarter", "day", "year", "period", "yearmonth"
 
 def find_time(
     sheet: Sheet,
-    identity: str | None,
-    target: Sequence[str] | None,
+    others: Sequence[str],
     time_column: str | None,
     date_format: str | None,
     name: str,
     report: DataReport,
-) -> tuple[set[str], Times | None]:
-    """The columns that make the time, and their times (None if there are none: rows are kept in order).
+) -> tuple[list[str], Times | None]:
+    """The columns that make the time, the main one first, and their times (None if there are none: rows are kept in order).
 
     A column is taken by its name, then by its type, then as the first text that reads as time, then as numbers that
     name dates. A date is joined with a column of hours or times of day.
 
     Parameters
     ----------
-    identity, target
+    others
         Columns that are not the time: ids, and values to forecast.
     time_column, date_format
         What the user says; see ``columns.ColumnSelection``.
@@ -43,7 +42,7 @@ def find_time(
     UserError
         The time column does not exist or has a cell that is no timestamp; the message names its place.
     """
-    columns = [column for column in sheet.table.column_names if column not in (target or ()) and column != identity]
+    columns = [column for column in sheet.table.column_names if column not in others]
     lower = {column.strip().lower(): column for column in reversed(columns)}
     if time_column is not None:
         if time_column not in sheet.table.column_names:
@@ -55,6 +54,7 @@ def find_time(
         named = [time_column]
     else:
         named = [lower[n] for n in TIME_NAMES if n in lower]
+        named = [sheet.time, *(column for column in named if column != sheet.time)] if sheet.time else named
     if named:
         taken, times = _named_time(sheet, named, date_format, name, report)
     else:
@@ -63,7 +63,7 @@ def find_time(
         taken |= add_clock(sheet, times, [c for c in columns if c not in taken or c in named[1:]], name, report)
     else:
         report.add_note(f"{name}: no time column found; rows are kept in order")
-    return taken, times
+    return sorted(taken, key=lambda column: times is None or column != times.name), times
 
 
 def _found_time(

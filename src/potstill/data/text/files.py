@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,14 +33,6 @@ def find_sources(
     return choose_files(paths, _expand, TEXT_ENDINGS, exclude, max_files, report)
 
 
-def files_of(source: DataSource) -> list[DataSource]:
-    """The files that the fingerprint covers: the file, or all files in the folder of a saved data set."""
-    if not source.path.is_dir():
-        return [source]
-    files = sorted(p for p in source.path.iterdir() if p.is_file())
-    return [DataSource(p, f"{source.name}/{p.name}") for p in files]
-
-
 def ending_of(path: Path) -> str | None:
     """The known ending of a file, without ``.gz``; None for any other file."""
     ending = next((e for e in TEXT_ENDINGS if path.name.lower().endswith(e)), None)
@@ -47,7 +40,7 @@ def ending_of(path: Path) -> str | None:
 
 
 def _expand(entry: str) -> list[Path]:
-    path = Path(entry).expanduser()
+    path = Path(os.path.expanduser(entry))
     if path.is_file():
         if ending_of(path) is None:
             raise UserError(
