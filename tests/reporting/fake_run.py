@@ -83,7 +83,9 @@ def fake_steps(level: float) -> dict[str, list[float]]:
 def fake_calibration() -> dict[str, Any]:
     """Quantiles that are a little too narrow."""
     levels = [i / 10 for i in range(1, 10)]
-    below = {m: {d: [0.5 + (0.8 + 0.02 * i) * (q - 0.5) for q in levels] for d in DATASETS} for i, m in enumerate(MODELS)}
+    below = {
+        m: {d: [0.5 + (0.8 + 0.02 * i) * (q - 0.5) for q in levels] for d in DATASETS} for i, m in enumerate(MODELS)
+    }
     return {"levels": levels, "models": below}
 
 
@@ -114,7 +116,12 @@ def fake_account(series: str = HOSTILE) -> dict[str, Any]:
         "levels": [0.1, 0.5, 0.9],
         "series": {
             "ETTh1": {
-                "series": 7, "rows": 121_940, "missing": 0, "steps": {"h": 1.0}, "season": 24, "first": "2016-07-01",
+                "series": 7,
+                "rows": 121_940,
+                "missing": 0,
+                "steps": {"h": 1.0},
+                "season": 24,
+                "first": "2016-07-01",
                 "last": "2018-06-26T19:00:00",
             },
             "fred_md": {"series": 105, "rows": 76_440, "missing": 812, "steps": {"MS": 0.9, "QS": 0.1}, "season": 12},

@@ -32,7 +32,8 @@ def evaluate(
         ),
     ] = "test",
     stride: Annotated[
-        int | None, typer.Option(help="Steps between forecast origins; default: 5, larger for large data, 1 for few windows.")
+        int | None,
+        typer.Option(help="Steps between forecast origins; default: 5, larger for large data, 1 for few windows."),
     ] = None,
     max_windows: Annotated[
         int | None,

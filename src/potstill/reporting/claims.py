@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from potstill.reporting.figures import Figures, compact
 from potstill.reporting.phrases import compare_with_range, percent, times
 
+
 @dataclass(frozen=True)
 class Claim:
     """One measurement and what is usually claimed of distilled models; ``place`` is above, within or below.

@@ -63,7 +63,9 @@ def _use_a_baseline(figures: Figures, simpler: Sequence[Comparison]) -> str:
     named = joined([first[:1].upper() + first[1:], *rest])
     against = figures.ratio(figures.teacher, best.model)
     still = figures.teacher is not None and against is not None and against < 1 - SMALLEST_DIFFERENCE
-    use = f"use {'it' if len(simpler) == 1 else name}{', or the teacher, which is more accurate still' if still else ''}"
+    use = (
+        f"use {'it' if len(simpler) == 1 else name}{', or the teacher, which is more accurate still' if still else ''}"
+    )
     return f"{named} {'is' if len(simpler) == 1 else 'are'} more accurate here: {use} ({_lower(best)})."
 
 

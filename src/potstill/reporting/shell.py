@@ -14,9 +14,9 @@ from importlib.resources import files
 from typing import Any
 
 from potstill.reporting.charts import styles
-from potstill.reporting.figures import Figures, compact
 from potstill.reporting.claims import Claim
 from potstill.reporting.comparisons import Comparison
+from potstill.reporting.figures import Figures, compact
 from potstill.reporting.tree import present
 
 PROVENANCE_ORDER = ("teachers", "experts", "models", "data", "seed", "versions", "hardware", "finished", "command")
@@ -87,7 +87,9 @@ def fill(
 
 def _without_summary(account: Any) -> Any:
     """The account without the part that the page says in sentences."""
-    return {key: value for key, value in account.items() if key != "series"} if isinstance(account, Mapping) else account
+    return (
+        {key: value for key, value in account.items() if key != "series"} if isinstance(account, Mapping) else account
+    )
 
 
 def sizes(figures: Figures) -> str:

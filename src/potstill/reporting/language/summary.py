@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from potstill.reporting.claims import Claim, cost_claims, usual_claims
+from potstill.reporting.comparisons import CONTROL_VERDICTS, HEADLINE_NAMES, Comparison
 from potstill.reporting.figures import CONTROLS, compact, display_name
 from potstill.reporting.language.figures import FEW_EXAMPLES, LanguageFigures
 from potstill.reporting.phrases import compare_with_range, even, headline_sentence, percent, verdict, with_better_models
-from potstill.reporting.claims import Claim, cost_claims, usual_claims
-from potstill.reporting.comparisons import CONTROL_VERDICTS, HEADLINE_NAMES, Comparison
 from potstill.reporting.values import mapping, number
 
 COMPARED_METRICS = {"perplexity": "perplexity", "kl": "KL to the teacher"}
