@@ -37,10 +37,10 @@ class WindowScores:
     """Sums and means per window, ``[N]`` each. Every metric of a data set is computed from them.
 
     ``count`` is the number of known true values, ``percent_count`` and ``symmetric_count`` are the numbers of those
-    that ``mape`` and ``smape`` use. Sums with ``_raw`` are in input units. ``squared`` and ``absolute`` are standardised
-    by the series' standard deviation in the training part (NaN where that is zero). ``mase``, ``sql`` and ``bias`` are
-    means over the window, divided by its in-sample seasonal naive error; ``squared_scaled`` is divided by the mean
-    square of it. ``column`` is a number for the column of the table.
+    that ``mape`` and ``smape`` use. Sums with ``_raw`` are in input units. ``squared`` and ``absolute`` are
+    standardised by the series' standard deviation in the training part (NaN where that is zero). ``mase``, ``sql``
+    and ``bias`` are means over the window, divided by its in-sample seasonal naive error; ``squared_scaled`` is
+    divided by the mean square of it. ``column`` is a number for the column of the table.
     """
 
     count: np.ndarray

@@ -70,7 +70,12 @@ class SeriesData(DataConfig):
         default_factory=list, description="columns that help to forecast the target and are not known for the future"
     )
     context_length: int = Field(default=720, ge=1, description="steps of history in a window")
-    prediction_length: int = Field(default=96, ge=1, description="steps to forecast in a window")
+    prediction_length: int = Field(
+        default=96,
+        ge=1,
+        description="steps to forecast in a window; default: by the step of the series, such as 24 to 48 hours, 14 to"
+        " 28 days or 12 months, and no more than every part of the split can hold; 96 with data.device",
+    )
     stride: int = Field(default=1, ge=1, description="steps between the forecast origins of consecutive windows")
     missing: Literal["keep", "impute", "drop"] = Field(default="keep", description="treatment of missing values")
     balance: float = Field(

@@ -87,7 +87,10 @@ class TrainingConfig(RecipeNode):
         description="separate learning rates by pattern of weight names, such as student.encoder.* or objective.*",
     )
     epochs: float | None = Field(
-        default=None, gt=0, description="passes over the training windows; default: one, and at least 1,000 steps"
+        default=None,
+        gt=0,
+        description="passes over the training windows; default: one, or 1,000 steps if that is more, but at most 100"
+        " passes over windows that repeat",
     )
     max_steps: int | None = Field(default=None, ge=1, description="optimizer steps, in place of epochs")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")

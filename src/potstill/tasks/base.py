@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from potstill.training.run import TrainingRun
 AUTO_LABELS = "auto"  # the run labels its own windows
 GKD = "gkd"  # training.algorithm of TRL's trainer
 MIN_DEFAULT_STEPS = 1000  # one pass over a small file is too short to train a student
+MOST_DEFAULT_PASSES = 100  # over the same windows; further ones cost time and gain nothing
 
 
 class Task(ABC):
@@ -136,7 +138,12 @@ class Task(ABC):
     @property
     def steps(self) -> int:
         """Optimizer steps of the student's training."""
-        return steps_of(self.recipe.training, self.size)
+        return steps_of(self.recipe.training, self.size, self.repeats)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the training windows repeat after a pass; False if they are generated anew."""
+        return True
 
     @property
     def windows_per_step(self) -> int:
@@ -290,14 +297,18 @@ def objective_config(recipe: Recipe, alpha: float | None) -> ObjectiveConfig:
     return config.model_copy(update={"alpha": alpha, "alpha_end": None, "beta": 0.0, "terms": terms})
 
 
-def steps_of(training: TrainingConfig, windows: int) -> int:
-    """Optimizer steps: from ``max_steps`` or ``epochs``; by default one pass over the data, at least 1,000 steps."""
+def steps_of(training: TrainingConfig, windows: int, repeats: bool = True) -> int:
+    """Optimizer steps: from ``max_steps`` or ``epochs``.
+
+    By default one pass over the data, or 1,000 steps if that is more; but at most 100 passes over windows that repeat.
+    """
     if training.max_steps is not None:
         return training.max_steps
     one_pass = windows / (training.batch_size * training.accumulate * world_size())
     if training.epochs is not None:
         return max(1, round(one_pass * training.epochs))
-    return max(MIN_DEFAULT_STEPS, round(one_pass))
+    least = min(MIN_DEFAULT_STEPS, math.ceil(MOST_DEFAULT_PASSES * one_pass)) if repeats else MIN_DEFAULT_STEPS
+    return max(1, least, round(one_pass))
 
 
 def check_teachers(recipe: Any, objective: Objective) -> None:

@@ -114,6 +114,12 @@ class ForecastTask(Task):
         return len(self.windows)
 
     @property
+    def repeats(self) -> bool:
+        """Whether no window is generated, so that only those of the files are trained on."""
+        data = self.recipe.data
+        return data.device is None and not data.synthetic and not data.augmented
+
+    @property
     def grouped(self) -> bool:
         """Whether training windows have groups or covariates."""
         data = self.recipe.data

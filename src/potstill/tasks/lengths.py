@@ -1,4 +1,4 @@
-"""Context length and horizon: defaults are limited to what the models read; explicit values are checked.
+"""Context length and horizon: defaults fit the data and what the models read; explicit values are checked.
 
 The gate's backtest, too, must fit into the context.
 """
@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from potstill.console import say
+from potstill.data.series.store import Store
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
 from potstill.recipe import SeriesData
+from potstill.tasks.horizon import default_horizon
 
 
-def fit_lengths(data: SeriesData, models: Sequence[Forecaster]) -> SeriesData:
-    """The data section with lengths that all models support; prints what is shortened.
+def fit_lengths(data: SeriesData, store: Store, models: Sequence[Forecaster]) -> SeriesData:
+    """The data section with a horizon that fits the series and lengths that all models support.
+
+    A default horizon is noted in the store's report; what the models shorten is printed. Windows made on the device
+    keep the fixed default, which their own settings refer to.
 
     Raises
     ------
@@ -22,11 +27,14 @@ def fit_lengths(data: SeriesData, models: Sequence[Forecaster]) -> SeriesData:
         If an explicit length exceeds what a model was trained for.
     """
     chosen = {}
+    if "prediction_length" not in data.model_fields_set and data.device is None:
+        chosen["prediction_length"], reason = default_horizon(store, data)
+        store.report.add_note(reason)
     for key, limit, what in (
         ("context_length", "max_context", "reads"),
         ("prediction_length", "max_horizon", "forecasts"),
     ):
-        length, shortest = getattr(data, key), None
+        length, shortest = chosen.get(key, getattr(data, key)), None
         for model in models:
             longest = getattr(model, limit)
             if length <= longest:

@@ -33,13 +33,19 @@ def plan_lines(task: Task, stored: TargetProvider | None) -> list[str]:
         *task.source_lines(),
         f"Student    {student.label}, {student.parameters:,} parameters{active}{share}, start: {task.start}",
         objective_line(recipe, task.objective()),
-        f"Training   {task.steps:,} steps of {task.windows_per_step} {task.unit} on {task.device},"
+        f"Training   {task.steps:,} steps of {task.windows_per_step} {task.unit}{_passes(task)} on {task.device},"
         f" {device_precision(training.precision, task.device)}, learning rate {task.learning_rate():g}",
         *_label_lines(task),
         *_rollout_lines(training, patch),
         f"Memory     about {(weights + held) / 1e6:,.0f} MB for weights, optimizer and one batch",
         f"Time       about {_clock(seconds * task.steps)} for the student on this machine",
     ]
+
+
+def _passes(task: Task) -> str:
+    """How often each window is seen, where it is more than once."""
+    passes = task.steps * task.windows_per_step / max(task.size, 1)
+    return f" ({passes:,.0f} passes over {task.size:,})" if task.repeats and passes >= 1.5 else ""
 
 
 def _label_lines(task: Task) -> list[str]:

@@ -55,9 +55,10 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
     teachers = load_teachers(recipe, device)
     grow = recipe.student.grow
     source = load_forecaster(grow.source, device=device) if grow else None
-    recipe.data = fit_lengths(recipe.data, [*teachers.values(), *([source] if source else [])])
+    store = open_store(recipe.data)
+    recipe.data = fit_lengths(recipe.data, store, [*teachers.values(), *([source] if source else [])])
     check_gate(objective.gate_steps(recipe.data.prediction_length), recipe.data)
-    store, windows, validation = open_windows(recipe)
+    windows, validation = open_windows(recipe, store)
     first = source or next(iter(teachers.values()), None)
     chosen = family(recipe.student.family or (first.family if first else default_student("forecast")))
     if isinstance(chosen, TeacherFamily):
@@ -100,16 +101,15 @@ def check_data(recipe: Any) -> None:
         make_baseline(baseline)  # report an unknown baseline before the training
 
 
-def open_windows(recipe: Any) -> tuple[Store, SeriesWindows, SeriesWindows]:
-    """The series, and their windows for training and validation; raises UserError if a part has none."""
-    store = open_store(recipe.data)
+def open_windows(recipe: Any, store: Store) -> tuple[SeriesWindows, SeriesWindows]:
+    """The windows for training and validation; raises UserError if a part has none."""
     windows = SeriesWindows(store, recipe.data, "train")
     if recipe.data.synthetic < 1:
         require_windows(windows)
     validation = SeriesWindows(store, recipe.data, "validation")
     require_windows(validation)
     require_windows(SeriesWindows(store, recipe.data, recipe.evaluation.split, stride=1))
-    return store, windows, validation
+    return windows, validation
 
 
 def load_teachers(recipe: Recipe, device: str) -> dict[str, Forecaster]:

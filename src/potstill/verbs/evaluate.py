@@ -72,12 +72,13 @@ def evaluate(
     loaded = {name: load_forecaster(source, device=resolved).freeze() for name, source in sources.items()}
     store, data = store_of(data)
     recipe = evaluation_recipe("forecast", data, options, sources)
-    recipe.data = fit_lengths(recipe.data, list(loaded.values()))
+    recipe.data = fit_lengths(recipe.data, store, list(loaded.values()))
     data, config = recipe.data, recipe.evaluation
     for baseline in config.baselines:
         make_baseline(baseline)  # report an unknown baseline before the folder is created
     windows = SeriesWindows(store, data, config.split, stride=1)
     require_windows(windows)
+    say(*windows.report.lines())
     folder = open_run(output, resume=False)
     with progress_bar("Evaluating") as progress:
         train = SeriesWindows(store, data, "train")

@@ -639,3 +639,17 @@ def test_how_a_table_was_read_is_part_of_its_fingerprint(tmp_path):
     assert detected.fingerprint == index["fingerprint"]
     assert not detected.folder.name.startswith(detected.fingerprint[:32])
     assert opened(tmp_path / "detected").fingerprint == detected.fingerprint
+
+
+def test_series_know_the_column_of_their_values(tmp_path):
+    """Columns of a wide table differ; in a table with ids, all series of a column are of one."""
+    rows = [f"{t},{v},{v * 2}\n" for t, v in zip(pd.date_range("2024-01-01", periods=48, freq="h"), WAVE, strict=True)]
+    wide = one(tmp_path / "wide", "date,a,b\n" + "".join(rows))
+    assert wide.names == ["a/a", "a/b"]
+    assert len(set(wide.column_of.tolist())) == 2
+    long = store_from_frame(long_frame(), SeriesData(), tmp_path)
+    assert len(long) == 2
+    assert len(set(long.column_of.tolist())) == 1
+    both = store_from_frame(long_frame(z=np.arange(55) % 7), SeriesData(target=["y", "z"]), tmp_path)
+    assert both.names == ["frame/b/y", "frame/a/y", "frame/b/z", "frame/a/z"]
+    assert both.column_of[0] == both.column_of[1] != both.column_of[2] == both.column_of[3]

@@ -286,3 +286,15 @@ def _runs(flags: np.ndarray) -> np.ndarray:
     """``[R, 2]`` first index and length of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return np.column_stack([edges[::2], edges[1::2] - edges[::2]])
+
+
+def longest_horizons(store: Store, split: str, context_length: int) -> np.ndarray:
+    """``[parts, S]`` int64: the largest H with which each part of each series has a window; -1 without rows there."""
+    longest = []
+    for part in SPLIT_PARTS:
+        start, end = part_bounds(store, split, part)
+        few = end - min(context_length, _LEAST_HISTORY)  # the inverse of _least_history, H at a time
+        more = np.where(end // 2 <= context_length, np.maximum(end // 2, _LEAST_HISTORY), end - context_length)
+        fits = np.where((few <= _LEAST_HISTORY) | (context_length <= _LEAST_HISTORY), few, more)
+        longest.append(np.where(end > start, np.maximum(np.minimum(fits, end - start), 0), -1))
+    return np.stack(longest)

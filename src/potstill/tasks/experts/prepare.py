@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from potstill.data.series.store import open_store
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.experts.model import Mixture
@@ -43,8 +44,9 @@ def prepare_mixture(recipe: Recipe) -> MixtureTask:
     experts, cards = _load_experts(recipe, device)
     teachers = load_teachers(recipe, device)
     whole = Mixture(experts, RouterSettings(), ModelSource("the mixture", "mixture"))
-    recipe.data = cast("MixtureData", fit_lengths(recipe.data, [whole, *teachers.values()]))
-    store, windows, validation = open_windows(recipe)
+    store = open_store(recipe.data)
+    recipe.data = cast("MixtureData", fit_lengths(recipe.data, store, [whole, *teachers.values()]))
+    windows, validation = open_windows(recipe, store)
     return MixtureTask(recipe, device, store, windows, validation, teachers, experts, cards)
 
 
