@@ -14,7 +14,8 @@ from potstill.recipe.kinds import kinds
 from potstill.recipe.options import GROW_OPTIONS, OPTIONS
 
 OF_RECIPE = (
-    "--task --teacher --data --target --id-column --decimal --split --max-files --max-steps --epochs --batch-size"
+    "--task --teacher --data --target --known --past --time-column --date-format --freq --id-column --decimal --split"
+    " --max-files --max-steps --epochs --batch-size"
     " --device --context-length --prediction-length --stride --seed --set"
 )
 EXPECTED = {
@@ -23,7 +24,8 @@ EXPECTED = {
     " --insert --frozen"
     " --learning-rate --alpha --labels --control --resume --dry-run",
     "label": f"{OF_RECIPE} --output --engine",
-    "evaluate": "--data --target --id-column --decimal --max-files --context-length --prediction-length"
+    "evaluate": "--data --target --known --past --time-column --date-format --freq --id-column --decimal --max-files"
+    " --context-length --prediction-length"
     " --set --output --split --stride --max-windows --reference --baselines --device",
     "forecast": "--prediction-length --output --quantiles --target --id-column --decimal --device",
     "generate": "--max-new-tokens --temperature --device --seed",

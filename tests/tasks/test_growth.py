@@ -76,7 +76,7 @@ def test_a_grown_run_is_compared_with_its_source(given, source, tmp_path):
     assert student["active_parameters"] < student["parameters"]
     assert metrics["cost"]["student"]["parameters"] == student["parameters"]
     page, card = (run / "report.html").read_text(), (run / "student" / "README.md").read_text()
-    assert "the student from which it grew" in page
+    assert "The student before it grew" in page
     assert "A forecasting model grown from student and distilled from tiny" in card
     assert "library_name: potstill" in card
     written = Recipe.read(run / "recipe.yaml")

@@ -149,7 +149,7 @@ def test_rows_without_an_id_are_counted(tmp_path):
 
 @given(
     counts=st.lists(st.integers(1, 3), min_size=1, max_size=3),
-    starts=st.lists(st.integers(0, 20), min_size=27, max_size=27),
+    starts=st.lists(st.integers(0, 10), min_size=27, max_size=27),
     shuffled=st.booleans(),
 )
 @settings(max_examples=40)

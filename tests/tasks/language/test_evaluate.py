@@ -76,7 +76,7 @@ def test_all_examples_and_a_length_that_follows_the_models(gpt2_folder: Path, da
             ["data.target"],
         ),
         ({"data": DataConfig()}, "data.no_paths", ["--data"]),
-        ({"data": pd.DataFrame({"text": ["two and two"]})}, "data.frame_of_text", ["to_parquet"]),
+        ({"data": pd.DataFrame({"text": ["two and two"]})}, "data.frame_of_text", ["Parquet"]),
         ({"models": ["{model}", "embedded"]}, "models.two_kinds", ["MODEL", "embedded"]),
         ({"models": ["{model}", "{other}"]}, "evaluation.different_tokenizers", ["other: "]),
         ({"models": ["{model}", "{absent}"]}, "model.no_such_folder", ["absent: "]),

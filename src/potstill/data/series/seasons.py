@@ -73,13 +73,17 @@ def season(step: TimeStep, series: Sequence[np.ndarray]) -> int:
     series
         A few of its series, each ``[N]`` with NaN where missing, cut to the training part.
     """
-    known = season_of(step)
+    known = conventional(step)
     samples = [filled for x in series[:_SAMPLE_SERIES] if len(filled := _filled(x[-_SAMPLE_ROWS:])) >= 8]
     if step.micros == DAY:
         return _YEAR if _yearly(samples) else _WEEK
-    if known is not None:
-        return known if known <= _MOST_STEPS else 1
-    return _peak(samples)
+    return _peak(samples) if known is None else known
+
+
+def conventional(step: TimeStep) -> int | None:
+    """The season by convention, 1 where it would have too many steps; None if there is none."""
+    known = season_of(step)
+    return known if known is None or known <= _MOST_STEPS else 1
 
 
 def _yearly(samples: list[np.ndarray]) -> bool:

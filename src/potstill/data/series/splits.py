@@ -82,8 +82,8 @@ def standardisation(store: Store, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _divided(store: Store) -> np.ndarray:
     """``[S]`` bool: series that a split divides: those that can be used, and not only for training."""
-    whole = np.array([name in store.train_only for name in store.files], dtype=bool)
-    return store.usable & ~whole[store.dataset_of]
+    whole = [dataset for dataset, name in enumerate(store.files) if name in store.train_only]
+    return store.usable & ~np.isin(store.dataset_of, whole)
 
 
 def _ends(store: Store, split: str) -> np.ndarray:

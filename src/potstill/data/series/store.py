@@ -18,13 +18,13 @@ from potstill.data.cache import cache_folder, open_or_build
 from potstill.data.data_report import DataReport
 from potstill.data.files import DataSource, files_of
 from potstill.data.series.build import STORE_ARRAYS, Builder, Input
-from potstill.data.series.calendar import TimeStep, season_of
+from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection
 from potstill.data.series.covariates import CovariateNames, Covariates
 from potstill.data.series.in_memory import table_of
 from potstill.data.series.nested import sheet_of_table
 from potstill.data.series.readers import find_sources, read_sheet
-from potstill.data.series.seasons import training_seasons
+from potstill.data.series.seasons import conventional, training_seasons
 from potstill.data.series.sheet import Sheet, index_columns
 from potstill.data.series.zones import stamps
 from potstill.errors import UserError
@@ -183,7 +183,7 @@ class Store:
         if {name: len(array) for name, array in arrays.items()} != sizes or len(values) != arrays["offsets"][-1]:
             raise ValueError(f"{folder}: incomplete store")
         report = DataReport.from_dict(index.pop("account"))
-        season = np.array([season_of(TimeStep.parse(alias)) or 1 for alias in index["frequency"]], np.int32)
+        season = np.array([conventional(TimeStep.parse(alias)) or 1 for alias in index["frequency"]], np.int32)
         season = season[arrays["dataset_of"]]
         beside = Covariates.load(folder)
         return cls(

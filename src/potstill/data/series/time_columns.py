@@ -25,7 +25,7 @@ def find_time(
     name: str,
     report: DataReport,
 ) -> tuple[list[str], Times | None]:
-    """The columns that make the time, the main one first, and their times (None if there are none: rows are kept in order).
+    """The columns that make the time, the main one first, and their times; without any (None) rows are kept in order.
 
     A column is taken by its name, then by its type, then as the first text that reads as time, then as numbers that
     name dates. A date is joined with a column of hours or times of day.
