@@ -14,8 +14,8 @@ from potstill.recipe.kinds import kinds
 from potstill.recipe.options import GROW_OPTIONS, OPTIONS
 
 OF_RECIPE = (
-    "--task --teacher --data --target --split --max-files --max-steps --epochs --batch-size --device --context-length"
-    " --prediction-length --stride --seed --set"
+    "--task --teacher --data --target --known --past --split --max-files --max-steps --epochs --batch-size --device"
+    " --context-length --prediction-length --stride --seed --set"
 )
 EXPECTED = {
     "distill": f"{OF_RECIPE} --output --student --learning-rate --alpha --labels --control --resume --dry-run",
@@ -23,8 +23,8 @@ EXPECTED = {
     " --insert --frozen"
     " --learning-rate --alpha --labels --control --resume --dry-run",
     "label": f"{OF_RECIPE} --output --engine",
-    "evaluate": "--data --target --max-files --context-length --prediction-length --set --output --split --stride"
-    " --max-windows --reference --baselines --device",
+    "evaluate": "--data --target --known --past --max-files --context-length --prediction-length --set --output --split"
+    " --stride --max-windows --reference --baselines --device",
     "forecast": "--prediction-length --output --quantiles --target --device",
     "generate": "--max-new-tokens --temperature --device --seed",
 }
