@@ -44,12 +44,13 @@ class Case:
         Data sets with an expert, and without.
     data
         Keys of the data section of all recipes: lengths and split.
-    general
-        Whether the general student learns from the corpus; otherwise from the data sets with an expert.
     folder
         Where the data sets are, given the folder of data and the folder of the runs.
     suffix
         Of their files.
+    corpus, excluded
+        Whether the general student learns from the corpus, without these files; otherwise from the data sets with an
+        expert.
     """
 
     by: str

@@ -6,8 +6,12 @@ from eval_fakes import Last
 
 from potstill.evaluation.cost import count_flops, interleaved, measure_costs, peak_megabytes, weight_bytes
 from potstill.evaluation.ridge import RidgeForecaster
+from potstill.families.base import ModelSource
 from potstill.families.ensemble import Ensemble
+from potstill.families.experts.model import Mixture
+from potstill.families.experts.router import RouterSettings
 from potstill.families.load import load, load_forecaster, saved_weights
+from potstill.families.registry import family
 
 NAMES = {"parameters", "bytes", "flops", "latency_ms_b1", "series_per_second_b32", "series_per_second_b256", "peak_mb"}
 
@@ -107,3 +111,15 @@ def test_every_second_round_is_reversed():
     rounds = interleaved([kind], 3, 60.0)
     assert "".join(order) == "abccbaabc"
     assert [set(timed) for (timed,) in rounds] == [set("abc")] * 3
+
+
+def test_active_parameters_are_named_where_a_window_passes_through_fewer():
+    torch.manual_seed(0)
+    one = family("linear")
+    experts = {name: one.build(one.design(None, {}, 16, 4), 0.0) for name in "abc"}
+    mixture = Mixture(experts, RouterSettings(top_k=2), ModelSource("mixture", "made"))
+    costs = measure_costs({"mixture": mixture, "expert": experts["a"]}, 16, 4, repeats=1)
+    router = sum(weight.numel() for weight in mixture.router.parameters())
+    assert costs["mixture"]["active_parameters"] == router + 2 * experts["a"].parameters
+    assert costs["mixture"]["parameters"] > costs["mixture"]["active_parameters"]
+    assert "active_parameters" not in costs["expert"]

@@ -239,7 +239,8 @@ def sections(kind: type[Recipe]) -> st.SearchStrategy[dict[str, Any]]:
     else:
         weights = st.dictionaries(NAMES, st.floats(0, 1e9), max_size=2)
         terms = st.dictionaries(NAMES, st.fixed_dictionaries({}, optional={"weight": st.floats(0, 9)}), max_size=2)
-        options = {"alpha": st.floats(0, 0.5), "beta": st.floats(0, 0.5), "terms": terms, "auxiliary": weights}
+        # alpha + beta must not exceed 1, and alpha is 0.8 where it is left out
+        options = {"alpha": st.floats(0, 0.5), "beta": st.floats(0, 0.2), "terms": terms, "auxiliary": weights}
         extra["objective"] = st.fixed_dictionaries({}, optional=options)
         extra["labels"] = st.none() | NAMES
     if pair(kind)[0] == "language":

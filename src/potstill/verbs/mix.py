@@ -7,8 +7,9 @@ from typing import Any
 
 from potstill.console import say
 from potstill.data.series.in_memory import is_in_memory
+from potstill.errors import UserError
 from potstill.recipe import MixtureRecipe, Recipe
-from potstill.recipe.options import resolve, task_of_mix
+from potstill.recipe.options import recipe_of_run, resolve, task_of_mix
 from potstill.runs import GENERAL, METRICS_FILE, RECIPE_FILE, check_run
 from potstill.tasks.experts.general import general_recipe, needs_general
 from potstill.tasks.experts.prepare import check_router
@@ -69,17 +70,25 @@ def mix(
 
 def _from_data(recipe: MixtureRecipe, run: Path, resume: bool, dry_run: bool, frame: dict[str, Any]) -> Path:
     """Distil a general student in RUN/general, then branch the mixture's experts from it."""
+    assert recipe.branch is not None
     check_router(recipe)
     first = general_recipe(recipe)
     begun = (run / GENERAL / RECIPE_FILE).exists()
-    if not dry_run and not (resume and begun):
-        check_run(run, resume)
-    if not (run / GENERAL / METRICS_FILE).exists():
-        say("First a general student is distilled, from which the experts branch.")
-        distill(first, run / GENERAL, resume=resume and begun, dry_run=dry_run, **frame)
     if dry_run:
+        distill(first, run / GENERAL, dry_run=True, **frame)
+        say(f"Then       experts branch from this student by {recipe.branch.by}, and a router over them is trained")
         return run
-    assert recipe.branch is not None
+    if not resume and (run / GENERAL).exists():
+        raise UserError(
+            f"{run}: already exists; continue the run with --resume or choose another --output.", key="run.exists"
+        )
+    if not (resume and begun):
+        check_run(run, resume)
+    if (run / GENERAL / METRICS_FILE).exists():
+        recipe_of_run(run / GENERAL, first)  # the options must be those by which it was distilled
+    else:
+        distill(first, run / GENERAL, resume=resume and begun, **frame)
+        say("The general student is finished; the experts branch from it")
     branch = recipe.branch.model_copy(update={"source": str(run / GENERAL)})
     recipe = recipe.model_copy(update={"branch": branch})
     return distill(recipe, run, resume=(run / RECIPE_FILE).exists(), **frame)

@@ -159,6 +159,21 @@ def test_an_unknown_column_is_refused(table, tmp_path):
         Recipe.lay_over({"data": {"known": ["promo"], "past": ["promo"]}}, {})
 
 
+def test_dates_are_no_covariates(table, tmp_path):
+    dated = table.assign(promo=table.ds + pd.Timedelta(days=3))
+    for number, file in enumerate(("text.csv", "typed.parquet")):
+        path = tmp_path / str(number) / "files" / file
+        path.parent.mkdir(parents=True)
+        dated.to_csv(path, index=False) if file == "text.csv" else dated.to_parquet(path)
+        with usage_error("data.covariate_without_categories", file, "'promo'"):
+            opened(tmp_path / str(number), target=["y"], known=["promo"])
+
+
+def test_windows_made_on_a_device_have_none():
+    with usage_error("data.covariates_on_device", "leave device out"):
+        Recipe.lay_over({"data": {"known": ["promo"], "device": {}}}, {})
+
+
 def test_impute_and_stride_leave_them_alone(table, tmp_path):
     windows = windows_of(tmp_path, table, missing="impute", stride=3)
     batch = windows.batch([0, 1])

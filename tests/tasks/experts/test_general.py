@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def recipe(make_recipe: Any, base: Path, general: Path) -> Recipe:
 def test_one_call_from_data_to_a_mixture(recipe, tmp_path, capsys):
     run = potstill.mix(recipe, tmp_path / "run")
     said = capsys.readouterr().err
-    assert said.index("First a general student") < said.index("Training the student") < said.index("Branches   2 more")
+    order = [said.index(t) for t in ("Training the student", "The general student is finished", "Branches   2 more")]
+    assert order == sorted(order)
     mixture = load_forecaster(run)
     assert set(mixture.experts) == {"base", "daily", "weekly"}
     assert mixture.experts["base"].fingerprint == load_forecaster(run / "general").fingerprint
@@ -68,6 +70,18 @@ def test_an_interrupted_general_student_is_continued(recipe, tmp_path, monkeypat
     assert load_forecaster(run).fingerprint == load_forecaster(whole).fingerprint
 
 
+def test_a_finished_general_student_is_only_used_by_a_resumed_run_of_the_same_options(recipe, general, tmp_path):
+    run = potstill.mix(recipe, tmp_path / "run")
+    for path in run.iterdir():  # as if the run had been interrupted after the general student
+        if path.name != "general":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with usage_error("run.exists", "--resume"):
+        potstill.mix(recipe, run)
+    general.write_text(yaml.safe_dump(GENERAL | {"data": {"stride": 2}}))
+    with usage_error("run.other_recipe", "stride"):
+        potstill.mix(recipe, run, resume=True)
+
+
 def test_a_frame_is_the_data_of_both(base, files, general, tmp_path):
     frame = pd.read_csv(files[0])
     keys = {"context_length": 64, "prediction_length": 16, "max_steps": 10, "teacher": str(base)}
@@ -78,7 +92,9 @@ def test_a_frame_is_the_data_of_both(base, files, general, tmp_path):
 
 def test_the_plan_of_both_is_shown_without_writing(recipe, tmp_path, capsys):
     potstill.mix(recipe, tmp_path / "run", dry_run=True)
-    assert "Student    linear" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Student    linear" in said
+    assert "Then       experts branch from this student by domain" in said
     assert not (tmp_path / "run").exists()
 
 

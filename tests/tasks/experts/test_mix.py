@@ -16,6 +16,7 @@ from usage_errors import usage_error
 
 import potstill
 from potstill.families.load import load_forecaster
+from potstill.families.registry import family
 from potstill.recipe import Recipe
 from potstill.reporting.summary import summary_lines
 from potstill.tasks.experts.report import compare_experts
@@ -77,6 +78,7 @@ def test_the_mixture_is_compared_with_its_experts_and_an_oracle(mixed):
     assert "the mean of all experts: SQL" in mean
     assert "an oracle that knows the best expert of each window: SQL" in oracle
     assert "the limit of choosing one expert per window" in oracle
+    assert not any("--control" in line for line in summary_lines(metrics))  # a mixture has none
 
 
 def test_the_report_shows_the_use_of_the_experts_and_each_alone(mixed):
@@ -291,3 +293,16 @@ def test_unsuitable_experts_are_named(make_recipe, experts, files, tmp_path):
         potstill.mix(
             make_recipe(["daily"]), tmp_path / "run", students=[str(experts["daily"]), str(tmp_path / "damaged")]
         )
+
+
+def test_the_plan_names_an_expert_without_the_outermost_levels(files, tmp_path, capsys):
+    one = family("linear")
+    for name, levels in {"wide": [0.01, 0.1, 0.5, 0.9, 0.99], "narrow": [0.1, 0.5, 0.9]}.items():
+        one.build(one.design(None, {"levels": levels}, 64, 16), 0.0).save(tmp_path / name)
+    students = [str(tmp_path / "wide"), str(tmp_path / "narrow")]
+    data = [str(path) for path in files]
+    options = {"context_length": 64, "prediction_length": 16, "max_steps": 1, "output": tmp_path / "run"}
+    potstill.mix(students=students, data=data, dry_run=True, **options)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Expert")]
+    assert "too narrow" not in lines[0]
+    assert "its outer levels are 0.1 and 0.9: it forecasts 0.01 and 0.99 by them" in lines[1]

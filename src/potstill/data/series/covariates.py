@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -107,11 +108,10 @@ class Covariates:
                 found[place, :, low - at + context : high - at + context] = self.block(i)[:, low:high]
         return found
 
-    @property
+    @cached_property
     def _offsets(self) -> np.ndarray:
-        if not hasattr(self, "_starts"):
-            self._starts = np.concatenate([[0], np.cumsum(self.rows * len(self.names))])
-        return self._starts
+        """``[S + 1]`` where the block of each series begins."""
+        return np.concatenate([[0], np.cumsum(self.rows * len(self.names))])
 
 
 class CovariateWriter:

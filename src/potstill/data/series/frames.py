@@ -119,16 +119,27 @@ def _beside(
     if not len(names):
         return None, {}
     found, categories = np.full((len(names), len(grid.rows)), np.nan, np.float32), {}
+    k = int(np.argmax(np.diff(grid.bounds)))
+    longest = slice(grid.bounds[k], grid.bounds[k + 1])
     for place, column in enumerate(names.all):
         if column not in present:
             continue
         cells = sheet.table[column]
-        if (pa.types.is_string(cells.type) or pa.types.is_boolean(cells.type)) and not is_numeric(sheet, column):
-            known: dict[str | None, int] = {}
-            found[place] = codes_of(cells.cast(pa.string()).to_pylist(), known)[grid.rows]
-            categories[column] = len(known)
-        else:
+        if is_numeric(sheet, column):
             found[place] = _clean(sheet, column, file, report)[grid.rows]
+            continue
+        known: dict[str | None, int] = {}
+        if pa.types.is_string(cells.type):
+            found[place] = codes_of(cells.to_pylist(), known)[grid.rows]
+        own = found[place, longest]  # of dates or names of rows, no category says anything of the target
+        if not known or len(np.unique(own)) > max(len(own) / 2, 2):
+            raise UserError(
+                f"{sheet.label}: column {column!r} of data.known or data.past has neither numbers nor categories"
+                f" (such as {str(cells[0].as_py())!r}); name another one, or write what matters of it, such as the"
+                " weekday, into a column.",
+                key="data.covariate_without_categories",
+            )
+        categories[column] = len(known)
     return found, categories
 
 
