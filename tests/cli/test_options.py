@@ -14,7 +14,8 @@ from potstill.recipe.kinds import kinds
 from potstill.recipe.options import GROW_OPTIONS, OPTIONS
 
 OF_RECIPE = (
-    "--task --teacher --data --target --split --max-files --max-steps --epochs --batch-size --device --context-length"
+    "--task --teacher --data --target --time-column --date-format --freq"
+    " --split --max-files --max-steps --epochs --batch-size --device --context-length"
     " --prediction-length --stride --seed --set"
 )
 EXPECTED = {
@@ -23,7 +24,8 @@ EXPECTED = {
     " --insert --frozen"
     " --learning-rate --alpha --labels --control --resume --dry-run",
     "label": f"{OF_RECIPE} --output --engine",
-    "evaluate": "--data --target --max-files --context-length --prediction-length --set --output --split --stride"
+    "evaluate": "--data --target --time-column --date-format --freq"
+    " --max-files --context-length --prediction-length --set --output --split --stride"
     " --max-windows --reference --baselines --device",
     "forecast": "--prediction-length --output --quantiles --target --device",
     "generate": "--max-new-tokens --temperature --device --seed",

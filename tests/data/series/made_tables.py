@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,11 +43,6 @@ class MadeTable:
     values: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def offset_of(freq: str) -> pd.DateOffset | str:
-    """Pandas' offset of a frequency; ``day 30`` is the 30th of each month."""
-    return pd.DateOffset(months=1, day=int(freq.split()[1])) if freq.startswith("day") else freq
-
-
 def make_table(seed: int) -> MadeTable:
     """The table of a number."""
     rng = np.random.default_rng(seed)
@@ -59,24 +55,26 @@ def make_table(seed: int) -> MadeTable:
     table = MadeTable("", {"freq": freq, "layout": layout, "zone": zone, "form": form, "separator": separator})
     first, rows = _start(rng, freq), int(rng.integers(12, 90))
     count = int(rng.integers(1, 4)) if layout == "wide" else int(rng.integers(2, 5))
-    shared = _stamps(first, rows, freq, zone)
+    freqs = [freq] * count
+    if layout != "wide" and form in (*_DATES, *_EPOCHS, "iso", "isoT") and freq in _DAYS and rng.random() < 0.2:
+        freqs[-1] = table.made["other"] = str(rng.choice([freq for freq in _DAYS if not freq.startswith("Y")]))
     pieces = []
     for k in range(count):
         offset = 0 if layout == "wide" else int(rng.integers(0, 4))
+        shared = pd.DatetimeIndex(_stamps(first, rows, freqs[k], zone))
         stamps = shared[offset : rows - (0 if layout == "wide" else int(rng.integers(0, 3)))]
         keep = _kept(rng, len(stamps))
         values = np.round(50 + 10 * k + 5 * np.sin(np.arange(len(stamps)) / 3) + rng.normal(size=len(stamps)), 2)
         name = f"v{k}" if layout == "wide" else str(100 + k) if layout == "store_nbr" else f"item {chr(97 + k)}"
-        table.times[name], table.values[name] = stamps[keep], values[keep]
+        table.times[name], table.values[name] = pd.DatetimeIndex(stamps[keep]), values[keep]
         pieces.append(pd.DataFrame({"time": stamps[keep], "id": name, "value": values[keep]}))
     frame = pd.concat(pieces, ignore_index=True)
     if zone and len({stamp.utcoffset() for stamp in frame["time"]}) == 1:
         zone = frame["time"].iloc[0].strftime("%z")  # the text shows an offset only, and no change of it
-    for name, stamps in table.times.items():
-        last = (
-            stamps[-1].tz_convert(pd.Timestamp(f"2000-01-01 00:00{zone}").tz) if zone[:1] in ("+", "-") else stamps[-1]
-        )
-        table.ahead[name] = _stamps(last, AHEAD + 1, freq, zone)[1:]
+    for (name, stamps), step in zip(table.times.items(), freqs, strict=True):
+        last: Any = stamps[-1]
+        last = last.tz_convert(pd.Timestamp(f"2000-01-01 00:00{zone}").tz) if zone[:1] in ("+", "-") else last
+        table.ahead[name] = pd.DatetimeIndex(_stamps(last, AHEAD + 1, step, zone)[1:])
     if layout == "wide":
         frame = frame.pivot(index="time", columns="id", values="value").reset_index()
     else:
@@ -112,8 +110,8 @@ def _format(rng: np.random.Generator, freq: str, zone: str) -> str:
 
 
 def _start(rng: np.random.Generator, freq: str) -> pd.Timestamp:
-    day = pd.Timestamp("2008-01-01") + pd.Timedelta(days=int(rng.integers(0, 4500)))
-    return day + pd.Timedelta(hours=int(rng.integers(0, 24))) if freq in ("min", "15min", "h") else day
+    hours = int(rng.integers(0, 24)) if freq in ("min", "15min", "h") else 0
+    return pd.Timestamp(2008, 1, 1) + pd.Timedelta(days=int(rng.integers(0, 4500)), hours=hours)  # pyright: ignore
 
 
 def _stamps(first: pd.Timestamp, rows: int, freq: str, zone: str) -> pd.DatetimeIndex:

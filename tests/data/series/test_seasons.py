@@ -11,10 +11,10 @@ def two_regimes(rows: int, change: int) -> np.ndarray:
     return np.sin(2 * np.pi * t / np.where(t < change, 10, 23)) + 0.05 * np.random.default_rng(0).normal(size=rows)
 
 
-@pytest.mark.parametrize(("split", "expected"), [("3:3:4", 10), ("8:1:1", 23)])
+@pytest.mark.parametrize(("split", "expected"), [("1:4:5", 10), ("8:1:1", 23)])
 def test_the_season_follows_from_the_training_part_of_the_split(tmp_path, split, expected):
-    write(tmp_path, "a.csv", "y\n" + "".join(f"{v:.4f}\n" for v in two_regimes(1000, 300)))
-    assert opened(tmp_path, split=split).season.tolist() == [expected]
+    write(tmp_path, "a.csv", "y\n" + "".join(f"{v:.4f}\n" for v in two_regimes(3000, 300)))
+    assert opened(tmp_path, split=split).season[0] == pytest.approx(expected, abs=2)
 
 
 def test_rows_after_the_training_part_do_not_change_the_season(tmp_path):

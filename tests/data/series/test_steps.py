@@ -31,8 +31,8 @@ def dates(freq: str, rows: int = 40, first: str = "2019-01-01") -> pd.DatetimeIn
     return pd.date_range(first, periods=rows, freq=freq)
 
 
-def grouped(*series: pd.DatetimeIndex):
-    times = np.concatenate([stamps.as_unit("us").asi8 for stamps in series])
+def grouped(*series: pd.Index):
+    times = np.concatenate([pd.DatetimeIndex(stamps).as_unit("us").asi8 for stamps in series])
     return group_by_step(times, np.cumsum([0, *map(len, series)]))
 
 
@@ -135,4 +135,4 @@ def test_a_step_that_does_not_fit_or_exist_is_refused(tmp_path):
     with usage_error("data.unknown_freq", "'fortnight'", "W-SUN"):
         store_of(tmp_path, frame, freq="fortnight")
     with usage_error("data.freq_without_time", "no timestamps"):
-        store_of(tmp_path, frame[["y"]], freq="D")
+        store_of(tmp_path, pd.DataFrame({"y": wave(40)}), freq="D")

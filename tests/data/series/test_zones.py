@@ -20,8 +20,8 @@ def frame(stamps: pd.DatetimeIndex) -> pd.DataFrame:
     return pd.DataFrame({"ds": stamps, "y": wave(len(stamps))})
 
 
-def utc(stamps: pd.DatetimeIndex) -> list[np.datetime64]:
-    return list(stamps.tz_convert(None).to_numpy().astype("M8[us]"))
+def utc(stamps: pd.Index) -> list[np.datetime64]:
+    return list(pd.DatetimeIndex(stamps).tz_convert(None).to_numpy().astype("M8[us]"))
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Sydney", "Asia/Kolkata", "UTC"])

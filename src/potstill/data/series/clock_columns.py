@@ -21,7 +21,7 @@ _HOUR_WORDS = frozenset(("hour", "hr", "h", "he", "hod", "hh", "stunde", "heure"
 _CLOCK_WORDS = frozenset(("time", "clock", "uhrzeit", "zeit", *_HOUR_WORDS))
 _MINUTE_WORDS = frozenset(("minute", "minutes", "min", "mm"))
 _CLOCK = r"^(?P<h>\d{1,2})[:.](?P<m>\d{2})(?:[:.](?P<s>\d{2})(?:[.,]\d+)?)? ?(?P<half>[AaPp][Mm])?$"
-_MOST_HOURS = 0.5  # of all hours that occur, an average day must have, to be told from a measurement
+_MOST_HOURS = 0.5  # of the hours that occur must be there on an average day, to be told from a measurement
 _YEAR, _MONTH, _DAY = (
     ("year", "yr", "yyyy", "jahr"),
     ("month", "mo", "mon", "monat"),
@@ -126,9 +126,10 @@ def _hours_of(cells: pa.ChunkedArray, times: Times) -> tuple[np.ndarray | None, 
     hours = _whole(cells)
     if hours is None or hours.min() < 0 or hours.max() > 24 or (hours.min() == 0 and hours.max() == 24):
         return None, False
-    days = times.micros // DAY
-    pairs = len(np.unique(days * 25 + hours))
-    if pairs < 2 or pairs < _MOST_HOURS * len(np.unique(days)) * len(np.unique(hours)) or len(np.unique(days)) == pairs:
+    stamps = np.unique(times.micros[times.valid] + hours[times.valid] * HOUR)
+    dates = len(np.unique(times.micros[times.valid]))
+    expected = (stamps[-1] - stamps[0]) / DAY * len(np.unique(hours))
+    if len(stamps) <= dates or len(stamps) < _MOST_HOURS * expected:
         return None, False
     ending = bool(hours.max() == 24)
     return (hours - ending) * HOUR, ending

@@ -87,7 +87,7 @@ def _grouped(times: np.ndarray, bounds: np.ndarray, common: TimeStep | None, dou
     counts = np.diff(bounds)
     chosen: dict[int, TimeStep] = {}
     unclear: dict[int, TimeStep | None] = {}
-    for k in np.flatnonzero(doubtful):
+    for k in np.flatnonzero(doubtful).tolist():
         own = times[bounds[k] : bounds[k + 1]]
         step, regular = infer_step(own, np.zeros(len(own) - 1, bool))
         if regular and len(own) > _LEAST_GAPS and (step.increments(own) == 1).mean() >= _CLEAR:
