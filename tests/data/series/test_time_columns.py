@@ -94,8 +94,8 @@ def test_the_time_column_can_be_named(tmp_path):
     named = opened(tmp_path, time_column="when")
     assert named.frequency == ["W-SUN"]
     assert named.fingerprint != opened(tmp_path).fingerprint
-    with usage_error("data.no_such_time_column", "a.csv", "'whn'", "'date', 'when', 'y'"):
-        opened(tmp_path, time_column="whn")
+    with usage_error("data.no_such_time_column", "a.csv", "'moment'", "'date', 'when', 'y'"):
+        opened(tmp_path, time_column="moment")
 
 
 def test_a_format_settles_the_order_of_day_and_month(tmp_path):

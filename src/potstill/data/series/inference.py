@@ -21,7 +21,7 @@ from potstill.data.series.units import WEEKDAYS, calendar_unit
 
 _ODD = 0.1  # at most this share of the rows may be off a regular step
 _NEARLY = 0.9
-_LEAST_BUSINESS_DAYS = 10
+_LEAST_BUSINESS_DAYS = 5
 
 
 def infer_step(times: np.ndarray, breaks: np.ndarray) -> tuple[TimeStep, bool]:

@@ -12,7 +12,7 @@ from potstill.data.series.inference import infer_step, median_step
 _ODD = 0.1  # at most this share of a series' rows may be off a step that it is said to have
 _USUAL = 0.5  # of a series' distances are one step, if it has the step of the whole table
 _CLEAR, _LEAST_GAPS = 0.8, 5  # a series has a step of its own if this share of at least so many distances is one step
-_LEAST_BUSINESS_DAYS = 10
+_LEAST_BUSINESS_DAYS = 5
 
 
 @dataclass
