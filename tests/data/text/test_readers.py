@@ -8,7 +8,8 @@ import pytest
 from usage_errors import usage_error
 
 from potstill.data.data_report import DataReport
-from potstill.data.text.files import files_of, find_sources
+from potstill.data.files import files_of
+from potstill.data.text.files import find_sources
 from potstill.data.text.readers import read_records
 
 ROWS = [{"question": "1 + 1?", "answer": "2 🎉"}, {"question": '线, "quoted"\n?', "answer": "是"}]

@@ -10,10 +10,9 @@ from typing import Any
 
 from potstill.data import fingerprints
 from potstill.data.cache import cache_folder, open_or_build
-from potstill.data.files import DataSource
+from potstill.data.files import DataSource, files_of
 from potstill.data.text.build import Builder
 from potstill.data.text.corpus import Corpus
-from potstill.data.text.files import files_of
 from potstill.recipe import TextData
 
 CORPUS_FORMAT = 1  # raise it when the same files, tokenizer and settings give different tokens
