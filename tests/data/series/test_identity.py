@@ -33,9 +33,9 @@ def series_of(store) -> dict[str, list[float]]:
 
 
 def expected(frame: pd.DataFrame, ids: list[str]) -> dict[str, list[float]]:
+    names = frame[ids].astype(str).agg("/".join, axis=1)
     return {
-        "/".join(map(str, key)): rows.sort_values("day")["qty"].astype(np.float32).tolist()
-        for key, rows in frame.groupby(ids)
+        str(name): rows.sort_values("day")["qty"].astype(np.float32).tolist() for name, rows in frame.groupby(names)
     }
 
 

@@ -63,6 +63,8 @@ BOTH = np.r_[Y, 9 * Y]
             {"a/1": Y, "a/2": 9 * Y, "b/1": Y, "b/2": Y},
             "D",
         ),
+        (pd.Series(Y, index=[np.array(["a", "b"]).repeat(15), DAYS]), {"a": Y[:15], "b": Y[15:]}, "D"),
+        (pd.DataFrame({"ds": DAYS[::-1], "y": Y}, index=DAYS), {"y": Y}, "D"),
         (pd.DataFrame({"ds": DAYS, "y": Y}).iloc[5:], {"y": Y[5:]}, "D"),
         (pd.DataFrame({("a", "x"): Y, ("a", "y"): -Y}, index=DAYS), {"a/x": Y, "a/y": -Y}, "D"),
         (pd.DataFrame({"unique_id": [1, "NA"] * 15, "ds": DAYS.repeat(2)[:30], "y": Y}),

@@ -12,7 +12,7 @@ from usage_errors import usage_error
 
 from potstill.data.data_report import DataReport
 from potstill.data.series.readers import find_sources, read_sheet
-from potstill.recipe import ForecastRecipe
+from potstill.recipe import ForecastRecipe, SeriesData
 
 TABLE = hourly([1, 2, 4, 7, 11, 16])
 
@@ -304,6 +304,6 @@ def test_a_hub_that_cannot_be_reached_is_a_usage_error(monkeypatch):
 
 def test_a_recipe_keeps_hub_ids():
     paths = ["org/sets/m4", "data.csv", "embedded"]
-    kept = ForecastRecipe(data={"paths": paths}).absolute().data.paths
+    kept = ForecastRecipe(data=SeriesData(paths=paths)).absolute().data.paths
     assert [kept[0], kept[2]] == ["org/sets/m4", "embedded"]
     assert Path(kept[1]).is_absolute()

@@ -32,7 +32,8 @@ def sheet_of_table(label: str, table: pa.Table, report: DataReport, name: str) -
     UserError
         Lists of one row differ in length, or ``freq`` is no pandas offset; the message names the row.
     """
-    table = table.rename_columns(distinct(table.column_names, report, name))
+    metadata = table.schema.metadata  # names the index of a pandas frame; renaming columns drops it
+    table = table.rename_columns(distinct(table.column_names, report, name)).replace_schema_metadata(metadata)
     lists = {field.name: _cells(field.type) for field in table.schema if _is_list(field.type)}
     numbers = [column for column, kind in lists.items() if _is_number(kind)]
     flat = [field for field in table.schema if field.name not in lists and field.name != START]
