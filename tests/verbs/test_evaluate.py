@@ -44,6 +44,7 @@ def test_models_are_judged_as_in_their_run(distilled, figures):
 def test_lengths_follow_the_models_and_stand_in_the_recipe(figures):
     folder, _ = figures
     recipe = Recipe.read(folder / "recipe.yaml")
+    # the models read 64 steps and forecast 32; the default horizon leaves 20 windows of the test part
     assert (recipe.data.context_length, recipe.data.prediction_length) == (64, 31)
     assert recipe.evaluation.stride == 7
     assert recipe.evaluation.split == "test"
