@@ -303,8 +303,15 @@ def test_series_without_any_value(tmp_path, values, key, fact):
     write(tmp_path, "bad.csv", hourly(values))
     with usage_error(key, "bad.csv", fact):
         opened(tmp_path)
-    store = one(tmp_path, hourly(WAVE), "good.csv")
-    assert store.names == ["good/y"]
+    write(tmp_path, "good.csv", hourly(WAVE))
+    store = opened(tmp_path)
+    assert store.names[-1] == "good/y"
+    # a file without any number has no column to forecast; one without any finite number has a series without rows
+    bad = store.names.index("bad/y") if "bad/y" in store.names else None
+    assert (bad is None) == (key == "data.no_values")
+    if bad is not None:
+        assert (store.skip[bad], len(store.series(bad)), int(store.grid_rows[bad])) == ("no values", 0, 20)
+    assert "bad" in " ".join(store.training_report().lines())
 
 
 @pytest.mark.parametrize(

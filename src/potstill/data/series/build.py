@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
 from potstill.data import fingerprints
 from potstill.data.data_report import DataReport
 from potstill.data.series.frames import ColumnSelection, LacksTarget, Series, no_usable_series, series_block
+from potstill.data.series.keys import SeriesKeys, joined
 from potstill.data.series.readers import Sheet
 from potstill.data.series.seasons import SAMPLE_SERIES, season
 from potstill.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 STORE_ARRAYS = ("offsets", "dataset_of", "season", "starts", "first_row", "grid_rows", "missing")
 _TRAINING_SHARE = 0.7  # of each series: the season is estimated from these rows only
@@ -43,6 +47,8 @@ class Builder:
         self.rows: list[tuple[int, int, int, int, int, int]] = []
         self.used_columns: set[str] = set()
         self.choices: list[list[str]] = []
+        self.keys = SeriesKeys()
+        self.ids: list[pa.Table] = []
 
     def build(self, inputs: Iterable[Input], fingerprint: str) -> None:
         """Read every input and write values, arrays and index.
@@ -50,7 +56,7 @@ class Builder:
         Raises
         ------
         UserError
-            No file has a series (the first file's error; else the file is left out and reported), or
+            No file has a series with a value (the first file's error; else the file is left out and reported), or
             no file has a target column.
         """
         with (self.folder / "values.f32").open("wb") as out:
@@ -60,7 +66,7 @@ class Builder:
                 except UserError as error:
                     self.errors.append(error)
                     self.report.add_dropped(item.name, str(error), kind="files")
-        if not self.names:
+        if not any(length for length, *_ in self.rows):
             raise _no_series(self.errors)
         for column in self.selection.target or ():
             if column not in self.used_columns:
@@ -78,14 +84,18 @@ class Builder:
         try:
             sheet = item.read(report)
             block = series_block(sheet, item.name, self.selection, report)
+            identities = []
             for series in block.series:
                 if len(samples) < SAMPLE_SERIES and not series.skip:
                     samples.append(series.values[: int(_TRAINING_SHARE * len(series.values))].copy())
                 out.write(series.values.tobytes())
                 self._note(item.name, series, dataset, report)
+                identities.append(series.identity)
         finally:
             self.report.add(report)
         self.used_columns.update(block.columns)
+        self.keys.tables.append(block.keys)
+        self.ids.append(block.ids.take(np.array(identities, np.int64)))
         self.choices += [[item.name, choice] for choice in block.choices]
         self.datasets.append(item.name)
         self.frequency.append(block.step.alias)
@@ -99,6 +109,7 @@ class Builder:
         missing = int(np.isnan(series.values).sum())
         self.names.append(f"{file}/{series.name}")
         self.skip.append(series.skip)
+        self.keys.columns.append(series.column)
         self.rows.append((len(series.values), dataset, series.start, series.first_row, series.grid_rows, missing))
         report.add_used(series=1, rows=len(series.values), missing_values=missing)
 
@@ -115,6 +126,8 @@ class Builder:
         }
         for name in STORE_ARRAYS:
             np.save(self.folder / f"{name}.npy", arrays[name], allow_pickle=False)
+        self.keys.ids = joined(self.ids, np.bincount(dataset_of, minlength=len(self.datasets)).tolist())
+        self.keys.save(self.folder)
         index = {
             "names": self.names,
             "datasets": self.datasets,

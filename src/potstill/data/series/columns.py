@@ -45,7 +45,7 @@ class ColumnSelection(NamedTuple):
 class Columns(NamedTuple):
     """The times (None without a time column), the id column (None in a wide table), the names of the value columns.
 
-    ``choices`` lists ambiguous decisions, such as the order of day and month. Another version may decide differently,
+    ``time`` and ``identity`` are the names of the time column and of the id columns. ``choices`` lists ambiguous decisions, such as the order of day and month. Another version may decide differently,
     so they are part of the data's fingerprint.
     """
 
@@ -53,6 +53,8 @@ class Columns(NamedTuple):
     ids: pa.ChunkedArray | None
     values: list[str]
     choices: list[str]
+    time: str | None
+    identity: list[str]
 
 
 def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: DataReport) -> Columns:
@@ -111,7 +113,9 @@ def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
         )
     choices = [f"dates: {times.order}"] if times is not None and times.order else []
     choices += [f"ids: {identity}"] if identity != declared else []
-    return Columns(times, sheet.table[identity] if identity is not None else None, values, choices)
+    ids = sheet.table[identity] if identity is not None else None
+    time = taken[0] if taken else None
+    return Columns(times, ids, values, choices, time, [identity] if identity is not None else [])
 
 
 def _listed(columns: list[str]) -> str:
@@ -189,8 +193,9 @@ def _whole(sheet: Sheet, column: str) -> bool:
 
 def _find_time(
     sheet: Sheet, lower: dict[str, str], identity: str | None, target: set[str], name: str, report: DataReport
-) -> tuple[set[str], Times | None]:
-    """Find the time column(s) and their times: by name, then by type, then the first text column that reads as time."""
+) -> tuple[list[str], Times | None]:
+    """Find the time column(s), the main one first, and their times: by name, then by type, then the first text column
+    that reads as time."""
     import pyarrow as pa
 
     named = [lower[n] for n in TIME_NAMES if n in lower and lower[n] not in target]
@@ -208,20 +213,20 @@ def _find_time(
         if times.sound and not times.counter:
             report.add_note(f"{name}: time is read from column {column!r}")
             _note_order(times, column, name, report)
-            return {column}, times
+            return [column], times
     report.add_note(f"{name}: no time column found; rows are kept in order")
-    return set(), None
+    return [], None
 
 
 def _named_time(
     sheet: Sheet, named: list[str], lower: dict[str, str], name: str, report: DataReport
-) -> tuple[set[str], Times]:
+) -> tuple[list[str], Times]:
     column = named[0]
-    taken, cells = {column}, sheet.table[column]
+    taken, cells = [column], sheet.table[column]
     if "date" in lower and "time" in lower and lower["date"] == column:
         joined = _joined(sheet, column, lower["time"])
         if joined is not None:
-            taken, cells = {column, lower["time"]}, joined
+            taken, cells = [column, lower["time"]], joined
     times = read_times(cells)
     if times.mixed is not None:
         raise _mixed(sheet, column, times)
@@ -232,10 +237,10 @@ def _named_time(
             "write YYYY-MM-DD HH:MM:SS in every row.",
             key="data.unreadable_time",
         )
-    taken.update(c for c in named[1:] if (other := read_times(sheet.table[c])).sound and not other.counter)
+    taken.extend(c for c in named[1:] if (other := read_times(sheet.table[c])).sound and not other.counter)
     _note_order(times, column, name, report)
     if times.zone:
-        report.add_note(f"{name}: times are kept as written, in time zone {times.zone}")
+        report.add_note(f"{name}: times are in time zone {times.zone}")
     return taken, times
 
 

@@ -13,6 +13,7 @@ from potstill.data.data_report import DataReport
 from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection, LacksTarget, numeric, pick_columns
 from potstill.data.series.grid import Grid, lay_out
+from potstill.data.series.keys import TableKeys, ids_of_series, table_keys
 from potstill.data.series.readers import Sheet
 from potstill.errors import UserError
 
@@ -23,6 +24,7 @@ __all__ = ["ColumnSelection", "LacksTarget", "Series", "SeriesBlock", "no_usable
 
 _LEAST_VALUES = 3
 CONSTANT = "constant"
+NO_VALUES = "no values"
 TOO_FEW = f"fewer than {_LEAST_VALUES} values"
 TOO_FINE = "changes too small for single precision compared with its size"
 _COARSE = 0.01  # of a series' range: a rounding error of this size is reported
@@ -32,7 +34,8 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Series(NamedTuple):
     """A cleaned series: name in the file, float32 values with NaN, first timestamp, position on the file's grid.
 
-    ``skip`` is the reason why training leaves it out; it can still be forecast.
+    ``skip`` is the reason why training leaves it out; it can still be forecast. ``identity`` is its row of the block's
+    ``ids``, ``column`` its value column. A series without any value has no rows.
     """
 
     name: str
@@ -40,14 +43,16 @@ class Series(NamedTuple):
     start: int
     first_row: int
     grid_rows: int
-    skip: str = ""
+    skip: str
+    identity: int
+    column: str
 
 
 @dataclass
 class SeriesBlock:
     """All series of one file and their step. ``series`` can be iterated once, with one series in memory at a time.
 
-    ``choices`` is explained in ``columns.Columns``.
+    ``choices`` is explained in ``columns.Columns``. ``keys`` and ``ids`` identify the series in the user's table.
     """
 
     columns: list[str]
@@ -55,6 +60,8 @@ class SeriesBlock:
     regular: bool
     series: Iterator[Series]
     choices: list[str]
+    keys: TableKeys
+    ids: pa.Table
 
 
 def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: DataReport) -> SeriesBlock:
@@ -74,7 +81,9 @@ def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     codes, ids = _ids(columns.ids) if columns.ids is not None else (np.zeros(len(sheet.table), np.int64), [None])
     grid = lay_out(columns.times, codes, len(ids), name, report)
     series = _series(sheet, columns.values, ids, grid, name, report)
-    return SeriesBlock(columns.values, grid.step, grid.regular, series, columns.choices)
+    keys = table_keys(sheet, columns.identity, columns.values, columns.time, columns.times)
+    values = ids_of_series(sheet, columns.identity, codes)
+    return SeriesBlock(columns.values, grid.step, grid.regular, series, columns.choices, keys, values)
 
 
 def _ids(column: pa.ChunkedArray) -> tuple[np.ndarray, Sequence[str | None]]:
@@ -90,18 +99,12 @@ def _ids(column: pa.ChunkedArray) -> tuple[np.ndarray, Sequence[str | None]]:
 def _series(
     sheet: Sheet, names: list[str], ids: Sequence[str | None], grid: Grid, file: str, report: DataReport
 ) -> Iterator[Series]:
-    count = 0
     for column in names:
         values = _clean(sheet, column, file, report)[grid.rows]
         for k, identity in enumerate(ids):
             rows = slice(grid.bounds[k], grid.bounds[k + 1])
             name = column if identity is None else identity if len(names) == 1 else f"{identity}/{column}"
-            series = _one(name, values[rows], grid, k, rows, f"{file}/{name}", report)
-            if series is not None:
-                count += 1
-                yield series
-    if not count:
-        raise no_usable_series(sheet.label, report)
+            yield _one(name, column, values[rows], grid, k, rows, f"{file}/{name}", report)
 
 
 def no_usable_series(label: str, report: DataReport) -> UserError:
@@ -113,23 +116,22 @@ def no_usable_series(label: str, report: DataReport) -> UserError:
 
 
 def _one(
-    name: str, values: np.ndarray, grid: Grid, k: int, rows: slice, label: str, report: DataReport
-) -> Series | None:
-    """Place values on the grid and trim missing values at both ends; None without any value."""
+    name: str, column: str, values: np.ndarray, grid: Grid, k: int, rows: slice, label: str, report: DataReport
+) -> Series:
+    """Place values on the grid and trim missing values at both ends."""
     length = int(grid.lengths[k])
     gridded = np.full(length, np.nan, dtype=np.float32)
     gridded[grid.positions[rows]] = values
     known = np.flatnonzero(~np.isnan(gridded))
     if not len(known):
-        report.add_dropped(label, "no values")
-        return None
+        return Series(name, gridded[:0], int(grid.starts[k]), 0, length, NO_VALUES, k, column)
     first, last = int(known[0]), int(known[-1]) + 1
     gridded = gridded[first:last]
     report.add_repaired(
         "series rounded: their changes are small compared with single precision", label, _coarse(gridded, values)
     )
     start = int(grid.step.stamps(int(grid.starts[k]), first, 1).astype(np.int64)[0])
-    return Series(name, gridded, start, first, length, _unlearnable(gridded, values, len(known)))
+    return Series(name, gridded, start, first, length, _unlearnable(gridded, values, len(known)), k, column)
 
 
 def _unlearnable(gridded: np.ndarray, exact: np.ndarray, known: int) -> str:

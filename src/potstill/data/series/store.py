@@ -20,6 +20,7 @@ from potstill.data.files import DataSource
 from potstill.data.series.build import STORE_ARRAYS, Builder, Input
 from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection
+from potstill.data.series.keys import SeriesKeys
 from potstill.data.series.readers import Sheet, distinct, find_sources, plain, read_sheet
 from potstill.errors import UserError
 from potstill.recipe import SeriesData
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_LAYOUT = 2  # of a store's files; raise it when the same data is stored differently
+_LAYOUT = 3  # of a store's files; raise it when the same data is stored differently
 
 
 @dataclass
@@ -40,7 +41,8 @@ class Store:
     folder
         The store's folder; unpickling a store opens this folder again.
     values
-        Flat float32 memory map, NaN where missing. The first and last value of a series are not missing.
+        Flat float32 memory map, NaN where missing. The first and last value of a series are not missing; a series
+        without any value has no rows.
     offsets
         ``[S + 1]`` int64: series i is ``values[offsets[i]:offsets[i + 1]]``.
     names
@@ -67,6 +69,8 @@ class Store:
         The error message if no series can be used for training, else empty.
     train_only
         Data sets that have only a training part, whatever the split; chosen when the store is opened, not stored.
+    keys
+        What identifies the series and times in the user's tables.
     """
 
     folder: Path
@@ -87,6 +91,7 @@ class Store:
     skip: list[str] = field(default_factory=list)
     barren: str = ""
     train_only: frozenset[str] = frozenset()
+    keys: SeriesKeys = field(default_factory=SeriesKeys)
 
     def __post_init__(self) -> None:
         self.skip = self.skip or [""] * len(self)
@@ -162,8 +167,8 @@ class Store:
         sizes = {name: count + (name == "offsets") for name in STORE_ARRAYS}
         if {name: len(array) for name, array in arrays.items()} != sizes or len(values) != arrays["offsets"][-1]:
             raise ValueError(f"{folder}: incomplete store")
-        report = DataReport.from_dict(index.pop("account"))
-        return cls(folder=folder, values=values, report=report, train_only=train_only, **arrays, **index)
+        report, keys = DataReport.from_dict(index.pop("account")), SeriesKeys.load(folder)
+        return cls(folder=folder, values=values, report=report, train_only=train_only, keys=keys, **arrays, **index)
 
 
 def open_store(data: SeriesData, cache: Path | None = None) -> Store:

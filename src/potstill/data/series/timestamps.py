@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from potstill.data._arrow import arrow_functions
-from potstill.data.series.calendar import increments, infer_step
+from potstill.data.series.calendar import MINUTE, increments, infer_step
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,7 @@ class Times:
     unreadable, mixed
         The first row that could not be read, or whose time zone differs from the first row's.
     zone
-        The time zone of all timestamps, which are kept as the local times written.
+        The time zone of all timestamps, which are UTC if there is one.
     order
         How dates such as 01/02/2023 were read (``day/month``, ``month/day``), if the other order is possible too.
     unsure
@@ -73,7 +74,7 @@ def read_times(column: pa.ChunkedArray) -> Times:
 
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.tz:
-        times = _from_arrow(pc.local_timestamp(column))
+        times = _from_arrow(column)
         times.zone = kind.tz
         return times
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -134,7 +135,16 @@ def _from_text(column: pa.ChunkedArray) -> Times:
     times = Times(np.asarray(pc.cast(stamps, pa.int64()).fill_null(0)), valid, zone=zone, order=order, unsure=unsure)
     bad = np.flatnonzero(filled & ~valid)
     times.unreadable = int(bad[0]) if len(bad) else None
+    times.micros = times.micros - _offset(zone)  # Arrow arrays are read-only
     return times
+
+
+def _offset(zone: str) -> int:
+    """Microseconds that a fixed zone such as ``+02:00`` is ahead of UTC."""
+    match = re.fullmatch(r"([+-])(\d{2}):?(\d{2})?", zone)
+    if match is None:
+        return 0
+    return int(f"{match[1]}1") * (int(match[2]) * 60 + int(match[3] or 0)) * MINUTE
 
 
 def _zones(column: pa.ChunkedArray, filled: np.ndarray) -> tuple[str, int | None]:
