@@ -44,6 +44,18 @@ class Forecast:
         # sorting takes most of the time, and the quantiles of some students cannot cross
         return quantiles if bool((quantiles[:, 1:] >= quantiles[:, :-1]).all()) else quantiles.sort(dim=1).values
 
+    @property
+    def mean(self) -> Tensor:
+        """``[B, H]`` float32 on the CPU, in input units: the mean of the quantile function.
+
+        It is interpolated linearly between the levels and constant beyond the outermost ones.
+        """
+        import torch
+
+        levels = self.levels.double().cpu()
+        ends = torch.cat([levels.new_zeros(1), (levels[1:] + levels[:-1]) / 2, levels.new_ones(1)])
+        return (self.quantiles.double() * ends.diff()[None, :, None]).sum(dim=1).float()
+
     def at_levels(self, levels: Tensor) -> Forecast:
         """The same forecast at other levels: sorted, interpolated linearly, constant beyond the outermost levels."""
         import torch

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from potstill.console import say
+from potstill.console import progress_bar, say
 from potstill.data.series.from_argument import store_of
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.evaluation.baselines import make_baseline
-from potstill.evaluation.benchmark import evaluate_models, progress_bar
+from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.cost import measure_costs
 from potstill.families.load import load_forecaster
 from potstill.runs import check_run, open_run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from potstill.data.series.pandas_frames import is_frame
 from potstill.data.series.store import Store, open_store, store_from_frame
 from potstill.errors import UserError
 from potstill.recipe import DataConfig, ForecastRecipe, SeriesData
@@ -20,7 +21,7 @@ def store_of(data: Any, target: list[str] | None = None) -> tuple[Store, SeriesD
     target
         Columns to take; default: every numeric one.
     """
-    if hasattr(data, "to_parquet"):
+    if is_frame(data):
         config = SeriesData(target=target)
         return store_from_frame(data, config), config
     config = series_data(config_of(data))
@@ -40,7 +41,7 @@ def config_of(data: Any) -> DataConfig:
     """The settings of data in files: paths or a data section. Raises UserError for a frame."""
     if isinstance(data, DataConfig):
         return data
-    if hasattr(data, "to_parquet"):
+    if is_frame(data):
         raise UserError(
             "data: a pandas frame cannot be used for text; write it with to_parquet and give the file's path.",
             key="data.frame_of_text",

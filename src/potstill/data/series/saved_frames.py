@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from potstill.data.series.pandas_frames import flat_frame, is_frame, without_periods
+
 FRAME_FILE = "frame.parquet"
 
 
@@ -15,11 +17,10 @@ FRAME_FILE = "frame.parquet"
 def saved_frames(options: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Path | None]]:
     """Options with a frame under ``data`` replaced by the path of a temporary Parquet file, and that path."""
     frame: Any = options.get("data")
-    if not hasattr(frame, "to_parquet"):
+    if not is_frame(frame):
         yield options, None
         return
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / FRAME_FILE
-        plain = frame if frame.index.name is None and frame.index.dtype.kind == "i" else frame.reset_index()
-        plain.to_parquet(path, index=False)
+        without_periods(flat_frame(frame)).to_parquet(path, index=False)
         yield {**options, "data": str(path)}, path

@@ -21,12 +21,12 @@ from potstill.data.series.build import STORE_ARRAYS, Builder, Input
 from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection
 from potstill.data.series.keys import SeriesKeys
-from potstill.data.series.readers import Sheet, distinct, find_sources, plain, read_sheet
+from potstill.data.series.pandas_frames import flat_frame, without_periods
+from potstill.data.series.readers import Sheet, find_sources, plain, read_sheet
 from potstill.errors import UserError
 from potstill.recipe import SeriesData
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 _LAYOUT = 3  # of a store's files; raise it when the same data is stored differently
@@ -205,8 +205,8 @@ def _names_below(data: SeriesData, sources: list[DataSource]) -> frozenset[str]:
     return frozenset(source.name for source in sources if source.path.resolve() in files)
 
 
-def store_from_frame(frame: pd.DataFrame, data: SeriesData, cache: Path | None = None, name: str = "frame") -> Store:
-    """Open or build the store of a pandas frame: wide (time column or index, numeric columns) or long.
+def store_from_frame(frame: Any, data: SeriesData, cache: Path | None = None, name: str = "frame") -> Store:
+    """Open or build the store of a pandas frame or series: wide (time column or index, numeric columns) or long.
 
     Long frames have the columns ``unique_id, ds, y``. ``data.target`` and ``data.columns`` are used; the data set is
     named ``name``. Raises UserError like ``open_store``.
@@ -230,15 +230,12 @@ def _read(source: DataSource, report: DataReport) -> Sheet:
     return read_sheet(source.path, report, source.name)
 
 
-def _table_of(frame: pd.DataFrame, name: str) -> pa.Table:
-    import pandas as pd
+def _table_of(frame: Any, name: str) -> pa.Table:
     import pyarrow as pa
 
-    frame = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
-    frame = frame.set_axis(distinct([str(column) for column in frame.columns], DataReport(), name), axis=1)
-    periods = {c: frame[c].dt.to_timestamp() for c in frame.columns if isinstance(frame[c].dtype, pd.PeriodDtype)}
+    frame = without_periods(flat_frame(frame, name))
     try:
-        table = pa.Table.from_pandas(frame.assign(**periods), preserve_index=False)
+        table = pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
