@@ -68,9 +68,8 @@ class _Lines:
         self.tenths = tenths
         speed = done / max(time.monotonic() - self.began, 1e-9)
         left = f", {_duration((total - done) / speed)} left" if done < total else ""
-        say(
-            f"{self.title}: {10 * tenths} % ({done:,} of {total:,} {self.unit}), {_rate(speed, self.unit)}{left}"
-        )
+        rate = _rate(speed, self.unit)
+        say(f"{self.title}: {10 * tenths} % ({done:,} of {total:,} {self.unit}), {rate}{left}{part and f', {part}'}")
 
 
 def _rate(speed: float, unit: str) -> str:

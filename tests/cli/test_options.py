@@ -25,7 +25,7 @@ EXPECTED = {
     "label": f"{OF_RECIPE} --output --engine",
     "evaluate": "--data --target --max-files --context-length --prediction-length --set --output --split --stride"
     " --max-windows --reference --baselines --device",
-    "forecast": "--prediction-length --output --quantiles --target --device",
+    "forecast": "--prediction-length --output --quantiles --mean --non-negative --strict --layout --target --device",
     "generate": "--max-new-tokens --temperature --device --seed",
 }
 COMMANDS: typing.Any = typer.main.get_command(app)

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from potstill.errors import UserError
-
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
@@ -116,7 +114,7 @@ class Forecast:
 
         Raises
         ------
-        UserError
+        ValueError
             If there are more or fewer ids or times than windows and steps.
         """
         import numpy as np
@@ -126,7 +124,7 @@ class Forecast:
         windows, _, steps = quantiles.shape
         rows = list(range(windows)) if ids is None else list(ids)
         if len(rows) != windows:
-            raise UserError(f"ids: {len(rows)} for {windows} windows; give one for each.", key="forecast.wrong_ids")
+            raise ValueError(f"ids: {len(rows)} for {windows} windows; give one for each")
         if times is None:
             stamps = pd.Index(np.tile(np.arange(1, steps + 1), windows))
         elif np.shape(times) == (steps,):
@@ -134,10 +132,7 @@ class Forecast:
         elif np.shape(times) == (windows, steps):
             stamps = pd.Index(np.asarray(times).ravel())
         else:
-            raise UserError(
-                f"times: have the shape {list(np.shape(times))}; give [{steps}] or [{windows}, {steps}].",
-                key="forecast.wrong_times",
-            )
+            raise ValueError(f"times: have the shape {list(np.shape(times))}; give [{steps}] or [{windows}, {steps}]")
         frame = pd.DataFrame({"unique_id": pd.Series(rows).repeat(steps).reset_index(drop=True), "ds": stamps})
         levels = [f"q{round(level, 6):g}" for level in self.levels.tolist()]
         return frame.assign(**{name: quantiles[:, q].ravel() for q, name in enumerate(levels)})
@@ -160,7 +155,7 @@ class Forecast:
 
         Raises
         ------
-        UserError
+        ModuleNotFoundError
             If matplotlib is not installed.
         """
         import numpy as np
@@ -169,9 +164,7 @@ class Forecast:
             try:
                 from matplotlib import pyplot
             except ImportError:
-                raise UserError(
-                    "plot: matplotlib is not installed; run `pip install matplotlib`.", key="package.not_installed"
-                ) from None
+                raise ModuleNotFoundError("plot needs matplotlib; run `pip install matplotlib`") from None
             axes = pyplot.subplots()[1]
         quantiles = self.quantiles[window].numpy()
         steps = np.arange(1, quantiles.shape[1] + 1)

@@ -77,9 +77,7 @@ def predict_frame(
     return result
 
 
-def _check(
-    df: Any, future_df: Any, columns: tuple[str, str, list[str]], levels: Sequence[float]
-) -> None:
+def _check(df: Any, future_df: Any, columns: tuple[str, str, list[str]], levels: Sequence[float]) -> None:
     """Raise UserError for what chronos-forecasting would not find, or misread."""
     import pandas as pd
 
@@ -103,7 +101,8 @@ def _check(
             if frame[column].isna().any():
                 row = int(frame[column].isna().to_numpy().argmax())
                 raise UserError(
-                    f"predict_df: {name} has no {column} in row {row}; fill it or drop the row.", key="frame.missing_key"
+                    f"predict_df: {name} has no {column} in row {row}; fill it or drop the row.",
+                    key="frame.missing_key",
                 )
     if not levels or not all(0 < level < 1 for level in levels):
         raise UserError(
@@ -150,7 +149,11 @@ def _in_order(
 
 
 def _utc(frame: Any, time: str) -> Any:
-    return frame if getattr(frame[time].dtype, "tz", None) is None else frame.assign(**{time: frame[time].dt.tz_convert(None)})
+    return (
+        frame
+        if getattr(frame[time].dtype, "tz", None) is None
+        else frame.assign(**{time: frame[time].dt.tz_convert(None)})
+    )
 
 
 def _future(df: Any, steps: int, freq: str | None, identity: str, time: str, zone: Any) -> Any:
@@ -169,9 +172,11 @@ def _future(df: Any, steps: int, freq: str | None, identity: str, time: str, zon
     try:
         daily = ahead(local)
         if ((daily[time] - daily[time].dt.normalize()).nunique()) == 1:
-            return daily.assign(
-                **{time: daily[time].dt.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")}
-            ).pipe(lambda found: _utc(found, time)).pipe(lambda found: _zoned(found, time, zone))
+            return (
+                daily.assign(**{time: daily[time].dt.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")})
+                .pipe(lambda found: _utc(found, time))
+                .pipe(lambda found: _zoned(found, time, zone))
+            )
     except ValueError:  # an hour stands twice or never in local time
         pass
     return _zoned(ahead(df), time, zone)

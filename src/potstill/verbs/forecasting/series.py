@@ -101,7 +101,9 @@ class SeriesForecaster:
         quantiles = np.full((len(series), len(self.levels), self.horizon), np.nan)
         mean = np.full((len(series), self.horizon), np.nan)
         kept = np.arange(len(series))
-        while len(kept):
+        for _ in range(2):  # without the series whose forecast was not finite
+            if not len(kept):
+                break
             try:
                 forecast = self.forecaster.predict(self._contexts([series[k] for k in kept]), self.horizon)
             except NotFinite as error:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pa_parquet
 
 from potstill.data.series.store import Store
 from potstill.errors import UserError
-from potstill.verbs.forecasting.columns import ID, TARGET, KeyColumns
+from potstill.verbs.forecasting.columns import TARGET, KeyColumns
 from potstill.verbs.forecasting.series import BatchForecast
 
 WRITERS = {".parquet": pa_parquet.ParquetWriter, ".csv": pa_csv.CSVWriter}
@@ -67,9 +67,7 @@ class ForecastTable:
         """The rows of some series: ``stamps [n · H]`` and their forecasts."""
         horizon = forecast.mean.shape[1]
         places = np.repeat(np.arange(len(rows)), horizon)
-        columns: dict[str, Any] = {
-            name: values.take(places) for name, values in self.keys.identity(rows).items()
-        }
+        columns: dict[str, Any] = {name: values.take(places) for name, values in self.keys.identity(rows).items()}
         columns[self.keys.time] = self.keys.times(stamps)
         if self.names is not None:
             columns = self._renamed(columns)
@@ -161,7 +159,9 @@ def as_frame(tables: Sequence[pa.Table], own_columns: Sequence[str], given: Any)
         kind = given[column].dtype
         if isinstance(kind, pd.PeriodDtype):
             frame[column] = frame[column].dt.to_period(kind.freq)
-        elif pd.api.types.is_datetime64_any_dtype(frame[column].dtype) and not pd.api.types.is_datetime64_any_dtype(kind):
+        elif pd.api.types.is_datetime64_any_dtype(frame[column].dtype) and not pd.api.types.is_datetime64_any_dtype(
+            kind
+        ):
             continue  # dates that were text are returned as timestamps
         else:
             frame[column] = frame[column].astype(kind)
