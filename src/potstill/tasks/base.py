@@ -323,7 +323,7 @@ def available_device(device: str | None) -> str:
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def forecaster_of(model: str | Path | Forecaster, device: str | None) -> Forecaster:
+def forecaster_of(model: str | Path | Model, device: str | None) -> Forecaster:
     """A loaded forecaster as it is (moved to ``device`` if that is given), or the one at a place; see ``load``."""
     if isinstance(model, Forecaster):
         if device is not None:

@@ -34,10 +34,7 @@ def named_sources(
     sources = _named(models)
     if reference is None:
         return sources, next(iter(sources))
-    against = next(
-        (name for name, source in sources.items() if source is reference or reference == name or reference == source),
-        None,
-    )
+    against = next((name for name, source in sources.items() if reference in (name, source)), None)
     if against is None:
         sources = _named([*models, reference])
         against = list(sources)[-1]

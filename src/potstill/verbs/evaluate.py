@@ -36,8 +36,8 @@ def evaluate(
     Parameters
     ----------
     models
-        Folders, hub ids, ``embedded`` or GGUF files, each optionally as ``NAME=…``; or loaded forecasters, whose name is
-        that of their source.
+        Folders, hub ids, ``embedded`` or GGUF files, each optionally as ``NAME=…``; or loaded forecasters, whose
+        name is that of their source.
     data
         Data to evaluate on: paths, a data section (SeriesData or TextData) or, for series, a pandas data frame; default
         lengths are limited to those of the models.

@@ -45,8 +45,9 @@ class ColumnSelection(NamedTuple):
 class Columns(NamedTuple):
     """The times (None without a time column), the id column (None in a wide table), the names of the value columns.
 
-    ``time`` and ``identity`` are the names of the time column and of the id columns. ``choices`` lists ambiguous decisions, such as the order of day and month. Another version may decide differently,
-    so they are part of the data's fingerprint.
+    ``time`` and ``identity`` are the names of the time column and of the id columns. ``choices`` lists ambiguous
+    decisions, such as the order of day and month. Another version may decide differently, so they are part of the
+    data's fingerprint.
     """
 
     times: Times | None

@@ -85,9 +85,9 @@ def ids_of_series(sheet: Sheet, ids: Sequence[str], codes: np.ndarray) -> pa.Tab
     table = sheet.table.select(list(ids)).take(pa.array(first[found >= 0]))
     for i, name in enumerate(ids):
         cells = table[name]
-        if sheet.header_lines is not None and pa.types.is_string(cells.type):
-            if pc.all(pc.match_substring_regex(cells, _WHOLE)).as_py():
-                table = table.set_column(i, name, cells.cast(pa.int64()))
+        text = sheet.header_lines is not None and pa.types.is_string(cells.type)
+        if text and pc.all(pc.match_substring_regex(cells, _WHOLE)).as_py():
+            table = table.set_column(i, name, cells.cast(pa.int64()))
     return table
 
 
@@ -127,7 +127,7 @@ class SeriesKeys:
 
         table = feather.read_table(folder / KEYS_FILE)
         trees = json.loads((folder / TABLES_FILE).read_text(encoding="utf-8"))
-        tables = [TableKeys(**{k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()}) for tree in trees]
+        tables = [TableKeys(tuple(tree.pop("ids")), tuple(tree.pop("values")), **tree) for tree in trees]
         return cls(tables, table.drop_columns([_COLUMN]), table[_COLUMN].to_pylist())
 
 

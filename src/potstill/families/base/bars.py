@@ -1,4 +1,4 @@
-"""Silence the progress bars of transformers for loading and saving weights, which take a moment; downloads keep theirs."""
+"""Silence the progress bars of transformers for loading and saving weights, but not of downloads."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _check(df: Any, future_df: Any, columns: tuple[str, str, list[str]], levels:
         if not len(frame):
             raise UserError(f"predict_df: {name} has no rows.", key="frame.empty")
         for column in columns[:2]:
-            if frame[column].isna().any():
+            if frame[column].isna().to_numpy().any():
                 row = int(frame[column].isna().to_numpy().argmax())
                 raise UserError(
                     f"predict_df: {name} has no {column} in row {row}; fill it or drop the row.",
@@ -140,11 +140,11 @@ def _in_order(
     from chronos.df_utils import validate_and_normalize_df
 
     identity, time, targets = columns
-    frames = [frame if frame is None else _utc(frame, time) for frame in (df, future_df)]
+    df, future_df = _utc(df, time), None if future_df is None else _utc(future_df, time)
     if not validate:
-        return frames[0], frames[1]
+        return df, future_df
     return validate_and_normalize_df(
-        frames[0], frames[1], targets, prediction_length, id_column=identity, timestamp_column=time
+        df, future_df, targets, prediction_length, id_column=identity, timestamp_column=time
     )
 
 
@@ -172,11 +172,8 @@ def _future(df: Any, steps: int, freq: str | None, identity: str, time: str, zon
     try:
         daily = ahead(local)
         if ((daily[time] - daily[time].dt.normalize()).nunique()) == 1:
-            return (
-                daily.assign(**{time: daily[time].dt.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")})
-                .pipe(lambda found: _utc(found, time))
-                .pipe(lambda found: _zoned(found, time, zone))
-            )
+            stamps = daily[time].dt.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+            return daily.assign(**{time: stamps})
     except ValueError:  # an hour stands twice or never in local time
         pass
     return _zoned(ahead(df), time, zone)

@@ -97,8 +97,8 @@ class Summary:
     def _total(self, horizon: int, output: str) -> str:
         count, steps = len(self.store), "step" if horizon == 1 else "steps"
         seconds = time.monotonic() - self.began
-        target = f" written to {output}" if output else ""
-        return f"{count:,} series in, {count:,} out, {horizon:,} {steps} each: {self.rows:,} rows{target} in {seconds:.1f} s"
+        target = (f" written to {output}" if output else "") + f" in {seconds:.1f} s"
+        return f"{count:,} series in, {count:,} out, {horizon:,} {steps} each: {self.rows:,} rows{target}"
 
 
 def _named(names: Sequence[str]) -> str:

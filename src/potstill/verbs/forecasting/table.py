@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +147,10 @@ def as_frame(tables: Sequence[pa.Table], own_columns: Sequence[str], given: Any)
     """The tables as a pandas frame; columns of ids and times get the types that they have in the frame ``given``."""
     import pandas as pd
 
-    frame = pa.concat_tables(tables).to_pandas(date_as_object=False)
-    for column in frame.select_dtypes(["datetime", "datetimetz"]).columns:
-        try:
+    frame: Any = pa.concat_tables(tables).to_pandas(date_as_object=False)
+    for column in [c for c in frame.columns if pd.api.types.is_datetime64_any_dtype(frame[c].dtype)]:
+        with suppress(ValueError, OverflowError):  # beyond what nanoseconds can hold
             frame[column] = frame[column].dt.as_unit("ns")
-        except (ValueError, OverflowError):  # beyond what nanoseconds can hold
-            pass
     for column in own_columns if given is not None else ():
         if column not in given.columns or column not in frame.columns:
             continue
