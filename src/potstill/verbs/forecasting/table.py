@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -147,7 +147,7 @@ def as_frame(tables: Sequence[pa.Table], own_columns: Sequence[str], given: Any)
     """The tables as a pandas frame; columns of ids and times get the types that they have in the frame ``given``."""
     import pandas as pd
 
-    frame: Any = pa.concat_tables(tables).to_pandas(date_as_object=False)
+    frame = cast("pd.DataFrame", pa.concat_tables(tables).to_pandas(date_as_object=False))
     for column in [c for c in frame.columns if pd.api.types.is_datetime64_any_dtype(frame[c].dtype)]:
         with suppress(ValueError, OverflowError):  # beyond what nanoseconds can hold
             frame[column] = frame[column].dt.as_unit("ns")
