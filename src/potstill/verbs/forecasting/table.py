@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -147,11 +147,13 @@ def as_frame(tables: Sequence[pa.Table], own_columns: Sequence[str], given: Any)
     """The tables as a pandas frame; columns of ids and times get the types that they have in the frame ``given``."""
     import pandas as pd
 
-    frame = cast("pd.DataFrame", pa.concat_tables(tables).to_pandas(date_as_object=False))
+    frame: Any = pa.concat_tables(tables).to_pandas(date_as_object=False)
     for column in [c for c in frame.columns if pd.api.types.is_datetime64_any_dtype(frame[c].dtype)]:
         with suppress(ValueError, OverflowError):  # beyond what nanoseconds can hold
             frame[column] = frame[column].dt.as_unit("ns")
-    for column in own_columns if given is not None else ():
+    if given is None:
+        return frame
+    for column in own_columns:
         if column not in given.columns or column not in frame.columns:
             continue
         kind = given[column].dtype
