@@ -98,7 +98,17 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
     assert calls[-1] == (
         "forecast",
         ("m", "a.csv", 3, "f.csv"),
-        {"quantiles": [0.1, 0.9], "target": None, "id_column": None, "decimal": None, "device": None},
+        {
+            "quantiles": [0.1, 0.9],
+            "mean": False,
+            "non_negative": False,
+            "strict": False,
+            "layout": "potstill",
+            "target": None,
+            "id_column": None,
+            "decimal": None,
+            "device": None,
+        },
     )
     assert leave("report", "run") == 0
     assert calls[-1] == ("report", ("run",), {})

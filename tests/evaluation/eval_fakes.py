@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from potstill.data.series.calendar import TimeStep
+from potstill.data.series.keys import SeriesKeys
 from potstill.evaluation.metrics import EVALUATION_LEVELS
 from potstill.types import Forecast, Windows
 
@@ -21,7 +22,7 @@ class FakeStore:
         self.dataset_of = np.array(dataset_of or [0] * len(series), np.int32)
         self.datasets = [f"set{i}" for i in range(int(self.dataset_of.max()) + 1)]
         self.names = [f"set{d}/s{i}" for i, d in enumerate(self.dataset_of)]
-        self.column_of = np.zeros(len(series), np.int32)
+        self.keys = SeriesKeys(columns=["y"] * len(series))
         self.missing = np.array([np.isnan(x).sum() for x in self.arrays])
 
     def series(self, i: int) -> np.ndarray:

@@ -111,7 +111,7 @@ def test_errors_are_means_over_columns():
     """Two columns of different units and lengths: each counts half."""
     small, large = wave(0), 1000 * wave(1, 300)
     both = FakeStore([small, large], SEASON)
-    both.column_of = np.array([0, 1], np.int32)
+    both.keys.columns[1] = "z"
     together = evaluate(both, {"teacher": Last(), "student": Last(shift=1.0)}, stride=1)
     alone = [evaluate(FakeStore([x], SEASON), {"student": Last(shift=1.0)}, stride=1) for x in (small, large)]
     for name in ("mae_raw", "rmse_raw", "mse_raw", "wql", "wape", "sql", "mase", "rmsse", "bias", "smape", "mape"):

@@ -15,6 +15,7 @@ from usage_errors import usage_error
 
 from potstill.families import registry
 from potstill.families.load import is_language, load, load_forecaster
+from potstill.families.places import locate
 
 
 @pytest.fixture
@@ -120,6 +121,45 @@ def test_a_folder_without_weights_is_rejected(model):
 @pytest.mark.parametrize("source", ["./absent", "/absent/folder", "ab sent", "one/two/three"])
 def test_neither_a_folder_nor_a_hub_id(source):
     assert_rejected(source, "model.no_such_folder")
+
+
+def misspelt_places(folder: Path) -> None:
+    """A run in ``runs/demo`` and a model in ``sales``."""
+    (folder / "runs" / "demo").mkdir(parents=True)
+    (folder / "runs" / "demo" / "recipe.yaml").touch()
+    (folder / "sales").mkdir()
+    (folder / "sales" / "config.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("runs/demp", "runs/demp: no such folder; did you mean runs/demo?"),
+        ("./runs/Demo2", "./runs/Demo2: no such folder; did you mean runs/demo?"),
+        ("rnus/demo", "rnus/demo: no such folder; did you mean runs/demo?"),
+        ("runs/x", "runs/x: no such folder; models in runs: demo."),
+        ("sale", "sale: no such folder; did you mean sales?"),
+        ("./unlike", "./unlike: no such folder, and not a hub id such as amazon/chronos-2."),
+    ],
+)
+def test_a_misspelt_folder_is_named_without_asking_the_hub(tmp_path, monkeypatch, source, message):
+    misspelt_places(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with usage_error("model.no_such_folder") as caught:
+        locate(source)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("source", ["amazon/chronos-2", "gpt2", "salt"])
+def test_a_hub_id_is_one_beside_folders_with_other_names(tmp_path, monkeypatch, source):
+    misspelt_places(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert locate(source).location == source
+
+
+def test_loading_and_saving_print_no_bars(model, tmp_path, capfd):
+    load(model).save(tmp_path / "copy")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_file_is_rejected(model):

@@ -149,7 +149,7 @@ def test_several_batches_of_a_step_are_weighted_by_their_windows(recipe, tmp_pat
 
 def test_the_loader_has_no_processes_and_copies_nothing(given, tmp_path):
     run = small_run(given)
-    arguments = training_arguments(given.training, tmp_path, 3, "cuda", progress=False, **run._loader())
+    arguments = training_arguments(given.training, tmp_path, 3, "cuda", **run._loader())
     assert (arguments.dataloader_num_workers, arguments.dataloader_pin_memory) == (0, False)
     assert not arguments.dataloader_persistent_workers
     assert small_run(on_device_off(given))._loader() == {}

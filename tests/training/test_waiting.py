@@ -57,7 +57,7 @@ def test_medians_read_no_value(recipe, reads):
 
 
 def test_batches_are_copied_to_a_gpu_without_waiting(recipe, tmp_path):
-    arguments = {d: training_arguments(recipe.training, tmp_path, 3, d, progress=False) for d in ("cuda", "cpu")}
+    arguments = {d: training_arguments(recipe.training, tmp_path, 3, d) for d in ("cuda", "cpu")}
     assert arguments["cuda"].dataloader_pin_memory
     assert arguments["cuda"].accelerator_config.non_blocking
     assert not arguments["cpu"].accelerator_config.non_blocking

@@ -1,5 +1,8 @@
 """Forecasts: other levels, other scales, and values with a large mean and a small spread."""
 
+import sys
+
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -72,3 +75,57 @@ def test_into_another_scale_and_back(values, loc, scale, ratio, shift, flags):
 def test_the_same_scale_is_the_same_object():
     forecast = _forecast([1.0, 2.0], [0.1, 0.9])
     assert forecast.in_scale_of(forecast) is forecast
+
+
+def small_forecast() -> Forecast:
+    """Two windows, levels 0.1, 0.5, 0.9, two steps; quantiles 0, 1, 3 plus 10 for the second step of each window."""
+    values = torch.tensor([0.0, 1.0, 3.0])[None, :, None] + torch.tensor([0.0, 10.0])
+    one = torch.ones(2, 1, dtype=torch.float64)
+    return Forecast(torch.tensor([0.1, 0.5, 0.9]), values.expand(2, -1, -1), 0 * one, one)
+
+
+def test_the_mean_is_that_of_the_quantile_function():
+    # 0 below 0.1, linear to 1 at 0.5 and to 3 at 0.9, 3 above: 0.4 * 0.5 + 0.4 * 2 + 0.1 * 3
+    torch.testing.assert_close(small_forecast().mean, torch.tensor([[1.3, 11.3]] * 2))
+
+
+def test_a_frame_has_a_row_for_each_window_and_step():
+    frame = small_forecast().to_frame(["a", "b"], pd.date_range("2024-01-01", periods=2))
+    assert list(frame.columns) == ["unique_id", "ds", "q0.1", "q0.5", "q0.9"]
+    assert frame["unique_id"].tolist() == ["a", "a", "b", "b"]
+    assert frame["ds"].tolist() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")] * 2
+    assert frame["q0.9"].tolist() == [3, 13, 3, 13]
+    assert small_forecast().to_frame()["ds"].tolist() == [1, 2, 1, 2]
+    with pytest.raises(ValueError, match="3 for 2 windows"):
+        small_forecast().to_frame([1, 2, 3])
+    with pytest.raises(ValueError, match=r"give \[2\] or \[2, 2\]"):
+        small_forecast().to_frame(times=[1, 2, 3])
+
+
+class Axes:
+    """Notes what is drawn."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple] = []
+        self.bands: list[tuple] = []
+
+    def plot(self, x, y, **_):
+        self.lines.append((list(x), list(y)))
+
+    def fill_between(self, x, low, high, **_):
+        self.bands.append((list(low), list(high)))
+
+    def legend(self):
+        pass
+
+
+def test_a_plot_shows_history_median_and_bands():
+    axes = small_forecast().plot([7, 8], window=1, axes=Axes())
+    assert axes.lines == [([-1, 0], [7, 8]), ([1, 2], [1, 11])]
+    assert axes.bands == [([0, 10], [3, 13])]
+
+
+def test_without_matplotlib_a_plot_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install matplotlib"):
+        small_forecast().plot()

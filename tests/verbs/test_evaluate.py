@@ -41,6 +41,14 @@ def test_models_are_judged_as_in_their_run(distilled, figures):
     assert run["student"]["small"]["sql"] == pytest.approx(metrics["models"]["student"]["small"]["sql"], rel=0.2)
 
 
+def test_loaded_models_are_judged_like_their_folders(figures, distilled, tiny_teacher, data, tmp_path):
+    _, metrics = figures
+    models = [potstill.load(tiny_teacher), f"student={distilled}"]
+    folder = potstill.evaluate(models, data, tmp_path / "out", stride=7, baselines=[], reference=models[0])
+    found = json.loads((folder / "metrics.json").read_text())["models"]
+    assert found["tiny"]["small"]["sql"] == metrics["models"]["tiny"]["small"]["sql"]
+
+
 def test_lengths_follow_the_models_and_stand_in_the_recipe(figures):
     folder, _ = figures
     recipe = Recipe.read(folder / "recipe.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def by_pipeline(student: Path, series: np.ndarray, horizon: int) -> np.ndarray:
 def test_forecasts_are_those_of_the_upstream_pipeline(distilled, folder, tmp_path, ending, horizon):
     path = potstill.forecast(str(distilled), str(folder), horizon, tmp_path / f"out.{ending}")
     table = pd.read_csv(path, parse_dates=["ds"]) if ending == "csv" else pd.read_parquet(path)
-    assert list(table.columns) == ["unique_id", "ds", *[f"q{level:g}" for level in LEVELS]]
+    assert list(table.columns) == ["file", "unique_id", "ds", *[f"q{level:g}" for level in LEVELS]]
+    table["unique_id"] = table["file"] + "/" + table["unique_id"]
     assert list(table["unique_id"].unique()) == ["few/sales", "small/low", "small/high"]
     assert len(table) == 3 * horizon
     small = pd.read_csv(folder / "small.csv")
@@ -73,7 +75,7 @@ def test_without_a_time_column_steps_are_whole_numbers(distilled, tmp_path):
     path = potstill.forecast(str(distilled), str(tmp_path / "plain.csv"), 3, tmp_path / "out.csv")
     table = pd.read_csv(path)
     assert table["ds"].tolist() == [100, 101, 102]
-    assert table["unique_id"].tolist() == ["plain/y"] * 3
+    assert table["unique_id"].tolist() == ["y"] * 3
 
 
 def test_levels_and_targets_as_asked(distilled, folder, tmp_path):
@@ -83,7 +85,7 @@ def test_levels_and_targets_as_asked(distilled, folder, tmp_path):
     )
     table = pd.read_parquet(path)
     assert list(table.columns)[2:] == ["q0.05", "q0.25", "q0.5", "q0.9"]
-    assert set(table["unique_id"]) == {"small/high"}
+    assert set(table["unique_id"]) == {"high"}
     # a level of the model's own is its own; one between two is between them
     series = torch.tensor(pd.read_csv(folder / "small.csv")["high"].to_numpy())
     own = potstill.load(distilled).predict(series, 4)
@@ -161,24 +163,45 @@ def mixed_frame(**values: list[float]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def test_every_series_with_a_value_is_forecast_and_what_is_not_is_named(tiny_teacher: Path, tmp_path: Path, capsys):
+def test_every_series_comes_out_and_what_the_model_did_not_forecast_is_noted(
+    tiny_teacher: Path, tmp_path: Path, capsys
+):
     wave = (10 + np.sin(np.arange(60))).tolist()
-    frame = mixed_frame(flat=[7.0] * 60, gone=[np.nan] * 60, one=[3.0], two=[5.0, 4.0], wave=wave)
+    frame = mixed_frame(wave=wave, flat=[7.0] * 60, gone=[np.nan] * 60, one=[3.0], two=[5.0, 4.0])
     path = potstill.forecast(str(tiny_teacher), frame, 3, tmp_path / "out.csv", quantiles=[0.1, 0.5])
-    table = pd.read_csv(path, keep_default_na=False)
-    assert table["unique_id"].unique().tolist() == ["frame/flat", "frame/one", "frame/two", "frame/wave"]
-    assert table["ds"].str[:10].tolist() == ["2024-04-01", "2024-04-02", "2024-04-03"] * 4
-    for name, value, note in (("flat", 7, False), ("one", 3, True), ("two", 4, True)):
-        rows = table[table["unique_id"] == f"frame/{name}"]
-        assert (rows[["q0.1", "q0.5"]] == value).all(axis=None)
-        assert (rows["note"] == ("fewer than 3 values: the last value is repeated" if note else "")).all()
-    assert (table[table["unique_id"] == "frame/wave"]["note"] == "").all()
+    table = pd.read_csv(path, keep_default_na=False, na_values={"q0.1": "", "q0.5": ""})
+    assert table["unique_id"].unique().tolist() == ["wave", "flat", "gone", "one", "two"]  # as in the input
+    assert table["ds"].tolist() == ["2024-04-01", "2024-04-02", "2024-04-03"] * 5
+    rows = dict(list(table.groupby("unique_id")))
+    assert (rows["flat"][["q0.1", "q0.5"]] == 7).all(axis=None)
+    assert (rows["one"][["q0.1", "q0.5"]] == 3).all(axis=None)
+    # two values that differ by 1: the last one, and normal errors of that size that add up
+    np.testing.assert_allclose(rows["two"]["q0.5"], 4)
+    np.testing.assert_allclose(rows["two"]["q0.1"], 4 - 1.2815516 * np.sqrt([1, 2, 3]), rtol=1e-6)
+    assert rows["gone"][["q0.1", "q0.5"]].isna().all(axis=None)
+    assert {name: part["note"].iloc[0] for name, part in rows.items()} == {
+        "wave": "",
+        "flat": "",
+        "gone": "no values: there is nothing to forecast from",
+        "one": "fewer than 3 values: the last value is repeated, without an interval",
+        "two": "fewer than 3 values: the last value is repeated",
+    }
     said = capsys.readouterr().err
-    assert "left out: 1 series (no values): frame/gone" in said
+    assert "1 series without any value, their forecast is missing: frame/gone" in said
     assert "1 series constant, forecast as that constant: frame/flat" in said
-    assert "2 series forecast without the model, see note: frame/one, frame/two" in said
-    assert "frame: step D, season 7" in said
-    assert f"4 of 5 series forecast, 3 steps each, written to {path}" in said
+    assert "2 series forecast without the model, see the column note: frame/one, frame/two" in said
+    assert "frame: ids unique_id; time ds; forecast y" in said
+    assert "frame: 2024-02-01 to 2024-03-31, step D, season 7" in said
+    assert f"5 series in, 5 out, 3 steps each: 15 rows written to {path} in " in said
+
+
+def test_strict_refuses_what_would_be_noted(tiny_teacher: Path, tmp_path: Path):
+    wave = np.sin(np.arange(60)).tolist()
+    with usage_error("forecast.strict_series", "2 of 4 series", "frame/one", "no values"):
+        frame = mixed_frame(wave=wave, flat=[7.0] * 60, gone=[np.nan] * 60, one=[3.0])
+        potstill.forecast(str(tiny_teacher), frame, 3, tmp_path / "out.csv", strict=True)
+    frame = mixed_frame(wave=wave, flat=[7.0] * 60)
+    assert len(potstill.forecast(str(tiny_teacher), frame, 3, strict=True)) == 6
 
 
 def test_without_anything_to_note_there_is_no_column_for_it(tiny_teacher: Path, tmp_path: Path):
@@ -197,7 +220,7 @@ def test_what_was_repaired_is_printed(tiny_teacher: Path, tmp_path: Path, capsys
     assert "repaired: 1 repeated timestamps" in said
     assert "repaired: 1 series rounded" in said
     table = pd.read_csv(path, keep_default_na=False)
-    large = table[table["unique_id"] == "days/large"]
+    large = table[table["unique_id"] == "large"]
     assert large["note"].str.startswith("changes too small for single precision").all()
     assert (large["q0.5"] == 10**9).all()
 
@@ -210,16 +233,20 @@ def test_forecasts_begin_after_the_last_row_of_the_table(tiny_teacher: Path, tmp
     path = potstill.forecast(str(tiny_teacher), frame, 3, tmp_path / "out.parquet")
     table = pd.read_parquet(path).set_index("unique_id")
     for name in "abc":
-        assert table.loc[f"frame/{name}", "ds"].iloc[0] == pd.Timestamp("2024-04-30")
+        assert table.loc[name, "ds"].iloc[0] == pd.Timestamp("2024-04-30")
     own = potstill.load(tiny_teacher).predict(tail, 3).at_levels(torch.tensor(LEVELS)).quantiles[0]
-    ours = table.loc["frame/b"].filter(regex="^q").to_numpy().T
+    ours = table.loc["b"].filter(regex="^q").to_numpy().T
     np.testing.assert_allclose(ours, own, rtol=1e-5)
-    assert (table.loc["frame/c", "note"] == "no value in the last 64 rows: the last value is repeated").all()
-    assert (table.loc["frame/c", "q0.5"] == np.float32(wave[49])).all()
+    assert (table.loc["c", "note"] == "no value in the last 64 rows: the last season of 7 steps is repeated").all()
+    # the last of the seven known weeks is repeated; 70 missing days are ten weeks, so the season is in phase
+    np.testing.assert_allclose(table.loc["c", "q0.5"], np.float32(wave[43:46]))
     assert "2 series end with missing values" in capsys.readouterr().err
 
 
-def test_a_model_that_answers_nan_writes_nothing(tiny_teacher: Path, tmp_path: Path, monkeypatch):
+@pytest.fixture
+def nan_of_the_last(monkeypatch):
+    """The model's forecast of the last window of every pass is NaN."""
+
     def broken(self, windows, horizon, hidden=(), attention=()):
         output = forward(self, windows, horizon)
         output.forecast.values[-1] = torch.nan
@@ -227,7 +254,181 @@ def test_a_model_that_answers_nan_writes_nothing(tiny_teacher: Path, tmp_path: P
 
     forward = Chronos2Forecaster.forward
     monkeypatch.setattr(Chronos2Forecaster, "forward", broken)
-    frame = mixed_frame(a=np.sin(np.arange(60)).tolist(), b=[7.0] * 60, c=np.cos(np.arange(60)).tolist())
-    with usage_error("model.forecast_not_finite", "tiny", "frame/c"):
+
+
+def test_a_forecast_that_is_not_finite_is_replaced_and_noted(tiny_teacher: Path, tmp_path: Path, monkeypatch):
+    def overflowing(self, windows, horizon, **options):
+        forecast = predict(self, windows, horizon, **options)
+        loc = forecast.loc.clone()
+        loc[-1] = 1e39  # beyond single precision
+        return replace(forecast, loc=loc)
+
+    predict = Chronos2Forecaster.predict
+    monkeypatch.setattr(Chronos2Forecaster, "predict", overflowing)
+    frame = mixed_frame(a=np.sin(np.arange(60)).tolist(), b=[7.0] * 60, c=np.arange(60.0).tolist())
+    path = potstill.forecast(str(tiny_teacher), frame, 3, tmp_path / "out.parquet", quantiles=[0.5])
+    table = pd.read_parquet(path).set_index("unique_id")
+    assert table.loc["c", "q0.5"].tolist() == [59, 59, 59]
+    assert table.loc["c", "note"].unique().tolist() == [
+        "the model's forecast is not finite: the last value is repeated"
+    ]
+    assert (table.loc[["a", "b"], "note"] == "").all()
+    with usage_error("forecast.strict_series", "frame/c", "not finite"):
+        potstill.forecast(str(tiny_teacher), frame, 3, tmp_path / "out.csv", strict=True)
+
+
+def test_a_broken_model_writes_nothing(tiny_teacher: Path, tmp_path: Path, nan_of_the_last):
+    frame = mixed_frame(a=np.sin(np.arange(60)).tolist(), b=[7.0] * 60)
+    with usage_error("model.forecast_not_finite", "tiny", "frame/a"):
         potstill.forecast(str(tiny_teacher), frame, 3, tmp_path / "out.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def days(count: int, **columns) -> pd.DataFrame:
+    return pd.DataFrame({"day": pd.date_range("2024-01-01", periods=count), **columns})
+
+
+def test_ids_and_times_have_the_names_and_types_of_the_input(tiny_teacher: Path, tmp_path: Path):
+    wave = 10 + np.sin(np.arange(60))
+    parts = [days(60, sku=np.int16(sku), sold=wave * sku) for sku in (20, 3)]
+    frame = pd.concat(parts, ignore_index=True)[["sku", "day", "sold"]]
+    frame.to_parquet(tmp_path / "in.parquet")
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    ahead = pd.date_range("2024-03-01", periods=2)
+    by_file = pd.read_parquet(potstill.forecast(str(tiny_teacher), tmp_path / "in.parquet", 2, tmp_path / "o.parquet"))
+    by_frame = potstill.forecast(str(tiny_teacher), frame, 2)
+    for table in (by_file, by_frame):
+        assert list(table.columns[:2]) == ["sku", "day"]
+        assert table["sku"].tolist() == [20, 20, 3, 3]
+        assert (table["sku"].dtype, table["day"].dtype) == (frame["sku"].dtype, frame["day"].dtype)
+        assert table["day"].tolist() == [*ahead, *ahead]
+    text = potstill.forecast(str(tiny_teacher), tmp_path / "in.csv", 2, tmp_path / "o.csv")
+    assert Path(text).read_text().splitlines()[1].startswith('20,"2024-03-01",')
+    joined = potstill.forecast(str(tiny_teacher), tmp_path / "in.csv", 2).merge(
+        pd.read_csv(tmp_path / "in.csv"), on="sku"
+    )
+    assert len(joined) == 4 * 60
+    categories = frame.astype({"sku": "category"})
+    assert potstill.forecast(str(tiny_teacher), categories, 2)["sku"].dtype == "category"
+    leading = frame.assign(sku=frame["sku"].map({20: "020", 3: "003"}))
+    assert potstill.forecast(str(tiny_teacher), leading, 2)["sku"].unique().tolist() == ["020", "003"]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC"])
+def test_times_keep_their_zone_over_a_change_of_clocks(tiny_teacher: Path, tmp_path: Path, zone: str):
+    times = pd.date_range("2024-10-25", periods=72, freq="h", tz=zone)
+    frame = pd.DataFrame({"at": times, "load": np.sin(np.arange(72.0))})
+    ahead = pd.date_range(times[-1], periods=4, freq="h")[1:]
+    table = potstill.forecast(str(tiny_teacher), frame, 3)
+    assert table["at"].dtype == times.dtype
+    assert table["at"].tolist() == ahead.tolist()
+    frame.to_parquet(tmp_path / "in.parquet")
+    written = potstill.forecast(str(tiny_teacher), tmp_path / "in.parquet", 3, tmp_path / "o.csv")
+    assert pd.read_csv(written)["at"].tolist() == ahead.astype(str).tolist()
+
+
+@pytest.mark.parametrize(
+    ("times", "ahead"),
+    [
+        (pd.date_range("2024-01-01", periods=40).strftime("%Y%m%d").astype("int32"), [20240210, 20240211]),
+        (1704067200000 + np.arange(40) * 3600000, [1704067200000 + k * 3600000 for k in (40, 41)]),
+        (np.arange(1980, 2020), [2020, 2021]),
+    ],
+)
+def test_times_that_are_numbers_stay_numbers(tiny_teacher: Path, times, ahead):
+    frame = pd.DataFrame({"date": times, "y": np.sin(np.arange(40.0))})
+    table = potstill.forecast(str(tiny_teacher), frame, 2)
+    assert table["date"].tolist() == ahead
+    assert table["date"].dtype == frame["date"].dtype
+
+
+def test_several_targets_of_a_long_table_have_a_column(tiny_teacher: Path, tmp_path: Path):
+    wave = 10 + np.sin(np.arange(60))
+    parts = [days(60, unique_id=sku, sold=wave, price=wave + 1) for sku in "ab"]
+    frame = pd.concat(parts, ignore_index=True)
+    table = potstill.forecast(str(tiny_teacher), frame, 1, target=["sold", "price"])
+    assert list(zip(table["unique_id"], table["target_name"], strict=True)) == [
+        ("a", "sold"), ("b", "sold"), ("a", "price"), ("b", "price")
+    ]  # fmt: skip
+
+
+def test_files_with_other_columns_have_joined_ids(tiny_teacher: Path, tmp_path: Path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    wave = 10 + np.sin(np.arange(60))
+    pd.concat([days(60, item_id=k, y=wave) for k in (1, 2)]).to_csv(folder / "long.csv", index=False)
+    days(60, load=wave).to_csv(folder / "wide.csv", index=False)
+    table = potstill.forecast(str(tiny_teacher), folder, 1)
+    assert list(table.columns[:3]) == ["file", "unique_id", "day"]
+    assert list(zip(table["file"], table["unique_id"], strict=True)) == [
+        ("long", "1"), ("long", "2"), ("wide", "load")
+    ]  # fmt: skip
+
+
+def test_layouts_have_the_columns_of_other_libraries(tiny_teacher: Path):
+    wave = 10 + np.sin(np.arange(60))
+    frame = pd.concat([days(60, sku=k, sold=wave) for k in (1, 2)], ignore_index=True)
+    tables = {
+        layout: potstill.forecast(str(tiny_teacher), frame, 2, quantiles=[0.1, 0.8], layout=layout)
+        for layout in ("chronos", "nixtla", "autogluon")
+    }
+    chronos = potstill.load(tiny_teacher).predict_df(
+        frame, id_column="sku", timestamp_column="day", target="sold", prediction_length=2, quantile_levels=[0.1, 0.8]
+    )
+    assert list(tables["chronos"].columns) == ["item_id", "timestamp", *chronos.columns[2:]]
+    assert (tables["chronos"]["target_name"] == "sold").all()
+    assert list(tables["nixtla"].columns) == ["unique_id", "ds", "Potstill", "Potstill-lo-80", "Potstill-hi-60"]
+    assert list(tables["autogluon"].columns) == ["item_id", "timestamp", "mean", "0.1", "0.8"]
+    np.testing.assert_array_equal(tables["chronos"]["predictions"], tables["nixtla"]["Potstill"])
+    for table in tables.values():
+        assert table.iloc[:, 0].tolist() == [1, 1, 2, 2]
+    with usage_error("names.unknown_layout", "chronos"):
+        potstill.forecast(str(tiny_teacher), frame, 2, layout="darts")
+
+
+def test_non_negative_is_suggested_and_floors_the_forecast(tiny_teacher: Path, capsys):
+    counts = np.random.default_rng(0).poisson(0.3, 60).astype(float)
+    frame = days(60, sold=counts)
+    raw = potstill.forecast(str(tiny_teacher), frame, 5, quantiles=[0.01, 0.5], mean=True)
+    assert (raw["q0.01"] < 0).any()
+    assert "1 series never fall below 0 and their forecast does; --non-negative" in capsys.readouterr().err
+    floored = potstill.forecast(str(tiny_teacher), frame, 5, quantiles=[0.01, 0.5], mean=True, non_negative=True)
+    numbers = ["mean", "q0.01", "q0.5"]
+    np.testing.assert_array_equal(floored[numbers], raw[numbers].clip(lower=0))
+    assert "--non-negative" not in capsys.readouterr().err
+
+
+def test_a_loaded_model_forecasts_like_its_folder(tiny_teacher: Path):
+    frame = days(60, sold=10 + np.sin(np.arange(60)))
+    pd.testing.assert_frame_equal(
+        potstill.forecast(potstill.load(tiny_teacher), frame, 3), potstill.forecast(tiny_teacher, frame, 3)
+    )
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["series", "unnamed index", "index and column", "period index", "multi index", "unnamed multi index"],
+)
+def test_frames_of_any_index(tiny_teacher: Path, shape: str):
+    wave = 10 + np.sin(np.arange(60))
+    index = pd.date_range("2024-01-01", periods=60)
+    long = pd.MultiIndex.from_product([["a", "b"], index])
+    data, ids, time = {
+        "series": (pd.Series(wave, index, name="v"), ["v"], "ds"),
+        "unnamed index": (pd.DataFrame({"v": wave}, index), ["v"], "ds"),
+        "index and column": (pd.DataFrame({"t": index, "v": wave}).set_index("t", drop=False), ["v"], "t"),
+        "period index": (pd.DataFrame({"v": wave}, index.to_period("D").rename("p")), ["v"], "p"),
+        "multi index": (pd.DataFrame({"v": np.r_[wave, wave]}, long.rename(["item", "t"])), ["a", "b"], "t"),
+        "unnamed multi index": (pd.DataFrame({"v": np.r_[wave, wave]}, long), ["a", "b"], "ds"),
+    }[shape]
+    table = potstill.forecast(str(tiny_teacher), data, 2)
+    assert table.columns[1] == time
+    assert table.iloc[:, 0].tolist() == [one for one in ids for _ in range(2)]
+    ahead = pd.date_range("2024-03-01", periods=2)
+    assert table[time].tolist() == [*(ahead.to_period("D") if shape == "period index" else ahead)] * len(ids)
+
+
+def test_an_index_that_differs_from_the_column_of_its_name_is_refused(tiny_teacher: Path):
+    frame = pd.DataFrame({"t": np.arange(60.0)}, pd.date_range("2024-01-01", periods=60, name="t"))
+    with usage_error("data.index_and_column", "'t'"):
+        potstill.forecast(str(tiny_teacher), frame, 2)

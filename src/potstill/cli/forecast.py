@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,16 @@ def forecast(
     quantiles: Annotated[
         str, typer.Option(metavar="0.1,…,0.9", help="Quantile levels between 0 and 1.")
     ] = DEFAULT_LEVELS,
+    mean: Annotated[bool, typer.Option("--mean", help="Add a column with the mean.")] = False,
+    non_negative: Annotated[bool, typer.Option("--non-negative", help="Set negative forecasts to 0.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse series that the model cannot forecast, instead of forecasting simply."),
+    ] = False,
+    layout: Annotated[
+        Literal["potstill", "chronos", "nixtla", "autogluon"],
+        typer.Option(help="Column names: those of the input, or those of another library."),
+    ] = "potstill",
     target: list[str] | None = None,
     id_column: list[str] | None = None,
     decimal: str | None = None,
@@ -36,6 +46,10 @@ def forecast(
         prediction_length,
         output,
         quantiles=quantile_levels,
+        mean=mean,
+        non_negative=non_negative,
+        strict=strict,
+        layout=layout,
         target=target,
         id_column=id_column,
         decimal=decimal,

@@ -6,13 +6,13 @@ Only the scores per window are kept, so that memory does not grow with the size 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from potstill.console import ProgressCallback
 from potstill.errors import NotFinite, UserError
 from potstill.evaluation.baselines import Baseline, make_baseline
 from potstill.evaluation.cost import baseline_costs
@@ -27,7 +27,6 @@ from potstill.evaluation.worst import worst_series
 from potstill.recipe import ForecastEvaluation
 from potstill.types import Predictor, Windows
 
-ProgressCallback = Callable[[int, int, str], None]
 """Called with the number of windows done, the total, and the data set."""
 
 
@@ -125,7 +124,8 @@ class _Bench:
         rows = {name: np.arange(len(selection.ids)) for name in self.models}
         rows |= {name: selection.subset(baseline.max_windows) for name, baseline in baselines.items()}
         parts: dict[str, list[WindowScores]] = {name: [] for name in rows}
-        columns, column = np.unique(self.windows.store.column_of[selection.series], return_inverse=True)
+        names = self.windows.store.keys.columns
+        columns, column = np.unique([names[i] for i in selection.series], return_inverse=True)
         profiles = {name: Profile(len(columns), self.windows.prediction_length) for name in rows}
         for start in range(0, len(selection.ids), WINDOWS_PER_CHUNK):
             chunk = slice(start, min(start + WINDOWS_PER_CHUNK, len(selection.ids)))
@@ -192,25 +192,6 @@ class _Bench:
     def _naive(self, name: str, batch: Windows) -> np.ndarray:
         past = self.histories.before(batch.series.numpy(), batch.origin.numpy(), batch.future.shape[1])
         return make_baseline(name).predict(batch, past)
-
-
-@contextmanager
-def progress_bar(title: str = "evaluate", unit: str = "windows") -> Iterator[ProgressCallback]:
-    """A progress bar on stderr with rate (``unit`` per second) and time left: the ``progress`` of an evaluation."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None, rate="")
-
-        def advance(done: int, total: int, dataset: str) -> None:
-            speed = bar.tasks[task].speed
-            rate = f"{speed:.0f} {unit}/s" if speed else ""
-            bar.update(task, completed=done, total=total, description=f"{title} {dataset}", rate=rate)
-
-        yield advance
 
 
 def _fit(names: list[str], train: Any, dataset: str) -> tuple[dict[str, Baseline], dict[str, str]]:

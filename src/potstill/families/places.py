@@ -14,8 +14,12 @@ from potstill.families.checkpoint import GGUF
 from potstill.families.registry import family, known
 from potstill.recipe.notation import parse_source
 from potstill.runs import RECIPE_FILE, last_good
+from potstill.runs.folders import holds_model
+from potstill.runs.near import did_you_mean, near_folders
 
 EMBEDDED = "embedded"
+_NEAR, _ALIKE = 0.6, 0.8  # how similar a folder's name must be: a hub id may have no owner and be like a folder's
+_LISTED = 5
 HUB_ID = re.compile(r"([\w.-]+/)?[\w.-]+")
 
 
@@ -65,7 +69,7 @@ def locate(source: str) -> Place:
     Raises
     ------
     UserError
-        If there is no such folder and it cannot be a hub id.
+        If there is no such folder and it cannot be a hub id, or is more likely a misspelt folder.
     """
     model, settings = parse_source(source)
     gguf = settings.pop(GGUF, None)
@@ -92,12 +96,32 @@ def locate(source: str) -> Place:
                 f"{model}: is the name of a family, not of a model; give a folder or a hub id.", key="model.is_a_family"
             )
         return Place(model, location, settings)
-    if model.startswith((".", "/", "~")) or not HUB_ID.fullmatch(model):
-        raise UserError(
-            f"{model}: no such folder, and not a hub id such as amazon/chronos-2; check the path.",
-            key="model.no_such_folder",
-        )
+    _check_hub_id(model)
     return Place(model, model, settings, gguf)
+
+
+def _check_hub_id(model: str) -> None:
+    """Raise UserError for what is no hub id, or is more likely a misspelt folder; the hub is not asked."""
+    path = Path(model).expanduser()
+    if model.startswith((".", "/", "~")) or not HUB_ID.fullmatch(model):
+        hint = did_you_mean(near_folders(path, holds_model)) or ", and not a hub id such as amazon/chronos-2."
+    elif _downloaded(model):
+        return
+    else:
+        least = _ALIKE if len(path.parts) == 1 else _NEAR
+        hint = did_you_mean(near_folders(path, holds_model, least))
+        if not hint and len(path.parts) > 1 and path.parent.is_dir():
+            inside = sorted(entry.name for entry in path.parent.iterdir() if holds_model(entry))[:_LISTED]
+            hint = f"; models in {path.parent}: {', '.join(inside) or 'none'}."
+    if hint:
+        raise UserError(f"{model}: no such folder{hint}", key="model.no_such_folder")
+
+
+def _downloaded(model: str) -> bool:
+    """Whether a hub id is in the cache of downloads."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(model, "config.json"), str)
 
 
 def embedded_folder() -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import UserError
+from potstill.runs.near import did_you_mean, near_folders
 
 RECIPE_FILE = "recipe.yaml"
 METRICS_FILE = "metrics.json"  # written when a run has ended
@@ -106,14 +107,22 @@ def check_run(output: str | Path, resume: bool) -> Path:
             f"{run}: {existing} is a file; --output needs a folder that does not exist yet.", key="output.is_a_file"
         )
     if resume and not (run / RECIPE_FILE).exists():
-        raise UserError(
-            f"{run}: holds no run to resume (no recipe.yaml); start one without --resume.", key="run.not_found"
-        )
+        raise UserError(f"{run}: holds no run to resume (no recipe.yaml){_hint(run)}", key="run.not_found")
     if not resume and run.exists() and any(path.name != GENERAL for path in run.iterdir()):
         raise UserError(
             f"{run}: already exists; continue the run with --resume or choose another --output.", key="run.exists"
         )
     return run
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder holds a model or a run."""
+    return (folder / "config.json").is_file() or (folder / RECIPE_FILE).is_file()
+
+
+def _hint(run: Path) -> str:
+    near = [] if run.exists() else near_folders(run, lambda folder: (folder / RECIPE_FILE).is_file())
+    return did_you_mean(near) or "; start one without --resume."
 
 
 def run_of(model: str | Path) -> Path | None:

@@ -17,7 +17,8 @@ from transformers import set_seed
 
 from potstill.console import say
 from potstill.errors import UserError
-from potstill.families.base import Architecture, Family, Model
+from potstill.families.base import Architecture, Family, Forecaster, Model
+from potstill.families.load import load_forecaster
 from potstill.families.weighting import Weighting
 from potstill.objectives.objective import Objective
 from potstill.ranks import on_main, world_size
@@ -331,3 +332,17 @@ def available_device(device: str | None) -> str:
             "--device cuda: torch sees no GPU on this machine; use --device cpu.", key="device.not_available"
         )
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def forecaster_of(model: str | Path | Model, device: str | None) -> Forecaster:
+    """A loaded forecaster as it is (moved to ``device`` if that is given), or the one at a place; see ``load``."""
+    if isinstance(model, Forecaster):
+        if device is not None:
+            model.module.to(available_device(device))
+        return model
+    if isinstance(model, Model):
+        raise UserError(
+            f"{model.source.name}: is a language model, not a forecaster; use `potstill generate`.",
+            key="model.not_a_forecaster",
+        )
+    return load_forecaster(model, device=available_device(device))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from potstill.console import say
 from potstill.errors import UserError
-from potstill.families.base import Model
+from potstill.families.base import Forecaster, Model
 from potstill.families.load import is_language
 from potstill.recipe import DataConfig, ForecastRecipe, LanguageRecipe, Recipe
 from potstill.recipe.notation import parse_named, parse_source
@@ -19,13 +19,15 @@ from potstill.tasks.provenance import machine
 EVALUATION_PARTS = ("validation", "test")
 
 
-def named_sources(models: list[str], reference: str | None) -> tuple[dict[str, str], str]:
+def named_sources(
+    models: Sequence[str | Path | Model], reference: str | Model | None
+) -> tuple[dict[str, str | Model], str]:
     """The source of each model by name, and the name of the reference model that the others are compared with.
 
     Parameters
     ----------
     models
-        Sources, optionally as ``NAME=…``.
+        Sources, optionally as ``NAME=…``, or loaded models.
     reference
         One of their names, one of their sources, or another model; default: the first.
     """
@@ -39,9 +41,12 @@ def named_sources(models: list[str], reference: str | None) -> tuple[dict[str, s
     return sources, against
 
 
-def are_language_models(sources: dict[str, str]) -> bool:
+def are_language_models(sources: Mapping[str, str | Model]) -> bool:
     """Whether the models are language models; raises UserError if some are forecasters."""
-    kinds = {name: is_language(source) for name, source in sources.items()}
+    kinds = {
+        name: not isinstance(source, Forecaster) if isinstance(source, Model) else is_language(source)
+        for name, source in sources.items()
+    }
     if len(set(kinds.values())) > 1:
         text, series = (next(name for name, kind in kinds.items() if kind is wanted) for wanted in (True, False))
         raise UserError(
@@ -116,16 +121,17 @@ def write_evaluation(
     say(*summary_lines(metrics), f"Report   {path}")
 
 
-def _named(models: list[str]) -> dict[str, str]:
+def _named(models: Sequence[str | Path | Model]) -> dict[str, str | Model]:
     if not models:
         raise UserError("MODEL: no model given; name a folder, a hub id or 'embedded'.", key="models.none")
-    sources: dict[str, str] = {}
-    for text in models:
-        name, source = parse_named(text)
-        name = name or _name_of(source)
+    sources: dict[str, str | Model] = {}
+    for model in models:
+        name, source = (None, model) if isinstance(model, Model) else parse_named(str(model))
+        name = name or _name_of(source.source.name if isinstance(source, Model) else source)
         if name in sources:
+            shown = source.source.location if isinstance(source, Model) else source
             raise UserError(
-                f"MODEL: two models have the name {name!r}; give them different names, as in first={source}.",
+                f"MODEL: two models have the name {name!r}; give them different names, as in first={shown}.",
                 key="models.same_name",
             )
         sources[name] = source

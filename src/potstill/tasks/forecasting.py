@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from potstill.console import say
+from potstill.console import progress_bar, say
 from potstill.data.device.windows import DeviceSource
 from potstill.data.series.store import Store
 from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
-from potstill.evaluation.benchmark import evaluate_models, progress_bar
+from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.cost import measure_costs
 from potstill.evaluation.outcome import Evaluation
 from potstill.evaluation.validation import Validation

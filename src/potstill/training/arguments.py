@@ -51,7 +51,6 @@ def training_arguments(
     checkpoints: Path,
     max_steps: int,
     device: str,
-    progress: bool,
     kind: type[TrainingArguments] = TrainingArguments,
     **more: Any,
 ) -> Any:
@@ -62,7 +61,7 @@ def training_arguments(
     UserError
         As :func:`check_arguments`.
     """
-    return one_gpu(_constructed(config, checkpoints, max_steps, device, progress, kind, more))
+    return one_gpu(_constructed(config, checkpoints, max_steps, device, kind, more))
 
 
 def check_arguments(
@@ -75,7 +74,7 @@ def check_arguments(
     UserError
         For a key that is not an argument, or that another key of the recipe decides; or if transformers rejects them.
     """
-    _constructed(config, Path("nowhere"), max_steps, device, False, kind, more)
+    _constructed(config, Path("nowhere"), max_steps, device, kind, more)
 
 
 def refuse_checkpointing(config: TrainingConfig, why: str) -> None:
@@ -92,7 +91,6 @@ def _constructed(
     checkpoints: Path,
     max_steps: int,
     device: str,
-    progress: bool,
     kind: type[TrainingArguments],
     more: Mapping[str, Any],
 ) -> Any:
@@ -121,7 +119,7 @@ def _constructed(
         "logging_nan_inf_filter": False,  # it synchronises with the device at every step; hooks.py checks each log
         "report_to": config.report_to or "none",
         "remove_unused_columns": False,
-        "disable_tqdm": not progress,
+        "disable_tqdm": True,  # callbacks.Progress shows the steps
         "dataloader_pin_memory": device != "cpu",
         "accelerator_config": {"non_blocking": device != "cpu"},  # copies of pinned batches then overlap with computing
         "dataloader_num_workers": workers,

@@ -8,11 +8,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from potstill.console import progress_bar
 from potstill.ranks import any_rank
 from potstill.runs import write_atomically
 
@@ -80,6 +82,38 @@ class BestStudent(TrainerCallback):
         scores = _scores(state, self.metric)
         if scores[-1] <= min(scores):
             self.keep(state.global_step, scores[-1])
+
+
+class Progress(TrainerCallback):
+    """Shows the steps with their rate and the time left, and the last loss."""
+
+    def __init__(self, name: str):
+        self.title = f"Training {name}"
+        self.shown, self.loss = ExitStack(), ""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.first = state.global_step  # of a resumed run
+        self.advance = self.shown.enter_context(progress_bar(self.title, "steps"))
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.advance(state.global_step - self.first, state.max_steps - self.first, self.loss)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs and "loss" in logs:
+            self.loss = f"loss {logs['loss']:.4g}"
+
+    def close(self) -> None:
+        """Remove the bar, also after an error."""
+        self.shown.close()
 
 
 class RunLog(TrainerCallback):

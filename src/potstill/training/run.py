@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from potstill.runs import clear_up, write_folder
 from potstill.teaching.base import TrainingData
 from potstill.training.arguments import check_arguments, evaluation_steps, refuse_checkpointing, training_arguments
 from potstill.training.average import UpdateAverage
-from potstill.training.callbacks import BestStudent, EpochOrder, Evaluations, RunLog, StopOnSignal
+from potstill.training.callbacks import BestStudent, EpochOrder, Evaluations, Progress, RunLog, StopOnSignal
 from potstill.training.checkpoints import TRAINER_STATE_FILE, newest_checkpoint
 from potstill.training.freezing import Freeze, FrozenWeights
 from potstill.training.heap import BoundedHeap
@@ -105,12 +104,13 @@ class TrainingRun:
         if done.global_step >= self.steps or evaluations.exhausted(done):
             return done.global_step  # the trainer would take one more step
         signals = StopOnSignal()
-        callbacks: list[Any] = [EpochOrder(), evaluations, BoundedHeap(), signals]
+        progress = Progress(self.name)
+        callbacks: list[Any] = [EpochOrder(), evaluations, BoundedHeap(), signals, progress]
         if is_main():
             callbacks.append(BestStudent(lambda step, score: self._keep(trainer, run / self.name), self.metric))
             callbacks.append(RunLog(run / "log.jsonl", self.name, self.metric))
         trainer = self.trainer(checkpoints, callbacks)
-        with signals:
+        with signals, closing(progress):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if signals.received is not None:
             raise Interrupted
@@ -120,8 +120,7 @@ class TrainingRun:
         """The trainer of the recipe's algorithm, ready to train."""
         self.student.module.to(self.device)
         hooks = TrainerHooks(lambda: self._validated(trainer), self.describe, self.metric, self.sampler)
-        progress = is_main() and sys.stderr.isatty()
-        arguments = self.config, checkpoints, self.steps, self.device, progress
+        arguments = self.config, checkpoints, self.steps, self.device
         if self.freeze is not None:
             callbacks = [*callbacks, FrozenWeights(self.freeze, self.student.module)]
         if self.teacher is not None:

@@ -5,10 +5,12 @@ Shapes: B windows, H horizon steps, Q quantile levels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
 
@@ -38,11 +40,27 @@ class Forecast:
     @property
     def quantiles(self) -> Tensor:
         """``[B, Q, H]`` float32 on the CPU, in input units, sorted along Q."""
-        scaled = self.values.detach().double()
-        scaled = scaled.sinh() if self.arcsinh else scaled
-        quantiles = (scaled * self.scale[:, :, None] + self.loc[:, :, None]).float().cpu()
+        quantiles = self.in_units()
         # sorting takes most of the time, and the quantiles of some students cannot cross
         return quantiles if bool((quantiles[:, 1:] >= quantiles[:, :-1]).all()) else quantiles.sort(dim=1).values
+
+    def in_units(self) -> Tensor:
+        """``[B, Q, H]`` float32 on the CPU, in input units, as the model gave them: quantiles may cross."""
+        scaled = self.values.detach().double()
+        scaled = scaled.sinh() if self.arcsinh else scaled
+        return (scaled * self.scale[:, :, None] + self.loc[:, :, None]).float().cpu()
+
+    @property
+    def mean(self) -> Tensor:
+        """``[B, H]`` float32 on the CPU, in input units: the mean of the quantile function.
+
+        It is interpolated linearly between the levels and constant beyond the outermost ones.
+        """
+        import torch
+
+        levels = self.levels.double().cpu()
+        ends = torch.cat([levels.new_zeros(1), (levels[1:] + levels[:-1]) / 2, levels.new_ones(1)])
+        return (self.quantiles.double() * ends.diff()[None, :, None]).sum(dim=1).float()
 
     def at_levels(self, levels: Tensor) -> Forecast:
         """The same forecast at other levels: sorted, interpolated linearly, constant beyond the outermost levels."""
@@ -78,6 +96,90 @@ class Forecast:
         """Map ``x [B, H]`` from input units into the space of ``values``."""
         z = (x.double() - self.loc.to(x.device)) / self.scale.to(x.device)
         return (z.asinh() if self.arcsinh else z).float()
+
+    def to_frame(self, ids: Sequence[Any] | None = None, times: Any = None) -> pd.DataFrame:
+        """A long table with a row for each window and step.
+
+        Parameters
+        ----------
+        ids
+            ``B`` values of the column ``unique_id``; default: 0, 1, ….
+        times
+            Values of the column ``ds``, ``[H]`` for all windows or ``[B, H]``; default: the steps 1, 2, ….
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``unique_id``, ``ds``, and a column for each level, such as ``q0.1``.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer ids or times than windows and steps.
+        """
+        import numpy as np
+        import pandas as pd
+
+        quantiles = self.quantiles.numpy()
+        windows, _, steps = quantiles.shape
+        rows = list(range(windows)) if ids is None else list(ids)
+        if len(rows) != windows:
+            raise ValueError(f"ids: {len(rows)} for {windows} windows; give one for each")
+        if times is None:
+            stamps = pd.Index(np.tile(np.arange(1, steps + 1), windows))
+        elif np.shape(times) == (steps,):
+            stamps = pd.Index(times).take(np.tile(np.arange(steps), windows))
+        elif np.shape(times) == (windows, steps):
+            stamps = pd.Index(np.asarray(times).ravel())
+        else:
+            raise ValueError(f"times: have the shape {list(np.shape(times))}; give [{steps}] or [{windows}, {steps}]")
+        frame = pd.DataFrame({"unique_id": pd.Series(rows).repeat(steps).reset_index(drop=True), "ds": stamps})
+        levels = [f"q{round(level, 6):g}" for level in self.levels.tolist()]
+        return frame.assign(**{name: quantiles[:, q].ravel() for q, name in enumerate(levels)})
+
+    def plot(self, context: Any = None, *, window: int = 0, truth: Any = None, axes: Any = None) -> Any:
+        """Draw one window's forecast: the median, and a band for each pair of levels.
+
+        Parameters
+        ----------
+        context, truth
+            The values before, ``[C]``, and the values that followed, ``[H]``; drawn if given.
+        window
+            Which window.
+        axes
+            matplotlib axes to draw on; default: new ones.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
+        import numpy as np
+
+        if axes is None:
+            try:
+                from matplotlib import pyplot
+            except ImportError:
+                raise ModuleNotFoundError("plot needs matplotlib; run `pip install matplotlib`") from None
+            axes = pyplot.subplots()[1]
+        quantiles = self.quantiles[window].numpy()
+        steps = np.arange(1, quantiles.shape[1] + 1)
+        if context is not None:
+            past = np.asarray(context, dtype=float).reshape(-1)
+            axes.plot(np.arange(1 - len(past), 1), past, color="black", label="history")
+        for low in range(len(quantiles) // 2):
+            label = f"{self.levels[low]:g} to {self.levels[-1 - low]:g}"
+            axes.fill_between(steps, quantiles[low], quantiles[-1 - low], color="tab:blue", alpha=0.15, label=label)
+        middle = int((self.levels - 0.5).abs().argmin())
+        axes.plot(steps, quantiles[middle], color="tab:blue", label="median")
+        if truth is not None:
+            axes.plot(steps, np.asarray(truth, dtype=float).reshape(-1), color="black", linestyle=":", label="truth")
+        axes.legend()
+        return axes
 
     def take(self, rows: Any) -> Forecast:
         """The forecasts of some windows, by index."""

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from potstill.console import say
+from potstill.console import progress_bar, say
 from potstill.data.series.from_argument import store_of
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.evaluation.baselines import make_baseline
-from potstill.evaluation.benchmark import evaluate_models, progress_bar
+from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.cost import measure_costs
-from potstill.families.load import load_forecaster
+from potstill.families.base import Forecaster, Model
 from potstill.runs import check_run, open_run
-from potstill.tasks.base import available_device
+from potstill.tasks.base import available_device, forecaster_of
 from potstill.tasks.evaluation import are_language_models, evaluation_recipe, named_sources, write_evaluation
 from potstill.tasks.lengths import fit_lengths
 
 
 def evaluate(
-    models: list[str],
+    models: Sequence[str | Path | Forecaster],
     data: Any,
     output: str | Path,
     *,
     split: str = "test",
     stride: int | None = None,
     max_windows: int | None = None,
-    reference: str | None = None,
+    reference: str | Forecaster | None = None,
     baselines: list[str] | None = None,
     device: str | None = None,
 ) -> Path:
@@ -35,7 +36,8 @@ def evaluate(
     Parameters
     ----------
     models
-        Folders, hub ids, ``embedded`` or GGUF files, each optionally as ``NAME=…``.
+        Folders, hub ids, ``embedded`` or GGUF files, each optionally as ``NAME=…``; or loaded forecasters, whose
+        name is that of their source.
     data
         Data to evaluate on: paths, a data section (SeriesData or TextData) or, for series, a pandas data frame; default
         lengths are limited to those of the models.
@@ -62,16 +64,20 @@ def evaluate(
         If models, data or options are invalid.
     """
     sources, against = named_sources(models, reference)
+    places = {name: source for name, source in sources.items() if not isinstance(source, Model)}
     check_run(output, resume=False)
     resolved = available_device(device)
     options = {"split": split, "stride": stride, "max_windows": max_windows, "baselines": baselines}
-    if are_language_models(sources):
+    if are_language_models(sources) and len(places) == len(sources):  # loaded ones are refused below
         from potstill.tasks.language.evaluate import evaluate_texts
 
-        return evaluate_texts(sources, against, data, output, options=options, device=resolved)
-    loaded = {name: load_forecaster(source, device=resolved).freeze() for name, source in sources.items()}
+        return evaluate_texts(places, against, data, output, options=options, device=resolved)
+    loaded = {name: forecaster_of(source, device) for name, source in sources.items()}
+    for name in places:
+        loaded[name].freeze()
     store, data = store_of(data)
-    recipe = evaluation_recipe("forecast", data, options, sources)
+    locations = {name: model.source.location for name, model in loaded.items()}
+    recipe = evaluation_recipe("forecast", data, options, locations)
     recipe.data = fit_lengths(recipe.data, store, list(loaded.values()))
     data, config = recipe.data, recipe.evaluation
     for baseline in config.baselines:

@@ -1,65 +1,77 @@
-"""``potstill forecast``: forecast every series of a file or folder into a long table, in bounded memory.
+"""``potstill forecast``: forecast every series of a table into a long table, in bounded memory.
 
-A series that the model cannot read (constant, too few values) is forecast without the model, so that none is dropped.
+No series is dropped: one that the model cannot read is forecast simply, and one without any value has a missing
+forecast; both are noted.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
-import torch
-from rich.progress import track
 
-from potstill.console import say
+from potstill.console import progress_bar, say
 from potstill.data.series.frames import CONSTANT
 from potstill.data.series.from_argument import store_of
 from potstill.data.series.store import Store
-from potstill.errors import NotFinite, UserError
+from potstill.errors import UnknownName, UserError
 from potstill.families.base import Forecaster
-from potstill.families.load import load_forecaster
-from potstill.tasks.base import available_device
+from potstill.tasks.base import forecaster_of
+from potstill.verbs.forecasting.series import NOT_FINITE, SeriesForecaster, reasons, trailing
+from potstill.verbs.forecasting.summary import MAX_NAMED, Summary
+from potstill.verbs.forecasting.table import LAYOUTS, WRITERS, ForecastTable, as_frame, written
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
-TABLE_WRITERS = {".parquet": pa_parquet.ParquetWriter, ".csv": pa_csv.CSVWriter}
 BATCH_SIZE = 256
-MAX_NAMED = 5  # data sets and series that a message names
 
 
 def forecast(
-    model: str,
+    model: str | Path | Forecaster,
     data: Any,
     prediction_length: int,
-    output: str | Path,
+    output: str | Path | None = None,
     *,
     quantiles: Sequence[float] = DEFAULT_LEVELS,
+    mean: bool = False,
+    non_negative: bool = False,
+    strict: bool = False,
+    layout: str = "potstill",
     target: list[str] | None = None,
     id_column: list[str] | None = None,
     decimal: str | None = None,
     device: str | None = None,
-) -> Path:
-    """Forecast the steps after the last row of every series; prints what was read, repaired and left out.
+) -> Path | pd.DataFrame:
+    """Forecast the steps after the last row of every series; prints what was read, repaired and forecast.
 
     Parameters
     ----------
     model
-        Folder, hub id or ``embedded``.
+        Folder, hub id, ``embedded``, or a loaded forecaster.
     data
         CSV, Parquet or Arrow files, folders of them, or data in memory: a frame, arrays, a GluonTS list.
     prediction_length
         Steps ahead; beyond the trained horizon the forecast is rolled out, with a warning.
     output
-        ``.parquet`` or ``.csv``; written atomically.
+        ``.parquet`` or ``.csv``; written atomically. Default: the table is returned as a frame.
     quantiles
         Levels in (0, 1).
+    mean
+        Whether the table has a column ``mean``.
+    non_negative
+        Whether negative forecasts become 0.
+    strict
+        Whether a series that the model cannot forecast, or a file that cannot be read, is an error.
+    layout
+        ``potstill``, or the column names of ``chronos``, ``nixtla`` or ``autogluon``.
     target
         Columns to forecast; default: all numeric ones.
     id_column
@@ -67,60 +79,69 @@ def forecast(
     decimal
         The decimal mark of numbers in text, ``.`` or ``,``; default: found.
     device
-        ``cpu`` or ``cuda``; default: cuda if available.
+        ``cpu`` or ``cuda``; default: cuda if available. A loaded model stays where it is by default.
 
     Returns
     -------
-    Path
-        The table: ``unique_id``, ``ds`` (a row number if the data have no time column), and ``q0.1`` … in input
-        units. A constant series is forecast as that constant. If a series is not forecast by the model for another
-        reason, a column ``note`` gives the reason.
+    Path or pandas.DataFrame
+        A table with all series in the order of the input. Ids and times have the names, types and time zone of the
+        input; in a wide table ``unique_id`` holds the name of the column, and without a time column ``ds`` a row
+        number. There is a column ``file`` if there are several files, and ``target_name`` if a long table has several
+        columns to forecast. Then ``mean`` and ``q0.1`` … in input units. A constant series is forecast as that
+        constant. If a series is not forecast by the model for another reason, a column ``note`` gives it: the last
+        value or season is repeated. A series without any value has missing forecasts and a note.
 
     Raises
     ------
     UserError
-        For an unknown file ending, levels outside (0, 1), or data without values.
+        For an unknown file ending, levels outside (0, 1), data without values, and what ``strict`` refuses.
     """
-    output = Path(output)
-    levels = _check(output, prediction_length, quantiles)
-    forecaster = load_forecaster(model, device=available_device(device))
+    began = time.monotonic()
+    levels = _check(output, prediction_length, quantiles, layout)
+    forecaster = forecaster_of(model, device)
     store, _ = store_of(data, target=target, id_column=id_column, decimal=decimal)
-    say(*store.report.lines())
-    timed, notes = _timed(store), _notes(store, forecaster)
-    outermost = forecaster.levels[[0, -1]].tolist()
-    if levels[0] < outermost[0] - 1e-6 or levels[-1] > outermost[1] + 1e-6:
-        warnings.warn(
-            f"{model} forecasts the levels {outermost[0]:g} to {outermost[1]:g}; beyond them quantiles stay flat",
-            stacklevel=1,
-        )
-    handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-    os.close(handle)
-    try:
-        writer = None
-        for table in _tables(forecaster, store, prediction_length, levels, timed, notes):
-            writer = writer or TABLE_WRITERS[output.suffix](name, table.schema)
-            writer.write_table(table)
-        assert writer is not None
-        writer.close()
-        os.chmod(name, 0o644)
-        os.replace(name, output)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    say(*_steps(store), *_closing(store, notes, prediction_length, output))
-    return output
+    why = reasons(store, forecaster.max_context)
+    if strict:
+        _refuse(store, why)
+    _warn_of_levels(forecaster, levels)
+    path = Path(output) if output is not None else None
+    as_text = path is not None and path.suffix == ".csv"
+    tables: list[pa.Table] = []
+    # a forecast that is not finite is only found while forecasting: it adds the column, so all is written again
+    for noted in dict.fromkeys((any(reason not in ("", CONSTANT) for reason in why), True)):
+        table = ForecastTable(store, layout, levels, mean, noted, as_text)
+        series = SeriesForecaster(forecaster, store, prediction_length, table.levels, why)
+        summary = Summary(store, table.keys, why, began)
+        tables.clear()
+        with suppress(_Noted), written(path) if path is not None else nullcontext(tables.append) as write:
+            for batch in _batches(series, table, summary, non_negative, strict):
+                write(batch)
+            break
+    say(*summary.lines(prediction_length, non_negative, str(path or "")))
+    if path is not None:
+        return path
+    return as_frame(tables, table.own_columns, data)
 
 
-def _check(output: Path, prediction_length: int, quantiles: Sequence[float]) -> list[float]:
-    if output.suffix not in TABLE_WRITERS:
-        raise UserError(
-            f"--output {output}: unknown ending {output.suffix!r}; write a .parquet or a .csv file.",
-            key="output.unknown_ending",
-        )
-    if not output.parent.is_dir():
-        raise UserError(
-            f"--output {output}: its folder does not exist; create {output.parent} first.",
-            key="output.no_parent_folder",
-        )
+class _Noted(Exception):
+    """A series has a note, and the table has no column for it."""
+
+
+def _check(output: str | Path | None, prediction_length: int, quantiles: Sequence[float], layout: str) -> list[float]:
+    if output is not None:
+        path = Path(output)
+        if path.suffix not in WRITERS:
+            raise UserError(
+                f"--output {output}: unknown ending {path.suffix!r}; write a .parquet or a .csv file.",
+                key="output.unknown_ending",
+            )
+        if not path.parent.is_dir():
+            raise UserError(
+                f"--output {output}: its folder does not exist; create {path.parent} first.",
+                key="output.no_parent_folder",
+            )
+    if layout not in LAYOUTS:
+        raise UnknownName("layout", layout, list(LAYOUTS))
     if prediction_length < 1:
         raise UserError(f"--prediction-length {prediction_length}: must be at least 1 step.", key="option.out_of_range")
     levels = sorted(set(quantiles))
@@ -132,104 +153,56 @@ def _check(output: Path, prediction_length: int, quantiles: Sequence[float]) -> 
     return levels
 
 
-def _timed(store: Store) -> bool:
-    """Whether every data set has times; otherwise all get row numbers, because a column has one type."""
-    without = [name for name, frequency in zip(store.datasets, store.frequency, strict=True) if not frequency]
-    if without and len(without) < len(store.datasets):
-        warnings.warn(f"{without[0]} has no time column, so ds holds row numbers for every series", stacklevel=1)
-    return not without
-
-
-def _notes(store: Store, forecaster: Forecaster) -> list[str]:
-    """Why the model does not forecast a series, or an empty string; a constant needs no model and no note."""
-    longest = forecaster.max_context
-    notes = []
-    for i, why in enumerate(store.skip):
-        if why in ("", CONSTANT) and _tail(store, i) >= longest:
-            why = f"no value in the last {longest:,} rows"
-        notes.append(f"{why}: the last value is repeated" if why not in ("", CONSTANT) else "")
-    return notes
-
-
-def _tail(store: Store, i: int) -> int:
-    """Rows of the table after the last known value of a series; its forecast begins after them."""
-    return int(store.grid_rows[i] - store.first_row[i] - store.lengths[i])
-
-
-def _tables(
-    forecaster: Forecaster, store: Store, horizon: int, levels: list[float], timed: bool, notes: list[str]
-) -> Iterator[pa.Table]:
-    for first in track(range(0, len(store), BATCH_SIZE), description="Forecasting", transient=True):
-        rows = range(first, min(first + BATCH_SIZE, len(store)))
-        values = np.empty((len(rows), len(levels), horizon), np.float32)
-        flat = np.array([bool(notes[i] or store.skip[i]) for i in rows])
-        for place in np.flatnonzero(flat):
-            values[place] = store.series(rows[place])[-1]
-        readable = [i for i, is_flat in zip(rows, flat, strict=True) if not is_flat]
-        if readable:
-            values[~flat] = _quantiles(forecaster, store, readable, horizon, levels)
-        begins = [int(store.lengths[i]) + _tail(store, i) for i in rows]
-        stamps = [
-            store.timestamps(i, begin, horizon) if timed else begin + np.arange(horizon)
-            for i, begin in zip(rows, begins, strict=True)
-        ]
-        columns = {"unique_id": np.repeat([store.names[i] for i in rows], horizon), "ds": np.concatenate(stamps)}
-        columns |= {f"q{level:g}": values[:, q].reshape(-1) for q, level in enumerate(levels)}
-        if any(notes):
-            columns["note"] = np.repeat([notes[i] for i in rows], horizon)
-        yield pa.table(columns)
-
-
-def _quantiles(
-    forecaster: Forecaster, store: Store, series: list[int], horizon: int, levels: list[float]
-) -> np.ndarray:
-    """``[n, Q, H]``: the model's quantiles of these series. Missing values at the end are part of the context."""
-    lengths = [len(store.series(i)) + _tail(store, i) for i in series]
-    length = min(forecaster.max_context, max(lengths))
-    context = np.full((len(series), length), np.nan, dtype=np.float32)
-    for place, i in enumerate(series):
-        end = length - _tail(store, i)
-        known = store.series(i)[-end:]
-        context[place, end - len(known) : end] = known
-    try:
-        forecast = forecaster.predict(torch.from_numpy(context), horizon).at_levels(torch.tensor(levels))
-        quantiles = forecast.quantiles.numpy()
-        bad = np.flatnonzero(~np.isfinite(quantiles).all(axis=(1, 2)))
-        if len(bad):  # the result exceeds the range of single precision
-            raise NotFinite(forecaster.source.name, bad.tolist(), len(series))
-    except NotFinite as error:
-        raise UserError(
-            f"{forecaster.source.name}: its forecast of {store.names[series[error.rows[0]]]} is not finite; the model"
-            " is broken, or the values are too large for it: leave that series out or convert it to another unit.",
-            key="model.forecast_not_finite",
-        ) from None
-    return quantiles
-
-
-def _steps(store: Store) -> list[str]:
-    """The detected step and season of the first few data sets."""
-    lines = []
-    for dataset, name in enumerate(store.datasets[:MAX_NAMED]):
-        step = f"step {store.frequency[dataset]}" if store.frequency[dataset] else "no time"
-        step = step if store.regular[dataset] else "no regular step"
-        lines.append(f"{name}: {step}, season {store.season[np.argmax(store.dataset_of == dataset)]}")
-    return lines + [f"… and {len(store.datasets) - MAX_NAMED:,} more files"] * (len(store.datasets) > MAX_NAMED)
-
-
-def _closing(store: Store, notes: list[str], horizon: int, output: Path) -> list[str]:
-    """How many series came in and went out, and those forecast without the model."""
-    lines = []
-    trailing = [name for i, name in enumerate(store.names) if _tail(store, i)]
-    constant = [name for name, why, note in zip(store.names, store.skip, notes, strict=True) if why and not note]
-    for names, what in (
-        (trailing, "end with missing values, forecast from the table's last row on"),
-        (constant, "constant, forecast as that constant"),
-        ([name for name, note in zip(store.names, notes, strict=True) if note], "forecast without the model, see note"),
-    ):
-        if names:
-            lines.append(
-                f"{len(names):,} series {what}: {', '.join(names[:MAX_NAMED])}{', …' * (len(names) > MAX_NAMED)}"
+def _refuse(store: Store, why: Sequence[str]) -> None:
+    """Raise UserError for series that the model cannot forecast and for files that cannot be read."""
+    for (kind, reason), entry in store.report.dropped.items():
+        if kind == "files":
+            raise UserError(
+                f"--strict: {entry['count']:,} files cannot be used, such as {entry['examples'][0]} ({reason}); correct"
+                " or remove them.",
+                key="forecast.strict_file",
             )
-    lost = sum(entry["count"] for (kind, _), entry in store.report.dropped.items() if kind == "series")
-    total = f"{len(store):,} of {len(store) + lost:,} series forecast"
-    return [*lines, f"{total}, {horizon:,} steps each, written to {output}"]
+    _refuse_series(store.names, why)
+
+
+def _refuse_series(names: Sequence[str], why: Sequence[str]) -> None:
+    bad = [(name, reason) for name, reason in zip(names, why, strict=True) if reason not in ("", CONSTANT)]
+    if bad:
+        named = "; ".join(f"{name}: {reason}" for name, reason in bad[:MAX_NAMED])
+        raise UserError(
+            f"--strict: the model cannot forecast {len(bad):,} of {len(names):,} series ({named}); correct or remove"
+            " them, or leave --strict out to have them forecast simply.",
+            key="forecast.strict_series",
+        )
+
+
+def _warn_of_levels(forecaster: Forecaster, levels: Sequence[float]) -> None:
+    first, last = forecaster.levels[[0, -1]].tolist()
+    if levels[0] < first - 1e-6 or levels[-1] > last + 1e-6:
+        warnings.warn(
+            f"{forecaster.source.name} forecasts the levels {first:g} to {last:g}; beyond them quantiles stay flat",
+            stacklevel=2,
+        )
+
+
+def _batches(
+    series: SeriesForecaster, table: ForecastTable, summary: Summary, non_negative: bool, strict: bool
+) -> Iterator[pa.Table]:
+    store, horizon = series.store, series.horizon
+    tail = trailing(store)
+    with progress_bar("Forecasting", "series") as progress:
+        for first in range(0, len(store), BATCH_SIZE):
+            rows = range(first, min(first + BATCH_SIZE, len(store)))
+            forecast = series.forecast(rows)
+            if any(note.startswith(NOT_FINITE) for note in forecast.notes):
+                if strict:
+                    _refuse_series([store.names[i] for i in rows], forecast.notes)
+                if not table.noted:
+                    raise _Noted
+            # from the table's last row on
+            stamps = [table.keys.stamps(i, int(store.lengths[i] + tail[i]) - 1, 1 + horizon) for i in rows]
+            summary.add(rows, stamps, forecast)
+            if non_negative:
+                forecast.quantiles, forecast.mean = forecast.quantiles.clip(min=0), forecast.mean.clip(min=0)
+            yield table.batch(rows, np.concatenate([one[1:] for one in stamps]), forecast)
+            progress(rows.stop, len(store), "")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from potstill.data.data_report import DataReport
+from potstill.data.series.keys import SeriesKeys, TableKeys
 from potstill.data.series.store import Store, open_store
 from potstill.recipe import SeriesData
 
@@ -50,7 +51,7 @@ def store_of(series: list[np.ndarray], frequency: str = "h", datasets: list[str]
         first_row=zeros,
         grid_rows=lengths,
         missing=np.array([np.isnan(x).sum() for x in series], np.int64),
-        column_of=zeros.astype(np.int32),
         fingerprint="memory",
         report=DataReport(),
+        keys=SeriesKeys([TableKeys()] * len(names), columns=["y"] * count),
     )

@@ -51,9 +51,9 @@ BOTH = np.r_[Y, 9 * Y]
     [
         (pd.DataFrame({"ds": DAYS, "v": Y}).set_index("ds", drop=False), {"v": Y}, "D"),
         (pd.Series(Y, index=DAYS, name="v"), {"v": Y}, "D"),
-        (pd.Series(Y, index=DAYS), {"value": Y}, "D"),
-        (pd.Series(Y), {"value": Y}, ""),
-        (pd.Series(Y, index=pd.period_range("2020-01", periods=30, freq="M")), {"value": Y}, "MS"),
+        (pd.Series(Y, index=DAYS), {"y": Y}, "D"),
+        (pd.Series(Y), {"y": Y}, ""),
+        (pd.Series(Y, index=pd.period_range("2020-01", periods=30, freq="M")), {"y": Y}, "MS"),
         (pd.DataFrame({"target": BOTH}, index=PAIR), {"a": Y, "b": 9 * Y}, "D"),
         (pd.DataFrame({"target": BOTH}, index=PAIR.swaplevel()), {"a": Y, "b": 9 * Y}, "D"),
         (pd.DataFrame({"sales": BOTH}, index=PAIR.set_names(["shop", "when"])), {"a": Y, "b": 9 * Y}, "D"),

@@ -303,8 +303,15 @@ def test_series_without_any_value(tmp_path, values, key, fact):
     write(tmp_path, "bad.csv", hourly(values))
     with usage_error(key, "bad.csv", fact):
         opened(tmp_path)
-    store = one(tmp_path, hourly(WAVE), "good.csv")
-    assert store.names == ["good/y"]
+    write(tmp_path, "good.csv", hourly(WAVE))
+    store = opened(tmp_path)
+    assert store.names[-1] == "good/y"
+    # a file without any number has no column to forecast; one without any finite number has a series without rows
+    bad = store.names.index("bad/y") if "bad/y" in store.names else None
+    assert (bad is None) == (key == "data.no_values")
+    if bad is not None:
+        assert (store.skip[bad], len(store.series(bad)), int(store.grid_rows[bad])) == ("no values", 0, 20)
+    assert "bad" in " ".join(store.training_report().lines())
 
 
 @pytest.mark.parametrize(
@@ -646,10 +653,10 @@ def test_series_know_the_column_of_their_values(tmp_path):
     rows = [f"{t},{v},{v * 2}\n" for t, v in zip(pd.date_range("2024-01-01", periods=48, freq="h"), WAVE, strict=True)]
     wide = one(tmp_path / "wide", "date,a,b\n" + "".join(rows))
     assert wide.names == ["a/a", "a/b"]
-    assert len(set(wide.column_of.tolist())) == 2
+    assert wide.keys.columns == ["a", "b"]
     long = store_from_frame(long_frame(), SeriesData(), tmp_path)
     assert len(long) == 2
-    assert len(set(long.column_of.tolist())) == 1
+    assert long.keys.columns == ["y", "y"]
     both = store_from_frame(long_frame(z=np.arange(55) % 7), SeriesData(target=["y", "z"]), tmp_path)
     assert both.names == ["frame/b/y", "frame/a/y", "frame/b/z", "frame/a/z"]
-    assert both.column_of[0] == both.column_of[1] != both.column_of[2] == both.column_of[3]
+    assert both.keys.columns == ["y", "y", "z", "z"]

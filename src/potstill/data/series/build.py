@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,14 @@ from potstill.data.series.frames import (
     no_usable_series,
     series_block,
 )
+from potstill.data.series.keys import SeriesKeys, joined
 from potstill.data.series.sheet import Sheet
 from potstill.errors import UserError
 
-STORE_ARRAYS = ("offsets", "dataset_of", "starts", "first_row", "grid_rows", "missing", "column_of")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STORE_ARRAYS = ("offsets", "dataset_of", "starts", "first_row", "grid_rows", "missing")
 
 
 class Input(NamedTuple):
@@ -41,7 +45,6 @@ class Builder:
         self.report = DataReport()
         self.datasets: list[str] = []
         self.files: list[str] = []
-        self.zones: list[str] = []
         self.frequency: list[str] = []
         self.regular: list[bool] = []
         self.names: list[str] = []
@@ -49,10 +52,11 @@ class Builder:
         self.errors: list[UserError] = []  # of files that cannot be read or have no series to train on
         # of each series; the second is its group of equal steps, then its data set
         self.rows: list[tuple[int, ...]] = []
-        self.columns: dict[str, int] = {}
-        self.column_of: list[int] = []
         self.used_columns: set[str] = set()
         self.choices: list[list[str]] = []
+        self.keys = SeriesKeys()
+        self.ids: list[pa.Table] = []  # of the series of each file
+        self.series_of_files: list[int] = []
 
     def build(self, inputs: Iterable[Input], fingerprint: str) -> None:
         """Read every input and write values, arrays and index.
@@ -60,7 +64,7 @@ class Builder:
         Raises
         ------
         UserError
-            No file has a series (the first file's error; else the file is left out and reported), or
+            No file has a series with a value (the first file's error; else the file is left out and reported), or
             no file has a target column.
         """
         names = self.selection.covariates
@@ -71,7 +75,7 @@ class Builder:
                 except UserError as error:
                     self.errors.append(error)
                     self.report.add_dropped(item.name, str(error), kind="files")
-        if not self.names:
+        if not any(length for length, *_ in self.rows):
             raise _no_series(self.errors)
         for column in self.selection.target or ():
             if column not in self.used_columns:
@@ -94,15 +98,19 @@ class Builder:
         try:
             sheet = item.read(report)
             block = series_block(sheet, item.name, self.selection, report)
+            identities = []
             for series in block.series:
                 out.write(series.values.tobytes())
                 if series.covariates is not None:
                     self.covariates.add(series.covariates)
                 self._note(item.name, series, report)
+                identities.append(series.identity)
         finally:
             self.report.add(report)
         self.used_columns.update(block.columns)
         self.covariates.note(block.covariates, block.categories)
+        self.ids.append(block.ids.take(np.array(identities, np.int64)))
+        self.series_of_files.append(len(identities))
         self.choices += [[item.name, choice] for choice in block.choices]
         self._add_datasets(item.name, block, before)
         if all(self.skip[before:]):
@@ -118,7 +126,7 @@ class Builder:
         for group in used:
             self.datasets.append(f"{name} ({groups.labels[group]})" if len(used) > 1 else name)
             self.files.append(name)
-            self.zones.append(block.zone)
+            self.keys.tables.append(block.keys)
             self.frequency.append(groups.steps[group].alias)
             self.regular.append(groups.regular[group])
 
@@ -126,7 +134,7 @@ class Builder:
         missing = int(np.isnan(series.values).sum())
         self.names.append(f"{file}/{series.name}")
         self.skip.append(series.skip)
-        self.column_of.append(self.columns.setdefault(series.column, len(self.columns)))
+        self.keys.columns.append(series.column)
         self.rows.append((len(series.values), series.group, series.start, series.first_row, series.grid_rows, missing))
         report.add_used(series=1, rows=len(series.values), missing_values=missing)
 
@@ -139,15 +147,15 @@ class Builder:
             "first_row": first_row,
             "grid_rows": grid_rows,
             "missing": missing,
-            "column_of": np.array(self.column_of, dtype=np.int32),
         }
         for name in STORE_ARRAYS:
             np.save(self.folder / f"{name}.npy", arrays[name], allow_pickle=False)
+        self.keys.ids = joined(self.ids, self.series_of_files)
+        self.keys.save(self.folder)
         index = {
             "names": self.names,
             "datasets": self.datasets,
             "files": self.files,
-            "zones": self.zones,
             "frequency": self.frequency,
             "regular": self.regular,
             "skip": self.skip,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from potstill.data.series.covariates import CovariateNames, codes_of
 from potstill.data.series.day_order import settle
 from potstill.data.series.grid import Grid, lay_out
 from potstill.data.series.identity import codes_and_names
+from potstill.data.series.keys import TableKeys, ids_of_series, table_keys
 from potstill.data.series.numbers import is_numeric, numeric
 from potstill.data.series.sheet import Sheet
 from potstill.data.series.steps import StepGroups
@@ -21,10 +22,14 @@ from potstill.data.series.times import Times
 from potstill.data.series.zones import stamps
 from potstill.errors import UserError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 __all__ = ["ColumnSelection", "LacksTarget", "Series", "SeriesBlock", "no_usable_series", "series_block"]
 
 _LEAST_VALUES = 3
 CONSTANT = "constant"
+NO_VALUES = "no values"
 TOO_FEW = f"fewer than {_LEAST_VALUES} values"
 TOO_FINE = "changes too small for single precision compared with its size"
 _COARSE = 0.01  # of a series' range: a rounding error of this size is reported
@@ -35,8 +40,8 @@ class Series(NamedTuple):
     """A cleaned series: name in the file, float32 values with NaN, first timestamp, position on the file's grid.
 
     ``group`` is its group of equal steps. ``skip`` is the reason why training leaves it out; it can still be forecast.
-    ``column`` is the column of its values. ``covariates`` ``[K, L]`` begin where the series begins, and end where its
-    grid ends.
+    ``identity`` is its row of the block's ``ids``, ``column`` its value column. ``covariates`` ``[K, L]`` begin where
+    the series begins, and end where its grid ends. A series without any value has no rows.
     """
 
     name: str
@@ -44,9 +49,10 @@ class Series(NamedTuple):
     start: int
     first_row: int
     grid_rows: int
-    group: int = 0
-    skip: str = ""
-    column: str = ""
+    group: int
+    skip: str
+    identity: int
+    column: str
     covariates: np.ndarray | None = None
 
 
@@ -54,17 +60,18 @@ class Series(NamedTuple):
 class SeriesBlock:
     """All series of one file and their steps. ``series`` can be iterated once, with one series in memory at a time.
 
-    ``zone`` is the time zone of the file, ``choices`` is explained in ``columns.Columns``. ``covariates`` are those of
-    the file, and ``categories`` has the number of categories of each that is text.
+    ``choices`` is explained in ``columns.Columns``. ``covariates`` are those of the file, and ``categories`` has the
+    number of categories of each that is text. ``keys`` and ``ids`` identify the series in the user's table.
     """
 
     columns: list[str]
     groups: StepGroups
-    zone: str
     series: Iterator[Series]
     choices: list[str]
     covariates: list[str]
     categories: dict[str, int]
+    keys: TableKeys
+    ids: pa.Table
 
 
 def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: DataReport) -> SeriesBlock:
@@ -87,10 +94,11 @@ def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
         codes, ids, _ = codes_and_names(columns.ids)
     choices = [*_settled(columns.times, codes, name, report), *columns.choices]
     grid = lay_out(columns.times, codes, len(ids), name, report, selection.freq)
-    zone = columns.times.zone if columns.times is not None else ""
+    keys = table_keys(sheet, columns.identity, columns.values, columns.time, columns.times)
     beside, categories = _beside(sheet, selection.covariates, covariates, grid, name, report)
-    series = _series(sheet, columns.values, ids, grid, zone, name, report, beside)
-    return SeriesBlock(columns.values, grid.groups, zone, series, choices, covariates, categories)
+    series = _series(sheet, columns.values, ids, grid, keys.zone, name, report, beside)
+    identities = ids_of_series(sheet, columns.identity, codes)
+    return SeriesBlock(columns.values, grid.groups, series, choices, covariates, categories, keys, identities)
 
 
 def _settled(times: Times | None, codes: np.ndarray, name: str, report: DataReport) -> list[str]:
@@ -153,19 +161,13 @@ def _series(
     report: DataReport,
     beside: np.ndarray | None,
 ) -> Iterator[Series]:
-    count = 0
     for column in names:
         values = _clean(sheet, column, file, report)[grid.rows]
         for k, identity in enumerate(ids):
             rows = slice(grid.bounds[k], grid.bounds[k + 1])
             name = column if identity is None else identity if len(names) == 1 else f"{identity}/{column}"
-            series = _one(name, values[rows], grid, k, rows, zone, f"{file}/{name}", report)
-            if series is not None:
-                count += 1
-                series = series._replace(column=column)
-                yield series if beside is None else series._replace(covariates=_placed(beside, grid, k, series))
-    if not count:
-        raise no_usable_series(sheet.label, report)
+            series = _one(name, column, values[rows], grid, k, rows, zone, f"{file}/{name}", report)
+            yield series if beside is None else series._replace(covariates=_placed(beside, grid, k, series))
 
 
 def _placed(beside: np.ndarray, grid: Grid, k: int, series: Series) -> np.ndarray:
@@ -185,24 +187,30 @@ def no_usable_series(label: str, report: DataReport) -> UserError:
 
 
 def _one(
-    name: str, values: np.ndarray, grid: Grid, k: int, rows: slice, zone: str, label: str, report: DataReport
-) -> Series | None:
-    """Place values on the grid and trim missing values at both ends; None without any value."""
-    length = int(grid.lengths[k])
+    name: str,
+    column: str,
+    values: np.ndarray,
+    grid: Grid,
+    k: int,
+    rows: slice,
+    zone: str,
+    label: str,
+    report: DataReport,
+) -> Series:
+    """Place values on the grid and trim missing values at both ends."""
+    length, group = int(grid.lengths[k]), int(grid.groups.group_of[k])
     gridded = np.full(length, np.nan, dtype=np.float32)
     gridded[grid.positions[rows]] = values
     known = np.flatnonzero(~np.isnan(gridded))
     if not len(known):
-        report.add_dropped(label, "no values")
-        return None
+        return Series(name, gridded[:0], int(grid.starts[k]), 0, length, group, NO_VALUES, k, column)
     first, last = int(known[0]), int(known[-1]) + 1
     gridded = gridded[first:last]
     report.add_repaired(
         "series rounded: their changes are small compared with single precision", label, _coarse(gridded, values)
     )
     start = int(stamps(grid.step(k), zone, int(grid.starts[k]), first, 1).astype(np.int64)[0])
-    group = int(grid.groups.group_of[k])
-    return Series(name, gridded, start, first, length, group, _unlearnable(gridded, values, len(known)))
+    return Series(name, gridded, start, first, length, group, _unlearnable(gridded, values, len(known)), k, column)
 
 
 def _unlearnable(gridded: np.ndarray, exact: np.ndarray, known: int) -> str:

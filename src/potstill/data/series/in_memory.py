@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from potstill.data.data_report import DataReport
 from potstill.data.series.nested import FREQ, ITEM, START, TARGET, TIME
-from potstill.data.series.sheet import distinct
+from potstill.data.series.pandas_frames import flat_frame
 from potstill.errors import UserError
 from potstill.recipe import DataConfig
 
@@ -52,9 +51,7 @@ def table_of(data: Any, name: str) -> pa.Table:
     """
     import pandas as pd
 
-    if isinstance(data, pd.Series):
-        data = data.to_frame(data.name if data.name is not None else "value")
-    if isinstance(data, pd.DataFrame):
+    if isinstance(data, (pd.DataFrame, pd.Series)):
         table = _of_frame(data, name)
     elif (exported := _exported(data)) is not None:
         table = exported
@@ -67,16 +64,13 @@ def table_of(data: Any, name: str) -> pa.Table:
     return table
 
 
-def _of_frame(frame: pd.DataFrame, name: str) -> pa.Table:
+def _of_frame(data: pd.DataFrame | pd.Series, name: str) -> pa.Table:
     import pandas as pd
     import pyarrow as pa
 
-    frame, levels = _without_index(frame, name)
-    columns = distinct([str(column) for column in frame.columns], DataReport(), name)
-    index = columns[: len(levels)]
-    frame = frame.set_axis(columns, axis=1)
-    periods = {c: frame[c].dt.to_timestamp() for c in columns if isinstance(frame[c].dtype, pd.PeriodDtype)}
-    mixed = {c: frame[c].map(str, na_action="ignore") for c in columns if _mixes_text_and_numbers(frame[c])}
+    frame, index = flat_frame(data, name)
+    periods = {c: frame[c].dt.to_timestamp() for c in frame if isinstance(frame[c].dtype, pd.PeriodDtype)}
+    mixed = {c: frame[c].map(str, na_action="ignore") for c in frame if _mixes_text_and_numbers(frame[c])}
     frame = frame.assign(**periods, **mixed)
     try:
         return pa.Table.from_pandas(frame.set_index(index) if index else frame, preserve_index=bool(index))
@@ -90,40 +84,6 @@ def _of_frame(frame: pd.DataFrame, name: str) -> pa.Table:
 def _mixes_text_and_numbers(column: Any) -> bool:
     kinds = {type(cell) for cell in column.dropna()} if column.dtype.kind == "O" else set()
     return len(kinds) > 1 and str in kinds and all(issubclass(kind, (str, numbers.Number)) for kind in kinds)
-
-
-def _without_index(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
-    """The frame with its index as its first columns, and their names; a plain count of rows is no column."""
-    import pandas as pd
-
-    if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
-        return frame, []
-    if isinstance(frame.columns, pd.MultiIndex):
-        frame = frame.set_axis(["/".join(map(str, column)) for column in frame.columns], axis=1)
-    index = frame.index.to_frame(index=False)
-    index.columns = [_level_name(level, place, index.shape[1]) for place, level in enumerate(frame.index.names)]
-    plain = frame.reset_index(drop=True)
-    for column in index.columns:
-        if column not in plain.columns:
-            continue
-        if not _same(index[column], plain[column]):
-            raise UserError(
-                f"{name}: an index and a column are both named {column!r} and differ; rename one of them.",
-                key="data.index_and_column",
-            )
-        plain = plain.drop(columns=column)
-    if index.shape[1] == 1 and index.dtypes.iloc[0].kind in "iu" and frame.index.name is None:
-        return plain, []  # rows that were filtered or sorted
-    return pd.concat([index, plain], axis=1), list(map(str, index.columns))
-
-
-def _level_name(name: Any, place: int, count: int) -> str:
-    return str(name) if name is not None else "index" if count == 1 else f"level_{place}"
-
-
-def _same(left: Any, right: Any) -> bool:
-    """Whether an index level and a column of the same name agree; two columns of that name do not."""
-    return getattr(right, "ndim", 2) == 1 and bool((left.astype(str) == right.astype(str)).all())
 
 
 def _exported(data: Any) -> pa.Table | None:

@@ -22,6 +22,7 @@ from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection
 from potstill.data.series.covariates import CovariateNames, Covariates
 from potstill.data.series.in_memory import table_of
+from potstill.data.series.keys import SeriesKeys
 from potstill.data.series.nested import sheet_of_table
 from potstill.data.series.readers import find_sources, read_sheet
 from potstill.data.series.seasons import conventional, training_seasons
@@ -33,7 +34,7 @@ from potstill.recipe import SeriesData
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LAYOUT = 3  # of a store's files; raise it when the same data is stored differently
+_LAYOUT = 4  # of a store's files; raise it when the same data is stored differently
 
 
 @dataclass
@@ -45,7 +46,8 @@ class Store:
     folder
         The store's folder; unpickling a store opens this folder again.
     values
-        Flat float32 memory map, NaN where missing. The first and last value of a series are not missing.
+        Flat float32 memory map, NaN where missing. The first and last value of a series are not missing; a series
+        without any value has no rows.
     offsets
         ``[S + 1]`` int64: series i is ``values[offsets[i]:offsets[i + 1]]``.
     names
@@ -53,8 +55,8 @@ class Store:
     datasets, dataset_of, frequency, regular
         One data set for each step in a file: its name (the file's, and the step if there are several), frequency alias
         (empty without time) and whether its rows are regular; ``dataset_of [S]`` int32 points into them.
-    files, zones
-        Of each data set: the name of its file, and the time zone of its timestamps (empty if they have none).
+    files
+        The file of each data set.
     season
         ``[S]`` int32 season length in steps, inferred from the training part.
     starts
@@ -63,8 +65,6 @@ class Store:
         ``[S]`` int64: the grid row where the series begins, and the length of its grid.
     missing
         ``[S]`` int64 count of NaN.
-    column_of
-        ``[S]`` int32: a number for the column from which the values of each series are read.
     fingerprint
         sha256 over the files' content and the settings that select from it.
     report
@@ -76,6 +76,8 @@ class Store:
         The error message if no series can be used for training, else empty.
     train_only
         Files that have only a training part, whatever the split; chosen when the store is opened, not stored.
+    keys
+        What identifies the series and times in the user's tables.
     covariates
         Those of the series; None if the data section names none.
     """
@@ -93,20 +95,18 @@ class Store:
     first_row: np.ndarray
     grid_rows: np.ndarray
     missing: np.ndarray
-    column_of: np.ndarray
     fingerprint: str
     report: DataReport
     skip: list[str] = field(default_factory=list)
     barren: str = ""
     train_only: frozenset[str] = frozenset()
     files: list[str] = field(default_factory=list)
-    zones: list[str] = field(default_factory=list)
+    keys: SeriesKeys = field(default_factory=SeriesKeys)
     covariates: Covariates | None = None
 
     def __post_init__(self) -> None:
         self.skip = self.skip or [""] * len(self)
         self.files = self.files or self.datasets
-        self.zones = self.zones or [""] * len(self.datasets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -119,6 +119,11 @@ class Store:
     def lengths(self) -> np.ndarray:
         """``[S]`` rows of each series."""
         return np.diff(self.offsets)
+
+    @property
+    def zones(self) -> list[str]:
+        """The time zone of each data set's timestamps, empty if they have none."""
+        return [table.zone for table in self.keys.tables]
 
     @property
     def file_of(self) -> np.ndarray:
@@ -185,14 +190,14 @@ class Store:
         report = DataReport.from_dict(index.pop("account"))
         season = np.array([conventional(TimeStep.parse(alias)) or 1 for alias in index["frequency"]], np.int32)
         season = season[arrays["dataset_of"]]
-        beside = Covariates.load(folder)
         return cls(
             folder,
             values,
             season=season,
             report=report,
             train_only=train_only,
-            covariates=beside,
+            keys=SeriesKeys.load(folder),
+            covariates=Covariates.load(folder),
             **arrays,
             **index,
         )

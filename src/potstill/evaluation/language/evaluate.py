@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from potstill.console import ProgressCallback
 from potstill.errors import UserError
-from potstill.evaluation.benchmark import ProgressCallback
 from potstill.evaluation.language import metrics
 from potstill.evaluation.language.cost import measure_language_costs
 from potstill.evaluation.language.generations import MAX_NEW_TOKENS, PROMPT_COUNT, Generations, generate_answers

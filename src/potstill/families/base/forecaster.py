@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from potstill.errors import NotFinite, UserError
+from potstill.families.base.contexts import contexts_of
+from potstill.families.base.data_frames import predict_frame
 from potstill.families.base.model import Model, evaluating
 from potstill.types import Forecast, Output, Request, Windows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 
 
 class Forecaster(Model):
@@ -55,18 +63,27 @@ class Forecaster(Model):
         return False
 
     @torch.inference_mode()
-    def predict(self, windows: Any, prediction_length: int, batch_size: int = 256) -> Forecast:
+    def predict(
+        self,
+        windows: Any,
+        prediction_length: int,
+        batch_size: int = 256,
+        *,
+        quantiles: Sequence[float] | None = None,
+    ) -> Forecast:
         """Forecast many windows.
 
         Parameters
         ----------
         windows
-            Windows, or contexts ``[B, C]`` (or ``[C]``) in input units with NaN where missing. A context longer than
-            ``max_context`` is cut.
+            Windows, or contexts in input units with NaN where missing: ``[B, C]`` or ``[C]`` as an array, tensor,
+            Series or list, or a list of them with different lengths. A context longer than ``max_context`` is cut.
         prediction_length
             Steps ahead. Beyond ``max_horizon`` the forecast is rolled out, with a warning.
         batch_size
             Windows per pass; a group is never split.
+        quantiles
+            Levels in (0, 1); default: the model's own.
 
         Returns
         -------
@@ -76,12 +93,12 @@ class Forecaster(Model):
         Raises
         ------
         UserError
-            If the windows have groups or covariates and the model cannot use them.
+            If the contexts are not numbers or have another shape, or the windows have groups or covariates and the
+            model cannot use them.
         NotFinite
             A UserError: the forecast of a context with at least one value is NaN or infinite.
         """
-        if prediction_length < 1:
-            raise ValueError(f"prediction_length must be at least 1, got {prediction_length}")
+        _check_request(prediction_length, quantiles)
         windows = as_windows(windows, prediction_length).newest(self.max_context)
         self.check_windows(windows, Request(prediction_length))
         if prediction_length > self.max_horizon:
@@ -102,7 +119,76 @@ class Forecaster(Model):
             arcsinh=forecasts[0].arcsinh,
         )
         self._check_finite(forecast, windows.context)
-        return forecast
+        return forecast if quantiles is None else forecast.at_levels(torch.tensor(sorted(set(quantiles))))
+
+    def predict_df(
+        self,
+        df: pd.DataFrame,
+        future_df: pd.DataFrame | None = None,
+        id_column: str = "item_id",
+        timestamp_column: str = "timestamp",
+        target: str | list[str] = "target",
+        prediction_length: int | None = None,
+        quantile_levels: Sequence[float] = DEFAULT_LEVELS,
+        batch_size: int = 256,
+        context_length: int | None = None,
+        cross_learning: bool = False,
+        validate_inputs: bool = True,
+        freq: str | None = None,
+    ) -> pd.DataFrame:
+        """Forecast a long data frame, with the signature and the result of chronos-forecasting's ``predict_df``.
+
+        Parameters
+        ----------
+        df
+            A row for each item and time, with regular times. Further columns are covariates of the past, numbers or
+            categories; a model that cannot use them ignores them with a warning.
+        future_df
+            ``prediction_length`` rows for each item with the covariates that are known for the future.
+        id_column, timestamp_column, target
+            Names of columns. Several targets of an item are forecast together, if the model can do that.
+        prediction_length
+            Steps ahead; default: ``max_horizon``.
+        quantile_levels
+            Levels in (0, 1).
+        batch_size
+            Rows (targets and covariates) per pass.
+        context_length
+            Steps of history that are read, at most ``max_context``.
+        cross_learning
+            Whether all items of a batch are forecast together.
+        validate_inputs
+            Whether frames are checked and sorted.
+        freq
+            The step as a pandas offset; default: inferred, which takes three rows of some item and no gaps.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ids, times, ``target_name``, ``predictions`` (the median), and a column for each level, such as ``0.1``.
+            As in chronos-forecasting quantiles are not sorted.
+
+        Raises
+        ------
+        UserError
+            For frames without these columns or with wrong rows, and for covariates that the model cannot use.
+        """
+        steps = self.max_horizon if prediction_length is None else prediction_length
+        _check_request(steps, None)
+        targets = [target] if isinstance(target, str) else list(target)
+        return predict_frame(
+            self,
+            df,
+            future_df,
+            (id_column, timestamp_column, targets),
+            steps,
+            quantile_levels,
+            batch_size=batch_size,
+            context_length=context_length,
+            cross_learning=cross_learning,
+            validate_inputs=validate_inputs,
+            freq=freq,
+        )
 
     def _check_finite(self, forecast: Forecast, context: Tensor) -> None:
         """Raise NotFinite for forecasts that are NaN or infinite, except of contexts without any value."""
@@ -159,8 +245,16 @@ def as_windows(windows: Any, horizon: int) -> Windows:
     """Convert a user's contexts to Windows; infinite values become missing."""
     if isinstance(windows, Windows):
         return windows
-    context = torch.as_tensor(windows)
-    context = context[None] if context.ndim == 1 else context
-    if context.ndim != 2 or context.shape[1] == 0:
-        raise ValueError(f"context must be [B, C] with C ≥ 1, got shape {tuple(context.shape)}")
-    return Windows.of_context(torch.where(context.isinf(), torch.nan, context.float()), horizon)
+    return Windows.of_context(contexts_of(windows), horizon)
+
+
+def _check_request(prediction_length: int, quantiles: Sequence[float] | None) -> None:
+    if prediction_length < 1:
+        raise UserError(
+            f"prediction_length: is {prediction_length}; it must be at least 1 step.", key="option.out_of_range"
+        )
+    if quantiles is not None and not (len(quantiles) and all(0 < level < 1 for level in quantiles)):
+        raise UserError(
+            f"quantiles: {list(quantiles)} must be levels between 0 and 1, such as [0.1, 0.5, 0.9].",
+            key="quantiles.bad_levels",
+        )

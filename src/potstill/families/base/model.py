@@ -14,8 +14,11 @@ import torch
 from torch import nn
 
 from potstill.errors import UserError
+from potstill.families.base.bars import silence_bars
 from potstill.families.checkpoint import config_fingerprint
 from potstill.types import ModelInfo, Output, Request
+
+silence_bars()
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from potstill.console import console, say
+from potstill.console import console, progress_bar, say
 from potstill.data.series.from_argument import config_of
 from potstill.data.text import check_data, open_examples
 from potstill.errors import UserError
-from potstill.evaluation.benchmark import progress_bar
 from potstill.evaluation.language.evaluate import check_tokenizers, evaluate_language
 from potstill.evaluation.language.rouge import rouge_scorer
 from potstill.families.language.model import LanguageModel

@@ -10,10 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from potstill.console import console, say
+from potstill.console import console, progress_bar, say
 from potstill.data.text import Examples, check_data, open_examples
 from potstill.errors import UserError
-from potstill.evaluation.benchmark import progress_bar
 from potstill.evaluation.language.evaluate import evaluate_language
 from potstill.evaluation.language.rouge import rouge_scorer
 from potstill.evaluation.language.stored_logits_gap import gap_of_labels
@@ -127,10 +126,10 @@ class LanguageTask(Task):
     def label(self, folder: Path) -> StoredLogits:
         """Store the teacher's largest logits of the training examples; prints the share of probability they cover."""
         temperature = self.recipe.objective.temperature
-        with console.status("Labelling") as status:
+        with progress_bar("Labelling", "examples") as advance:
 
             def show(progress: LabelProgress) -> None:
-                status.update(f"Labelling {progress}")
+                advance(progress.done, progress.total - progress.kept, "")
 
             store = label_logits(self.teacher, self.examples, folder, temperature, progress=show)
         say(

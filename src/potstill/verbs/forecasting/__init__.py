@@ -1,0 +1,1 @@
+"""The parts of ``potstill forecast``: the forecasts of a batch of series, the output table, the closing summary."""

@@ -1,0 +1,136 @@
+"""Forecast batches of series of a store; a series that the model cannot read is forecast simply, with a note.
+
+Shapes: n series of a batch, Q levels, H steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from potstill.data.series.frames import CONSTANT, NO_VALUES
+from potstill.data.series.store import Store
+from potstill.errors import NotFinite, UserError
+from potstill.families.base import Forecaster
+from potstill.verbs.forecasting.simple import simple_forecast
+
+NOT_FINITE = "the model's forecast is not finite"
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass
+class BatchForecast:
+    """Forecasts of some series: ``quantiles [n, Q, H]``, ``mean [n, H]``, and a note for each (empty: the model's)."""
+
+    quantiles: np.ndarray
+    mean: np.ndarray
+    notes: list[str]
+
+
+def reasons(store: Store, longest: int) -> list[str]:
+    """Why the model does not forecast a series, or an empty string. ``longest`` is the model's longest context."""
+    found = list(store.skip)
+    for i in np.flatnonzero(trailing(store) >= longest):
+        if found[i] in ("", CONSTANT):
+            found[i] = CONSTANT if found[i] else f"no value in the last {longest:,} rows"
+    return found
+
+
+def trailing(store: Store) -> np.ndarray:
+    """``[S]`` rows of the table after the last known value of each series; the forecast begins after them."""
+    return store.grid_rows - store.first_row - store.lengths
+
+
+class SeriesForecaster:
+    """Forecasts the series of a store.
+
+    Parameters
+    ----------
+    forecaster
+        The model.
+    store
+        The series.
+    horizon, levels
+        Steps and quantile levels, ascending.
+    why
+        See :func:`reasons`.
+    """
+
+    def __init__(self, forecaster: Forecaster, store: Store, horizon: int, levels: Sequence[float], why: list[str]):
+        self.forecaster, self.store, self.horizon, self.levels, self.why = forecaster, store, horizon, levels, why
+        self.tail = trailing(store)
+        self.by_model = self.not_finite = 0
+
+    def forecast(self, rows: Sequence[int]) -> BatchForecast:
+        """Forecast some series.
+
+        Raises
+        ------
+        UserError
+            The model's forecasts of all series so far are NaN or infinite.
+        """
+        count = len(rows)
+        quantiles = np.empty((count, len(self.levels), self.horizon))
+        mean, notes = np.empty((count, self.horizon)), [""] * count
+        by_model = np.array([not self.why[i] for i in rows])
+        if by_model.any():
+            readable = [i for i, chosen in zip(rows, by_model, strict=True) if chosen]
+            quantiles[by_model], mean[by_model] = self._by_model(readable)
+        for place, i in enumerate(rows):
+            why = self.why[i]
+            if not why and not np.isfinite(quantiles[place]).all():
+                why, self.not_finite = NOT_FINITE, self.not_finite + 1
+            if why:
+                quantiles[place], mean[place], notes[place] = self._without_model(i, why)
+        self.by_model += int(by_model.sum())
+        if self.by_model and self.not_finite == self.by_model:
+            raise UserError(
+                f"{self.forecaster.source.name}: its forecasts are not finite, such as that of"
+                f" {self.store.names[rows[int(by_model.argmax())]]}; the model is broken, or the values are too large"
+                " for it: convert them to another unit.",
+                key="model.forecast_not_finite",
+            )
+        # a forecast beyond single precision is written as its largest number, never as infinity
+        return BatchForecast(quantiles.clip(-_LARGEST, _LARGEST), mean.clip(-_LARGEST, _LARGEST), notes)
+
+    def _by_model(self, series: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The model's quantiles ``[n, Q, H]`` and means ``[n, H]``; NaN for series whose forecast is not finite."""
+        quantiles = np.full((len(series), len(self.levels), self.horizon), np.nan)
+        mean = np.full((len(series), self.horizon), np.nan)
+        kept = np.arange(len(series))
+        for _ in range(2):  # without the series whose forecast was not finite
+            if not len(kept):
+                break
+            try:
+                forecast = self.forecaster.predict(self._contexts([series[k] for k in kept]), self.horizon)
+            except NotFinite as error:
+                kept = np.delete(kept, error.rows)
+                continue
+            quantiles[kept] = forecast.at_levels(torch.tensor(self.levels)).quantiles.numpy()
+            mean[kept] = forecast.mean.numpy()
+            break
+        return quantiles, mean
+
+    def _contexts(self, series: list[int]) -> torch.Tensor:
+        """``[n, C]``: the newest rows up to the table's last one. Missing values at the end are part of the context."""
+        lengths = [len(self.store.series(i)) + int(self.tail[i]) for i in series]
+        length = min(self.forecaster.max_context, max(lengths))
+        contexts = np.full((len(series), length), np.nan, dtype=np.float32)
+        for place, i in enumerate(series):
+            end = length - int(self.tail[i])
+            known = self.store.series(i)[-end:]
+            contexts[place, end - len(known) : end] = known
+        return torch.from_numpy(contexts)
+
+    def _without_model(self, i: int, why: str) -> tuple[np.ndarray | float, np.ndarray | float, str]:
+        if why == NO_VALUES:
+            return np.nan, np.nan, "no values: there is nothing to forecast from"
+        values = np.asarray(self.store.series(i), np.float64)
+        if why == CONSTANT:
+            return values[-1], values[-1], ""
+        season = int(self.store.season[i])
+        quantiles, mean, what = simple_forecast(values, season, int(self.tail[i]), self.horizon, self.levels)
+        return quantiles, mean, f"{why}: {what}"

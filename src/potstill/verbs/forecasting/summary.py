@@ -1,0 +1,105 @@
+"""What ``potstill forecast`` says at its end: series in and out, columns, dates, steps, repairs, time, file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from potstill.data.series.store import Store
+from potstill.verbs.forecasting.columns import KeyColumns
+from potstill.verbs.forecasting.series import BatchForecast, trailing
+
+MAX_NAMED = 5  # data sets and series that a message names
+
+
+class Summary:
+    """Collects what the summary says while batches are forecast; ``began`` is the ``time.monotonic()`` of the start."""
+
+    def __init__(self, store: Store, keys: KeyColumns, why: Sequence[str], began: float):
+        self.store, self.keys, self.why, self.began = store, keys, why, began
+        self.rows = 0
+        self.noted: list[str] = []
+        self.below_zero: list[str] = []
+        self.spans: dict[int, list[Any]] = {}
+
+    def add(self, rows: Sequence[int], stamps: Sequence[np.ndarray], forecast: BatchForecast) -> None:
+        """Count a batch; ``stamps [1 + H]`` of each series begin with the table's last row."""
+        self.rows += forecast.mean.size
+        lowest = forecast.quantiles.min(axis=(1, 2))
+        for place, i in enumerate(rows):
+            if forecast.notes[place]:
+                self.noted.append(self.store.names[i])
+            values = self.store.series(i)
+            if lowest[place] < 0 and np.nanmin(values, initial=np.inf) >= 0:
+                self.below_zero.append(self.store.names[i])
+            if self.store.grid_rows[i]:
+                self._extend(int(self.store.dataset_of[i]), self.keys.stamps(i, -int(self.store.first_row[i]), 1)[0])
+                self._extend(int(self.store.dataset_of[i]), stamps[place][0])
+
+    def _extend(self, dataset: int, stamp: Any) -> None:
+        first, last = self.spans.setdefault(dataset, [stamp, stamp])
+        self.spans[dataset] = [min(first, stamp), max(last, stamp)]
+
+    def lines(self, horizon: int, non_negative: bool, output: str) -> list[str]:
+        """The summary's lines."""
+        report = [line for line in self.store.report.lines() if not line.startswith("used: ")]
+        return [*self._tables(), *report, *self._series(non_negative), self._total(horizon, output)]
+
+    def _tables(self) -> list[str]:
+        """Columns, dates, step and season of the first few data sets."""
+        store, lines = self.store, []
+        for dataset, name in enumerate(store.datasets[:MAX_NAMED]):
+            table = store.keys.tables[dataset]
+            ids = f"ids {', '.join(table.ids)}; " if table.ids else ""
+            zone = f" ({table.zone})" if table.zone else ""
+            time_column = f"time {table.time}{zone}" if table.time else "no time column"
+            lines.append(f"{name}: {ids}{time_column}; forecast {_named(table.values)}")
+            step = f"step {store.frequency[dataset]}" if store.frequency[dataset] else "no time step"
+            step = step if store.regular[dataset] else "no regular step"
+            season = int(store.season[np.argmax(store.dataset_of == dataset)])
+            lines.append(f"{name}: {self._dates(dataset)}{step}, season {season}")
+        more = len(store.datasets) - MAX_NAMED
+        return lines + [f"… and {more:,} more files"] * (more > 0)
+
+    def _dates(self, dataset: int) -> str:
+        if dataset not in self.spans:
+            return ""
+        first, last = self.keys.written(np.array(self.spans[dataset]))
+        return f"{first} to {last}, "
+
+    def _series(self, non_negative: bool) -> list[str]:
+        """Series that end early, are constant, or are forecast without the model, and a hint."""
+        store, lines = self.store, []
+        tail = trailing(store)
+        names = store.names
+        empty = [names[i] for i in range(len(store)) if not store.lengths[i]]
+        constant = [name for name, why in zip(names, self.why, strict=True) if why == "constant"]
+        simply = [name for name in self.noted if name not in set(empty)]
+        for group, what in (
+            ([names[i] for i in np.flatnonzero((tail > 0) & (store.lengths > 0))],
+             "end with missing values, forecast from the table's last row on"),
+            (constant, "constant, forecast as that constant"),
+            (simply, "forecast without the model, see the column note"),
+            (empty, "without any value, their forecast is missing"),
+        ):  # fmt: skip
+            if group:
+                lines.append(f"{len(group):,} series {what}: {_named(group)}")
+        if self.below_zero and not non_negative:
+            lines.append(
+                f"{len(self.below_zero):,} series never fall below 0 and their forecast does; --non-negative sets what"
+                f" is below to 0: {_named(self.below_zero)}"
+            )
+        return lines
+
+    def _total(self, horizon: int, output: str) -> str:
+        count, steps = len(self.store), "step" if horizon == 1 else "steps"
+        seconds = time.monotonic() - self.began
+        target = (f" written to {output}" if output else "") + f" in {seconds:.1f} s"
+        return f"{count:,} series in, {count:,} out, {horizon:,} {steps} each: {self.rows:,} rows{target}"
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMED]) + ", …" * (len(names) > MAX_NAMED)
