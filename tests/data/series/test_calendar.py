@@ -41,6 +41,8 @@ def inferred(stamps) -> tuple[TimeStep, bool]:
         ("YE", "YE", 1),
         ("2D", "2D", None),
         ("7min", "7min", None),
+        ("100ms", "100ms", 36_000),
+        ("us", "us", None),
     ],
 )
 def test_steps_are_recognised_and_timestamps_equal_those_of_pandas(frequency, alias, period):

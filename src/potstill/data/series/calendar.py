@@ -14,6 +14,7 @@ SECOND = 1_000_000
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86400 * SECOND
 _UNITS = {"W": 7 * DAY, "D": DAY, "h": HOUR, "min": MINUTE, "s": SECOND, "ms": 1000, "us": 1}
 _SEASONS = {"D": 7, "B": 5, "W": 52}
+_LONGEST_SEASON = 86_400  # a day of seconds
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def season_of(step: TimeStep) -> int | None:
     """Steps in a season by convention: a day for times of day, a week for days, a year above; None if there is none.
 
     Hourly 24, 15 minutes 96, daily 7, business days 5, weekly 52, monthly 12, quarterly 4, yearly 1;
-    for steps below a minute, an hour.
+    for steps below a minute, an hour, except for steps so short that no history has two such seasons.
     """
     if step.alias in _SEASONS:
         return _SEASONS[step.alias]
@@ -106,7 +107,8 @@ def season_of(step: TimeStep) -> int | None:
         return max(12 // step.months, 1)
     cycle = DAY if step.micros >= MINUTE else HOUR
     if 0 < step.micros < DAY and cycle % step.micros == 0:
-        return cycle // step.micros
+        steps = cycle // step.micros
+        return steps if steps <= _LONGEST_SEASON else None
     return None
 
 
