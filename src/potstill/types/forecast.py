@@ -27,6 +27,9 @@ class Forecast:
         ``[B, 1]`` float64, which keeps the precision of series with a large mean and a small spread.
     arcsinh
         Whether arcsinh was applied to ``values`` after scaling (as in Chronos-2).
+    double
+        Whether ``quantiles`` are float64, as the contexts were: float32 keeps nothing of a signal of 3 on a level of
+        2e9.
     """
 
     levels: Tensor
@@ -34,13 +37,15 @@ class Forecast:
     loc: Tensor
     scale: Tensor
     arcsinh: bool = False
+    double: bool = False
 
     @property
     def quantiles(self) -> Tensor:
-        """``[B, Q, H]`` float32 on the CPU, in input units, sorted along Q."""
+        """``[B, Q, H]`` float32 (float64 if ``double``) on the CPU, in the units of the contexts, sorted along Q."""
         scaled = self.values.detach().double()
         scaled = scaled.sinh() if self.arcsinh else scaled
-        quantiles = (scaled * self.scale[:, :, None] + self.loc[:, :, None]).float().cpu()
+        quantiles = (scaled * self.scale[:, :, None] + self.loc[:, :, None]).cpu()
+        quantiles = quantiles if self.double else quantiles.float()
         # sorting takes most of the time, and the quantiles of some students cannot cross
         return quantiles if bool((quantiles[:, 1:] >= quantiles[:, :-1]).all()) else quantiles.sort(dim=1).values
 

@@ -9,11 +9,13 @@ import warnings
 from abc import abstractmethod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from potstill.errors import NotFinite, UserError
 from potstill.families.base.model import Model, evaluating
+from potstill.families.base.units import in_safe_units
 from potstill.types import Forecast, Output, Request, Windows
 
 
@@ -61,8 +63,8 @@ class Forecaster(Model):
         Parameters
         ----------
         windows
-            Windows, or contexts ``[B, C]`` (or ``[C]``) in input units with NaN where missing. A context longer than
-            ``max_context`` is cut.
+            Windows, or contexts ``[B, C]`` (or ``[C]``) in input units with NaN where missing, of any size that
+            float64 can represent. A context longer than ``max_context`` is cut.
         prediction_length
             Steps ahead. Beyond ``max_horizon`` the forecast is rolled out, with a warning.
         batch_size
@@ -71,7 +73,8 @@ class Forecaster(Model):
         Returns
         -------
         Forecast
-            On the CPU, in fp32; ``.quantiles`` is ``[B, Q, prediction_length]`` in input units.
+            On the CPU; ``.quantiles`` is ``[B, Q, prediction_length]``, in the units and the precision (float32 or
+            float64) of the contexts. Lists are read as float64.
 
         Raises
         ------
@@ -83,6 +86,8 @@ class Forecaster(Model):
         if prediction_length < 1:
             raise ValueError(f"prediction_length must be at least 1, got {prediction_length}")
         windows = as_windows(windows, prediction_length).newest(self.max_context)
+        double = windows.context.dtype == torch.float64
+        windows, units = in_safe_units(windows)
         self.check_windows(windows, Request(prediction_length))
         if prediction_length > self.max_horizon:
             warnings.warn(
@@ -100,7 +105,9 @@ class Forecaster(Model):
             loc=torch.cat([f.loc.cpu() for f in forecasts])[back],
             scale=torch.cat([f.scale.cpu() for f in forecasts])[back],
             arcsinh=forecasts[0].arcsinh,
+            double=double,
         )
+        forecast = forecast if units is None else units.to_input(forecast)
         self._check_finite(forecast, windows.context)
         return forecast
 
@@ -156,11 +163,14 @@ def batches_of(windows: Windows, batch_size: int) -> tuple[Tensor | None, list[A
 
 
 def as_windows(windows: Any, horizon: int) -> Windows:
-    """Convert a user's contexts to Windows; infinite values become missing."""
+    """Convert a user's contexts to Windows in float32 or float64; infinite values become missing."""
     if isinstance(windows, Windows):
         return windows
-    context = torch.as_tensor(windows)
+    if not isinstance(windows, Tensor):
+        windows = np.asarray(windows)  # torch rounds the numbers of a list to float32
+        windows = torch.as_tensor(windows if windows.dtype == np.float32 else windows.astype(np.float64))
+    context = windows if windows.dtype in (torch.float32, torch.float64) else windows.double()
     context = context[None] if context.ndim == 1 else context
     if context.ndim != 2 or context.shape[1] == 0:
         raise ValueError(f"context must be [B, C] with C ≥ 1, got shape {tuple(context.shape)}")
-    return Windows.of_context(torch.where(context.isinf(), torch.nan, context.float()), horizon)
+    return Windows.of_context(torch.where(context.isinf(), torch.nan, context), horizon)
