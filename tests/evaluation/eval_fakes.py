@@ -19,10 +19,15 @@ class FakeStore:
         self.season = np.full(len(series), season, np.int32)
         self.dataset_of = np.array(dataset_of or [0] * len(series), np.int32)
         self.datasets = [f"set{i}" for i in range(int(self.dataset_of.max()) + 1)]
+        self.loc, self.scale = np.zeros(len(series)), np.ones(len(series))
         self.names = [f"set{d}/s{i}" for i, d in enumerate(self.dataset_of)]
 
     def series(self, i: int) -> np.ndarray:
         return self.arrays[i]
+
+    def to_input_units(self, series, values):
+        shape = np.shape(series) + (1,) * (np.ndim(values) - np.ndim(series))
+        return np.asarray(values, np.float64) * self.scale[series].reshape(shape) + self.loc[series].reshape(shape)
 
     @property
     def lengths(self) -> np.ndarray:

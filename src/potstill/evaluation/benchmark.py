@@ -16,7 +16,7 @@ import torch
 from potstill.errors import NotFinite, UserError
 from potstill.evaluation.baselines import Baseline, make_baseline
 from potstill.evaluation.examples import SHOWN_LEVELS, pick_examples
-from potstill.evaluation.histories import Histories, training_spread
+from potstill.evaluation.histories import Histories, Past, training_spread
 from potstill.evaluation.metrics import EVALUATION_LEVELS, WindowScores, mape_ignored, score_windows
 from potstill.evaluation.outcome import SEASONAL_NAIVE, Evaluation, Scored, conclude
 from potstill.evaluation.selection import WINDOWS_PER_CHUNK, Selection, pasts, select_windows
@@ -127,7 +127,7 @@ class _Bench:
                 some, before = (batch, past) if every else (batch.take(torch.from_numpy(here)), past.take(here))
                 baseline = baselines.get(name)
                 quantiles = baseline.predict(some, before) if baseline else self.forecast(name, some)
-                parts[name].append(score_windows(quantiles, some.future.numpy(), before.scale, spread[here]))
+                parts[name].append(self._scores(quantiles, some, before, spread[here]))
             self.done += chunk.stop - chunk.start
             if self.progress:
                 self.progress(self.done, self.total, selection.dataset)
@@ -135,8 +135,17 @@ class _Bench:
         horizon = self.windows.prediction_length
         return Scored(selection.dataset, selection.series, selection.origin, horizon, scores, rows)
 
+    def _scores(self, quantiles: np.ndarray, batch: Windows, past: Past, spread: np.ndarray) -> WindowScores:
+        """Scores of quantiles that are in the units of the store; ``spread`` is in input units."""
+        store, series = self.windows.store, batch.series.numpy()
+        quantiles, truth = (store.to_input_units(series, part) for part in (quantiles, batch.future.numpy()))
+        return score_windows(quantiles, truth, past.scale * store.scale[series], spread)
+
     def forecast(self, name: str, batch: Windows) -> np.ndarray:
-        """A model's quantiles ``[N, 9, H]``. Raises UserError, with model and window, if one is not finite."""
+        """A model's quantiles ``[N, 9, H]`` in the units of the store.
+
+        Raises UserError, with model and window, if one is not finite.
+        """
         horizon = batch.future.shape[1]
         try:
             found = self.models[name].predict(batch, horizon)

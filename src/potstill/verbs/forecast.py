@@ -153,15 +153,17 @@ def _tail(store: Store, i: int) -> int:
 def _tables(
     forecaster: Forecaster, store: Store, horizon: int, levels: list[float], timed: bool, notes: list[str]
 ) -> Iterator[pa.Table]:
+    kind = np.float64 if store.rescaled.any() else np.float32  # of all batches: a column has one type
     for first in track(range(0, len(store), BATCH_SIZE), description="Forecasting", transient=True):
         rows = range(first, min(first + BATCH_SIZE, len(store)))
-        values = np.empty((len(rows), len(levels), horizon), np.float32)
+        values = np.empty((len(rows), len(levels), horizon))
         flat = np.array([bool(notes[i] or store.skip[i]) for i in rows])
         for place in np.flatnonzero(flat):
             values[place] = store.series(rows[place])[-1]
         readable = [i for i, is_flat in zip(rows, flat, strict=True) if not is_flat]
         if readable:
             values[~flat] = _quantiles(forecaster, store, readable, horizon, levels)
+        values = store.to_input_units(np.array(rows), values).astype(kind)
         begins = [int(store.lengths[i]) + _tail(store, i) for i in rows]
         stamps = [
             store.timestamps(i, begin, horizon) if timed else begin + np.arange(horizon)

@@ -16,7 +16,8 @@ from potstill.data.series.readers import Sheet
 from potstill.data.series.seasons import SAMPLE_SERIES, season
 from potstill.errors import UserError
 
-STORE_ARRAYS = ("offsets", "dataset_of", "season", "starts", "first_row", "grid_rows", "missing")
+STORE_ARRAYS = ("offsets", "dataset_of", "season", "starts", "first_row", "grid_rows", "missing", "loc", "scale")
+_RESCALED = "units: offset and scale"  # in the fingerprint, so that labels from before they existed are not used
 _TRAINING_SHARE = 0.7  # of each series: the season is estimated from these rows only
 
 
@@ -41,6 +42,7 @@ class Builder:
         self.skip: list[str] = []
         self.errors: list[UserError] = []  # of files that cannot be read or have no series to train on
         self.rows: list[tuple[int, int, int, int, int, int]] = []
+        self.units: list[tuple[float, float]] = []  # loc and scale of each series
         self.used_columns: set[str] = set()
         self.choices: list[list[str]] = []
 
@@ -87,6 +89,10 @@ class Builder:
             self.report.add(report)
         self.used_columns.update(block.columns)
         self.choices += [[item.name, choice] for choice in block.choices]
+        if any(
+            unit != (0.0, 1.0) and not why for unit, why in zip(self.units[before:], self.skip[before:], strict=True)
+        ):
+            self.choices.append([item.name, _RESCALED])
         self.datasets.append(item.name)
         self.frequency.append(block.step.alias)
         self.regular.append(block.regular)
@@ -99,6 +105,7 @@ class Builder:
         missing = int(np.isnan(series.values).sum())
         self.names.append(f"{file}/{series.name}")
         self.skip.append(series.skip)
+        self.units.append((series.loc, series.scale))
         self.rows.append((len(series.values), dataset, series.start, series.first_row, series.grid_rows, missing))
         report.add_used(series=1, rows=len(series.values), missing_values=missing)
 
@@ -112,6 +119,8 @@ class Builder:
             "first_row": first_row,
             "grid_rows": grid_rows,
             "missing": missing,
+            "loc": np.array([loc for loc, _ in self.units]),
+            "scale": np.array([scale for _, scale in self.units]),
         }
         for name in STORE_ARRAYS:
             np.save(self.folder / f"{name}.npy", arrays[name], allow_pickle=False)

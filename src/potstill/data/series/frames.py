@@ -14,6 +14,7 @@ from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection, LacksTarget, numeric, pick_columns
 from potstill.data.series.grid import Grid, lay_out
 from potstill.data.series.readers import Sheet
+from potstill.data.series.units import LARGEST_VALUE, in_store_units, only_rounding_errors
 from potstill.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,15 +25,14 @@ __all__ = ["ColumnSelection", "LacksTarget", "Series", "SeriesBlock", "no_usable
 _LEAST_VALUES = 3
 CONSTANT = "constant"
 TOO_FEW = f"fewer than {_LEAST_VALUES} values"
-TOO_FINE = "changes too small for single precision compared with its size"
-_COARSE = 0.01  # of a series' range: a rounding error of this size is reported
-_LARGEST = float(np.finfo(np.float32).max)
+TOO_FINE = "changes that are not larger than rounding errors of double precision"
 
 
 class Series(NamedTuple):
     """A cleaned series: name in the file, float32 values with NaN, first timestamp, position on the file's grid.
 
-    ``skip`` is the reason why training leaves it out; it can still be forecast.
+    ``skip`` is the reason why training leaves it out; it can still be forecast. The values are in the units of the
+    store: ``loc + scale * values`` are the input.
     """
 
     name: str
@@ -41,6 +41,8 @@ class Series(NamedTuple):
     first_row: int
     grid_rows: int
     skip: str = ""
+    loc: float = 0.0
+    scale: float = 1.0
 
 
 @dataclass
@@ -117,7 +119,7 @@ def _one(
 ) -> Series | None:
     """Place values on the grid and trim missing values at both ends; None without any value."""
     length = int(grid.lengths[k])
-    gridded = np.full(length, np.nan, dtype=np.float32)
+    gridded = np.full(length, np.nan)
     gridded[grid.positions[rows]] = values
     known = np.flatnonzero(~np.isnan(gridded))
     if not len(known):
@@ -125,37 +127,30 @@ def _one(
         return None
     first, last = int(known[0]), int(known[-1]) + 1
     gridded = gridded[first:last]
-    report.add_repaired(
-        "series rounded: their changes are small compared with single precision", label, _coarse(gridded, values)
-    )
     start = int(grid.step.stamps(int(grid.starts[k]), first, 1).astype(np.int64)[0])
-    return Series(name, gridded, start, first, length, _unlearnable(gridded, values, len(known)))
+    stored = in_store_units(gridded)
+    return Series(
+        name, stored.values, start, first, length, _unlearnable(gridded, len(known)), stored.loc, stored.scale
+    )
 
 
-def _unlearnable(gridded: np.ndarray, exact: np.ndarray, known: int) -> str:
-    """Why a series cannot be used for training, or an empty text; ``exact`` are its values before rounding."""
+def _unlearnable(values: np.ndarray, known: int) -> str:
+    """Why a series cannot be used for training, or an empty text; ``values`` are in input units."""
     if known < _LEAST_VALUES:
         return TOO_FEW
-    if np.nanmin(gridded) < np.nanmax(gridded):
-        return ""
-    return CONSTANT if np.nanmin(exact) == np.nanmax(exact) else TOO_FINE
-
-
-def _coarse(gridded: np.ndarray, exact: np.ndarray) -> bool:
-    """Whether rounding to float32 moves some value by a hundredth of the range or more."""
-    spread = np.nanmax(exact) - np.nanmin(exact)
-    largest = max(abs(np.nanmin(gridded)), abs(np.nanmax(gridded)))
-    if spread == 0 or np.spacing(largest) < 2 * _COARSE * spread:  # rounding is off by at most half a spacing
-        return False
-    return bool(np.nanmax(np.abs(exact - exact.astype(np.float32))) >= _COARSE * spread)
+    if np.nanmin(values) == np.nanmax(values):
+        return CONSTANT
+    return TOO_FINE if only_rounding_errors(values) else ""
 
 
 def _clean(sheet: Sheet, column: str, file: str, report: DataReport) -> np.ndarray:
-    """A column as float64; infinities and values beyond float32 become missing."""
+    """A column as float64; infinities and values whose square is beyond float64 become missing."""
     values, unreadable = numeric(sheet, column)
     report.add_repaired("unreadable cells taken as missing", f"{file}/{column}", unreadable)
     infinite = np.isinf(values)
-    huge = np.abs(values) > _LARGEST
+    huge = np.abs(values) > LARGEST_VALUE
     report.add_repaired("infinities taken as missing", f"{file}/{column}", int(infinite.sum()))
-    report.add_repaired("values beyond float32 taken as missing", f"{file}/{column}", int((huge & ~infinite).sum()))
+    report.add_repaired(
+        f"values beyond {LARGEST_VALUE:g} taken as missing", f"{file}/{column}", int((huge & ~infinite).sum())
+    )
     return np.where(huge, np.nan, values)
