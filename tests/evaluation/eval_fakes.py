@@ -21,6 +21,7 @@ class FakeStore:
         self.season = np.full(len(series), season, np.int32)
         self.dataset_of = np.array(dataset_of or [0] * len(series), np.int32)
         self.datasets = [f"set{i}" for i in range(int(self.dataset_of.max()) + 1)]
+        self.loc, self.scale = np.zeros(len(series)), np.ones(len(series))
         self.names = [f"set{d}/s{i}" for i, d in enumerate(self.dataset_of)]
         self.keys = SeriesKeys(columns=["y"] * len(series))
         self.missing = np.array([np.isnan(x).sum() for x in self.arrays])
@@ -33,6 +34,10 @@ class FakeStore:
 
     def timestamps(self, i: int, first: int, count: int) -> np.ndarray:
         return self.step(i).stamps(0, first, count)
+
+    def to_input_units(self, series, values):
+        shape = np.shape(series) + (1,) * (np.ndim(values) - np.ndim(series))
+        return np.asarray(values, np.float64) * self.scale[series].reshape(shape) + self.loc[series].reshape(shape)
 
     @property
     def lengths(self) -> np.ndarray:

@@ -299,6 +299,8 @@ def test_weights_may_leave_the_hard_term_nothing(alpha: float):
         ("objective.beta", -0.1, "recipe.invalid_value", "objective.beta"),
         ("objective.auxiliary", {"router": -1}, "recipe.invalid_value", "objective.auxiliary.router"),
         ("objective.auxiliary", {"router": float("inf")}, "recipe.invalid_value", "objective.auxiliary.router"),
+        ("training.epochs", float("inf"), "recipe.invalid_value", "training.epochs"),
+        ("training.learning_rate", float("nan"), "recipe.invalid_value", "training.learning_rate"),
         ("objective.terms", {"kl": {"weight": -1}}, "objective.bad_weight", "objective.terms: kl.weight"),
         ("objective.terms", {"kl": {"weight": True}}, "objective.bad_weight", "objective.terms: kl.weight"),
         ("objective.terms", {"kl": {"weight": float("nan")}}, "objective.bad_weight", "objective.terms: kl.weight"),

@@ -42,6 +42,10 @@ def test_retention_is_computed_where_the_file_has_none() -> None:
         (3144, "3,144"),
         (9_996, "9,996"),
         (5.24e6, "5.24 M"),
+        (9.4e14, "940 T"),
+        (1.1451e20, "1.15e+20"),
+        (0.0000012, "0.00000120"),
+        (-1.1451e-12, "-1.15e-12"),
     ],
 )
 def test_compact_numbers(value: float | None, expected: str) -> None:

@@ -43,7 +43,7 @@ class Baseline(ABC):
 
     @abstractmethod
     def predict(self, windows: Windows, past: Past) -> np.ndarray:
-        """Quantiles ``[N, 9, H]`` in input units, ascending along the levels."""
+        """Quantiles ``[N, 9, H]`` in the units of the windows, ascending along the levels."""
 
     def remarks(self) -> dict[str, Any]:
         """Remarks on the fit and the forecasts, for the ``account`` in metrics.json."""
@@ -103,14 +103,16 @@ class AutoTheta(Baseline):
         self.failures = 0
 
     def predict(self, windows: Windows, past: Past) -> np.ndarray:
-        contexts = windows.context.numpy()
-        return np.stack([self._one(*row) for row in zip(contexts, past.season, past.path, strict=True)])
+        # a multiplicative season is relative to the zero of the input
+        zero = past.zero[:, None]
+        levels = windows.context.numpy().astype(np.float64) - zero, past.season, past.path - zero
+        return np.stack([self._one(*row) for row in zip(*levels, strict=True)]) + zero[:, None]
 
     def _one(self, context: np.ndarray, season: int, path: np.ndarray) -> np.ndarray:
         known = np.flatnonzero(np.isfinite(context))
         values = context[known[0] :] if len(known) else context
         index = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), 0))
-        filled = values[index].astype(np.float64)
+        filled = values[index]
         season = int(season) if len(filled) >= 2 * season else 1
         central = [80, 60, 40, 20]
         try:

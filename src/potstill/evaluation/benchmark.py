@@ -18,7 +18,7 @@ from potstill.evaluation.baselines import Baseline, make_baseline
 from potstill.evaluation.cost import baseline_costs
 from potstill.evaluation.data_summary import describe_series
 from potstill.evaluation.examples import SHOWN_LEVELS, pick_examples
-from potstill.evaluation.histories import Histories, training_spread
+from potstill.evaluation.histories import Histories, Past, training_spread
 from potstill.evaluation.metrics import EVALUATION_LEVELS, WindowScores, mape_ignored, score_windows
 from potstill.evaluation.outcome import SEASONAL_NAIVE, Evaluation, Scored, conclude
 from potstill.evaluation.profiles import Profile, profiles_of
@@ -140,10 +140,10 @@ class _Bench:
                 some, before = (batch, past) if every else (batch.take(torch.from_numpy(here)), past.take(here))
                 baseline = baselines.get(name)
                 quantiles = baseline.predict(some, before) if baseline else self.forecast(name, some)
-                truth, place = some.future.numpy(), column[chunk][here]
-                scores = score_windows(quantiles, truth, before.scale, spread[here], before.squared, place)
-                parts[name].append(scores)
-                profiles[name].add(quantiles, truth, before.scale, place)
+                place = column[chunk][here]
+                quantiles, truth, scale, squared = self._in_input_units(quantiles, some, before)
+                parts[name].append(score_windows(quantiles, truth, scale, spread[here], squared, place))
+                profiles[name].add(quantiles, truth, scale, place)
             self.done += chunk.stop - chunk.start
             if self.progress:
                 self.progress(self.done, self.total, selection.dataset)
@@ -152,8 +152,18 @@ class _Bench:
         horizon = self.windows.prediction_length
         return Scored(selection.dataset, selection.series, selection.origin, horizon, scores, rows)
 
+    def _in_input_units(self, quantiles: np.ndarray, batch: Windows, past: Past) -> tuple[np.ndarray, ...]:
+        """Quantiles, true values, and the mean absolute and squared seasonal errors in the units of the input."""
+        store, series = self.windows.store, batch.series.numpy()
+        quantiles, truth = (store.to_input_units(series, part) for part in (quantiles, batch.future.numpy()))
+        scale = store.scale[series]
+        return quantiles, truth, past.scale * scale, past.squared * scale**2
+
     def forecast(self, name: str, batch: Windows) -> np.ndarray:
-        """A model's quantiles ``[N, 9, H]``. Raises UserError, with model and window, if one is not finite."""
+        """A model's quantiles ``[N, 9, H]`` in the units of the store.
+
+        Raises UserError, with model and window, if one is not finite.
+        """
         horizon = batch.future.shape[1]
         try:
             found = self.models[name].predict(batch, horizon)

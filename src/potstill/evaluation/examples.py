@@ -10,6 +10,7 @@ import numpy as np
 SHOWN_LEVELS = {0.1: 0, 0.5: 4, 0.9: 8}
 """Quantile levels that are drawn, and their positions in ``metrics.EVALUATION_LEVELS``."""
 SHORTEST_TAIL = 48
+_DIGITS, _DIGITS_WITH_LEVEL = 7, 16  # those of float32, and those of float64 for a signal on a large level
 
 
 def pick_examples(
@@ -31,7 +32,7 @@ def pick_examples(
     ids
         ``[N]`` window ids in ``windows``.
     forecast
-        ``(model, Windows) -> [n, 9, H]`` quantiles at ``metrics.EVALUATION_LEVELS``.
+        ``(model, Windows) -> [n, 9, H]`` quantiles at ``metrics.EVALUATION_LEVELS``, in the units of the windows.
 
     Returns
     -------
@@ -45,18 +46,23 @@ def pick_examples(
     batch = windows.batch(ids[rows])
     series, origin = windows.locate(ids[rows])
     tail = max(SHORTEST_TAIL, 2 * batch.future.shape[1])
-    quantiles = {model: forecast(model, batch) for model in sql}
+    store = windows.store
+    context, truth = (store.to_input_units(series, part.numpy()) for part in (batch.context[:, -tail:], batch.future))
+    quantiles = {model: store.to_input_units(series, forecast(model, batch)) for model in sql}
+    digits = np.where(store.loc[series] == 0, _DIGITS, _DIGITS_WITH_LEVEL)
     return [
         {
             "dataset": dataset,
-            "series": windows.store.names[int(series[i])],
+            "series": store.names[int(series[i])],
             "origin": int(origin[i]),
             "kind": kind,
             "sql": {model: float(values[rows[i]]) for model, values in sql.items()},
-            "context": _plain(batch.context[i, -tail:].numpy()),
-            "truth": _plain(batch.future[i].numpy()),
-            "forecasts": {model: [_plain(q[i, at]) for at in SHOWN_LEVELS.values()] for model, q in quantiles.items()},
-            **_times(windows.store, int(series[i]), int(origin[i]), batch.context[i, -tail:], batch.future.shape[1]),
+            "context": _plain(context[i], digits[i]),
+            "truth": _plain(truth[i], digits[i]),
+            "forecasts": {
+                model: [_plain(q[i, at], digits[i]) for at in SHOWN_LEVELS.values()] for model, q in quantiles.items()
+            },
+            **_times(store, int(series[i]), int(origin[i]), context[i], batch.future.shape[1]),
         }
         for i, kind in enumerate(picked)
     ]
@@ -70,6 +76,6 @@ def _times(store: Any, series: int, origin: int, context: Any, horizon: int) -> 
     return {"times": [text.removesuffix("T00:00:00") for text in np.datetime_as_string(times.astype("M8[s]"))]}
 
 
-def _plain(values: np.ndarray) -> list[float | None]:
-    """Seven significant digits (the precision of float32), None for missing values."""
-    return [float(f"{value:.7g}") if np.isfinite(value) else None for value in values]
+def _plain(values: np.ndarray, digits: int) -> list[float | None]:
+    """Values with this many significant digits, None for missing values."""
+    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values]

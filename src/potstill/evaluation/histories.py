@@ -13,28 +13,34 @@ from typing import Any
 
 import numpy as np
 
-USABLE_SCALE = 1e-9
 ROUNDING = 1e-12  # relative to the largest value: a standard deviation below it is a float64 rounding error
+SMALLEST_ERROR = 1e-15  # relative to the largest value: seasonal differences below it are float64 rounding errors
 
 
 @dataclass
 class Past:
-    """Statistics of N windows, ``[N]`` each, and the seasonal naive ``path [N, H]``; see ``Histories.before``."""
+    """Statistics of N windows, ``[N]`` each, and the seasonal naive ``path [N, H]``; see ``Histories.before``.
+
+    They are in the units of the store, like the windows. ``zero [N]`` is the zero of the input in these units.
+    """
 
     scale: np.ndarray
     squared: np.ndarray
     spread: np.ndarray
     season: np.ndarray
     path: np.ndarray
+    zero: np.ndarray
 
     @property
     def usable(self) -> np.ndarray:
-        """``[N]`` bool: the in-sample seasonal naive error is finite and above zero."""
-        return np.isfinite(self.scale) & (self.scale >= USABLE_SCALE)
+        """``[N]`` bool: the in-sample seasonal naive error is known and above zero (and above rounding errors)."""
+        return np.isfinite(self.scale) & (self.scale > 0)
 
     def take(self, rows: np.ndarray) -> Past:
         """The statistics of some windows."""
-        return Past(self.scale[rows], self.squared[rows], self.spread[rows], self.season[rows], self.path[rows])
+        return Past(
+            self.scale[rows], self.squared[rows], self.spread[rows], self.season[rows], self.path[rows], self.zero[rows]
+        )
 
 
 class Histories:
@@ -49,7 +55,7 @@ class Histories:
 
         ``scale`` is the mean absolute seasonal difference of the history, ``squared`` the mean squared one, and
         ``spread`` the standard deviation of these differences. They are NaN where the history is empty, is not longer
-        than a season, or has no two known values a season apart.
+        than a season, or has no two known values a season apart. A ``scale`` of rounding errors is 0.
         """
         scale, squared, spread = np.full((3, len(series)), np.nan)
         season, path = np.ones(len(series), np.int64), np.full((len(series), horizon), np.nan)
@@ -57,9 +63,9 @@ class Histories:
             rows = np.flatnonzero(series == one)
             values = self._series(int(one))
             found = values.before(origin[rows], horizon)
-            scale[rows], squared[rows], spread[rows] = found.scale, found.squared, found.spread
-            season[rows], path[rows] = found.season, found.path
-        return Past(scale, squared, spread, season, path)
+            scale[rows], squared[rows], spread[rows], season[rows], path[rows] = found
+        zero = -self.store.loc[series] / self.store.scale[series]
+        return Past(scale, squared, spread, season, path, zero)
 
     def _series(self, index: int) -> _Series:
         if self._last is None or self._last[0] != index:
@@ -68,7 +74,9 @@ class Histories:
 
 
 def training_spread(train: Any, series: np.ndarray) -> np.ndarray:
-    """Standard deviation over the training rows of the requested series, float64 ``[S]`` (NaN for all others).
+    """Standard deviation over the training rows of the requested series, in input units.
+
+    Float64 ``[S]``, NaN for all other series.
 
     A series with fewer than two known training rows (of a held-out file) uses all its rows. A constant series has NaN.
     ``train`` is a ``SeriesWindows`` of the training part.
@@ -81,7 +89,7 @@ def training_spread(train: Any, series: np.ndarray) -> np.ndarray:
         rows = rows if np.isfinite(rows).sum() >= 2 else values
         rows = rows[np.isfinite(rows)]
         if len(rows) and rows.std() > ROUNDING * np.abs(rows).max():
-            spread[i] = rows.std()
+            spread[i] = rows.std() * train.store.scale[i]
     return spread
 
 
@@ -93,18 +101,21 @@ class _Series:
         self.filled = _fill(values, known)
         self.season = max(season, 1)
         self.sums = {lag: _Differences(values, lag) for lag in {1, self.season}}
+        self.least = SMALLEST_ERROR * np.abs(values[known]).max(initial=0.0)
 
-    def before(self, origin: np.ndarray, horizon: int) -> Past:
+    def before(self, origin: np.ndarray, horizon: int) -> tuple[np.ndarray, ...]:
+        """Scale, squared, spread, season and path before each origin."""
         season = np.where(origin >= 2 * self.season, self.season, 1)
         scale, squared, spread = np.empty((3, len(origin)))
         for lag, differences in self.sums.items():
             rows = season == lag
             scale[rows], squared[rows], spread[rows] = differences.before(origin[rows])
+        scale[scale < self.least] = 0.0
         steps = origin[:, None] - season[:, None] + np.arange(horizon)[None] % season[:, None]
         path = self.filled[np.clip(steps, 0, len(self.filled) - 1)]
         unknown = origin <= self.first  # the first known value, which fills the start, would be after the origin
         scale[unknown], squared[unknown], spread[unknown], path[unknown] = np.nan, np.nan, np.nan, np.nan
-        return Past(scale, squared, spread, season, path)
+        return scale, squared, spread, season, path
 
 
 class _Differences:

@@ -51,7 +51,7 @@ def select_windows(windows: Any, dataset: str, config: ForecastEvaluation, histo
     """Select windows of a data set and drop those that cannot be scored.
 
     A window is dropped if its future has a missing value (unless every future has one), its context has fewer than
-    three known values, or its in-sample seasonal naive error is not finite or below 1e-9.
+    three known values, or its in-sample seasonal naive error is not finite or zero (apart from rounding errors).
     """
     ids = windows.of_dataset(dataset)
     available = len(ids)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from potstill.families.base import Forecaster, ModelSource, as_windows
+from potstill.families.base import Forecaster, ModelSource, as_windows, in_safe_units
 from potstill.families.weighting import FixedWeights, Weighting
 from potstill.types import ENSEMBLE, Forecast, ModelInfo, Windows
 
@@ -64,8 +64,9 @@ class Ensemble:
     def _weights(self, windows: Windows) -> Tensor:
         """The weights, computed where the models are, from the windows cut to what all of them read."""
         first = next(iter(self.models.values()))
+        windows, _ = in_safe_units(windows.newest(self.max_context))
         with torch.inference_mode():
-            return self.weighting.of(windows.newest(self.max_context).to(first.device))
+            return self.weighting.of(windows.to(first.device))
 
     @property
     def source(self) -> ModelSource:

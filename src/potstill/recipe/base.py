@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 class RecipeNode(BaseModel):
     """A section of a recipe: unknown keys are errors, and values assigned later are validated too."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 def invalid(key: str, message: str) -> PydanticCustomError:

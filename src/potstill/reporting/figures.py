@@ -19,6 +19,7 @@ from potstill.reporting.values import mapping, number
 OVERALL = "overall"
 BASELINE_ORDER = ("ridge", "auto_theta", "seasonal_naive")
 CONTROLS = ("control", "control_start")
+_SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-6, 1e15  # numbers between these are written without an exponent
 SOURCE = "source"  # the finished student from which a mixture grew
 MEAN_OF_EXPERTS, ORACLE = "mean of experts", "oracle"  # of a mixture; the oracle knows the best expert of each window
 MODEL_ORDER = ("student", SOURCE, *CONTROLS, "teacher", *BASELINE_ORDER)
@@ -245,9 +246,14 @@ def display_name(model: str) -> str:
 
 
 def compact(value: float | None, digits: int = 3) -> str:
-    """A short number: 3 significant digits, with K, M, G, T above ten thousand; an en dash for None."""
+    """A short number: 3 significant digits, with K, M, G, T above ten thousand; an en dash for None.
+
+    Numbers beyond these units and those below 1e-6 have an exponent.
+    """
     if value is None:
         return "–"
+    if value and not _SMALLEST_PLAIN <= abs(value) < _LARGEST_PLAIN:
+        return f"{value:.{digits - 1}e}"
     for limit, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " K")):
         if abs(value) >= max(limit * (1 - 0.5 * 10**-digits), 10_000):
             return f"{_plain(value / limit, digits)}{unit}"
@@ -259,7 +265,7 @@ def _plain(value: float, digits: int) -> str:
     if value == 0:
         return "0"
     places = max(0, digits - 1 - math.floor(math.log10(abs(value)) + 1e-9))
-    return f"{value:.{min(places, 8)}f}"
+    return f"{value:.{places}f}"
 
 
 def _rank(name: str) -> int:

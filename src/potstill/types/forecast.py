@@ -29,6 +29,9 @@ class Forecast:
         ``[B, 1]`` float64, which keeps the precision of series with a large mean and a small spread.
     arcsinh
         Whether arcsinh was applied to ``values`` after scaling (as in Chronos-2).
+    double
+        Whether ``quantiles`` are float64, as the contexts were: float32 keeps nothing of a signal of 3 on a level of
+        2e9.
     """
 
     levels: Tensor
@@ -36,23 +39,25 @@ class Forecast:
     loc: Tensor
     scale: Tensor
     arcsinh: bool = False
+    double: bool = False
 
     @property
     def quantiles(self) -> Tensor:
-        """``[B, Q, H]`` float32 on the CPU, in input units, sorted along Q."""
+        """``[B, Q, H]`` float32 (float64 if ``double``) on the CPU, in the units of the contexts, sorted along Q."""
         quantiles = self.in_units()
         # sorting takes most of the time, and the quantiles of some students cannot cross
         return quantiles if bool((quantiles[:, 1:] >= quantiles[:, :-1]).all()) else quantiles.sort(dim=1).values
 
     def in_units(self) -> Tensor:
-        """``[B, Q, H]`` float32 on the CPU, in input units, as the model gave them: quantiles may cross."""
+        """As ``quantiles``, but not sorted: as the model gave them, they may cross."""
         scaled = self.values.detach().double()
         scaled = scaled.sinh() if self.arcsinh else scaled
-        return (scaled * self.scale[:, :, None] + self.loc[:, :, None]).float().cpu()
+        values = (scaled * self.scale[:, :, None] + self.loc[:, :, None]).cpu()
+        return values if self.double else values.float()
 
     @property
     def mean(self) -> Tensor:
-        """``[B, H]`` float32 on the CPU, in input units: the mean of the quantile function.
+        """``[B, H]`` on the CPU, in units and precision of ``quantiles``: the mean of the quantile function.
 
         It is interpolated linearly between the levels and constant beyond the outermost ones.
         """
@@ -60,7 +65,8 @@ class Forecast:
 
         levels = self.levels.double().cpu()
         ends = torch.cat([levels.new_zeros(1), (levels[1:] + levels[:-1]) / 2, levels.new_ones(1)])
-        return (self.quantiles.double() * ends.diff()[None, :, None]).sum(dim=1).float()
+        mean = (self.quantiles.double() * ends.diff()[None, :, None]).sum(dim=1)
+        return mean if self.double else mean.float()
 
     def at_levels(self, levels: Tensor) -> Forecast:
         """The same forecast at other levels: sorted, interpolated linearly, constant beyond the outermost levels."""

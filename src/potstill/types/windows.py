@@ -21,7 +21,8 @@ class Windows:
     Attributes
     ----------
     context
-        ``[B, C]`` float32 in input units; NaN is missing (also the padding at the start of a short history).
+        ``[B, C]`` float32, in the units of the store or, without one, of the input; NaN is missing (also the padding
+        at the start of a short history). ``Forecaster.predict`` also takes float64.
     future
         ``[B, H]`` float32; NaN is unknown.
     ids

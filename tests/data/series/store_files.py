@@ -40,6 +40,8 @@ def store_of(series: list[np.ndarray], frequency: str = "h", datasets: list[str]
     return Store(
         folder=Path("nowhere"),
         values=np.concatenate(series).astype(np.float32),
+        loc=np.zeros(count),
+        scale=np.ones(count),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         names=[f"{names[d]}/{i}" for i, d in enumerate(dataset_of)],
         datasets=names,

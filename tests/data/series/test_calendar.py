@@ -42,6 +42,8 @@ def inferred(stamps) -> tuple[TimeStep, bool]:
         ("YE", "YE", 1),
         ("2D", "2D", None),
         ("7min", "7min", None),
+        ("100ms", "100ms", 36_000),
+        ("us", "us", 3_600_000_000),
     ],
 )
 def test_steps_are_recognised_and_timestamps_equal_those_of_pandas(frequency, alias, period):

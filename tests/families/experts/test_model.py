@@ -11,6 +11,7 @@ import pytest
 import torch
 from usage_errors import usage_error
 
+from potstill.families.base import in_safe_units
 from potstill.families.ensemble import average_forecasts
 from potstill.families.experts.fusion import common_scale
 from potstill.families.experts.windows import ForecastWindows
@@ -65,6 +66,7 @@ def test_only_the_chosen_experts_run_once_and_on_their_own_rows(mix, experts, co
 
         monkeypatch.setattr(member, "forward", noted)
     mixture.predict(contexts, 32)
+    contexts = in_safe_units(windows)[0].context
     assert {name: len(calls) for name, calls in seen.items()} == dict.fromkeys(experts, 1)
     for number, name in enumerate(experts):
         torch.testing.assert_close(seen[name][0], contexts[weights[:, number] > 0], equal_nan=True)

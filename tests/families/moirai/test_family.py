@@ -69,7 +69,7 @@ def contexts() -> Tensor:
         rows[row, : 3 * (row - 19)] = torch.nan
     rows[30:40, 80:85] = torch.nan
     rows[45:65] = 480 + 3 * rows[45:65] / rows[45:65].std(dim=1, keepdim=True)
-    rows[65:75] *= 1e-2
+    rows[65:75] *= 0.1
     rows[75:78] = torch.tensor([0.0, 1.0, -7.5])[:, None]
     rows[78] = torch.nan
     rows[79, :-1] = torch.nan

@@ -70,7 +70,7 @@ def excerpts(store: Store, bounds: tuple[np.ndarray, np.ndarray]) -> Excerpts:
             continue
         x = x[known[0] : known[-1] + 1]
         mean, deviation = np.nanmean(x), np.nanstd(x)
-        if deviation <= 1e-12 * max(1.0, abs(mean)):
+        if deviation <= 1e-12 * np.nanmax(np.abs(x)):
             continue
         parts.append(((x - mean) / deviation).astype(np.float32))
         index.append(i)

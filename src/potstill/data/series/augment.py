@@ -150,6 +150,9 @@ def _standardised(x: np.ndarray) -> np.ndarray:
     count = int(np.count_nonzero(known))
     if count < _MIN_VALUES:
         return np.full(len(x), np.nan)
+    largest = np.abs(x[known]).max()
+    if 0 < largest < 1:  # the smallest spreads below are those of values of about 1; dividing by a power of 2 is exact
+        x = np.ldexp(x, -np.frexp(largest)[1])
     if count == len(x):
         return unit(x)
     mean = x[known].mean()

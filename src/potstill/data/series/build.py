@@ -27,7 +27,8 @@ from potstill.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-STORE_ARRAYS = ("offsets", "dataset_of", "starts", "first_row", "grid_rows", "missing")
+STORE_ARRAYS = ("offsets", "dataset_of", "starts", "first_row", "grid_rows", "missing", "loc", "scale")
+_RESCALED = "units: offset and scale"  # in the fingerprint, so that labels from before they existed are not used
 
 
 class Input(NamedTuple):
@@ -52,6 +53,7 @@ class Builder:
         self.errors: list[UserError] = []  # of files that cannot be read or have no series to train on
         # of each series; the second is its group of equal steps, then its data set
         self.rows: list[tuple[int, ...]] = []
+        self.units: list[tuple[float, float]] = []  # loc and scale of each series
         self.used_columns: set[str] = set()
         self.choices: list[list[str]] = []
         self.keys = SeriesKeys()
@@ -112,6 +114,9 @@ class Builder:
         self.ids.append(block.ids.take(np.array(identities, np.int64)))
         self.series_of_files.append(len(identities))
         self.choices += [[item.name, choice] for choice in block.choices]
+        units = zip(self.units[before:], self.skip[before:], strict=True)
+        if any(unit != (0.0, 1.0) and not why for unit, why in units):
+            self.choices.append([item.name, _RESCALED])
         self._add_datasets(item.name, block, before)
         if all(self.skip[before:]):
             self.errors.append(_barren(sheet.label, self.skip[before:], report))
@@ -135,6 +140,7 @@ class Builder:
         self.names.append(f"{file}/{series.name}")
         self.skip.append(series.skip)
         self.keys.columns.append(series.column)
+        self.units.append((series.loc, series.scale))
         self.rows.append((len(series.values), series.group, series.start, series.first_row, series.grid_rows, missing))
         report.add_used(series=1, rows=len(series.values), missing_values=missing)
 
@@ -147,6 +153,8 @@ class Builder:
             "first_row": first_row,
             "grid_rows": grid_rows,
             "missing": missing,
+            "loc": np.array([loc for loc, _ in self.units]),
+            "scale": np.array([scale for _, scale in self.units]),
         }
         for name in STORE_ARRAYS:
             np.save(self.folder / f"{name}.npy", arrays[name], allow_pickle=False)

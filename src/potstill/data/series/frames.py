@@ -18,6 +18,7 @@ from potstill.data.series.keys import TableKeys, ids_of_series, table_keys
 from potstill.data.series.numbers import is_numeric, numeric
 from potstill.data.series.sheet import Sheet
 from potstill.data.series.steps import StepGroups
+from potstill.data.series.store_units import LARGEST_VALUE, in_store_units, only_rounding_errors
 from potstill.data.series.times import Times
 from potstill.data.series.zones import stamps
 from potstill.errors import UserError
@@ -31,17 +32,16 @@ _LEAST_VALUES = 3
 CONSTANT = "constant"
 NO_VALUES = "no values"
 TOO_FEW = f"fewer than {_LEAST_VALUES} values"
-TOO_FINE = "changes too small for single precision compared with its size"
-_COARSE = 0.01  # of a series' range: a rounding error of this size is reported
-_LARGEST = float(np.finfo(np.float32).max)
+TOO_FINE = "changes that are not larger than rounding errors of double precision"
 
 
 class Series(NamedTuple):
     """A cleaned series: name in the file, float32 values with NaN, first timestamp, position on the file's grid.
 
-    ``group`` is its group of equal steps. ``skip`` is the reason why training leaves it out; it can still be forecast.
-    ``identity`` is its row of the block's ``ids``, ``column`` its value column. ``covariates`` ``[K, L]`` begin where
-    the series begins, and end where its grid ends. A series without any value has no rows.
+    The values are in the units of the store: ``loc + scale * values`` are the input. ``group`` is its group of equal
+    steps. ``skip`` is the reason why training leaves it out; it can still be forecast. ``identity`` is its row of the
+    block's ``ids``, ``column`` its value column. ``covariates`` ``[K, L]`` begin where the series begins, and end where
+    its grid ends. A series without any value has no rows.
     """
 
     name: str
@@ -53,6 +53,8 @@ class Series(NamedTuple):
     skip: str
     identity: int
     column: str
+    loc: float = 0.0
+    scale: float = 1.0
     covariates: np.ndarray | None = None
 
 
@@ -166,7 +168,7 @@ def _series(
         for k, identity in enumerate(ids):
             rows = slice(grid.bounds[k], grid.bounds[k + 1])
             name = column if identity is None else identity if len(names) == 1 else f"{identity}/{column}"
-            series = _one(name, column, values[rows], grid, k, rows, zone, f"{file}/{name}", report)
+            series = _one(name, column, values[rows], grid, k, rows, zone)
             yield series if beside is None else series._replace(covariates=_placed(beside, grid, k, series))
 
 
@@ -194,51 +196,40 @@ def _one(
     k: int,
     rows: slice,
     zone: str,
-    label: str,
-    report: DataReport,
 ) -> Series:
     """Place values on the grid and trim missing values at both ends."""
     length, group = int(grid.lengths[k]), int(grid.groups.group_of[k])
-    gridded = np.full(length, np.nan, dtype=np.float32)
+    gridded = np.full(length, np.nan)
     gridded[grid.positions[rows]] = values
     known = np.flatnonzero(~np.isnan(gridded))
     if not len(known):
-        return Series(name, gridded[:0], int(grid.starts[k]), 0, length, group, NO_VALUES, k, column)
+        return Series(name, gridded[:0].astype(np.float32), int(grid.starts[k]), 0, length, group, NO_VALUES, k, column)
     first, last = int(known[0]), int(known[-1]) + 1
     gridded = gridded[first:last]
-    report.add_repaired(
-        "series rounded: their changes are small compared with single precision", label, _coarse(gridded, values)
-    )
     start = int(stamps(grid.step(k), zone, int(grid.starts[k]), first, 1).astype(np.int64)[0])
-    return Series(name, gridded, start, first, length, group, _unlearnable(gridded, values, len(known)), k, column)
+    stored, skip = in_store_units(gridded), _unlearnable(gridded, len(known))
+    return Series(name, stored.values, start, first, length, group, skip, k, column, stored.loc, stored.scale)
 
 
-def _unlearnable(gridded: np.ndarray, exact: np.ndarray, known: int) -> str:
-    """Why a series cannot be used for training, or an empty text; ``exact`` are its values before rounding."""
+def _unlearnable(values: np.ndarray, known: int) -> str:
+    """Why a series cannot be used for training, or an empty text; ``values`` are in input units."""
     if known < _LEAST_VALUES:
         return TOO_FEW
-    if np.nanmin(gridded) < np.nanmax(gridded):
-        return ""
-    return CONSTANT if np.nanmin(exact) == np.nanmax(exact) else TOO_FINE
-
-
-def _coarse(gridded: np.ndarray, exact: np.ndarray) -> bool:
-    """Whether rounding to float32 moves some value by a hundredth of the range or more."""
-    spread = np.nanmax(exact) - np.nanmin(exact)
-    largest = max(abs(np.nanmin(gridded)), abs(np.nanmax(gridded)))
-    if spread == 0 or np.spacing(largest) < 2 * _COARSE * spread:  # rounding is off by at most half a spacing
-        return False
-    return bool(np.nanmax(np.abs(exact - exact.astype(np.float32))) >= _COARSE * spread)
+    if np.nanmin(values) == np.nanmax(values):
+        return CONSTANT
+    return TOO_FINE if only_rounding_errors(values) else ""
 
 
 def _clean(sheet: Sheet, column: str, file: str, report: DataReport) -> np.ndarray:
-    """A column as float64; infinities and values beyond float32 become missing."""
+    """A column as float64; infinities and values whose square is beyond float64 become missing."""
     values, unreadable = numeric(sheet, column)
     if len(unreadable):
         first = f"{sheet.place(int(unreadable[0]))}: {str(sheet.table[column][unreadable[0]].as_py())[:40]!r}"
         report.add_repaired("unreadable cells taken as missing", f"{file}/{column} (first: {first})", len(unreadable))
     infinite = np.isinf(values)
-    huge = np.abs(values) > _LARGEST
+    huge = np.abs(values) > LARGEST_VALUE
     report.add_repaired("infinities taken as missing", f"{file}/{column}", int(infinite.sum()))
-    report.add_repaired("values beyond float32 taken as missing", f"{file}/{column}", int((huge & ~infinite).sum()))
+    report.add_repaired(
+        f"values beyond {LARGEST_VALUE:g} taken as missing", f"{file}/{column}", int((huge & ~infinite).sum())
+    )
     return np.where(huge, np.nan, values)

@@ -46,8 +46,10 @@ class Store:
     folder
         The store's folder; unpickling a store opens this folder again.
     values
-        Flat float32 memory map, NaN where missing. The first and last value of a series are not missing; a series
-        without any value has no rows.
+        Flat float32 memory map in the units of the store, NaN where missing. The first and last value of a series are
+        not missing; a series without any value has no rows.
+    loc, scale
+        ``[S]`` float64: ``loc + scale * values`` is the input; 0 and 1 for most series, see ``store_units``.
     offsets
         ``[S + 1]`` int64: series i is ``values[offsets[i]:offsets[i + 1]]``.
     names
@@ -84,6 +86,8 @@ class Store:
 
     folder: Path
     values: np.ndarray
+    loc: np.ndarray
+    scale: np.ndarray
     offsets: np.ndarray
     names: list[str]
     datasets: list[str]
@@ -132,8 +136,32 @@ class Store:
         return np.array([numbers[name] for name in self.files], np.int32)[self.dataset_of]
 
     def series(self, i: int) -> np.ndarray:
-        """Series i, a view of the memory map."""
+        """Series i in the units of the store, a view of the memory map."""
         return self.values[self.offsets[i] : self.offsets[i + 1]]
+
+    def to_input_units(self, series: np.ndarray | int, values: np.ndarray) -> np.ndarray:
+        """Convert values from the units of the store, such as forecasts of its windows, to those of the input.
+
+        Parameters
+        ----------
+        series
+            The series of each row of ``values``, ``[n]``, or one series for all of them.
+        values
+            ``[n, ...]``, or any shape for one series.
+
+        Returns
+        -------
+        numpy.ndarray
+            Float64, the shape of ``values``.
+        """
+        shape = np.shape(series) + (1,) * (np.ndim(values) - np.ndim(series))
+        loc, scale = (units[series].reshape(shape) for units in (self.loc, self.scale))
+        return np.asarray(values, np.float64) * scale + loc
+
+    @property
+    def rescaled(self) -> np.ndarray:
+        """``[S]`` bool: series with an offset or a scale, whose values float32 cannot represent in input units."""
+        return (self.loc != 0) | (self.scale != 1)
 
     @property
     def usable(self) -> np.ndarray:

@@ -7,6 +7,7 @@ A family is one file or folder: a :class:`Family`, which loads and builds models
 from potstill.families.base.family import Architecture, Family, TeacherFamily
 from potstill.families.base.forecaster import Forecaster, as_windows, batches_of
 from potstill.families.base.model import Model, ModelSource, evaluating
+from potstill.families.base.units import in_safe_units
 
 __all__ = [
     "Architecture",
@@ -18,4 +19,5 @@ __all__ = [
     "as_windows",
     "batches_of",
     "evaluating",
+    "in_safe_units",
 ]

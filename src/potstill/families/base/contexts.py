@@ -12,7 +12,7 @@ from potstill.errors import UserError
 
 
 def contexts_of(data: Any) -> Tensor:
-    """Contexts ``[B, C]`` float32, NaN where missing.
+    """Contexts ``[B, C]``, NaN where missing; float32 if the data is, else float64.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def contexts_of(data: Any) -> Tensor:
     context = context[None] if context.ndim == 1 else context
     if not len(context) or not context.shape[1]:
         raise UserError("context: has no values; give at least one series with one value.", key="context.empty")
-    context = context.float()
+    context = _real(context)
     return torch.where(context.isinf(), torch.nan, context)
 
 
@@ -56,20 +56,26 @@ def _is_list_of_series(data: Any) -> bool:
 
 
 def _one(item: Any, name: str) -> Tensor:
-    values = item.detach().float().cpu() if isinstance(item, Tensor) else torch.from_numpy(_numbers(item, name))
+    values = _real(item.detach().cpu()) if isinstance(item, Tensor) else torch.from_numpy(_numbers(item, name))
     if values.ndim != 1:
         raise UserError(
             f"{name}: has {values.ndim} dimensions; a list takes series of one dimension [C].", key="context.bad_shape"
         )
-    return values.float()
+    return values
+
+
+def _real(values: Tensor) -> Tensor:
+    """Float32 as it is, all else as float64, which has every number of the smaller types."""
+    return values if values.dtype == torch.float32 else values.double()
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:
-    """Numbers as float64; None and pandas' NA are missing."""
+    """Numbers as float64 (float32 stays); None and pandas' NA are missing."""
     if hasattr(values, "to_numpy"):  # a pandas Series or an array of its nullable types
         values = values.to_numpy()
     try:
-        array = np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
+        single = getattr(values, "dtype", None) == np.float32
+        array = np.ma.filled(np.ma.asarray(values, dtype=np.float32 if single else np.float64), np.nan)
     except (TypeError, ValueError):
         array = _from_objects(values, name)
     if np.asarray(values).dtype.kind in "mMSUc":
@@ -90,7 +96,8 @@ def _from_objects(values: Any, name: str) -> np.ndarray:
 def _padded(series: list[Tensor]) -> Tensor:
     """``[B, C]`` with missing values at the start of shorter series."""
     length = max(len(one) for one in series)
-    padded = torch.full((len(series), length), torch.nan)
+    kind = torch.float64 if any(one.dtype == torch.float64 for one in series) else torch.float32
+    padded = torch.full((len(series), length), torch.nan, dtype=kind)
     for row, one in zip(padded, series, strict=True):
         row[length - len(one) :] = one
     return padded

@@ -17,6 +17,7 @@ from potstill.errors import NotFinite, UserError
 from potstill.families.base.contexts import contexts_of
 from potstill.families.base.data_frames import predict_frame
 from potstill.families.base.model import Model, evaluating
+from potstill.families.base.units import in_safe_units
 from potstill.types import Forecast, Output, Request, Windows
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ class Forecaster(Model):
         Parameters
         ----------
         windows
-            Windows, or contexts in input units with NaN where missing: ``[B, C]`` or ``[C]`` as an array, tensor,
-            Series or list, or a list of them with different lengths. A context longer than ``max_context`` is cut.
+            Windows, or contexts in input units with NaN where missing, of any size that float64 can represent:
+            ``[B, C]`` or ``[C]`` as an array, tensor, Series or list, or a list of them with different lengths. A
+            context longer than ``max_context`` is cut.
         prediction_length
             Steps ahead. Beyond ``max_horizon`` the forecast is rolled out, with a warning.
         batch_size
@@ -88,7 +90,8 @@ class Forecaster(Model):
         Returns
         -------
         Forecast
-            On the CPU, in fp32; ``.quantiles`` is ``[B, Q, prediction_length]`` in input units.
+            On the CPU; ``.quantiles`` is ``[B, Q, prediction_length]``, in the units and the precision (float32 or
+            float64) of the contexts. Lists are read as float64.
 
         Raises
         ------
@@ -100,6 +103,8 @@ class Forecaster(Model):
         """
         _check_request(prediction_length, quantiles)
         windows = as_windows(windows, prediction_length).newest(self.max_context)
+        double = windows.context.dtype == torch.float64
+        windows, units = in_safe_units(windows)
         self.check_windows(windows, Request(prediction_length))
         if prediction_length > self.max_horizon:
             warnings.warn(
@@ -117,7 +122,9 @@ class Forecaster(Model):
             loc=torch.cat([f.loc.cpu() for f in forecasts])[back],
             scale=torch.cat([f.scale.cpu() for f in forecasts])[back],
             arcsinh=forecasts[0].arcsinh,
+            double=double,
         )
+        forecast = forecast if units is None else units.to_input(forecast)
         self._check_finite(forecast, windows.context)
         return forecast if quantiles is None else forecast.at_levels(torch.tensor(sorted(set(quantiles))))
 
@@ -242,7 +249,7 @@ def batches_of(windows: Windows, batch_size: int) -> tuple[Tensor | None, list[A
 
 
 def as_windows(windows: Any, horizon: int) -> Windows:
-    """Convert a user's contexts to Windows; infinite values become missing."""
+    """Convert a user's contexts to Windows in float32 or float64; infinite values become missing."""
     if isinstance(windows, Windows):
         return windows
     return Windows.of_context(contexts_of(windows), horizon)

@@ -45,7 +45,7 @@ class MoiraiDecoderForecaster(MoiraiModel):
         return total
 
     @torch.no_grad()
-    def forward(self, windows: Windows, request: Request) -> Output:
+    def _forward(self, windows: Windows, request: Request) -> Output:
         """Forecast quantiles in the scale of the standardised context.
 
         A Moirai-MoE also gives the balance of its experts, over the tokens of the contexts.

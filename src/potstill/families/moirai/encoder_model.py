@@ -90,7 +90,7 @@ class MoiraiForecaster(MoiraiModel):
         layers = () if self.patch_size == AUTO_PATCH else LAYER_SIGNALS
         return frozenset({"forecast", *layers})
 
-    def forward(self, windows: Windows, request: Request) -> Output:
+    def _forward(self, windows: Windows, request: Request) -> Output:
         """Forecast the mixture's quantiles, as arcsinh in the context's scale.
 
         ``hidden[i]`` is the stream after layer i, ``attention[i]`` the layer's attention map, ``qkv[i]`` its queries,

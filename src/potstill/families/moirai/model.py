@@ -5,6 +5,8 @@ Shapes: B windows, H horizon, Q levels.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import torch
 from torch import Tensor
 
 from potstill.errors import UserError
-from potstill.families.base import Forecaster, ModelSource
-from potstill.types import Forecast
+from potstill.families.base import Forecaster, ModelSource, in_safe_units
+from potstill.types import Forecast, Output, Request, Windows
 
 DEFAULT_CONTEXT, DEFAULT_HORIZON = 720, 96
 DEFAULT_LEVELS = tuple(k / 10 for k in range(1, 10))
+#: of a context: uni2ts divides by the root of its variance plus 1e-5, which of smaller ranges leaves little
+SMALLEST_RANGE = 0.25
 POTSTILL_KEY = "potstill"  # Potstill's settings in config.json, which from_pretrained ignores
 
 
@@ -39,6 +43,16 @@ class MoiraiModel(Forecaster):
         self.max_context = self.context_length
         self.max_horizon = lengths.get("prediction_length", DEFAULT_HORIZON)
         self.levels = torch.tensor(DEFAULT_LEVELS, dtype=torch.float32)
+
+    def forward(self, windows: Windows, request: Request) -> Output:
+        """Forecast contexts in units of which uni2ts's scaler keeps the range; see ``_forward``."""
+        windows, units = in_safe_units(windows, SMALLEST_RANGE)
+        output = self._forward(windows, request)
+        return output if units is None else replace(output, answer=units.to_input(output.forecast))
+
+    @abstractmethod
+    def _forward(self, windows: Windows, request: Request) -> Output:
+        """The pass over windows in safe units."""
 
     def save(self, folder: Path) -> None:
         """Write upstream's layout; config.json also has Potstill's lengths."""

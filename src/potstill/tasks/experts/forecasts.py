@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from potstill.families.base import Forecaster, as_windows, evaluating
+from potstill.families.base import Forecaster, as_windows, evaluating, in_safe_units
 from potstill.families.experts.fusion import aligned, common_scale, run_expert
 from potstill.families.experts.windows import ForecastWindows
 from potstill.teaching.stores.forecasts import ForecastStore
@@ -41,7 +41,7 @@ class AlignedExpert:
     @torch.inference_mode()
     def predict(self, windows: Any, prediction_length: int, batch_size: int = 256) -> Forecast:
         """As ``Forecaster.predict``; a horizon beyond the expert's is rolled out."""
-        windows = as_windows(windows, prediction_length)
+        windows, units = in_safe_units(as_windows(windows, prediction_length))
         common = common_scale(windows, self.levels)
         parts = []
         with evaluating(self.expert.module):
@@ -50,7 +50,8 @@ class AlignedExpert:
                 part = windows.take(rows).to(self.expert.device)
                 forecast = run_expert(self.expert, part, prediction_length)
                 parts.append(aligned(forecast, common_scale(part, self.levels)).cpu())
-        return Forecast(self.levels, torch.cat(parts), common.loc, common.scale, arcsinh=True)
+        forecast = Forecast(self.levels, torch.cat(parts), common.loc, common.scale, arcsinh=True)
+        return forecast if units is None else units.to_input(forecast)
 
 
 class LiveForecasts:

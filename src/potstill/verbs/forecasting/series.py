@@ -18,12 +18,14 @@ from potstill.families.base import Forecaster
 from potstill.verbs.forecasting.simple import simple_forecast
 
 NOT_FINITE = "the model's forecast is not finite"
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass
 class BatchForecast:
-    """Forecasts of some series: ``quantiles [n, Q, H]``, ``mean [n, H]``, and a note for each (empty: the model's)."""
+    """Forecasts of some series in input units: ``quantiles [n, Q, H]``, ``mean [n, H]``, and a note for each.
+
+    The note is empty where the model forecasts.
+    """
 
     quantiles: np.ndarray
     mean: np.ndarray
@@ -44,6 +46,11 @@ def trailing(store: Store) -> np.ndarray:
     return store.grid_rows - store.first_row - store.lengths
 
 
+def column_type(store: Store) -> type[np.floating]:
+    """The type of columns with forecasts: single precision, unless it cannot hold a series of the store."""
+    return np.float64 if store.rescaled.any() else np.float32
+
+
 class SeriesForecaster:
     """Forecasts the series of a store.
 
@@ -62,6 +69,7 @@ class SeriesForecaster:
     def __init__(self, forecaster: Forecaster, store: Store, horizon: int, levels: Sequence[float], why: list[str]):
         self.forecaster, self.store, self.horizon, self.levels, self.why = forecaster, store, horizon, levels, why
         self.tail = trailing(store)
+        self.kind = column_type(store)
         self.by_model = self.not_finite = 0
 
     def forecast(self, rows: Sequence[int]) -> BatchForecast:
@@ -93,8 +101,11 @@ class SeriesForecaster:
                 " for it: convert them to another unit.",
                 key="model.forecast_not_finite",
             )
-        # a forecast beyond single precision is written as its largest number, never as infinity
-        return BatchForecast(quantiles.clip(-_LARGEST, _LARGEST), mean.clip(-_LARGEST, _LARGEST), notes)
+        series = np.asarray(rows)
+        quantiles, mean = (self.store.to_input_units(series, values) for values in (quantiles, mean))
+        # a forecast beyond the column's precision is written as its largest number, never as infinity
+        largest = np.finfo(self.kind).max
+        return BatchForecast(quantiles.clip(-largest, largest), mean.clip(-largest, largest), notes)
 
     def _by_model(self, series: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """The model's quantiles ``[n, Q, H]`` and means ``[n, H]``; NaN for series whose forecast is not finite."""

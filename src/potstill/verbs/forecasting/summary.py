@@ -32,12 +32,14 @@ class Summary:
         for place, i in enumerate(rows):
             if forecast.notes[place]:
                 self.noted.append(self.store.names[i])
-            values = self.store.series(i)
-            if lowest[place] < 0 and np.nanmin(values, initial=np.inf) >= 0:
+            if lowest[place] < 0 and self.store.to_input_units(i, self._lowest(i)) >= 0:
                 self.below_zero.append(self.store.names[i])
             if self.store.grid_rows[i]:
                 self._extend(int(self.store.dataset_of[i]), self.keys.stamps(i, -int(self.store.first_row[i]), 1)[0])
                 self._extend(int(self.store.dataset_of[i]), stamps[place][0])
+
+    def _lowest(self, i: int) -> np.ndarray:
+        return np.nanmin(self.store.series(i), initial=np.inf)
 
     def _extend(self, dataset: int, stamp: Any) -> None:
         first, last = self.spans.setdefault(dataset, [stamp, stamp])

@@ -18,7 +18,7 @@ from potstill.data.series.pandas_frames import flat_frame
 from potstill.data.series.store import Store
 from potstill.errors import UserError
 from potstill.verbs.forecasting.columns import TARGET, KeyColumns
-from potstill.verbs.forecasting.series import BatchForecast
+from potstill.verbs.forecasting.series import BatchForecast, column_type
 
 WRITERS = {".parquet": pa_parquet.ParquetWriter, ".csv": pa_csv.CSVWriter}
 #: names of the id column and the time column in other libraries; Potstill's layout keeps those of the input
@@ -54,7 +54,7 @@ class ForecastTable:
     def __init__(self, store: Store, layout: str, levels: Sequence[float], mean: bool, noted: bool, as_text: bool):
         self.names, self.layout, self.mean, self.noted = LAYOUTS[layout], layout, mean, noted
         self.keys = KeyColumns(store, self.names is not None, as_text)
-        self.shown = levels
+        self.shown, self.kind = levels, column_type(store)
         #: the levels to forecast: the point forecast of other libraries is the median
         needs_median = layout in ("chronos", "nixtla") and _MEDIAN not in levels
         self.levels = sorted([*levels, _MEDIAN]) if needs_median else list(levels)
@@ -96,7 +96,7 @@ class ForecastTable:
         return pa.array([values.pop()] * len(identity)) if len(values) == 1 else identity
 
     def _forecasts(self, forecast: BatchForecast) -> dict[str, pa.Array]:
-        """The columns of numbers, in single precision; null where the forecast is missing."""
+        """The columns of numbers; null where the forecast is missing."""
         values = {level: forecast.quantiles[:, q].ravel() for q, level in enumerate(self.levels)}
         mean = forecast.mean.ravel()
         if self.layout == "chronos":
@@ -109,7 +109,7 @@ class ForecastTable:
         else:
             named = {"mean": mean} if self.mean else {}
             named |= {f"q{level:g}": values[level] for level in self.shown}
-        return {name: pa.array(column.astype(np.float32), from_pandas=True) for name, column in named.items()}
+        return {name: pa.array(column.astype(self.kind), from_pandas=True) for name, column in named.items()}
 
 
 def _interval(level: float) -> str:
