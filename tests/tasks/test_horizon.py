@@ -7,7 +7,7 @@ import pytest
 from store_files import store_of
 
 from potstill.data.series.windows import SeriesWindows, longest_horizons
-from potstill.recipe import SeriesData
+from potstill.recipe import DeviceData, SeriesData
 from potstill.tasks.horizon import default_horizon, steps_ahead
 from potstill.tasks.lengths import fit_lengths
 
@@ -87,4 +87,4 @@ def test_a_given_horizon_is_kept_and_a_default_is_reported():
     short = store_of([noise(60)], "h")
     assert fit_lengths(SeriesData(), short, []).prediction_length == 6
     assert short.report.notes[0].endswith("hourly, shortened to what every part of the split can hold")
-    assert fit_lengths(SeriesData(device={"pool": 64}), store, []).prediction_length == 96
+    assert fit_lengths(SeriesData(device=DeviceData(pool=64)), store, []).prediction_length == 96

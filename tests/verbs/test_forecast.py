@@ -178,7 +178,7 @@ def test_every_series_comes_out_and_what_the_model_did_not_forecast_is_noted(
     # two values that differ by 1: the last one, and normal errors of that size that add up
     np.testing.assert_allclose(rows["two"]["q0.5"], 4)
     np.testing.assert_allclose(rows["two"]["q0.1"], 4 - 1.2815516 * np.sqrt([1, 2, 3]), rtol=1e-6)
-    assert rows["gone"][["q0.1", "q0.5"]].isna().all(axis=None)
+    assert rows["gone"][["q0.1", "q0.5"]].isna().to_numpy().all()
     assert {name: part["note"].iloc[0] for name, part in rows.items()} == {
         "wave": "",
         "flat": "",
@@ -302,14 +302,14 @@ def test_ids_and_times_have_the_names_and_types_of_the_input(tiny_teacher: Path,
         assert (table["sku"].dtype, table["day"].dtype) == (frame["sku"].dtype, frame["day"].dtype)
         assert table["day"].tolist() == [*ahead, *ahead]
     text = potstill.forecast(str(tiny_teacher), tmp_path / "in.csv", 2, tmp_path / "o.csv")
-    assert Path(text).read_text().splitlines()[1].startswith('20,"2024-03-01",')
+    assert text.read_text().splitlines()[1].startswith('20,"2024-03-01",')
     joined = potstill.forecast(str(tiny_teacher), tmp_path / "in.csv", 2).merge(
         pd.read_csv(tmp_path / "in.csv"), on="sku"
     )
     assert len(joined) == 4 * 60
     categories = frame.astype({"sku": "category"})
     assert potstill.forecast(str(tiny_teacher), categories, 2)["sku"].dtype == "category"
-    leading = frame.assign(sku=frame["sku"].map({20: "020", 3: "003"}))
+    leading = frame.assign(sku=frame["sku"].map(lambda sku: f"{sku:03}"))
     assert potstill.forecast(str(tiny_teacher), leading, 2)["sku"].unique().tolist() == ["020", "003"]
 
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from potstill.data.series.frames import CONSTANT
 from potstill.data.series.from_argument import store_of
 from potstill.data.series.store import Store
 from potstill.errors import UnknownName, UserError
-from potstill.families.base import Forecaster
+from potstill.families.base import Forecaster, Model
 from potstill.tasks.base import forecaster_of
 from potstill.verbs.forecasting.series import NOT_FINITE, SeriesForecaster, reasons, trailing
 from potstill.verbs.forecasting.summary import MAX_NAMED, Summary
@@ -34,8 +34,20 @@ DEFAULT_LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 BATCH_SIZE = 256
 
 
+@overload
 def forecast(
-    model: str | Path | Forecaster,
+    model: str | Path | Model, data: Any, prediction_length: int, output: str | Path, **options: Any
+) -> Path: ...
+
+
+@overload
+def forecast(
+    model: str | Path | Model, data: Any, prediction_length: int, output: None = None, **options: Any
+) -> pd.DataFrame: ...
+
+
+def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads only tell the two results apart
+    model: str | Path | Model,
     data: Any,
     prediction_length: int,
     output: str | Path | None = None,

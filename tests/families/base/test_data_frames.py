@@ -81,14 +81,14 @@ PLAIN = ["item_id", "timestamp", "target"]
 @pytest.mark.filterwarnings("ignore")
 def test_the_result_is_upstreams(models, columns, known, options):
     df, ahead = frames()
-    df = df[columns].sample(frac=1, random_state=0)
+    df = df.loc[:, columns].sample(frac=1, random_state=0)
     same(models, df, future_df=None if known is None else ahead[["item_id", "timestamp", *known]], **options)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_missing_values_other_names_and_a_long_horizon(models):
     df, _ = frames(ids=(7, 3, 5))
-    df = df[PLAIN].set_axis(["sku", "day", "sold"], axis=1)
+    df = df.loc[:, PLAIN].set_axis(["sku", "day", "sold"], axis=1)
     df.loc[20:30, "sold"] = np.nan
     names = {"id_column": "sku", "timestamp_column": "day", "target": "sold"}
     table = same(models, df, **names, freq="D", prediction_length=200)

@@ -115,9 +115,8 @@ class ForecastStore(LabelStore):
             If windows have no labels, or a shard is corrupt (the message names the file).
         """
         places = self._places(_as_ids(ids))
-        gathered = {name: gather(places, name) for name in LABEL_TYPES}
-        gathered["values"] = widen(gathered["values"])
-        return Forecast(levels=self._levels, arcsinh=self._arcsinh, **gathered)
+        values, loc, scale = (gather(places, name) for name in ("values", "loc", "scale"))
+        return Forecast(self._levels, widen(values), loc, scale, self._arcsinh)
 
     def backtest(self, ids: Any) -> Tensor | None:
         """The teacher's backtest of the windows ``ids [B]``, see ``Output.backtest``; None if the store has none."""
