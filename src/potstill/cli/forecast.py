@@ -12,7 +12,9 @@ from potstill.cli.parse import levels
 DEFAULT_LEVELS = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
 
 
-@with_options("target", "id_column", "decimal", "device")
+@with_options(
+    *("target", "known", "past", "id_column", "time_column", "date_format", "freq", "decimal", "device"),
+)
 def forecast(
     model: Model,
     data: Annotated[str, typer.Argument(help="CSV or Parquet file or folder with the series.")],
@@ -31,8 +33,17 @@ def forecast(
         Literal["potstill", "chronos", "nixtla", "autogluon"],
         typer.Option(help="Column names: those of the input, or those of another library."),
     ] = "potstill",
+    future: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Table with ids, times and the --known columns of the steps ahead."),
+    ] = None,
     target: list[str] | None = None,
+    known: list[str] | None = None,
+    past: list[str] | None = None,
     id_column: list[str] | None = None,
+    time_column: str | None = None,
+    date_format: str | None = None,
+    freq: str | None = None,
     decimal: str | None = None,
     device: str | None = None,
 ) -> None:
@@ -50,8 +61,14 @@ def forecast(
         non_negative=non_negative,
         strict=strict,
         layout=layout,
+        future=future,
         target=target,
+        known=known,
+        past=past,
         id_column=id_column,
+        time_column=time_column,
+        date_format=date_format,
+        freq=freq,
         decimal=decimal,
         device=device,
     )

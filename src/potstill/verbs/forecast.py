@@ -23,7 +23,7 @@ from potstill.data.series.store import Store
 from potstill.errors import UnknownName, UserError
 from potstill.families.base import Forecaster, Model
 from potstill.tasks.base import forecaster_of
-from potstill.verbs.forecasting.series import NOT_FINITE, SeriesForecaster, reasons, trailing
+from potstill.verbs.forecasting.series import NOT_FINITE, SeriesForecaster, check_future, reasons, trailing
 from potstill.verbs.forecasting.summary import MAX_NAMED, Summary
 from potstill.verbs.forecasting.table import LAYOUTS, WRITERS, ForecastTable, as_frame, written
 
@@ -57,8 +57,14 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     non_negative: bool = False,
     strict: bool = False,
     layout: str = "potstill",
-    target: list[str] | None = None,
-    id_column: list[str] | None = None,
+    future: Any = None,
+    target: str | list[str] | None = None,
+    known: str | list[str] | None = None,
+    past: str | list[str] | None = None,
+    id_column: str | list[str] | None = None,
+    time_column: str | None = None,
+    date_format: str | None = None,
+    freq: str | None = None,
     decimal: str | None = None,
     device: str | None = None,
 ) -> Path | pd.DataFrame:
@@ -84,10 +90,19 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
         Whether a series that the model cannot forecast, or a file that cannot be read, is an error.
     layout
         ``potstill``, or the column names of ``chronos``, ``nixtla`` or ``autogluon``.
+    future
+        The known covariates of the steps ahead: a file or a frame with ids, times and the columns ``known``. Without
+        it, they are read from rows at the end of ``data`` in which the target is missing.
     target
         Columns to forecast; default: all numeric ones.
+    known, past
+        Columns that help to forecast: known ahead (the forecast then begins after the last known target), or only up
+        to the last row. The model must be able to use them.
     id_column
         Columns that together tell the series apart; default: found.
+    time_column, date_format, freq
+        The column with times, the format of its dates (as for ``strptime``), and the step of all series as a pandas
+        offset; default: found.
     decimal
         The decimal mark of numbers in text, ``.`` or ``,``; default: found.
     device
@@ -111,7 +126,20 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     began = time.monotonic()
     levels = _check(output, prediction_length, quantiles, layout)
     forecaster = forecaster_of(model, device)
-    store, _ = store_of(data, target=target, id_column=id_column, decimal=decimal)
+    _check_covariates(forecaster, known, past, future)
+    store, _ = store_of(
+        data,
+        future,
+        target=target,
+        known=known,
+        past=past,
+        id_column=id_column,
+        time_column=time_column,
+        date_format=date_format,
+        freq=freq,
+        decimal=decimal,
+    )
+    check_future(store, prediction_length)
     why = reasons(store, forecaster.max_context)
     if strict:
         _refuse(store, why)
@@ -163,6 +191,20 @@ def _check(output: str | Path | None, prediction_length: int, quantiles: Sequenc
             key="quantiles.bad_levels",
         )
     return levels
+
+
+def _check_covariates(forecaster: Forecaster, known: Any, past: Any, future: Any) -> None:
+    if future is not None and not known:
+        raise UserError(
+            "--future: name its columns that are known ahead with --known, such as --known promo,price.",
+            key="future.without_known",
+        )
+    if (known or past) and "forecast" not in forecaster.group_signals:
+        raise UserError(
+            f"{forecaster.source.name}: a {forecaster.family} model cannot use covariates; leave --known and --past"
+            " out, or use a Chronos-2 model.",
+            key="model.no_groups",
+        )
 
 
 def _refuse(store: Store, why: Sequence[str]) -> None:

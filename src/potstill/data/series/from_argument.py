@@ -10,16 +10,18 @@ from potstill.data.series.store import Store, open_store, store_from_frame
 from potstill.errors import UserError
 from potstill.recipe import DataConfig, ForecastRecipe, SeriesData
 
-LIST_SETTINGS = {"target", "id_column"}  # for one column, its name will do
+LIST_SETTINGS = {"target", "id_column", "known", "past"}  # for one column, its name will do
 
 
-def store_of(data: Any, **columns: Any) -> tuple[Store, SeriesData]:
+def store_of(data: Any, future: Any = None, **columns: Any) -> tuple[Store, SeriesData]:
     """Open the store of data in any of these forms; returns it with its settings.
 
     Parameters
     ----------
     data
         One or more paths, data in memory (see ``in_memory.table_of``), or a data section, whose own settings are used.
+    future
+        Known covariates after the last rows, see ``store.open_store``.
     columns
         Settings of the data section that choose columns, such as ``target`` and ``id_column``; None: the default.
     """
@@ -28,10 +30,10 @@ def store_of(data: Any, **columns: Any) -> tuple[Store, SeriesData]:
         given[key] = [given[key]] if isinstance(given[key], str) else given[key]
     if is_in_memory(data):
         config = _settings({}, given)
-        return store_from_frame(data, config), config
+        return store_from_frame(data, config, future=future), config
     section = config_of(data)
     config = series_data(section) if section is data else _settings({"paths": section.paths}, given)
-    return open_store(config), config
+    return open_store(config, future=future), config
 
 
 def series_data(data: DataConfig) -> SeriesData:

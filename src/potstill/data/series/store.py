@@ -21,6 +21,7 @@ from potstill.data.series.build import STORE_ARRAYS, Builder, Input
 from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection
 from potstill.data.series.covariates import CovariateNames, Covariates
+from potstill.data.series.future_rows import FutureRows, future_rows, with_future
 from potstill.data.series.in_memory import table_of
 from potstill.data.series.keys import SeriesKeys
 from potstill.data.series.nested import sheet_of_table
@@ -231,7 +232,7 @@ class Store:
         )
 
 
-def open_store(data: SeriesData, cache: Path | None = None) -> Store:
+def open_store(data: SeriesData, cache: Path | None = None, future: Any = None) -> Store:
     """Open the store of ``data.paths`` from the cache; build it there first if its content is new.
 
     Parameters
@@ -241,6 +242,8 @@ def open_store(data: SeriesData, cache: Path | None = None) -> Store:
         decide the content; lengths and splits do not. The season is inferred from the training part of ``split``.
     cache
         Default: ``$POTSTILL_CACHE`` or ``~/.cache/potstill/stores``. Its folders may be deleted at any time.
+    future
+        Known covariates after the last rows of the only file: a path, or a table in memory.
 
     Raises
     ------
@@ -253,7 +256,7 @@ def open_store(data: SeriesData, cache: Path | None = None) -> Store:
     files = [file for source in sources for file in files_of(source)]
     fingerprint = fingerprints.of_files(files, _options(data), folder)
     inputs = [Input(source.name, partial(_read, source, data.decimal)) for source in sources]
-    store = _open_or_build(folder, fingerprint, inputs, _selection(data))
+    store = _open_or_build(folder, fingerprint, inputs, _selection(data), future)
     store.report.add(file_report)
     store.train_only = _names_below(data, sources)
     store.season = training_seasons(store, data.split)
@@ -268,17 +271,19 @@ def _names_below(data: SeriesData, sources: list[DataSource]) -> frozenset[str]:
     return frozenset(source.name for source in sources if source.path.resolve() in files)
 
 
-def store_from_frame(frame: Any, data: SeriesData, cache: Path | None = None, name: str = "frame") -> Store:
+def store_from_frame(
+    frame: Any, data: SeriesData, cache: Path | None = None, name: str = "frame", future: Any = None
+) -> Store:
     """Open or build the store of data in memory: a frame or any other form of ``in_memory.table_of``.
 
-    The settings of ``data`` that choose columns are used; the data set is named ``name``. Raises UserError like
-    ``open_store``.
+    The settings of ``data`` that choose columns are used; the data set is named ``name``. ``future`` and errors are as
+    in ``open_store``.
     """
     table = table_of(frame, name)
     index = {"index": columns} if (columns := index_columns(table)) else {}
     fingerprint = fingerprints.of_table(table, {**_options(data), "name": name, **index})
     inputs = [Input(name, partial(_read_table, table, name, data.decimal))]
-    store = _open_or_build(cache_folder(cache), fingerprint, inputs, _selection(data))
+    store = _open_or_build(cache_folder(cache), fingerprint, inputs, _selection(data), future)
     store.season = training_seasons(store, data.split)
     return store
 
@@ -326,7 +331,22 @@ def _read_table(table: pa.Table, name: str, decimal: str | None, report: DataRep
     return replace(sheet_of_table(name, table, report, name), decimal=decimal or "")
 
 
-def _open_or_build(cache: Path, fingerprint: str, inputs: list[Input], selection: ColumnSelection) -> Store:
+def _read_with_future(data: Input, ahead: FutureRows, selection: ColumnSelection, report: DataReport) -> Sheet:
+    return with_future(data.read(report), ahead.read(DataReport()), data.name, selection)
+
+
+def _open_or_build(
+    cache: Path, fingerprint: str, inputs: list[Input], selection: ColumnSelection, future: Any
+) -> Store:
+    if future is not None:
+        if len(inputs) != 1:
+            raise UserError(
+                f"--future: follows one table, and the data has {len(inputs)} files; forecast them one at a time.",
+                key="future.several_tables",
+            )
+        ahead = future_rows(future, cache)
+        inputs = [Input(inputs[0].name, partial(_read_with_future, inputs[0], ahead, selection))]
+        fingerprint = fingerprints.with_choices(fingerprint, [["future", ahead.fingerprint]])
     cache_key = fingerprints.of_layout(fingerprint, _LAYOUT)
     return open_or_build(cache, cache_key, _load, lambda folder: Builder(folder, selection).build(inputs, fingerprint))
 

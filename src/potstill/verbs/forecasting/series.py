@@ -6,7 +6,7 @@ Shapes: n series of a batch, Q levels, H steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from potstill.data.series.frames import CONSTANT, NO_VALUES
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite, UserError
 from potstill.families.base import Forecaster
+from potstill.types import Windows
 from potstill.verbs.forecasting.simple import simple_forecast
 
 NOT_FINITE = "the model's forecast is not finite"
@@ -42,13 +43,38 @@ def reasons(store: Store, longest: int) -> list[str]:
 
 
 def trailing(store: Store) -> np.ndarray:
-    """``[S]`` rows of the table after the last known value of each series; the forecast begins after them."""
+    """``[S]`` rows of the table after the last known value of each series; the forecast begins after them.
+
+    With known covariates these rows are the future, and the forecast begins after the last known value.
+    """
+    if known_ahead(store):
+        return np.zeros(len(store), np.int64)
     return store.grid_rows - store.first_row - store.lengths
 
 
 def column_type(store: Store) -> type[np.floating]:
     """The type of columns with forecasts: single precision, unless it cannot hold a series of the store."""
     return np.float64 if store.rescaled.any() else np.float32
+
+
+def known_ahead(store: Store) -> bool:
+    """Whether the store has covariates that are known beyond the forecast origin."""
+    return store.covariates is not None and bool(store.covariates.names.known)
+
+
+def check_future(store: Store, horizon: int) -> None:
+    """Raise UserError for a series whose known covariates end before the forecast does."""
+    if store.covariates is None or not store.covariates.names.known:
+        return
+    ahead = store.covariates.rows - store.lengths
+    short = np.flatnonzero((ahead < horizon) & (store.lengths > 0))
+    if len(short):
+        i = int(short[0])
+        raise UserError(
+            f"{store.names[i]}: its covariates {', '.join(store.covariates.names.known)} are known for {ahead[i]:,} of"
+            f" {horizon:,} steps after its last value; add rows with --future, or lower --prediction-length.",
+            key="future.too_short",
+        )
 
 
 class SeriesForecaster:
@@ -116,7 +142,7 @@ class SeriesForecaster:
             if not len(kept):
                 break
             try:
-                forecast = self.forecaster.predict(self._contexts([series[k] for k in kept]), self.horizon)
+                forecast = self.forecaster.predict(self._windows([series[k] for k in kept]), self.horizon)
             except NotFinite as error:
                 kept = np.delete(kept, error.rows)
                 continue
@@ -124,6 +150,14 @@ class SeriesForecaster:
             mean[kept] = forecast.mean.numpy()
             break
         return quantiles, mean
+
+    def _windows(self, series: list[int]) -> Windows:
+        windows = Windows.of_context(self._contexts(series), self.horizon)
+        if self.store.covariates is None:
+            return windows
+        rows = torch.tensor(series)
+        origin = torch.from_numpy(self.store.lengths[series] + self.tail[series])
+        return self.store.covariates.attach(replace(windows, series=rows, origin=origin))
 
     def _contexts(self, series: list[int]) -> torch.Tensor:
         """``[n, C]``: the newest rows up to the table's last one. Missing values at the end are part of the context."""
