@@ -104,9 +104,10 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
             "non_negative": False,
             "strict": False,
             "layout": "potstill",
-            "target": None,
-            "id_column": None,
-            "decimal": None,
+            "future": None,
+            **dict.fromkeys(
+                ("target", "known", "past", "id_column", "time_column", "date_format", "freq", "decimal"), None
+            ),
             "device": None,
         },
     )

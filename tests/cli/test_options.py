@@ -27,8 +27,8 @@ EXPECTED = {
     "evaluate": "--data --target --known --past --time-column --date-format --freq --id-column --decimal --max-files"
     " --context-length --prediction-length"
     " --set --output --split --stride --max-windows --reference --baselines --device",
-    "forecast": "--prediction-length --output --quantiles --mean --non-negative --strict --layout --target --id-column"
-    " --decimal --device",
+    "forecast": "--prediction-length --output --quantiles --mean --non-negative --strict --layout --future --target"
+    " --known --past --id-column --time-column --date-format --freq --decimal --device",
     "generate": "--max-new-tokens --temperature --device --seed",
 }
 COMMANDS: typing.Any = typer.main.get_command(app)

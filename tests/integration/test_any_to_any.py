@@ -110,7 +110,7 @@ def test_lengths_that_were_not_given_follow_the_teacher(
     assert "context_length is 64: bolt reads no more" in said
     assert "prediction_length is 31: by default 24 to 48 for steps that are hourly" in said
     resolved = Recipe.read(run / "recipe.yaml")
-    assert (resolved.data.context_length, resolved.data.prediction_length) == (64, 32)
+    assert (resolved.data.context_length, resolved.data.prediction_length) == (64, 31)
     assert len(load(run).levels) == 13
 
 

@@ -70,7 +70,7 @@ def test_commands(shop: Path):
     assert (shop / "runs" / "compared" / "report.html").exists()
     assert not (shop / "runs" / "plan").exists()
     header, first, *_ = (shop / "next.csv").read_text().splitlines()
-    assert header.replace('"', "") == "unique_id,ds,q0.1,q0.5,q0.9"
+    assert header.replace('"', "") == "unique_id,date,q0.1,q0.5,q0.9"
     assert "2024-" in first or "2025-" in first
 
 

@@ -175,6 +175,6 @@ def test_copying_the_teachers_sequences_is_refused(recipe, tmp_path):
 def test_a_recipe_chooses_the_form(recipe, tmp_path, form):
     fit, teacher = small_run(recipe), prepare_forecasting(recipe).teachers["tiny"]
     config = ForecastGkd.model_validate({"gkd": {"form": form}, "precision": "fp32"})
-    trainer = gkd_trainer(fit.student, teacher, (config, tmp_path, 1, "cpu", False), fit.data.dataset, HOOKS, 32, [])
+    trainer = gkd_trainer(fit.student, teacher, (config, tmp_path, 1, "cpu"), fit.data.dataset, HOOKS, 32, [])
     assert isinstance(trainer, ForecastGKDTrainer)
     assert trainer.form == form

@@ -59,7 +59,7 @@ def trainer_of(models: SimpleNamespace, folder: Path, steps: int = 1, **gkd: Any
         {"batch_size": 4, "learning_rate": 3e-3, "gkd": {"max_new_tokens": 6, **gkd}}
         | {"precision": "fp32", "schedule": "constant_with_warmup", "warmup": 0.0}
     )
-    settings = (config, folder, steps, "cpu", False)
+    settings = (config, folder, steps, "cpu")
     trainer = gkd_trainer(models.student, models.teacher, settings, Made(), HOOKS, 0, [])
     assert isinstance(trainer, LanguageGKDTrainer)
     return trainer

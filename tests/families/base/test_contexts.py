@@ -41,8 +41,21 @@ A = [1.0, 2.0, 3.0]
 )
 def test_contexts_are_numbers_padded_at_their_start(data, expected):
     found = contexts_of(data)
-    assert found.dtype == torch.float32
-    np.testing.assert_array_equal(found.numpy(), np.array(expected, np.float32))
+    assert found.dtype == (torch.float32 if getattr(data, "dtype", None) == torch.float32 else torch.float64)
+    np.testing.assert_array_equal(found.numpy(), np.array(expected))
+
+
+@pytest.mark.parametrize(
+    "data", [np.array(A, np.float32), [np.array(A, np.float32)] * 2, torch.tensor(A), pd.Series(A, dtype="float32")]
+)
+def test_single_precision_stays(data):
+    assert contexts_of(data).dtype == torch.float32
+
+
+def test_a_signal_on_a_large_level_keeps_its_precision():
+    high = 2e9 + np.array(A) / 8
+    for data in (high, [high, high[:2]], high.tolist(), pd.Series(high)):
+        np.testing.assert_array_equal(contexts_of(data)[0].numpy(), high)
 
 
 @pytest.mark.parametrize(
