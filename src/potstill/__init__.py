@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from potstill.families.load import load
     from potstill.recipe import Recipe
-    from potstill.verbs import distill, evaluate, forecast, generate, inspect, label, mix, report
+    from potstill.verbs import Run, distill, evaluate, forecast, generate, inspect, label, mix, report
 
 __version__ = "0.1.0"
 __all__ = [
     "Recipe",
+    "Run",
     "__version__",
     "distill",
     "evaluate",
@@ -30,7 +31,7 @@ __all__ = [
 
 _LAZY_MODULES = {
     **dict.fromkeys(
-        ("distill", "evaluate", "forecast", "generate", "inspect", "label", "mix", "report"), "potstill.verbs"
+        ("Run", "distill", "evaluate", "forecast", "generate", "inspect", "label", "mix", "report"), "potstill.verbs"
     ),
     "load": "potstill.families.load",
     "Recipe": "potstill.recipe",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_python(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """The block as it stands; only what it does not say is made smaller, and its steps fewer."""
     whole = potstill.distill
 
-    def distill(**options) -> Path:
+    def distill(**options: Any) -> Path:
         small = {
             "data.context_length": 32,
             "data.prediction_length": 24,
@@ -89,7 +90,8 @@ def test_python(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
             "evaluation.baselines": [],
             "student.overrides": {"num_layers": 1, "d_model": 32},
         }
-        return whole(Recipe.read(None, small), **{**options, "max_steps": 2})
+        given: dict[str, Any] = {**options, "max_steps": 2}
+        return whole(Recipe.read(None, small), **given)
 
     monkeypatch.setattr(potstill, "distill", distill, raising=False)
     (block,) = blocks("README.md", "python")

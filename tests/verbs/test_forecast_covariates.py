@@ -47,7 +47,7 @@ def expected(tiny_teacher: Path) -> np.ndarray:
     assert isinstance(model, Forecaster)
     levels = [round(level, 6) for level in model.levels.tolist()]  # all: those of a random model cross
     columns = ["sku", "day", "promo", "weather"]
-    table = model.predict_df(history, future[columns], "sku", "day", "sold", STEPS, levels)
+    table = model.predict_df(history, future.loc[:, columns], "sku", "day", "sold", STEPS, levels)
     ordered = np.sort(table[[str(level) for level in levels]].to_numpy(), axis=1)
     return ordered[:, [levels.index(level) for level in LEVELS]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import BaseModel
 
@@ -40,6 +40,39 @@ OPTIONS = {
     "labels": "labels",
     "control": "control",
 }
+
+
+class DistillOptions(TypedDict, total=False):
+    """The types of ``OPTIONS``, for callers; the recipe's fields document and check them."""
+
+    task: str
+    teacher: str | Path | list[str] | dict[str, Any]
+    student: str | dict[str, Any]
+    data: Any  # paths, or data in memory
+    target: str | list[str]
+    known: str | list[str]
+    past: str | list[str]
+    time_column: str
+    date_format: str
+    freq: str
+    id_column: str | list[str]
+    decimal: str
+    split: str
+    max_files: int
+    context_length: int
+    prediction_length: int
+    stride: int
+    alpha: float
+    max_steps: int
+    epochs: float
+    batch_size: int
+    learning_rate: float
+    device: str
+    seed: int
+    labels: str | Path
+    control: bool | str
+
+
 #: further options of ``mix``, for a student that grows
 GROW_OPTIONS = {
     "grow": "student.grow.source",

@@ -8,5 +8,6 @@ from potstill.verbs.inspect import inspect
 from potstill.verbs.label import label
 from potstill.verbs.mix import mix
 from potstill.verbs.report import report
+from potstill.verbs.run import Run
 
-__all__ = ["distill", "evaluate", "forecast", "generate", "inspect", "label", "mix", "report"]
+__all__ = ["Run", "distill", "evaluate", "forecast", "generate", "inspect", "label", "mix", "report"]

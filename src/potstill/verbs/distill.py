@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from potstill.console import say
 from potstill.data.series.saved_frames import saved_frames
@@ -16,6 +16,10 @@ from potstill.runs import check_run, open_run
 from potstill.tasks.plan import plan_lines
 from potstill.tasks.prepare import prepare
 from potstill.tasks.stages import RunState, stages_of, write_recipe
+from potstill.verbs.run import Run
+
+if TYPE_CHECKING:
+    from potstill.recipe.options import DistillOptions
 
 
 def distill(
@@ -24,8 +28,8 @@ def distill(
     *,
     resume: bool = False,
     dry_run: bool = False,
-    **options: Any,
-) -> Path:
+    **options: Unpack[DistillOptions],
+) -> Run:
     """Distil teachers into a student.
 
     Parameters
@@ -45,8 +49,8 @@ def distill(
 
     Returns
     -------
-    Path
-        The run's folder.
+    Run
+        The run's folder, a path, with ``metrics``, ``student``, ``report`` and ``summary``.
 
     Raises
     ------
@@ -57,9 +61,9 @@ def distill(
     """
     if output is None:
         raise UserError("output: no folder given; name the folder of the run.", key="output.missing")
-    run = Path(output)
-    with saved_frames(options) as (options, frame):
-        recipe = resolve(recipe, _without_own_frame(run, options, frame) if resume else options)
+    run = Run(output)
+    with saved_frames(dict(options)) as (given, frame):
+        recipe = resolve(recipe, _without_own_frame(run, given, frame) if resume else given)
         connect(recipe.training.device)
         if not dry_run:
             on_main(lambda: check_run(run, resume))

@@ -14,6 +14,7 @@ from potstill.runs import GENERAL, METRICS_FILE, RECIPE_FILE, check_run
 from potstill.tasks.experts.general import general_recipe, needs_general
 from potstill.tasks.experts.prepare import check_router
 from potstill.verbs.distill import distill
+from potstill.verbs.run import Run
 
 
 def mix(
@@ -23,7 +24,7 @@ def mix(
     resume: bool = False,
     dry_run: bool = False,
     **options: Any,
-) -> Path:
+) -> Run:
     """Combine forecasters into a mixture, or grow experts in one of them.
 
     With ``students``, a router chooses for each series the experts that forecast it. Every expert forecasts the
@@ -49,8 +50,8 @@ def mix(
 
     Returns
     -------
-    Path
-        The run's folder; it loads as the mixture.
+    Run
+        The run's folder, a path; it loads as the mixture.
 
     Raises
     ------
@@ -65,10 +66,10 @@ def mix(
     if output is None or not needs_general(resolved):
         return distill(recipe, output, resume=resume, dry_run=dry_run, **options, **frame)
     assert isinstance(resolved, MixtureRecipe)
-    return _from_data(resolved, Path(output), resume, dry_run, frame)
+    return _from_data(resolved, Run(output), resume, dry_run, frame)
 
 
-def _from_data(recipe: MixtureRecipe, run: Path, resume: bool, dry_run: bool, frame: dict[str, Any]) -> Path:
+def _from_data(recipe: MixtureRecipe, run: Run, resume: bool, dry_run: bool, frame: dict[str, Any]) -> Run:
     """Distil a general student in RUN/general, then branch the mixture's experts from it."""
     assert recipe.branch is not None
     check_router(recipe)
