@@ -106,7 +106,8 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
             "layout": "potstill",
             "future": None,
             **dict.fromkeys(
-                ("target", "known", "past", "id_column", "time_column", "date_format", "freq", "decimal"), None
+                ("target", "known", "past", "groups", "id_column", "time_column", "date_format", "freq", "decimal"),
+                None,
             ),
             "device": None,
         },

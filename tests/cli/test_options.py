@@ -14,8 +14,8 @@ from potstill.recipe.kinds import kinds
 from potstill.recipe.options import GROW_OPTIONS, OPTIONS
 
 OF_RECIPE = (
-    "--task --teacher --data --target --known --past --time-column --date-format --freq --id-column --decimal --split"
-    " --max-files --max-steps --epochs --batch-size"
+    "--task --teacher --data --target --known --past --groups --time-column --date-format --freq --id-column --decimal"
+    " --split --max-files --max-steps --epochs --batch-size"
     " --device --context-length --prediction-length --stride --seed --set"
 )
 EXPECTED = {
@@ -24,11 +24,11 @@ EXPECTED = {
     " --insert --frozen"
     " --learning-rate --alpha --labels --control --resume --dry-run",
     "label": f"{OF_RECIPE} --output --engine",
-    "evaluate": "--data --target --known --past --time-column --date-format --freq --id-column --decimal --max-files"
-    " --context-length --prediction-length"
+    "evaluate": "--data --target --known --past --groups --time-column --date-format --freq --id-column --decimal"
+    " --max-files --context-length --prediction-length"
     " --set --output --split --stride --max-windows --reference --baselines --device",
     "forecast": "--prediction-length --output --quantiles --mean --non-negative --strict --layout --future --target"
-    " --known --past --id-column --time-column --date-format --freq --decimal --device",
+    " --known --past --groups --id-column --time-column --date-format --freq --decimal --device",
     "generate": "--max-new-tokens --temperature --device --seed",
 }
 COMMANDS: typing.Any = typer.main.get_command(app)

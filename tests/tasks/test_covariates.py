@@ -91,3 +91,26 @@ def test_a_teacher_that_hardly_uses_them_is_reported(recipe: Recipe, tmp_path: P
     assert "objective.grouped: truth" in capsys.readouterr().err
     potstill.distill(changed(recipe, objective__grouped="truth"), tmp_path / "run", dry_run=True)
     assert "objective.grouped: truth" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("labels", ["auto", None])
+def test_series_of_a_table_are_distilled_together(tiny_teacher: Path, table: Path, labels: str | None, tmp_path: Path):
+    """Teacher, labels, validation and student see the other series: each changes the student."""
+    small = changed(small_recipe(tiny_teacher, table), data__target=["y", "level"], labels=labels)
+    runs = {
+        name: potstill.distill(changed(small, data__groups=groups), tmp_path / name)
+        for name, groups in {"together": "table", "alone": None}.items()
+    }
+    assert runs["together"].recipe.data.groups == "table"
+    students = [load_forecaster(run).module.state_dict() for run in runs.values()]
+    assert any(not torch.equal(value, students[1][name]) for name, value in students[0].items())
+    events = [json.loads(line) for line in (runs["together"] / "log.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(event["loss"]) for event in events if event["event"] == "train")
+
+
+def test_a_model_that_cannot_see_other_series_is_refused(tiny_teacher: Path, table: Path, tmp_path: Path):
+    recipe = changed(small_recipe(tiny_teacher, table), data__groups="table", data__target=["y", "level"])
+    with usage_error("model.no_groups", "linear student"):
+        potstill.distill(
+            changed(recipe, teacher=[], objective__alpha=0.0, student={"family": "linear"}), tmp_path / "run"
+        )

@@ -12,7 +12,7 @@ from potstill.recipe import Recipe
 
 
 @with_recipe(
-    *("data", "target", "known", "past", "id_column", "time_column", "date_format", "freq", "decimal"),
+    *("data", "target", "known", "past", "groups", "id_column", "time_column", "date_format", "freq", "decimal"),
     *("max_files", "context_length", "prediction_length"),
     file=False,
     keys="data.",

@@ -13,7 +13,7 @@ DEFAULT_LEVELS = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
 
 
 @with_options(
-    *("target", "known", "past", "id_column", "time_column", "date_format", "freq", "decimal", "device"),
+    *("target", "known", "past", "groups", "id_column", "time_column", "date_format", "freq", "decimal", "device"),
 )
 def forecast(
     model: Model,
@@ -40,6 +40,7 @@ def forecast(
     target: list[str] | None = None,
     known: list[str] | None = None,
     past: list[str] | None = None,
+    groups: str | None = None,
     id_column: list[str] | None = None,
     time_column: str | None = None,
     date_format: str | None = None,
@@ -65,6 +66,7 @@ def forecast(
         target=target,
         known=known,
         past=past,
+        groups=groups,
         id_column=id_column,
         time_column=time_column,
         date_format=date_format,

@@ -49,6 +49,7 @@ METAVARS = {
     "target": "COL,…",
     "known": "COL,…",
     "past": "COL,…",
+    "groups": "table|COL",
     "time_column": "COL",
     "date_format": "%d/%m/%Y",
     "freq": "ALIAS",

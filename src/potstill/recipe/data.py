@@ -69,6 +69,11 @@ class SeriesData(DataConfig):
     past: list[str] = Field(
         default_factory=list, description="columns that help to forecast the target and are not known for the future"
     )
+    groups: str | None = Field(
+        default=None,
+        description="series that are forecast together, each with the others' past: table (all series of a table with"
+        " one step), or an id column, whose values name the groups; default: each series on its own",
+    )
     context_length: int = Field(default=720, ge=1, description="steps of history in a window")
     prediction_length: int = Field(
         default=96,
@@ -118,8 +123,11 @@ class SeriesData(DataConfig):
                     "data.column_twice",
                     f"{column!r} is named twice; a column is a target, known, or past, and one of them",
                 )
-        if self.device is not None and (self.known or self.past):
-            raise invalid("data.covariates_on_device", "device: columns of known and past are loaded; leave device out")
+        if self.device is not None and (self.known or self.past or self.groups):
+            raise invalid(
+                "data.covariates_on_device",
+                "device: columns of known and past, and groups of series, are loaded; leave device out",
+            )
         if self.id_column is not None and not self.id_column:
             raise invalid("data.no_id_column", "id_column names no column; leave it out to have the ids found")
         for column in self.id_column or ():

@@ -20,6 +20,7 @@ OPTIONS = {
     "target": "data.target",
     "known": "data.known",
     "past": "data.past",
+    "groups": "data.groups",
     "time_column": "data.time_column",
     "date_format": "data.date_format",
     "freq": "data.freq",
@@ -52,6 +53,7 @@ class DistillOptions(TypedDict, total=False):
     target: str | list[str]
     known: str | list[str]
     past: str | list[str]
+    groups: str
     time_column: str
     date_format: str
     freq: str

@@ -24,9 +24,10 @@ def covariate_lines(data: Any, objective: Any, teacher: Any, validate: Any) -> l
     """
     parts = {"known ahead": data.known, "past only": data.past}
     named = "; ".join(f"{', '.join(columns)} ({what})" for what, columns in parts.items() if columns)
-    if not named:
+    together = f"series of one {data.groups}, forecast together" if data.groups else ""
+    if not named and not together:
         return []
-    lines = [f"Covariates {named}"]
+    lines = [f"Covariates {'; '.join(part for part in (named, together) if part)}"]
     if teacher is None:
         return lines
     with_them, without = on_main(lambda: [one(teacher)["sql"] for one in (validate, validate.without_covariates())])

@@ -123,7 +123,8 @@ class ForecastTask(Task):
     def grouped(self) -> bool:
         """Whether training windows have groups or covariates."""
         data = self.recipe.data
-        return bool(data.known or data.past) or (data.device is not None and data.device.groups.share > 0)
+        on_device = data.device is not None and data.device.groups.share > 0
+        return bool(data.known or data.past or data.groups) or on_device
 
     @cached_property
     def device_source(self) -> DeviceSource:
@@ -212,7 +213,7 @@ class ForecastTask(Task):
         return [*lines, *self._covariate_lines()]
 
     def _covariate_lines(self) -> list[str]:
-        if self.store.covariates is None:
+        if self.store.covariates is None and self.store.groups is None:
             return []
         validate = Validation(self.validation_windows, self.recipe.training.eval_windows)
         return covariate_lines(self.recipe.data, self.recipe.objective, self._reference(), validate)

@@ -172,8 +172,8 @@ class TrainingRun:
             check_rates(self.config.learning_rates, step.module)
             if self.grouped and "forecast" not in self.student.group_signals:
                 raise UserError(
-                    f"data: a {self.student.family} student cannot use groups or covariates; leave known and past out,"
-                    " and write device.groups.share: 0, or choose --student chronos2.",
+                    f"data: a {self.student.family} student cannot use groups or covariates; leave known, past and"
+                    " groups out, and write device.groups.share: 0, or choose --student chronos2.",
                     key="model.no_groups",
                 )
 

@@ -61,6 +61,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     target: str | list[str] | None = None,
     known: str | list[str] | None = None,
     past: str | list[str] | None = None,
+    groups: str | None = None,
     id_column: str | list[str] | None = None,
     time_column: str | None = None,
     date_format: str | None = None,
@@ -98,6 +99,8 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     known, past
         Columns that help to forecast: known ahead (the forecast then begins after the last known target), or only up
         to the last row. The model must be able to use them.
+    groups
+        Series that are forecast together: ``table`` for all of a table, or an id column, whose values name the groups.
     id_column
         Columns that together tell the series apart; default: found.
     time_column, date_format, freq
@@ -126,13 +129,14 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     began = time.monotonic()
     levels = _check(output, prediction_length, quantiles, layout)
     forecaster = forecaster_of(model, device)
-    _check_covariates(forecaster, known, past, future)
+    _check_covariates(forecaster, known, bool(known or past or groups), future)
     store, _ = store_of(
         data,
         future,
         target=target,
         known=known,
         past=past,
+        groups=groups,
         id_column=id_column,
         time_column=time_column,
         date_format=date_format,
@@ -193,16 +197,16 @@ def _check(output: str | Path | None, prediction_length: int, quantiles: Sequenc
     return levels
 
 
-def _check_covariates(forecaster: Forecaster, known: Any, past: Any, future: Any) -> None:
+def _check_covariates(forecaster: Forecaster, known: Any, used: bool, future: Any) -> None:
     if future is not None and not known:
         raise UserError(
             "--future: name its columns that are known ahead with --known, such as --known promo,price.",
             key="future.without_known",
         )
-    if (known or past) and "forecast" not in forecaster.group_signals:
+    if used and "forecast" not in forecaster.group_signals:
         raise UserError(
-            f"{forecaster.source.name}: a {forecaster.family} model cannot use covariates; leave --known and --past"
-            " out, or use a Chronos-2 model.",
+            f"{forecaster.source.name}: a {forecaster.family} model cannot use covariates or groups; leave --known,"
+            " --past and --groups out, or use a Chronos-2 model.",
             key="model.no_groups",
         )
 

@@ -22,6 +22,7 @@ from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection
 from potstill.data.series.covariates import CovariateNames, Covariates
 from potstill.data.series.future_rows import FutureRows, future_rows, with_future
+from potstill.data.series.grouping import SeriesGroups, series_groups
 from potstill.data.series.in_memory import table_of
 from potstill.data.series.keys import SeriesKeys
 from potstill.data.series.nested import sheet_of_table
@@ -34,6 +35,8 @@ from potstill.recipe import SeriesData
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from potstill.types import Windows
 
 _LAYOUT = 4  # of a store's files; raise it when the same data is stored differently
 
@@ -83,6 +86,8 @@ class Store:
         What identifies the series and times in the user's tables.
     covariates
         Those of the series; None if the data section names none.
+    groups
+        Series that are forecast together; chosen when the store is opened, not stored.
     """
 
     folder: Path
@@ -108,6 +113,7 @@ class Store:
     files: list[str] = field(default_factory=list)
     keys: SeriesKeys = field(default_factory=SeriesKeys)
     covariates: Covariates | None = None
+    groups: SeriesGroups | None = None
 
     def __post_init__(self) -> None:
         self.skip = self.skip or [""] * len(self)
@@ -117,7 +123,7 @@ class Store:
         return len(self.offsets) - 1
 
     def __reduce__(self) -> tuple[Callable[[Path, frozenset[str]], Store], tuple[Path, frozenset[str]], dict[str, Any]]:
-        changed = {"skip": self.skip, "fingerprint": self.fingerprint, "season": self.season}
+        changed = {"skip": self.skip, "fingerprint": self.fingerprint, "season": self.season, "groups": self.groups}
         return Store.load, (self.folder, self.train_only), changed
 
     @property
@@ -163,6 +169,12 @@ class Store:
     def rescaled(self) -> np.ndarray:
         """``[S]`` bool: series with an offset or a scale, whose values float32 cannot represent in input units."""
         return (self.loc != 0) | (self.scale != 1)
+
+    def completed(self, windows: Windows) -> Windows:
+        """The windows with their covariates and the other series of their groups."""
+        if self.covariates is not None:
+            windows = self.covariates.attach(windows)
+        return windows if self.groups is None else self.groups.attach(self, windows)
 
     @property
     def usable(self) -> np.ndarray:
@@ -259,8 +271,7 @@ def open_store(data: SeriesData, cache: Path | None = None, future: Any = None) 
     store = _open_or_build(folder, fingerprint, inputs, _selection(data), future)
     store.report.add(file_report)
     store.train_only = _names_below(data, sources)
-    store.season = training_seasons(store, data.split)
-    return store
+    return _opened(store, data)
 
 
 def _names_below(data: SeriesData, sources: list[DataSource]) -> frozenset[str]:
@@ -284,7 +295,15 @@ def store_from_frame(
     fingerprint = fingerprints.of_table(table, {**_options(data), "name": name, **index})
     inputs = [Input(name, partial(_read_table, table, name, data.decimal))]
     store = _open_or_build(cache_folder(cache), fingerprint, inputs, _selection(data), future)
+    return _opened(store, data)
+
+
+def _opened(store: Store, data: SeriesData) -> Store:
+    """The store with what is not kept in its folder: seasons of the training part, and groups of series."""
     store.season = training_seasons(store, data.split)
+    if data.groups is not None:
+        store.groups = series_groups(store, data.groups)
+        store.fingerprint = fingerprints.with_choices(store.fingerprint, [["groups", data.groups]])
     return store
 
 

@@ -118,8 +118,7 @@ class TrainingWindows:
             origin=torch.from_numpy(origin),
             dataset=torch.from_numpy(dataset),
         )
-        covariates = self.windows.store.covariates
-        return covariates.attach(windows) if covariates is not None else windows
+        return self.windows.store.completed(windows)
 
     def _real(self, ids: np.ndarray) -> Windows:
         chosen = self._sampler.ids(uniforms(self.seed, ids, _DATASET), uniforms(self.seed, ids, _PLACE))

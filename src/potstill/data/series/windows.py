@@ -99,7 +99,7 @@ class SeriesWindows:
             origin=torch.from_numpy(origin),
             dataset=torch.from_numpy(self.store.dataset_of[series].astype(np.int64)),
         )
-        return self.store.covariates.attach(windows) if self.store.covariates is not None else windows
+        return self.store.completed(windows)
 
     __getitems__ = batch  # torch's DataLoader calls this name
 

@@ -153,11 +153,11 @@ class SeriesForecaster:
 
     def _windows(self, series: list[int]) -> Windows:
         windows = Windows.of_context(self._contexts(series), self.horizon)
-        if self.store.covariates is None:
+        if self.store.covariates is None and self.store.groups is None:
             return windows
         rows = torch.tensor(series)
         origin = torch.from_numpy(self.store.lengths[series] + self.tail[series])
-        return self.store.covariates.attach(replace(windows, series=rows, origin=origin))
+        return self.store.completed(replace(windows, series=rows, origin=origin))
 
     def _contexts(self, series: list[int]) -> torch.Tensor:
         """``[n, C]``: the newest rows up to the table's last one. Missing values at the end are part of the context."""
