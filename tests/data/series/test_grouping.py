@@ -93,7 +93,7 @@ def test_a_table_is_forecast_as_several_targets_in_predict_df(tiny_teacher: Path
     """``predict_df`` with several targets equals chronos-forecasting."""
     rng = np.random.default_rng(0)
     names = [f"v{k}" for k in range(count)]
-    frame = pd.DataFrame(rng.normal(size=(64, count)).cumsum(0), columns=names)
+    frame = pd.DataFrame(rng.normal(size=(64, count)).cumsum(0), columns=pd.Index(names))
     frame.insert(0, "day", pd.date_range("2024-01-01", periods=64))
     model = potstill.load(tiny_teacher)
     assert isinstance(model, Forecaster)
