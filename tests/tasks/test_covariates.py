@@ -74,6 +74,13 @@ def test_the_student_learns_what_decides_the_answer(recipe: Recipe, tmp_path: Pa
     assert errors["with"] < 0.5 * errors["without"], errors
 
 
+def test_no_labels_are_stored_where_the_truth_teaches_all(recipe: Recipe):
+    repeated = {"training__max_steps": 100, "training__batch_size": 32}
+    assert prepare_forecasting(changed(recipe, **repeated)).recipe.labels == "auto"
+    alone = changed(recipe, objective__grouped="truth", **repeated)
+    assert getattr(prepare_forecasting(alone).recipe, "labels", None) is None
+
+
 def test_models_that_cannot_use_them_are_refused_by_name(recipe: Recipe, tmp_path: Path):
     with usage_error("model.no_groups", "linear student"):
         potstill.distill(

@@ -87,6 +87,8 @@ def _forecasts_repeat(task: ForecastTask, objective: Objective) -> bool:
     recipe: Any = task.recipe
     if objective.requires != {"forecast"} or recipe.data.device is not None or recipe.training.rollout.share > 0:
         return False
+    if task.grouped and objective.grouped == "truth":  # every window has covariates, so the teacher is not asked
+        return False
     windows = len(task.dataset(task.steps))
     return windows <= MOST_AUTO_LABELS and task.steps * task.windows_per_step >= 2 * windows
 
