@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from chronos.chronos2 import Chronos2Pipeline
 from usage_errors import usage_error
 
 import potstill
-from potstill.families.load import embedded_folder
+from potstill.families.load import embedded_folder, load_forecaster
 from potstill.families.registry import family
 
 STEPS = 14
@@ -144,3 +146,21 @@ def test_wrong_futures_are_refused_in_one_sentence(models):
     ):
         with usage_error(key, "predict_df: "):
             models[0].predict_df(df, wrong, prediction_length=STEPS)
+
+
+def test_a_signal_on_a_large_level_is_kept(tiny_teacher: Path):
+    """chronos-forecasting reads float32, in which nothing of it would be left."""
+    model = load_forecaster(tiny_teacher)
+    wave = 10 * np.sin(np.arange(60) * 2 * np.pi / 12)
+    level = np.repeat([0.0, 2e9, 0.0], 60)
+    frame = pd.DataFrame(
+        {
+            "item_id": np.repeat(["b", "a", "c"], 60),
+            "timestamp": np.tile(pd.date_range("2024-01-01", periods=60), 3),
+            "target": np.tile(wave, 3) + level,
+        }
+    )
+    table = model.predict_df(frame, prediction_length=4)
+    parts = {name: part.set_index("timestamp").select_dtypes("number") for name, part in table.groupby("item_id")}
+    np.testing.assert_allclose(parts["a"] - 2e9, parts["b"], atol=1e-3)
+    np.testing.assert_array_equal(parts["b"], parts["c"])

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from potstill.errors import UserError
+from potstill.families.base.units import LARGEST_LEVEL
 from potstill.types import Forecast, Windows
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def predict_frame(
     zone = getattr(df[time].dtype, "tz", None)
     try:
         df, future_df = _in_order(df, future_df, columns, prediction_length, validate_inputs)
+        df, offsets = _without_offsets(df, identity, targets)
         prepared = from_data_frame(
             df, targets, prediction_length, future_df, None, identity, time, validate_inputs=False
         )
@@ -71,10 +73,28 @@ def predict_frame(
     rows = np.arange(len(future)).reshape(-1, prediction_length)  # of each item, once for each target
     result = future.iloc[rows.repeat(len(targets), axis=0).ravel()].reset_index(drop=True)
     result["target_name"] = np.tile(np.repeat(targets, prediction_length), len(prepared))
+    if offsets.any():  # else the columns stay in single precision, as upstream's
+        point, quantiles = point + offsets[:, None], quantiles + offsets[:, None, None]
     result["predictions"] = point.ravel()
     for q, level in enumerate(levels):
         result[str(level)] = quantiles[:, q].ravel()
     return result
+
+
+def _without_offsets(df: Any, identity: str, targets: list[str]) -> tuple[Any, np.ndarray]:
+    """The frame without the offsets of its series, and these ``[items · targets]`` float64.
+
+    The offset is 0, or the middle of a series that varies little around a large level: chronos-forecasting computes in
+    single precision, which would leave nothing of a signal of 3 on a level of 2e9.
+    """
+    series = df.groupby(identity, sort=False)[targets]
+    low, high = series.min().to_numpy(np.float64), series.max().to_numpy(np.float64)
+    far = (high > low) & (np.maximum(np.abs(low), np.abs(high)) > LARGEST_LEVEL * (high - low))
+    offsets = np.where(far, low + (high - low) / 2, 0.0)
+    if far.any():
+        rows = series.ngroup().to_numpy()
+        df = df.assign(**{name: df[name] - offsets[rows, place] for place, name in enumerate(targets)})
+    return df, offsets.ravel()
 
 
 def _check(df: Any, future_df: Any, columns: tuple[str, str, list[str]], levels: Sequence[float]) -> None:
