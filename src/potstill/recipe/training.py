@@ -104,7 +104,9 @@ class TrainingConfig(RecipeNode):
         default="auto", description="auto: bf16 if the hardware supports it"
     )
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    seed: int = Field(default=0, ge=0, description="random seed; the same seed on the same machine yields the same result")
+    seed: int = Field(
+        default=0, ge=0, description="random seed; the same seed on the same machine yields the same result"
+    )
     device: Literal["cpu", "cuda"] | None = Field(
         default=None, description="device to compute on; default: cuda if available"
     )
