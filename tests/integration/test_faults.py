@@ -36,7 +36,10 @@ RECIPE = "distill {tmp}/r.yaml --output {tmp}/x --dry-run"
 FORECAST = "forecast {linear} {good} --prediction-length 4 --output {tmp}/o.csv "
 OF_MODEL = "forecast {tmp}/m {good} --prediction-length 4 --output {tmp}/o.csv"
 OF_FILE = "forecast {linear} {tmp}/x.csv --prediction-length 4 --output {tmp}/o.csv"
-TEXTS = "distill --task language --teacher {language} --student n_layer=1 --output {tmp}/x --dry-run --set data.max_length=250 --data {tmp}/"
+TEXTS = (
+    "distill --task language --teacher {language} --student n_layer=1 --output {tmp}/x --dry-run"
+    " --set data.max_length=250 --data {tmp}/"
+)
 GENERATE = "generate {language} x --max-new-tokens 2 "
 ALPACA = '{"instruction": "a", "output": "b"}'
 

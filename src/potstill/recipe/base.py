@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic_core import PydanticCustomError
 
-
 MAX_WHOLE = 2**32 - 1  # libraries compute with such numbers in 64 bits, and products of two must fit; largest seed
 
 
