@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from usage_errors import usage_error
 
 import potstill
 from potstill.data.series.splits import part_bounds
@@ -333,3 +334,41 @@ def test_contexts_of_objects_and_of_unequal_length(model: Forecaster):
     np.testing.assert_allclose(model.predict(values.astype(object), STEPS).quantiles, alone[0], rtol=1e-5)
     together = model.predict([values, values[:50]], STEPS).quantiles
     np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-3)
+
+
+TIMES_AS_COLUMNS = {
+    "days": dates(pd.date_range("2020-01-01", periods=40)),
+    "years": [str(year) for year in range(1980, 2000)],
+    "months": dates(pd.date_range("2020-01-01", periods=24, freq="MS"), "%b-%y"),
+    "quarters": [f"{2000 + k // 4}Q{k % 4 + 1}" for k in range(12)],
+    "years beside other numbers": ["latitude", "longitude", *(str(year) for year in range(1980, 2000))],
+}
+
+
+@pytest.mark.parametrize("names", TIMES_AS_COLUMNS.values(), ids=TIMES_AS_COLUMNS)
+def test_a_table_with_a_column_for_each_time_is_refused(names: list[str], model: Forecaster, tmp_path: Path):
+    """Every row is a series there; read as series, its columns would have as many values as there are rows."""
+    values = wave(5 * len(names)).reshape(5, -1)
+    path = tmp_path / "table.csv"
+    pd.DataFrame(values, index=pd.Index(list("abcde"), name="sku"), columns=names).to_csv(path)
+    with usage_error("data.times_as_columns", "table.csv", "--target"):
+        potstill.forecast(model, path, STEPS)
+    named = potstill.forecast(model, path, STEPS, target=names[-3:], quantiles=[0.5])
+    assert named["unique_id"].unique().tolist() == names[-3:]
+
+
+@pytest.mark.parametrize(
+    "names", [["0", "1", "2", "3"], ["101", "102", "103"], ["0.1", "0.5", "0.9"], ["d_1", "d_2", "d_3"]]
+)
+def test_columns_named_by_numbers_are_series(names: list[str], model: Forecaster, tmp_path: Path):
+    path = tmp_path / "table.csv"
+    pd.DataFrame(wave(40 * len(names)).reshape(40, -1), columns=names).to_csv(path, index=False)
+    assert potstill.forecast(model, path, STEPS)["unique_id"].unique().tolist() == names
+
+
+def test_without_a_regular_step_only_the_last_time_is_said(model: Forecaster, tmp_path: Path, capsys):
+    stamps = ["2020-01-01", "2020-01-05", "2020-03-01", "2020-03-02", "2020-07-01"]
+    pd.DataFrame({"date": stamps, "v": wave(5)}).to_csv(tmp_path / "table.csv", index=False)
+    potstill.forecast(model, tmp_path / "table.csv", STEPS)
+    said = capsys.readouterr().err
+    assert "until 2020-07-01, no regular step" in said

@@ -72,7 +72,8 @@ class Summary:
         if dataset not in self.spans:
             return ""
         first, last = self.keys.written(np.array(self.spans[dataset]))
-        return f"{first} to {last}, "
+        # without a regular step, the store does not know the times of single rows
+        return f"{first} to {last}, " if self.store.regular[dataset] else f"until {last}, "
 
     def _series(self, non_negative: bool) -> list[str]:
         """Series that end early, are constant, or are forecast without the model, and a hint."""
