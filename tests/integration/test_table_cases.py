@@ -361,8 +361,8 @@ def test_a_table_with_a_column_for_each_time_is_refused(names: list[str], model:
     "names", [["0", "1", "2", "3"], ["101", "102", "103"], ["0.1", "0.5", "0.9"], ["d_1", "d_2", "d_3"]]
 )
 def test_columns_named_by_numbers_are_series(names: list[str], model: Forecaster, tmp_path: Path):
-    path = tmp_path / "table.csv"
-    pd.DataFrame(wave(40 * len(names)).reshape(40, -1), columns=names).to_csv(path, index=False)
+    path = tmp_path / "table.parquet"
+    pd.DataFrame(wave(40 * len(names)).reshape(40, -1), columns=names).to_parquet(path)
     assert potstill.forecast(model, path, STEPS)["unique_id"].unique().tolist() == names
 
 
