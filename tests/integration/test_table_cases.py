@@ -350,7 +350,7 @@ def test_a_table_with_a_column_for_each_time_is_refused(names: list[str], model:
     """Every row is a series there; read as series, its columns would have as many values as there are rows."""
     values = wave(5 * len(names)).reshape(5, -1)
     path = tmp_path / "table.csv"
-    pd.DataFrame(values, index=pd.Index(list("abcde"), name="sku"), columns=names).to_csv(path)
+    pd.DataFrame(values, index=pd.Index(list("abcde"), name="sku"), columns=pd.Index(names)).to_csv(path)
     with usage_error("data.times_as_columns", "table.csv", "--target"):
         potstill.forecast(model, path, STEPS)
     named = potstill.forecast(model, path, STEPS, target=names[-3:], quantiles=[0.5])
@@ -362,7 +362,7 @@ def test_a_table_with_a_column_for_each_time_is_refused(names: list[str], model:
 )
 def test_columns_named_by_numbers_are_series(names: list[str], model: Forecaster, tmp_path: Path):
     path = tmp_path / "table.parquet"
-    pd.DataFrame(wave(40 * len(names)).reshape(40, -1), columns=names).to_parquet(path)
+    pd.DataFrame(wave(40 * len(names)).reshape(40, -1), columns=pd.Index(names)).to_parquet(path)
     assert potstill.forecast(model, path, STEPS)["unique_id"].unique().tolist() == names
 
 
