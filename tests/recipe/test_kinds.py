@@ -26,6 +26,7 @@ from potstill.recipe import (
     OfflineRecipe,
     Recipe,
 )
+from potstill.recipe.base import MAX_WHOLE
 from potstill.recipe.kinds import kinds, node_at, pair
 from potstill.recipe.options import recipe_of_run, resolve
 
@@ -231,7 +232,7 @@ def sections(kind: type[Recipe]) -> st.SearchStrategy[dict[str, Any]]:
     """Some keys of each section that a kind has."""
     names = st.lists(NAMES, max_size=3)
     data = {"paths": names, "split": st.sampled_from(["8:1:1", "2020-01-01,2021-01-01"]) | NAMES, "exclude": names}
-    training: dict[str, Any] = {"learning_rate": st.floats(1e-12, 1e3), "seed": st.integers()}
+    training: dict[str, Any] = {"learning_rate": st.floats(1e-12, 1e3), "seed": st.integers(0, MAX_WHOLE)}
     training["arguments"] = st.dictionaries(NAMES, st.integers() | st.booleans() | NAMES | st.floats(0, 1), max_size=2)
     extra: dict[str, Any] = {"control": st.booleans(), "imports": names}
     if issubclass(kind, GkdRecipe):

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import run_apart
+import torch
 from training_fakes import log_lines, small_recipe, small_run
+from usage_errors import usage_error
 
 from potstill.families.load import load
 from potstill.training.checkpoints import newest_checkpoint
@@ -167,6 +169,36 @@ def test_a_run_resumed_behind_a_torn_checkpoint_ends_alike(stopped, tmp_path):
     small_run(recipe, steps=8).run(run, resume=True)
     assert load(run / "student").fingerprint == load(folder / "stopped" / "student").fingerprint
     assert log(run) == log(folder / "stopped")
+
+
+class Mark:
+    """Leaves a file when it is loaded as a pickle."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.usefixtures("quick_trainer")
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+@pytest.mark.parametrize("damage", ["pickle", "garbage"])
+def test_a_checkpoint_with_other_content_is_refused_and_runs_no_code(stopped, tmp_path, name, damage):
+    recipe, folder = stopped
+    run = copied(folder / "stopped", tmp_path)
+    checkpoints = run / "checkpoints" / "student"
+    shutil.rmtree(checkpoints / "checkpoint-8")
+    file = checkpoints / "checkpoint-4" / name
+    if damage == "pickle":
+        torch.save({"x": Mark(tmp_path / "mark")}, file)
+    else:
+        file.write_bytes(b"PK" + bytes(file.stat().st_size - 2))
+    sizes = json.loads((file.parent / "files.json").read_text())
+    (file.parent / "files.json").write_text(json.dumps({**sizes, name: file.stat().st_size}))
+    with usage_error("run.bad_checkpoint", "checkpoint-4"):
+        small_run(recipe, steps=8).run(run, resume=True)
+    assert not (tmp_path / "mark").exists()
 
 
 def copied(source: Path, target: Path) -> Path:

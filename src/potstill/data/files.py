@@ -51,11 +51,16 @@ def choose_files(
         A path cannot be read, or every file is excluded.
     """
     by_target: dict[Path, tuple[Path, str]] = {}
-    unnamed: list[Path] = []
+    unusable: list[UserError] = []
     for entry in paths:
         if not entry.strip():
             raise UserError(f"data.paths: {EMPTY_PATH}", key="data.empty_path")
         root = Path(os.path.expanduser(entry))
+        if root.exists() and not root.is_file() and not root.is_dir():  # reading it may wait for ever
+            raise UserError(
+                f"{entry}: is a pipe or a device; write its content into a file and name that.",
+                key="data.not_a_regular_file",
+            )
         try:
             files = expand(entry)
         except OSError as error:
@@ -63,9 +68,10 @@ def choose_files(
                 f"{entry}: cannot be read ({error.strerror}); check its permissions.", key="data.unreadable_file"
             ) from None
         for path in files:
-            if not _is_text(str(path)):
-                report.add_dropped(_shown(path), "the name is not UTF-8; rename it", kind="files")
-                unnamed.append(path)
+            fault = _fault(path)
+            if fault is not None:
+                report.add_dropped(_shown(path), str(fault), kind="files")
+                unusable.append(UserError(f"{_shown(path)}: {fault}.", key=fault.key))
                 continue
             inside = path != root and path.is_relative_to(root)
             relative = path.relative_to(root).as_posix() if inside else path.absolute().name
@@ -81,8 +87,8 @@ def choose_files(
     if max_files is not None and len(kept) > max_files:
         report.add_dropped(stems[kept[max_files]], f"beyond max_files = {max_files}", "files", len(kept) - max_files)
         kept = kept[:max_files]
-    if not kept and unnamed:
-        raise UserError(f"{_shown(unnamed[0])}: the name is not UTF-8; rename it.", key="data.name_not_utf8")
+    if not kept and unusable:
+        raise unusable[0]
     if not kept:
         raise UserError(
             f"{', '.join(map(str, paths))}: every file is excluded; shorten data.exclude.", key="data.all_excluded"
@@ -104,18 +110,26 @@ def stem_of(name: str, endings: Sequence[str]) -> str:
     return name[: len(name) - len(ending)]
 
 
-def _is_text(name: str) -> bool:
-    """Whether a name is UTF-8: other bytes cannot be printed, nor written to a report."""
+def _fault(path: Path) -> UserError | None:
+    """Why a file cannot be used whatever it contains; None for a usable one."""
     try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        str(path).encode()
+    except UnicodeEncodeError:  # such bytes cannot be printed, nor written to a report
+        return UserError("the name is not UTF-8; rename it", key="data.name_not_utf8")
+    if not path.exists():
+        return UserError("the link leads to no file; remove it", key="data.no_such_file")
+    if not path.is_file() and not path.is_dir():
+        return UserError("is a pipe or a device; write its content into a file", key="data.not_a_regular_file")
+    return None
 
 
 def _shown(path: Path) -> str:
-    r"""A path whose bytes are not UTF-8 as text: ``a\xff.csv``."""
-    return repr(os.fsencode(path))[2:-1]
+    r"""A path as text, also one whose bytes are not UTF-8: ``a\xff.csv``."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return repr(os.fsencode(path))[2:-1]
+    return str(path)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ EXPERTS_FOLDER = "experts"  # of a mixture's checkpoint: a checkpoint per expert
 # keys of a config that do not change a model's outputs
 IGNORED_CONFIG_KEYS = ("architectures", "name_or_path", "attn_implementation", "use_cache", "initializer_factor",
                        "initializer_range", "task_specific_params")  # fmt: skip
+MODEL_SUFFIXES = (".json", ".safetensors", ".gguf", ".model", ".txt", ".jinja")  # weights, configs, tokenizers
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 
 
@@ -27,6 +28,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder}: has no config.json; give a checkpoint's folder, a run, a hub id or 'embedded'.",
             key="model.no_config",
         )
+    _refuse_special_files(folder)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -40,6 +42,16 @@ def read_config(folder: Path) -> dict[str, Any]:
             key="model.bad_config",
         )
     return config
+
+
+def _refuse_special_files(folder: Path) -> None:
+    """Raise UserError for a pipe, a socket or a device among a model's files: reading it may wait for ever."""
+    for path in sorted(folder.glob("*")):
+        if path.suffix in MODEL_SUFFIXES and path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(
+                f"{path}: is a pipe or a device, not a regular file; download or create the checkpoint again.",
+                key="model.not_a_regular_file",
+            )
 
 
 def is_causal(config: dict[str, Any]) -> bool:

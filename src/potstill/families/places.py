@@ -54,7 +54,7 @@ class Place:
     def name(self) -> str:
         """The model's name in messages: a folder's name, otherwise what the user wrote."""
         on_disk = self.model != EMBEDDED and last_good(Path(os.path.expanduser(self.model))).exists()
-        return Path(self.location).name if on_disk else self.model
+        return Path(self.location).absolute().name if on_disk else self.model
 
 
 def locate(source: str) -> Place:
@@ -102,7 +102,7 @@ def locate(source: str) -> Place:
 
 def _check_hub_id(model: str) -> None:
     """Raise UserError for what is no hub id, or is more likely a misspelt folder; the hub is not asked."""
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))
     if model.startswith((".", "/", "~")) or not HUB_ID.fullmatch(model):
         hint = did_you_mean(near_folders(path, holds_model)) or ", and not a hub id such as amazon/chronos-2."
     elif _downloaded(model):

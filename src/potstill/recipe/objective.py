@@ -143,8 +143,8 @@ class LanguageObjective(ObjectiveConfig):
     alpha: Alpha = 0.5
     temperature: float = Field(
         default=2.0,
-        gt=0,
-        allow_inf_nan=False,
+        ge=0.001,
+        le=1000,
         description="divides the logits before divergences compare them; default with labels: 1",
     )
     soft: Soft = "kl"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The content of a file as a mapping; empty for an empty file. Raises UserError if it is not a recipe."""
+    if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe or a device may not end
+        raise UserError(f"{path}: is not a regular file; give the path of a YAML file.", key="recipe.not_a_file")
     try:
         tree = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

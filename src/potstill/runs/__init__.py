@@ -14,6 +14,7 @@ from potstill.runs.folders import (
     write_atomically,
     write_folder,
     write_json,
+    writing_into,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "write_atomically",
     "write_folder",
     "write_json",
+    "writing_into",
 ]

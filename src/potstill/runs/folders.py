@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,32 @@ def open_run(output: str | Path, resume: bool) -> Path:
     return run
 
 
+@contextmanager
+def writing_into(run: Path) -> Iterator[None]:
+    """Turn the errors of a full disk, or of a run's folder that is removed while the run goes on, into UserError."""
+    try:
+        yield
+    except Exception as error:
+        if not run.is_dir():
+            raise UserError(
+                f"{run}: the folder was removed while the run wrote into it; start the run again.",
+                key="output.removed",
+            ) from error
+        if _is_full(error):
+            raise UserError(
+                f"{run}: the disk is full; free some space and continue the run with --resume.", key="output.disk_full"
+            ) from error
+        raise
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether an error is that of a full disk: an OSError, or what torch and safetensors make of it."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    text = str(error)
+    return "No space left on device" in text or ("inline_container" in text and "unexpected pos" in text)
+
+
 def check_run(output: str | Path, resume: bool) -> Path:
     """Check that a run can use this folder, without creating it."""
     run = Path(output)
@@ -133,8 +161,9 @@ def run_of(model: str | Path) -> Path | None:
 
 
 def _old_folder(path: Path) -> Path:
-    """The path of the old folder between the two renames."""
-    return path.with_name(f".{path.name}.old")
+    """The path of the old folder between the two renames; ``path`` itself for the root, which has no name."""
+    path = path if path.name else path.absolute()  # the name of `.`
+    return path.with_name(f".{path.name}.old") if path.name else path
 
 
 def _sync(folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ class TrainingRun:
             callbacks.append(BestStudent(lambda step, score: self._keep(trainer, run / self.name), self.metric))
             callbacks.append(RunLog(run / "log.jsonl", self.name, self.metric))
         trainer = self.trainer(checkpoints, callbacks)
-        with signals, closing(progress):
+        with signals, closing(progress), _loading(checkpoint):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if signals.received is not None:
             raise Interrupted
@@ -217,6 +218,24 @@ class TrainingRun:
     def _averaged(trainer: Trainer) -> AbstractContextManager[None]:
         step = getattr(trainer, "step", None)  # TRL's trainers have none, and no average
         return step.module.averaged() if isinstance(step, TrainingStep) else nullcontext()
+
+
+@contextmanager
+def _loading(checkpoint: Path | None) -> Iterator[None]:
+    """Turn the errors of a checkpoint whose content is not what Potstill writes into UserError.
+
+    torch loads nothing from it that could run code.
+    """
+    try:
+        yield
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        if checkpoint is None or (isinstance(error, RuntimeError) and "PytorchStreamReader" not in str(error)):
+            raise
+        raise UserError(
+            f"{checkpoint}: a file is damaged, or holds objects that are not safe to load; remove this folder and run"
+            " --resume again, which takes the checkpoint before it.",
+            key="run.bad_checkpoint",
+        ) from None
 
 
 def _printer() -> type:

@@ -12,7 +12,7 @@ from potstill.errors import UserError
 from potstill.ranks import connect, is_main, on_main
 from potstill.recipe import Recipe
 from potstill.recipe.options import recipe_of_run, resolve
-from potstill.runs import check_run, open_run
+from potstill.runs import check_run, open_run, writing_into
 from potstill.tasks.plan import plan_lines
 from potstill.tasks.prepare import prepare
 from potstill.tasks.stages import RunState, stages_of, write_recipe
@@ -81,12 +81,13 @@ def distill(
             on_main(lambda: shutil.copy(frame, copy))
             task.recipe.data.paths = [str(copy.absolute())]
     say(*plan)
-    write_recipe(task, run)
-    state = RunState(task, run, resume, task.training_data(run, labels), validate)
-    for stage in stages_of(task):
-        stage(state)
-    if is_main():
-        task.finish(run, state.models)
+    with writing_into(run):
+        write_recipe(task, run)
+        state = RunState(task, run, resume, task.training_data(run, labels), validate)
+        for stage in stages_of(task):
+            stage(state)
+        if is_main():
+            task.finish(run, state.models)
     return run
 
 

@@ -22,6 +22,7 @@ from potstill.data.series.from_argument import store_of
 from potstill.data.series.store import Store
 from potstill.errors import UnknownName, UserError
 from potstill.families.base import Forecaster, Model
+from potstill.families.base.forecaster import MAX_STEPS
 from potstill.tasks.base import forecaster_of
 from potstill.verbs.forecasting.series import NOT_FINITE, SeriesForecaster, check_future, reasons, trailing
 from potstill.verbs.forecasting.summary import MAX_NAMED, Summary
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
-BATCH_SIZE = 256
+BATCH_SIZE = 256  # series
+BATCH_VALUES = 20_000_000  # series times levels times steps: the memory of long forecasts is bounded
 
 
 @overload
@@ -174,6 +176,8 @@ class _Noted(Exception):
 def _check(output: str | Path | None, prediction_length: int, quantiles: Sequence[float], layout: str) -> list[float]:
     if output is not None:
         path = Path(output)
+        if path.is_dir():
+            raise UserError(f"--output {output}: is a folder; give the name of a file.", key="output.is_a_folder")
         if path.suffix not in WRITERS:
             raise UserError(
                 f"--output {output}: unknown ending {path.suffix!r}; write a .parquet or a .csv file.",
@@ -186,8 +190,11 @@ def _check(output: str | Path | None, prediction_length: int, quantiles: Sequenc
             )
     if layout not in LAYOUTS:
         raise UnknownName("layout", layout, list(LAYOUTS))
-    if prediction_length < 1:
-        raise UserError(f"--prediction-length {prediction_length}: must be at least 1 step.", key="option.out_of_range")
+    if not 1 <= prediction_length <= MAX_STEPS:
+        raise UserError(
+            f"--prediction-length {prediction_length}: must be from 1 to {MAX_STEPS:,} steps.",
+            key="option.out_of_range",
+        )
     levels = sorted(set(quantiles))
     if not levels or not all(0 < level < 1 for level in levels):
         raise UserError(
@@ -248,9 +255,10 @@ def _batches(
 ) -> Iterator[pa.Table]:
     store, horizon = series.store, series.horizon
     tail = trailing(store)
+    size = min(BATCH_SIZE, max(BATCH_VALUES // (len(series.levels) * horizon), 1))
     with progress_bar("Forecasting", "series") as progress:
-        for first in range(0, len(store), BATCH_SIZE):
-            rows = range(first, min(first + BATCH_SIZE, len(store)))
+        for first in range(0, len(store), size):
+            rows = range(first, min(first + size, len(store)))
             forecast = series.forecast(rows)
             if any(note.startswith(NOT_FINITE) for note in forecast.notes):
                 if strict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from potstill.data.text import prompt_of
 from potstill.errors import UserError
 from potstill.families.load import load_language
+from potstill.recipe.base import MAX_WHOLE
 from potstill.tasks.base import available_device
 
 
@@ -28,7 +29,7 @@ def generate(
     max_new_tokens
         Maximum length of the answer.
     temperature
-        0: always the most likely token; above 0: sampled.
+        0: always the most likely token; from 0.001 to 1000: sampled.
     seed
         Seed of the sampling.
     device
@@ -43,7 +44,12 @@ def generate(
         raise UserError("prompt: is empty; write a question or an instruction.", key="prompt.empty")
     if max_new_tokens < 1:
         raise UserError(f"--max-new-tokens {max_new_tokens}: must be at least 1.", key="option.out_of_range")
-    if not 0 <= temperature < float("inf"):
-        raise UserError(f"--temperature {temperature}: must be 0 or above.", key="option.out_of_range")
+    if temperature != 0 and not 0.001 <= temperature <= 1000:
+        raise UserError(
+            f"--temperature {temperature}: must be 0 (always the most likely token), or from 0.001 to 1000.",
+            key="option.out_of_range",
+        )
+    if not 0 <= seed <= MAX_WHOLE:
+        raise UserError(f"--seed {seed}: must be a whole number from 0 to {MAX_WHOLE:,}.", key="option.out_of_range")
     loaded = load_language(model, device=available_device(device)).freeze()
     return loaded.generate([prompt_of(loaded.tokenizer, prompt)], max_new_tokens, temperature, seed)[0]

@@ -62,3 +62,10 @@ def test_a_cell_that_does_not_fit_the_format_is_found():
     assert read(["01/12/2024", "01/13/2024"], date_format="%d/%m/%Y").unreadable == 1
     with usage_error("data.date_format", "'%Q'"):
         read(["01/12/2024"], date_format="%Q")
+
+
+@pytest.mark.parametrize("form", ["%y-%b", "%y %b", "%y-%B", "%y.%m"])
+def test_a_year_of_two_digits_is_not_a_year_of_the_first_century(form):
+    months = pd.date_range("2015-01-01", periods=60, freq="MS")
+    found = read([stamp.strftime(form) for stamp in months])
+    assert found.unreadable == 0 or (found.micros >= micros(["1900-01-01"])[0]).all() or found.counter

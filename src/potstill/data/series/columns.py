@@ -13,6 +13,7 @@ from potstill.data.series.identity import find_ids, may_be_ids
 from potstill.data.series.numbers import check_numbers, is_numeric, numeric
 from potstill.data.series.sheet import Sheet
 from potstill.data.series.time_columns import find_time
+from potstill.data.series.time_text import read_text
 from potstill.data.series.times import Times
 from potstill.errors import UserError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 ID_NAMES = ("unique_id", "item_id", "series_id")
 VALUE_NAMES = ("y", "target")
 _COUNTERS = ("", "id", "index", "idx", "row", "row_id", "rowid", "unnamed: 0", "__index_level_0__")
+# from how many columns on, and from which share of them, names that are times make a table with a column for each time
+_LEAST_TIMES, _MOST_TIMES = 3, 0.5
 
 
 class LacksTarget(UserError):
@@ -106,6 +109,8 @@ def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
             raise LacksTarget(sheet.label, target, numbers, sheet.table.column_names)
     else:
         values = _values(sheet, numbers, lower, bool(ids), name, report)
+        if times is None:
+            _refuse_times_as_columns(sheet, values)
         for column in values[1:] if selection.first else ():
             report.add_dropped(f"{name}/{column}", "not the first column of numbers", kind="columns")
         values = values[:1] if selection.first else values
@@ -144,6 +149,23 @@ def _values(
         return [column for column in sheet.values if column in numbers]
     named = [lower[n] for n in VALUE_NAMES if stacked and lower.get(n) in numbers][:1]
     return named or _drop_counters(sheet, numbers, name, report)
+
+
+def _refuse_times_as_columns(sheet: Sheet, values: list[str]) -> None:
+    """Raise UserError for a table with a column for each time: a row is a series there, and here a time."""
+    import pyarrow as pa
+
+    names = [column for column in values if any(character.isdigit() for character in column)]
+    if len(names) < max(_LEAST_TIMES, _MOST_TIMES * len(values)):
+        return
+    times = read_text(pa.chunked_array([names], pa.string()))
+    if times.valid.mean() > _MOST_TIMES and not times.counter:
+        raise UserError(
+            f"{sheet.label}: the names of its columns are times ({_listed(names)}) and every row is a series; write one"
+            " row per time, with columns for id, time and value, as melt of pandas does; if they are no times, name"
+            " them with --target.",
+            key="data.times_as_columns",
+        )
 
 
 def _no_values(sheet: Sheet, rest: list[str], numbers: list[str], empty: list[str]) -> UserError:

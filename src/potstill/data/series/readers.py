@@ -66,7 +66,7 @@ def _expand(entry: str) -> list[Path]:
     saved = {p.parent for p in path.rglob(SAVED_INFO) if (p.parent / SAVED_STATE).is_file()}
     if path in saved:
         return [path]
-    within = [p for p in path.rglob("*") if _ending(p) and p.is_file() and not p.name.startswith(".")]
+    within = [p for p in path.rglob("*") if _ending(p) and not p.is_dir() and not p.name.startswith(".")]
     files = sorted([*(p for p in within if p.parent not in saved), *saved])
     if not files:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,7 @@ _QUARTERS = (r"^(?P<year>\d{4})[-/ ]?[Qq](?P<part>[1-4])$", r"^[Qq](?P<part>[1-4
 _WEEKS = (r"^(?P<year>\d{4})[-/ ]?[Ww](?P<part>\d{1,2})(?:-?1)?$", r"^[Ww](?P<part>\d{1,2})[-/ ](?P<year>\d{4})$")
 _DECIMAL_MONTHS = r"^\d{4}\.(0[1-9]|1[0-2])$"
 _PROBE = 500
+_FIRST_YEAR = datetime(1000, 1, 1)
 _DAY = 86_400_000_000
 
 
@@ -207,4 +209,12 @@ def _without_fractions(column: pa.ChunkedArray, filled: np.ndarray) -> tuple[pa.
 
 
 def _strptime(column: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
-    return arrow_functions().strptime(column, format=form, unit="us", error_is_null=True)
+    """Stamps of the cells that have the format, else null; a year of two digits (``15-Jan``) is no year for ``%Y``."""
+    import pyarrow as pa
+
+    pc = arrow_functions()
+    stamps = pc.strptime(column, format=form, unit="us", error_is_null=True)
+    if "%Y" not in form:
+        return stamps
+    early = pc.less(stamps, pa.scalar(_FIRST_YEAR, stamps.type))
+    return pc.if_else(early, pa.scalar(None, stamps.type), stamps)

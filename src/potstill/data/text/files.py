@@ -52,7 +52,7 @@ def _expand(entry: str) -> list[Path]:
     saved = {p.parent for p in path.rglob(_SAVED)}
     if path in saved:
         return [path]
-    within = [p for p in path.rglob("*") if ending_of(p) and p.is_file() and not p.name.startswith(".")]
+    within = [p for p in path.rglob("*") if ending_of(p) and not p.is_dir() and not p.name.startswith(".")]
     # the JSON files of a saved data set (or a dictionary of such) are metadata, not records
     files = [p for p in within if p.parent not in saved and p.name != "dataset_dict.json"]
     if not files and not saved:

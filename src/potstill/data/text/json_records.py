@@ -20,9 +20,15 @@ def read_json(path: Path) -> Iterator[Record]:
     try:
         tree = json.loads(text)
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data":  # one object per line in a .json file
+        if error.msg == "Extra data" and text.lstrip().startswith("{"):  # one object per line in a .json file
             yield from read_lines(path)
             return
+        if error.msg == "Extra data":
+            raise UserError(
+                f"{path} line {error.lineno}: the array ends here and more text follows; write one array of records,"
+                " or one object per line.",
+                key="data.unreadable_json",
+            ) from None
         raise UserError(
             f"{path} line {error.lineno}: is not valid JSON ({error.msg}); expected an array of records.",
             key="data.unreadable_json",

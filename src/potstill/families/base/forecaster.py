@@ -23,6 +23,7 @@ from potstill.types import Forecast, Output, Request, Windows
 if TYPE_CHECKING:
     import pandas as pd
 
+MAX_STEPS = 100_000  # of a forecast; longer ones would need hours of roll-outs and fill the memory
 DEFAULT_LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 
 
@@ -81,7 +82,7 @@ class Forecaster(Model):
             ``[B, C]`` or ``[C]`` as an array, tensor, Series or list, or a list of them with different lengths. A
             context longer than ``max_context`` is cut.
         prediction_length
-            Steps ahead. Beyond ``max_horizon`` the forecast is rolled out, with a warning.
+            Steps ahead, at most 100,000. Beyond ``max_horizon`` the forecast is rolled out, with a warning.
         batch_size
             Windows per pass; a group is never split.
         quantiles
@@ -256,9 +257,10 @@ def as_windows(windows: Any, horizon: int) -> Windows:
 
 
 def _check_request(prediction_length: int, quantiles: Sequence[float] | None) -> None:
-    if prediction_length < 1:
+    if not 1 <= prediction_length <= MAX_STEPS:
         raise UserError(
-            f"prediction_length: is {prediction_length}; it must be at least 1 step.", key="option.out_of_range"
+            f"prediction_length: is {prediction_length}; it must be from 1 to {MAX_STEPS:,} steps.",
+            key="option.out_of_range",
         )
     if quantiles is not None and not (len(quantiles) and all(0 < level < 1 for level in quantiles)):
         raise UserError(

@@ -24,8 +24,8 @@ class SmallStudentFamily(Family[SmallStudentForecaster]):
     #: whole numbers that ``--student`` may set
     sizes: ClassVar[tuple[str, ...]]
 
-    def check(self, config: Any) -> None:
-        """Raise UserError if the sizes do not fit together."""
+    def check(self, config: Any, where: str) -> None:
+        """Raise UserError if the sizes do not fit together; ``where`` says where they are from."""
 
     def recognises(self, config: dict[str, Any]) -> bool:
         """Recognised by the model type or by the architecture's name."""
@@ -58,7 +58,18 @@ class SmallStudentFamily(Family[SmallStudentForecaster]):
                 f" for example {wrong[0]}; download or create the checkpoint again.",
                 key="model.weights_mismatch",
             )
+        self._check_config(module.config, f"{folder}/config.json")
         return SmallStudentForecaster(self.name, module.eval(), source)
+
+    def _check_config(self, config: Any, where: str) -> None:
+        """Check what shapes of weights do not show. Raises UserError."""
+        for key in self.sizes:
+            _check_size(key, getattr(config, key), where)
+        _check_levels(config.levels, where)
+        self.check(config, where)
+        spread = config.spread
+        if type(spread) not in (int, float) or not 0 < spread < float("inf"):
+            raise UserError(f"{where}: spread={spread!r}; expected a number above 0.", key="student.bad_value")
 
     def design(self, teacher: Model | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
         """Derive the config from the overrides and the family's default sizes; the teacher does not matter.
@@ -70,20 +81,17 @@ class SmallStudentFamily(Family[SmallStudentForecaster]):
         """
         known = [*self.sizes, "levels"]
         for key, value in overrides.items():
-            most = MAX_SIZES.get(key, MAX_SIZE)
             if key not in known:
                 raise UserError(
                     f"--student: {key!r} is not a setting of {self.name}; known: {', '.join(known)}.",
                     key="student.unknown_setting",
                 )
             if key == "levels":
-                _check_levels(value)
-            elif type(value) is not int or not 1 <= value <= most:
-                raise UserError(
-                    f"--student: {key}={value!r}; expected a whole number from 1 to {most:,}.", key="student.bad_value"
-                )
+                _check_levels(value, "--student")
+            else:
+                _check_size(key, value, "--student")
         config = self.config(context_length=context, prediction_length=horizon, **overrides)
-        self.check(config)
+        self.check(config, "--student")
         with torch.device("meta"):
             module = self.model(copy.deepcopy(config))
         return Architecture(self.name, config, sum(p.numel() for p in module.parameters()))
@@ -95,10 +103,18 @@ class SmallStudentFamily(Family[SmallStudentForecaster]):
         return SmallStudentForecaster(self.name, self.model(config), ModelSource("student", "built here"))
 
 
-def _check_levels(levels: Any) -> None:
+def _check_size(key: str, value: Any, where: str) -> None:
+    most = MAX_SIZES.get(key, MAX_SIZE)
+    if type(value) is not int or not 1 <= value <= most:
+        raise UserError(
+            f"{where}: {key}={value!r}; expected a whole number from 1 to {most:,}.", key="student.bad_value"
+        )
+
+
+def _check_levels(levels: Any, where: str) -> None:
     is_list = isinstance(levels, (list, tuple)) and len(levels) > 0 and all(isinstance(v, float) for v in levels)
     if not is_list or not all(a < b for a, b in pairwise([0.0, *levels, 1.0])):
         raise UserError(
-            f"--student: levels={levels!r}; expected a list of ascending numbers between 0 and 1, as [0.1, 0.5, 0.9].",
+            f"{where}: levels={levels!r}; expected a list of ascending numbers between 0 and 1, as [0.1, 0.5, 0.9].",
             key="student.bad_value",
         )

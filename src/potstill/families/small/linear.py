@@ -89,10 +89,10 @@ class LinearFamily(SmallStudentFamily):
     model: ClassVar = LinearModel
     sizes = ("window", "rank")
 
-    def check(self, config: LinearConfig) -> None:
+    def check(self, config: LinearConfig, where: str) -> None:
         """The moving average is centred, so its window must be odd."""
         if config.window % 2 == 0:
             raise UserError(
-                f"--student: window={config.window} is even; the moving average needs an odd number.",
+                f"{where}: window={config.window} is even; the moving average needs an odd number.",
                 key="student.bad_value",
             )

@@ -159,11 +159,11 @@ class PatchTransformerFamily(SmallStudentFamily):
     model: ClassVar = PatchTransformerModel
     sizes = ("d_model", "num_layers", "num_heads", "d_ff", "patch_size")
 
-    def check(self, config: PatchTransformerConfig) -> None:
+    def check(self, config: PatchTransformerConfig, where: str) -> None:
         """Each head needs an even width, because rotary positions rotate pairs."""
         if config.d_model % (2 * config.num_heads):
             raise UserError(
-                f"--student: d_model={config.d_model} and num_heads={config.num_heads} do not fit; d_model must be a"
+                f"{where}: d_model={config.d_model} and num_heads={config.num_heads} do not fit; d_model must be a"
                 " multiple of twice num_heads.",
                 key="student.sizes_do_not_fit",
             )

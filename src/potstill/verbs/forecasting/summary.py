@@ -47,7 +47,9 @@ class Summary:
 
     def lines(self, horizon: int, non_negative: bool, output: str) -> list[str]:
         """The summary's lines."""
-        report = [line for line in self.store.report.lines() if not line.startswith("used: ")]
+        # the lines of the tables say what columns are used as; times joined from several columns have a note
+        said = ("used: ", "columns: ")
+        report = [line for line in self.store.report.lines() if not line.startswith(said)]
         return [*self._tables(), *report, *self._series(non_negative), self._total(horizon, output)]
 
     def _tables(self) -> list[str]:
@@ -70,7 +72,8 @@ class Summary:
         if dataset not in self.spans:
             return ""
         first, last = self.keys.written(np.array(self.spans[dataset]))
-        return f"{first} to {last}, "
+        # without a regular step, the store does not know the times of single rows
+        return f"{first} to {last}, " if self.store.regular[dataset] else f"until {last}, "
 
     def _series(self, non_negative: bool) -> list[str]:
         """Series that end early, are constant, or are forecast without the model, and a hint."""
