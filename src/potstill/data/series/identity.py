@@ -127,6 +127,11 @@ def codes_and_names(ids: pa.Table) -> tuple[np.ndarray, list[str], np.ndarray]:
     return codes, ["/".join(part) for part in zip(*parts, strict=True)], rows
 
 
+def repeats_often(repeats: int, rows: int) -> bool:
+    """Whether repeated times are so many that duplicated rows do not explain them."""
+    return repeats >= max(_FEW_REPEATS * rows, _FEW)
+
+
 class _Search:
     """The rows of a table whose times may repeat, without rows that equal another in every column."""
 
@@ -141,7 +146,7 @@ class _Search:
         self.repeats = len(self.rows) - _distinct([*self.declared, self.moments])
         if self.repeats:
             self._drop_equal_rows()
-        self.often = self.repeats >= max(_FEW_REPEATS * len(self.rows), _FEW)
+        self.often = repeats_often(self.repeats, len(self.rows))
 
     def _drop_equal_rows(self) -> None:
         cells = [_codes(self.sheet, column)[self.rows] for column in self.sheet.table.column_names]
