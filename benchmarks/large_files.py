@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
@@ -32,20 +31,17 @@ LAYOUTS = ("sorted by id", "sorted by time", "wide", "10,000 series")
 _SERIES = 1000  # of long tables
 _COLUMNS = 100  # of wide tables
 _BLOCK = 1_000_000  # values made at a time
+_OPEN = (
+    "import sys; from potstill.data.series.store import open_store; from potstill.recipe import SeriesData;"
+    " store = open_store(SeriesData(paths=[sys.argv[1]])); print(len(store), 'series,', len(store.values), 'values')"
+)
+_LENGTHS = ["--context-length", "48", "--prediction-length", "6", "--device", "cpu"]
 _STEPS = {
-    "open": ["{file}"],
-    "train": ["{file}", "{run}"],
-    "forecast": ["{run}/student", "{file}", "{output}"],
-}
-_CODE = {
-    "open": "import sys; from potstill.data.series.store import open_store; from potstill.recipe import SeriesData;"
-    " store = open_store(SeriesData(paths=[sys.argv[1]])); print(len(store), len(store.values))",
-    "train": "import sys; from potstill.cli.main import main; sys.exit(main(['distill', '--teacher', 'embedded',"
-    " '--data', sys.argv[1], '--student', 'linear', '--alpha', '0', '--steps', '300', '--batch-size', '32',"
-    " '--context-length', '96', '--prediction-length', '24', '--device', 'cpu', '--output', sys.argv[2]]))",
-    "forecast": "import sys; from potstill.cli.main import main; sys.exit(main(['forecast', sys.argv[1], sys.argv[2],"
-    " '--prediction-length', '24', '--device', 'cpu', '--output', sys.argv[3]]))",
-}
+    "open": ["-c", _OPEN, "{file}"],
+    "train": ["-m", "potstill", "distill", "--teacher", "embedded", "--data", "{file}", "--student", "linear",
+              "--alpha", "0", "--max-steps", "300", "--batch-size", "32", *_LENGTHS, "--output", "{run}"],
+    "forecast": ["-m", "potstill", "forecast", "{run}/student", "{file}", *_LENGTHS[2:], "--output", "{output}"],
+}  # fmt: skip
 
 
 def blocks(layout: str, size: float, bytes_per_value: float) -> Iterator[pa.Table]:
@@ -93,18 +89,18 @@ def make(path: Path, layout: str, gigabytes: float) -> None:
         if writer is None and kind == ".csv":
             writer = arrow_csv.CSVWriter(str(path), table.schema)
         elif writer is None:
-            writer = parquet.ParquetWriter(path, table.schema, compression="none", use_dictionary=["unique_id"])
+            writer = parquet.ParquetWriter(path, table.schema, compression="none", use_dictionary=False)
         assert writer is not None
         writer.write_table(table)
     assert writer is not None
     writer.close()
 
 
-def measured(code: str, arguments: list[str], environment: dict[str, str]) -> dict[str, float | str]:
-    """Run code in a process: its seconds, its peaks of memory in MB, and its last line of output."""
+def measured(arguments: list[str], environment: dict[str, str]) -> dict[str, float | str]:
+    """Run Python: its seconds, its peaks of memory in MB, and its last line of output."""
     began, anonymous = time.perf_counter(), 0
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment, stdout=out, stderr=out)
+        process = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=out, stderr=out)
         peak = 0
         while process.poll() is None:
             status = _status(process.pid)
@@ -143,21 +139,22 @@ def main() -> None:
     parser.add_argument("--steps", nargs="+", default=list(_STEPS), choices=list(_STEPS))
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for the files and stores")
     options = parser.parse_args()
-    results = json.loads(EVIDENCE.read_text()) if EVIDENCE.exists() else {}
     for layout in options.layouts:
         for kind in options.kinds:
             with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
                 folder = Path(temporary)
                 file = folder / f"large.{kind}"
                 make(file, layout, options.gigabytes)
-                entry: dict[str, object] = {"bytes": file.stat().st_size, "cpus": os.cpu_count()}
+                file_bytes = file.stat().st_size
+                entry: dict[str, object] = {"bytes": file_bytes, "cpus": os.cpu_count()}
                 places = {"file": str(file), "run": str(folder / "run"), "output": str(folder / "forecast.parquet")}
                 environment = {**os.environ, "POTSTILL_CACHE": str(folder / "cache")}
                 for step in options.steps:
                     arguments = [argument.format(**places) for argument in _STEPS[step]]
-                    entry[step] = measured(_CODE[step], arguments, environment)
-                    print(layout, kind, f"{file.stat().st_size / 1e9:.2f} GB", step, entry[step], flush=True)
-            results[f"{layout}, {kind}, {entry['bytes'] / 1e9:.1f} GB"] = entry  # type: ignore[operator]
+                    entry[step] = measured(arguments, environment)
+                    print(layout, kind, f"{file_bytes / 1e9:.2f} GB", step, entry[step], flush=True)
+            results = json.loads(EVIDENCE.read_text()) if EVIDENCE.exists() else {}
+            results[f"{layout}, {kind}, {file_bytes / 1e9:.2g} GB"] = entry
             EVIDENCE.write_text(json.dumps(results, indent=2) + "\n")
 
 

@@ -18,6 +18,7 @@ from potstill.data.cache import cache_folder, open_or_build
 from potstill.data.data_report import DataReport
 from potstill.data.files import DataSource, files_of, readable
 from potstill.data.series.blocks.files import large_file
+from potstill.data.series.blocks.refusal import NotInBlocks
 from potstill.data.series.blocks.table import LargeFile
 from potstill.data.series.build import STORE_ARRAYS, Builder, Input
 from potstill.data.series.calendar import TimeStep
@@ -346,6 +347,11 @@ def _read_with_future(data: Input, ahead: FutureRows, selection: ColumnSelection
     return with_future(data.read(report), ahead.read(DataReport()), data.name, selection)
 
 
+def _large_with_future(data: Input) -> None:
+    if data.large() is not None:
+        raise NotInBlocks("rows of --future follow it", "write them into the file, with empty targets")
+
+
 def _open_or_build(
     cache: Path, fingerprint: str, inputs: list[Input], selection: ColumnSelection, future: Any
 ) -> Store:
@@ -356,7 +362,8 @@ def _open_or_build(
                 key="future.several_tables",
             )
         ahead = future_rows(future, cache)
-        inputs = [Input(inputs[0].name, partial(_read_with_future, inputs[0], ahead, selection))]
+        reading = partial(_read_with_future, inputs[0], ahead, selection)
+        inputs = [Input(inputs[0].name, reading, partial(_large_with_future, inputs[0]))]
         fingerprint = fingerprints.with_choices(fingerprint, [["future", ahead.fingerprint]])
     cache_key = fingerprints.of_layout(fingerprint, _LAYOUT)
     return open_or_build(cache, cache_key, _load, lambda folder: Builder(folder, selection).build(inputs, fingerprint))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _HEAD = 2000  # rows that the sample begins with, at least: formats look at so many
+_ONE_MOMENT, _MOMENTS = 2000, 2_000_000  # rows of one moment in the sample, and different times, to find ids
 _PASSES = 5  # each one has found another witness
 CODES, TIMES, VALUES = 0, 1, 2  # columns on disk: the series of a row (-1: none), its time, then the values
 
@@ -57,6 +58,8 @@ class Converted:
         The numbers of the categories of covariates that are text.
     resolution
         Whether some time is not at midnight, and some not a whole second.
+    moments
+        The different times, if ids follow from them.
     """
 
     decision: Decision
@@ -68,6 +71,7 @@ class Converted:
     repairs: dict[str, ValueRepairs] = field(default_factory=dict)
     categories: dict[str, dict[str | None, int]] = field(default_factory=dict)
     resolution: tuple[bool, bool] = (False, False)
+    moments: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def convert(
@@ -152,7 +156,9 @@ class _Pass:
         self.ids: list[pa.Table] = []
         self.last = -1  # the series of the row before
         identity = decision.columns.identity
-        used = {*identity, decision.time.column if decision.time else ""}
+        used = {*identity, decision.time.column if decision.time else ""} - {*decision.found}
+        times = decision.columns.times
+        self.moment = int(times.micros[times.valid][0]) if times is not None else 0
         self.watches = [self._watch(c) for c in decision.sheet.table.column_names if c not in used]
 
     def _watch(self, column: str) -> ColumnWatch:
@@ -165,7 +171,8 @@ class _Pass:
                 arrow_functions().cast(cells, pa.float64())
             except pa.ArrowInvalid:
                 plain = False
-        return ColumnWatch(column, plain, column in self.decision.counters)
+        numbers = column in self.decision.found and column in self.decision.numeric
+        return ColumnWatch(column, plain, numbers or column in self.decision.counters)
 
     def run(self, progress: ProgressCallback) -> None:
         """Convert all blocks; the sample gets the witnesses."""
@@ -194,12 +201,16 @@ class _Pass:
             numbers = watch.plain or watch.unreadable <= watch.filled / 2
             if watch.filled and _is_text(final.sheet, watch.name) and numbers != (watch.name in final.numeric):
                 raise NotInBlocks(f"column {watch.name!r} has numbers and text", "name the columns with --target")
+            if watch.counter and watch.name in final.found and not watch.whole:
+                raise NotInBlocks(f"column {watch.name!r} has ids and other numbers", "use --id-column")
             if watch.counter and watch.counts_up != final.counters.get(watch.name, watch.counts_up):
                 raise NotInBlocks(f"column {watch.name!r} may have row numbers", "leave it out, or use --target")
 
     def _convert(self, sheet: Sheet) -> None:
         codes, times = self._codes(sheet), self._times(sheet)
         codes = np.where(times.valid, codes, -1)
+        if self.decision.found:
+            self._show_ids(times)
         self._follow(codes, times)
         self.converted.rows.append([codes, times.micros, *(self._values(sheet, c) for c in self.decision.stored)])
 
@@ -237,6 +248,15 @@ class _Pass:
         values, unreadable = numeric(sheet, column)
         repairs.unreadable(sheet, column, unreadable, self.before)
         return repairs.clean(values)
+
+    def _show_ids(self, times: Times) -> None:
+        """Add rows of one moment to the sample: they show which columns do not tell series apart."""
+        rows = np.flatnonzero(times.valid & (times.micros == self.moment))
+        self.reading.add(self.before, self.block, rows[: max(_ONE_MOMENT - len(self.reading.witnesses), 0)].tolist())
+        moments = np.union1d(self.converted.moments, times.micros[times.valid])
+        if len(moments) > _MOMENTS:
+            raise NotInBlocks("its ids follow from very many times", "name the id columns with --id-column")
+        self.converted.moments = moments
 
     def _follow(self, codes: np.ndarray, times: Times) -> None:
         """Note whether rows are grouped by series, and what times look like."""

@@ -24,7 +24,7 @@ from potstill.data.series.columns import (
     named_as_counter,
     pick_columns,
 )
-from potstill.data.series.identity import named
+from potstill.data.series.identity import named, sole_ids
 from potstill.data.series.numbers import NumberFormat, is_numeric, is_single_mark
 from potstill.data.series.sheet import Sheet
 from potstill.data.series.time_columns import PERIOD_NAMES, TIME_NAMES
@@ -51,6 +51,8 @@ class Decision:
         Columns that may contain ids, though they are not used as ids.
     counters
         Numeric columns that may be row numbers, and whether the sample says that they count up.
+    found
+        The ids that nothing declares: they explain why times repeat.
     """
 
     sheet: Sheet
@@ -60,6 +62,7 @@ class Decision:
     numeric: set[str]
     candidates: list[str]
     counters: dict[str, bool]
+    found: list[str]
 
     @property
     def stored(self) -> list[str]:
@@ -95,21 +98,23 @@ def decide(sheet: Sheet, name: str, selection: ColumnSelection, report: DataRepo
     lower = {column.strip().lower(): column for column in reversed(own.table.column_names)}
     declared = declared_ids(own, lower, selection)
     time = _time(own, columns, [*declared, *(selection.target or [])], selection)
-    if columns.identity != declared:
-        raise NotInBlocks(f"its id columns {', '.join(columns.identity)} follow from all rows", _NAME_IDS)
     used = {*declared, *([columns.time] if columns.time else [])}
     rest = [column for column in own.table.column_names if column not in used]
     numeric = [column for column in rest if is_numeric(own, column)]
     candidates = id_candidates(own, rest, numeric, selection.target or [])
-    if not declared and any(named(column) or (time is None and column not in numeric) for column in candidates):
+    found = [column for column in columns.identity if column not in declared]
+    if found and not (columns.times and sole_ids(own, columns.times, declared, candidates, found)):
+        raise NotInBlocks(f"whether its ids are {', '.join(columns.identity)} follows from all rows", _NAME_IDS)
+    if not columns.identity and any(named(column) or (time is None and column not in numeric) for column in candidates):
         raise NotInBlocks(f"column {candidates[0]!r} may have ids", f"{_NAME_IDS}, or leave the column out")
     for column in [*numeric, *covariates]:
         if not sheet.decimal and is_single_mark(sheet, column):
             raise NotInBlocks(f"column {column!r} has numbers such as 1.220", "name their decimal mark with --decimal")
-    counters = {c: counts_up(own, c) for c in numeric if named_as_counter(c) or _begins_counting(own, c)}
+    plain = [column for column in numeric if column not in found]
+    counters = {c: counts_up(own, c) for c in plain if named_as_counter(c) or _begins_counting(own, c)}
     sheet.formats.update(own.formats)
     numeric += [column for column in covariates if is_numeric(sheet, column)]
-    return Decision(sheet, columns, time, covariates, set(numeric), candidates, counters)
+    return Decision(sheet, columns, time, covariates, set(numeric), candidates, counters, found)
 
 
 def _begins_counting(sheet: Sheet, column: str) -> bool:

@@ -25,11 +25,11 @@ from potstill.data.series.grid import (
     sort_rows,
     with_flat,
 )
-from potstill.data.series.identity import repeats_often
+from potstill.data.series.identity import covers_span, named, repeats_often
 from potstill.data.series.steps import StepGroups, group_by_step, ranges_of
 from potstill.data.series.zones import to_local
 
-RANGE = 2_000_000  # rows of the series that are laid out together: about 200 bytes each are needed
+RANGE = 1_000_000  # rows of the series that are laid out together: about 200 bytes each are needed
 _ROWS, _UTC, _CLOCK = 0, 1, 2  # sorted rows on disk: their place in the range, their time, and the clock for the step
 
 
@@ -130,6 +130,8 @@ def lay_out_on_disk(
         groups = in_order(kept[:0], kept[:0], count).groups
         return Layout(table, bounds, rows, kept, ranges, groups, zone, False)
     _check_repeats(converted, total.repeated)
+    if converted.decision.found:
+        _check_ids(converted, rows, kept, ranges, total.repeated)
     note_order(total, converted.usable, name, report)
     stamps = cast(np.ndarray, IntsOnDisk(rows, _CLOCK))
     groups = group_by_step(stamps, kept) if freq is None else given(stamps, kept, freq, name)
@@ -148,6 +150,19 @@ def _check_repeats(converted: Converted, repeated: int) -> None:
             f"{repeated:,} rows repeat a time (ids: {declared})",
             "name all id columns with --id-column, or correct them",
         )
+
+
+def _check_ids(converted: Converted, rows: BlockColumns, kept: np.ndarray, ranges: list[slice], repeated: int) -> None:
+    """Refuse ids that do not explain repeated times as well for all rows as for the sample."""
+    found = converted.decision.found
+    covered = repeated == 0 and converted.usable == len(converted.rows) >= 2 * len(converted.names)
+    for part in ranges if covered and not (len(found) == 1 and named(found[0])) else ():
+        first, end = kept[part.start : part.stop], kept[part.start + 1 : part.stop + 1]
+        moments = np.searchsorted(converted.moments, rows.ints(_UTC, int(first[0]), int(end[-1])))
+        span = moments[end - first[0] - 1] - moments[first - first[0]] + 1
+        covered = covered and covers_span(end - first, span)
+    if not covered:
+        raise NotInBlocks(f"whether its ids are {', '.join(found)} follows from all rows", "name them with --id-column")
 
 
 def _bounds(rows: BlockColumns, count: int) -> np.ndarray:
