@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from potstill.data.series import build
+from potstill.data.series import build, steps
 from potstill.data.series.blocks import files, layout
 from potstill.data.series.frames import series_block
 from potstill.data.series.store import open_store
@@ -23,6 +23,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(files, "LARGE", 0)
     monkeypatch.setattr(files, "BLOCK", 1 << 13)
     monkeypatch.setattr(layout, "RANGE", 900)
+    monkeypatch.setattr(steps, "_RANGE", 700)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -36,6 +37,7 @@ def both(tmp_path: Path, monkeypatch, capsys, paths: list[Path], **config) -> tu
     data = SeriesData(**{"paths": [str(path) for path in paths], **config})
     with monkeypatch.context() as patch:
         patch.setattr(files, "LARGE", 1 << 40)
+        patch.setattr(steps, "_RANGE", 1 << 40)
         open_store(data, tmp_path / "whole")
     capsys.readouterr()
     calls = []
