@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from io import BufferedRandom
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,14 @@ class BlockColumns:
     def __init__(self, path: Path, columns: int):
         self.columns = columns
         self.bounds = [0]  # of the blocks, in rows
-        self._file = path.open("w+b", buffering=0)
+        self._file = path.open("w+b")
 
     def __len__(self) -> int:
         return self.bounds[-1]
 
     def append(self, columns: Sequence[np.ndarray]) -> None:
         """Add a block: C arrays of one length, int64 or float64."""
+        self._file.seek(0, 2)
         for column in columns:
             self._file.write(np.ascontiguousarray(column).view(np.uint8).data)
         self.bounds.append(self.bounds[-1] + len(columns[0]))
@@ -40,7 +41,7 @@ class BlockColumns:
             low, high = self.bounds[block], self.bounds[block + 1]
             place = low * self.columns + column * (high - low) + row - low
             until = min(high, end)
-            _fill(self._file.fileno(), found[row - first : until - first], place)
+            _fill(self._file, found[row - first : until - first], place)
             row, block = until, block + 1
         return found
 
@@ -54,7 +55,7 @@ class FlatColumns:
 
     def __init__(self, path: Path, columns: int, rows: int):
         self.rows = rows
-        self._file = path.open("w+b", buffering=0)
+        self._file = path.open("w+b")
         self._file.truncate(columns * rows * _BYTES)
 
     def __len__(self) -> int:
@@ -62,11 +63,8 @@ class FlatColumns:
 
     def put(self, column: int, first: int, values: np.ndarray) -> None:
         """Write rows from ``first`` on."""
-        data = np.ascontiguousarray(values).view(np.uint8).data
-        place = (column * self.rows + first) * _BYTES
-        while data:
-            written = os.pwrite(self._file.fileno(), data, place)
-            data, place = data[written:], place + written
+        self._file.seek((column * self.rows + first) * _BYTES)
+        self._file.write(np.ascontiguousarray(values).view(np.uint8).data)
 
     def ints(self, column: int, first: int, end: int) -> np.ndarray:
         """Rows ``first:end`` of a column of int64."""
@@ -75,7 +73,7 @@ class FlatColumns:
     def floats(self, column: int, first: int, end: int) -> np.ndarray:
         """Rows ``first:end`` of a column of float64."""
         found = np.empty(end - first)
-        _fill(self._file.fileno(), found, column * self.rows + first)
+        _fill(self._file, found, column * self.rows + first)
         return found
 
     def close(self) -> None:
@@ -96,11 +94,8 @@ class IntsOnDisk:
         return self._columns.ints(self._column, int(rows.start), int(rows.stop))
 
 
-def _fill(file: int, values: np.ndarray, place: int) -> None:
+def _fill(file: BufferedRandom, values: np.ndarray, place: int) -> None:
     """Read an array from element ``place`` of a file on."""
-    data, offset = values.view(np.uint8).data, place * _BYTES
-    while data:
-        count = os.preadv(file, [data], offset)
-        if not count:
-            raise OSError("the temporary file is shorter than expected")
-        data, offset = data[count:], offset + count
+    file.seek(place * _BYTES)
+    if file.readinto(values.view(np.uint8).data) != values.nbytes:
+        raise OSError("a temporary file is shorter than expected")

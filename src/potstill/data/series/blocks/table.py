@@ -60,6 +60,8 @@ def blocks_of(
         layout.repair(name, own)
         report.add(own)
         yield _block(converted, layout, name, selection, report)
+        for rows in (converted.rows, layout.table, layout.rows):
+            rows.close()
 
 
 def _block(
