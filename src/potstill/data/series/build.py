@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
+from potstill.console import say
 from potstill.data import fingerprints
 from potstill.data.data_report import DataReport
+from potstill.data.series.blocks.refusal import NotInBlocks
+from potstill.data.series.blocks.table import LargeFile, blocks_of
 from potstill.data.series.covariates import CovariateWriter
 from potstill.data.series.frames import (
     ColumnSelection,
@@ -32,10 +36,14 @@ _RESCALED = "units: offset and scale"  # in the fingerprint, so that labels from
 
 
 class Input(NamedTuple):
-    """A data set's name and the function that reads it and counts repairs in the given report."""
+    """A data set's name and the function that reads it and counts repairs in the given report.
+
+    ``large`` opens the file to be read in blocks; it gives None if the file is small, and raises ``NotInBlocks``.
+    """
 
     name: str
     read: Callable[[DataReport], Sheet]
+    large: Callable[[], LargeFile | None] = lambda: None
 
 
 class Builder:
@@ -98,15 +106,14 @@ class Builder:
         report = DataReport()
         before = len(self.skip)
         try:
-            sheet = item.read(report)
-            block = series_block(sheet, item.name, self.selection, report)
-            identities = []
-            for series in block.series:
-                out.write(series.values.tobytes())
-                if series.covariates is not None:
-                    self.covariates.add(series.covariates)
-                self._note(item.name, series, report)
-                identities.append(series.identity)
+            with self._block(item, report) as (label, block):
+                identities = []
+                for series in block.series:
+                    out.write(series.values.tobytes())
+                    if series.covariates is not None:
+                        self.covariates.add(series.covariates)
+                    self._note(item.name, series, report)
+                    identities.append(series.identity)
         finally:
             self.report.add(report)
         self.used_columns.update(block.columns)
@@ -119,8 +126,25 @@ class Builder:
             self.choices.append([item.name, _RESCALED])
         self._add_datasets(item.name, block, before)
         if all(self.skip[before:]):
-            self.errors.append(_barren(sheet.label, self.skip[before:], report))
+            self.errors.append(_barren(label, self.skip[before:], report))
         self.report.add_used(files=1)
+
+    @contextmanager
+    def _block(self, item: Input, report: DataReport) -> Iterator[tuple[str, SeriesBlock]]:
+        """The series of an input, and where it is; a large file is read in blocks if its rows allow it."""
+        with ExitStack() as stack:
+            try:
+                large = item.large()
+                if large is not None:
+                    reading = blocks_of(large, item.name, self.selection, report, self.folder)
+                    block, label = stack.enter_context(reading), large.label
+            except NotInBlocks as reason:
+                say(f"{item.name}: is read as a whole, which takes several times its size of memory: {reason}.")
+                large = None
+            if large is None:
+                sheet = item.read(report)
+                block, label = series_block(sheet, item.name, self.selection, report), sheet.label
+            yield label, block
 
     def _add_datasets(self, name: str, block: SeriesBlock, before: int) -> None:
         """One data set for each step of the file's series from number ``before`` on."""

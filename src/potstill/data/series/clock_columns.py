@@ -38,9 +38,9 @@ def add_clock(sheet: Sheet, times: Times, columns: list[str], name: str, report:
     if times.counter or times.zone or not times.valid.any() or (times.micros[times.valid] % DAY).any():
         return set()
     for column in columns:
-        words = _words(column)
-        if not words & _CLOCK_WORDS:
+        if not may_be_clock(column):
             continue
+        words = _words(column)
         clock = _clock_of(sheet.table[column])
         ending = False
         if clock is None and words & _HOUR_WORDS:
@@ -62,6 +62,16 @@ def _add_minutes(sheet: Sheet, times: Times, columns: list[str], name: str, repo
             report.add_note(f"{name}: column {column!r} is joined with the dates in {times.name!r} as minutes")
             return {column}
     return set()
+
+
+def may_be_clock(column: str) -> bool:
+    """Whether a column's name suggests hours or times of day."""
+    return bool(_words(column) & _CLOCK_WORDS)
+
+
+def may_be_date_part(column: str) -> bool:
+    """Whether a column's name suggests years, which with other columns make dates."""
+    return column.strip().lower() in _YEAR
 
 
 def date_of_parts(sheet: Sheet, lower: dict[str, str], name: str, report: DataReport) -> tuple[set[str], Times] | None:

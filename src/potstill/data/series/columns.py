@@ -89,13 +89,11 @@ def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     """
     target = selection.target or []
     lower = {column.strip().lower(): column for column in reversed(sheet.table.column_names)}
-    declared = _declared_ids(sheet, lower, selection)
+    declared = declared_ids(sheet, lower, selection)
     taken, times = find_time(sheet, [*declared, *target], selection.time_column, selection.date_format, name, report)
     rest = [c for c in sheet.table.column_names if c not in {*taken, *declared}]
     numbers = [c for c in rest if is_numeric(sheet, c)]
-    candidates = [c for c in rest if c not in target and c not in sheet.values and may_be_ids(sheet, c, c in numbers)]
-    if len(numbers) == 1:  # it is the value to forecast
-        candidates = [c for c in candidates if c not in numbers]
+    candidates = id_candidates(sheet, rest, numbers, target)
     ids = find_ids(sheet, times, declared, candidates, name, report, named_by_user=selection.ids is not None)
     rest, numbers = [[c for c in columns if c not in ids] for columns in (rest, numbers)]
     empty = [c for c in rest if sheet.table[c].null_count == len(sheet.table)]
@@ -128,7 +126,13 @@ def pick_columns(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     return Columns(times, sheet.raw.select(ids) if ids else None, values, choices, time, ids)
 
 
-def _declared_ids(sheet: Sheet, lower: dict[str, str], selection: ColumnSelection) -> list[str]:
+def id_candidates(sheet: Sheet, rest: list[str], numbers: list[str], target: list[str]) -> list[str]:
+    """The columns among ``rest`` (neither time nor declared ids) that may contain ids; ``numbers`` are numeric."""
+    found = [c for c in rest if c not in target and c not in sheet.values and may_be_ids(sheet, c, c in numbers)]
+    return [c for c in found if c not in numbers] if len(numbers) == 1 else found  # it is the value to forecast
+
+
+def declared_ids(sheet: Sheet, lower: dict[str, str], selection: ColumnSelection) -> list[str]:
     """The id columns that the user names, that the table's index has, or whose name says so."""
     if selection.ids is not None:
         missing = [column for column in selection.ids if column not in sheet.table.column_names]
@@ -211,16 +215,22 @@ def _drop_counters(sheet: Sheet, numbers: list[str], name: str, report: DataRepo
     kept = []
     few = replace(sheet, table=sheet.table.slice(0, 3))
     for column in numbers:
-        lower = column.strip().lower()
-        named = lower in _COUNTERS or lower.endswith("_id")
-        if (named or _counts_up(few, column)) and (_counts_up(sheet, column) or (named and _whole(sheet, column))):
+        named = named_as_counter(column)
+        if (named or counts_up(few, column)) and (counts_up(sheet, column) or (named and _whole(sheet, column))):
             report.add_dropped(f"{name}/{column or '(unnamed)'}", "row numbers or ids", kind="columns")
         else:
             kept.append(column)
     return kept
 
 
-def _counts_up(sheet: Sheet, column: str) -> bool:
+def named_as_counter(column: str) -> bool:
+    """Whether a column's name suggests row numbers."""
+    lower = column.strip().lower()
+    return lower in _COUNTERS or lower.endswith("_id")
+
+
+def counts_up(sheet: Sheet, column: str) -> bool:
+    """Whether a column has whole numbers, each one more than the one before."""
     values = numeric(sheet, column)[0]
     return len(values) > 2 and _whole(sheet, column) and bool((np.diff(values) == 1).all())
 

@@ -30,9 +30,9 @@ def read_csv(path: Path, report: DataReport, name: str) -> Sheet:
 
     text = _utf8(path, report, name)
     first = text[: text.find(b"\n") + 1 or len(text)].decode()
-    delimiter = _delimiter(text, first)
+    delimiter = delimiter_of(text, first)
     try:
-        header, header_lines = _header(first, delimiter, report, name)
+        header, header_lines = header_of(first, delimiter, report, name)
     except csv.Error as error:
         raise UserError(
             f"{path} line 1: is not a CSV header ({error}); start the file with the column names.",
@@ -85,7 +85,7 @@ def read_csv(path: Path, report: DataReport, name: str) -> Sheet:
     return Sheet.of(str(path), table, delimiter=delimiter, skipped=skipped, header_lines=header_lines)
 
 
-def _delimiter(text: bytes, first: str) -> str:
+def delimiter_of(text: bytes, first: str) -> str:
     """The character that separates as many cells in the first lines as in the header; else the header's commonest."""
     end = -1
     for _ in range(_PROBED):
@@ -115,7 +115,7 @@ def _check_quotes(path: Path, text: bytes, delimiter: str, columns: int) -> None
         )
 
 
-def _header(first: str, delimiter: str, report: DataReport, name: str) -> tuple[list[str], int]:
+def header_of(first: str, delimiter: str, report: DataReport, name: str) -> tuple[list[str], int]:
     """Unique column names, and the number of lines they take: 0 if the first line contains values."""
     fields = [f.strip() for f in next(csv.reader(io.StringIO(first), delimiter=delimiter))]
     numbers = [_is_number(f) for f in fields]

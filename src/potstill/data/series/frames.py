@@ -94,7 +94,7 @@ def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     codes, ids = np.zeros(len(sheet.table), np.int64), [None]
     if columns.ids is not None:
         codes, ids, _ = codes_and_names(columns.ids)
-    choices = [*_settled(columns.times, codes, name, report), *columns.choices]
+    choices = [*settled(columns.times, codes, name, report), *columns.choices]
     grid = lay_out(columns.times, codes, len(ids), name, report, selection.freq)
     keys = table_keys(sheet, columns.identity, columns.values, columns.time, columns.times)
     beside, categories = _beside(sheet, selection.covariates, covariates, grid, name, report)
@@ -103,7 +103,7 @@ def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     return SeriesBlock(columns.values, grid.groups, series, choices, covariates, categories, keys, identities)
 
 
-def _settled(times: Times | None, codes: np.ndarray, name: str, report: DataReport) -> list[str]:
+def settled(times: Times | None, codes: np.ndarray, name: str, report: DataReport) -> list[str]:
     """Settle the order of day and month, now that the series are known, and note how dates were read."""
     if times is None:
         return []
@@ -141,16 +141,26 @@ def _beside(
         known: dict[str | None, int] = {}
         if pa.types.is_string(cells.type):
             found[place] = codes_of(cells.to_pylist(), known)[grid.rows]
-        own = found[place, longest]  # of dates or names of rows, no category says anything of the target
-        if not known or len(np.unique(own)) > max(len(own) / 2, 2):
-            raise UserError(
-                f"{sheet.label}: column {column!r} of data.known or data.past has neither numbers nor categories"
-                f" (such as {str(cells[0].as_py())!r}); name another one, or write what matters of it, such as the"
-                " weekday, into a column.",
-                key="data.covariate_without_categories",
-            )
+        check_categories(sheet, column, known, found[place, longest])
         categories[column] = len(known)
     return found, categories
+
+
+def check_categories(sheet: Sheet, column: str, known: dict[str | None, int], own: np.ndarray) -> None:
+    """Refuse a covariate without numbers or categories; ``own`` are its numbers of categories in the longest series.
+
+    Raises
+    ------
+    UserError
+        Of dates or names of rows, no category says anything of the target.
+    """
+    if not known or len(np.unique(own)) > max(len(own) / 2, 2):
+        raise UserError(
+            f"{sheet.label}: column {column!r} of data.known or data.past has neither numbers nor categories"
+            f" (such as {str(sheet.table[column][0].as_py())!r}); name another one, or write what matters of it, such"
+            " as the weekday, into a column.",
+            key="data.covariate_without_categories",
+        )
 
 
 def _series(
@@ -168,11 +178,11 @@ def _series(
         for k, identity in enumerate(ids):
             rows = slice(grid.bounds[k], grid.bounds[k + 1])
             name = column if identity is None else identity if len(names) == 1 else f"{identity}/{column}"
-            series = _one(name, column, values[rows], grid, k, rows, zone)
-            yield series if beside is None else series._replace(covariates=_placed(beside, grid, k, series))
+            series = one(name, column, values[rows], grid, k, rows, zone)
+            yield series if beside is None else series._replace(covariates=placed(beside, grid, k, series))
 
 
-def _placed(beside: np.ndarray, grid: Grid, k: int, series: Series) -> np.ndarray:
+def placed(beside: np.ndarray, grid: Grid, k: int, series: Series) -> np.ndarray:
     """Covariates ``[K, L]`` of series k on its grid, from the first row of the series on."""
     rows = slice(grid.bounds[k], grid.bounds[k + 1])
     gridded = np.full((len(beside), int(grid.lengths[k])), np.nan, np.float32)
@@ -188,7 +198,7 @@ def no_usable_series(label: str, report: DataReport) -> UserError:
     )
 
 
-def _one(
+def one(
     name: str,
     column: str,
     values: np.ndarray,
@@ -223,13 +233,38 @@ def _unlearnable(values: np.ndarray, known: int) -> str:
 def _clean(sheet: Sheet, column: str, file: str, report: DataReport) -> np.ndarray:
     """A column as float64; infinities and values whose square is beyond float64 become missing."""
     values, unreadable = numeric(sheet, column)
-    if len(unreadable):
-        first = f"{sheet.place(int(unreadable[0]))}: {str(sheet.table[column][unreadable[0]].as_py())[:40]!r}"
-        report.add_repaired("unreadable cells taken as missing", f"{file}/{column} (first: {first})", len(unreadable))
-    infinite = np.isinf(values)
-    huge = np.abs(values) > LARGEST_VALUE
-    report.add_repaired("infinities taken as missing", f"{file}/{column}", int(infinite.sum()))
-    report.add_repaired(
-        f"values beyond {LARGEST_VALUE:g} taken as missing", f"{file}/{column}", int((huge & ~infinite).sum())
-    )
-    return np.where(huge, np.nan, values)
+    repairs = ValueRepairs()
+    repairs.unreadable(sheet, column, unreadable)
+    values = repairs.clean(values)
+    repairs.report(f"{file}/{column}", sheet, report)
+    return values
+
+
+@dataclass
+class ValueRepairs:
+    """How many values of a column became missing, and the first cell that is no number: its place and its text."""
+
+    text: int = 0
+    infinite: int = 0
+    huge: int = 0
+    first: tuple[int, str] = (0, "")
+
+    def unreadable(self, sheet: Sheet, column: str, rows: np.ndarray, before: int = 0) -> None:
+        """Count rows without a number; ``before`` is the row of the file that precedes the sheet."""
+        if len(rows) and not self.text:
+            self.first = before + int(rows[0]), repr(str(sheet.table[column][rows[0]].as_py())[:40])
+        self.text += len(rows)
+
+    def clean(self, values: np.ndarray) -> np.ndarray:
+        """Values without those that cannot be used."""
+        infinite, huge = np.isinf(values), np.abs(values) > LARGEST_VALUE
+        self.infinite += int(infinite.sum())
+        self.huge += int((huge & ~infinite).sum())
+        return np.where(huge, np.nan, values)
+
+    def report(self, where: str, sheet: Sheet, report: DataReport) -> None:
+        """Count the repairs of a column; ``sheet`` knows the places of rows."""
+        first = f"{where} (first: {sheet.place_in_file(self.first[0])}: {self.first[1]})"
+        report.add_repaired("unreadable cells taken as missing", first, self.text)
+        report.add_repaired("infinities taken as missing", where, self.infinite)
+        report.add_repaired(f"values beyond {LARGEST_VALUE:g} taken as missing", where, self.huge)

@@ -5,7 +5,8 @@ A mistyped year must not make a grid of a million empty rows: see ``_isolated``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,34 +86,71 @@ def lay_out(
         )
     if times is None:
         rows = rows[np.argsort(codes[rows], kind="stable")]
-        return _stack(rows, codes[rows], series, np.ones(max(len(rows) - 1, 0), np.int64), _one_group(series))
-    rows = _sorted(rows, times.micros, codes, name, report)
+        return in_order(rows, codes[rows], series)
+    order = sort_rows(rows, times.micros, codes)
+    note_order(order, len(rows), name, report)
+    rows = order.rows
     kept = codes[rows]
     if times.counter:
         return _count_up(rows, times.micros[rows], kept, series, np.diff(kept) != 0)
     bounds = np.searchsorted(kept, np.arange(series + 1))
     utc = times.micros[rows]
     local = to_local(utc, times.zone)
-    stamps = _clocks(utc, local, bounds)
-    groups = group_by_step(stamps, bounds) if freq is None else _given(local, bounds, freq, name)
-    wall = np.array([step.wall for step in groups.steps])[groups.group_of] & (times.zone != "")
-    stamps = np.where(wall[kept], local, utc)
+    groups = group_by_step(clocks(utc, local, bounds), bounds) if freq is None else given(local, bounds, freq, name)
     if not any(step.timed for step in groups.steps):  # one row per series
-        return _stack(rows, kept, series, np.ones(max(len(rows) - 1, 0), np.int64), groups)
-    _note_steps(groups, name, report)
-    report.add_repaired("timestamps moved to the regular step", name, _off_grid(stamps, kept, groups))
-    grid, stamps = _open_gaps(rows, stamps, kept, groups, name, report)
-    _anchor(grid, stamps)
-    grid.starts[wall] = to_utc(grid.starts[wall], times.zone)
-    report.add_repaired("missing time steps opened as missing values", name, int(grid.lengths.sum() - len(grid.rows)))
+        return in_order(rows, kept, series, groups)
+    note_steps(groups, name, report)
+    repairs = GridRepairs()
+    grid = place(rows, utc, kept, groups, times.zone, repairs)
+    repairs.report(name, report)
     return grid
+
+
+@dataclass
+class GridRepairs:
+    """What was repaired while rows were placed: rows moved to the step, or cut off, and steps opened.
+
+    ``flat`` has the series with gaps that are too long to fill.
+    """
+
+    moved: int = 0
+    isolated: int = 0
+    opened: int = 0
+    flat: list[int] = field(default_factory=list)
+
+    def report(self, name: str, report: DataReport) -> None:
+        """Count the repairs of a file."""
+        report.add_repaired("timestamps moved to the regular step", name, self.moved)
+        report.add_repaired("rows with isolated timestamps left out", name, self.isolated)
+        if self.flat:
+            report.add_note(f"{name}: gaps too long to fill; the rows around them are kept in order")
+        report.add_repaired("missing time steps opened as missing values", name, self.opened)
+
+
+def place(
+    rows: np.ndarray, utc: np.ndarray, codes: np.ndarray, groups: StepGroups, zone: str, repairs: GridRepairs
+) -> Grid:
+    """The grid of sorted rows, their times and their series, on the steps of these series."""
+    wall = np.array([step.wall for step in groups.steps])[groups.group_of] & (zone != "")
+    stamps = np.where(wall[codes], to_local(utc, zone), utc)
+    repairs.moved += _off_grid(stamps, codes, groups)
+    grid, stamps = _open_gaps(rows, stamps, codes, groups, repairs)
+    _anchor(grid, stamps)
+    grid.starts[wall] = to_utc(grid.starts[wall], zone)
+    repairs.opened += int(grid.lengths.sum() - len(grid.rows))
+    return grid
+
+
+def in_order(rows: np.ndarray, codes: np.ndarray, series: int, groups: StepGroups | None = None) -> Grid:
+    """The grid of rows without times, which are kept in order; ``codes`` (ascending) are their series."""
+    return _stack(rows, codes, series, np.ones(max(len(rows) - 1, 0), np.int64), groups or _one_group(series))
 
 
 def _one_group(series: int) -> StepGroups:
     return StepGroups([TimeStep()], [True], np.zeros(series, np.int64))
 
 
-def _given(times: np.ndarray, bounds: np.ndarray, freq: str, name: str) -> StepGroups:
+def given(times: np.ndarray, bounds: np.ndarray, freq: str, name: str) -> StepGroups:
     """The step that the user names, checked against the rows' local times.
 
     Raises
@@ -129,7 +167,7 @@ def _given(times: np.ndarray, bounds: np.ndarray, freq: str, name: str) -> StepG
     return StepGroups([step], [True], np.where(filled, 0, -1))
 
 
-def _clocks(utc: np.ndarray, local: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+def clocks(utc: np.ndarray, local: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """The clock to infer a series' step from: local time if most of its rows are about a day or more apart."""
     long = np.concatenate([[0], np.cumsum(np.diff(utc) >= _NEARLY_A_DAY)])
     last = np.maximum(bounds[1:] - 1, bounds[:-1])
@@ -138,7 +176,8 @@ def _clocks(utc: np.ndarray, local: np.ndarray, bounds: np.ndarray) -> np.ndarra
     return np.where(np.repeat(often, np.diff(bounds)), local, utc)
 
 
-def _note_steps(groups: StepGroups, name: str, report: DataReport) -> None:
+def note_steps(groups: StepGroups, name: str, report: DataReport) -> None:
+    """Note that series have different steps, or none."""
     counts = np.bincount(groups.group_of[groups.group_of >= 0], minlength=len(groups.steps))
     if len(counts) > 1:
         listed = ", ".join(f"{label} ({count:,})" for label, count in zip(groups.labels, counts, strict=True))
@@ -148,7 +187,7 @@ def _note_steps(groups: StepGroups, name: str, report: DataReport) -> None:
         report.add_note(f"{name}: {which} no regular time step; they are kept in order without filling gaps")
 
 
-def _with_flat(groups: StepGroups, series: np.ndarray) -> StepGroups:
+def with_flat(groups: StepGroups, series: np.ndarray) -> StepGroups:
     """The groups with some series moved into irregular ones of the same step."""
     group_of, kinds = groups.group_of.copy(), list(zip(groups.steps, groups.regular, strict=True))
     for k in series:
@@ -187,33 +226,46 @@ def _off_grid(stamps: np.ndarray, codes: np.ndarray, groups: StepGroups) -> int:
     return count
 
 
-def _sorted(rows: np.ndarray, micros: np.ndarray, codes: np.ndarray, name: str, report: DataReport) -> np.ndarray:
-    """Order by series and time; the last of several rows with the same timestamp is kept.
+class SortedRows(NamedTuple):
+    """Rows in order of (series, time), how many were out of order, and how many repeat the time of another."""
+
+    rows: np.ndarray
+    backwards: int
+    repeated: int
+
+
+def sort_rows(rows: np.ndarray, micros: np.ndarray, codes: np.ndarray) -> SortedRows:
+    """Order by series and time; the last of several rows with the same timestamp is kept."""
+    by_series = rows[np.argsort(codes[rows], kind="stable")]
+    same = np.diff(codes[by_series]) == 0
+    backwards = int((same & (np.diff(micros[by_series]) < 0)).sum())
+    if backwards:
+        by_series = by_series[np.lexsort((micros[by_series], codes[by_series]))]
+    repeated = (np.diff(codes[by_series]) == 0) & (np.diff(micros[by_series]) == 0)
+    kept = by_series[np.append(~repeated, True)] if repeated.any() else by_series
+    return SortedRows(kept, backwards, int(repeated.sum()))
+
+
+def note_order(order: SortedRows, count: int, name: str, report: DataReport) -> None:
+    """Report how ``count`` rows were sorted.
 
     Raises
     ------
     UserError
         More than half of the rows would be lost: the table is probably long and its id column was not found.
     """
-    by_series = rows[np.argsort(codes[rows], kind="stable")]
-    same = np.diff(codes[by_series]) == 0
-    backwards = same & (np.diff(micros[by_series]) < 0)
-    report.add_repaired("rows out of order sorted by time", name, int(backwards.sum()))
-    if backwards.any():
-        by_series = by_series[np.lexsort((micros[by_series], codes[by_series]))]
-    repeated = (np.diff(codes[by_series]) == 0) & (np.diff(micros[by_series]) == 0)
-    if repeated.sum() > len(by_series) / 2:
+    report.add_repaired("rows out of order sorted by time", name, order.backwards)
+    if order.repeated > count / 2:
         raise UserError(
-            f"{name}: {repeated.sum():,} of {len(by_series):,} rows repeat a timestamp; if the table contains "
+            f"{name}: {order.repeated:,} of {count:,} rows repeat a timestamp; if the table contains "
             "several series, name their id column unique_id.",
             key="data.repeated_timestamps",
         )
-    report.add_repaired("repeated timestamps, the last one kept", name, int(repeated.sum()))
-    return by_series[np.append(~repeated, True)] if repeated.any() else by_series
+    report.add_repaired("repeated timestamps, the last one kept", name, order.repeated)
 
 
 def _open_gaps(
-    rows: np.ndarray, stamps: np.ndarray, codes: np.ndarray, groups: StepGroups, name: str, report: DataReport
+    rows: np.ndarray, stamps: np.ndarray, codes: np.ndarray, groups: StepGroups, repairs: GridRepairs
 ) -> tuple[Grid, np.ndarray]:
     """The grid, and the timestamps of its rows."""
     series = len(groups.group_of)
@@ -230,12 +282,12 @@ def _open_gaps(
         keep[first : first + low] = keep[first + high : end] = False
         flat[first:end] = not fits
         lost += end - first - (high - low)
-    report.add_repaired("rows with isolated timestamps left out", name, lost)
-    if flat.any():
-        report.add_note(f"{name}: gaps too long to fill; the rows around them are kept in order")
+    repairs.isolated += lost
     steps = np.where(flat[keep][1:], 1, _increments(stamps[keep], codes[keep], groups))
     if flat.any():
-        groups = _with_flat(groups, np.unique(codes[flat]))
+        irregular = np.unique(codes[flat])
+        repairs.flat += irregular.tolist()
+        groups = with_flat(groups, irregular)
     return _stack(rows[keep], codes[keep], series, steps, groups), stamps[keep]
 
 

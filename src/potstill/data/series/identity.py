@@ -127,6 +127,34 @@ def codes_and_names(ids: pa.Table) -> tuple[np.ndarray, list[str], np.ndarray]:
     return codes, ["/".join(part) for part in zip(*parts, strict=True)], rows
 
 
+def repeats_often(repeats: int, rows: int) -> bool:
+    """Whether repeated times are so many that duplicated rows do not explain them."""
+    return repeats >= max(_FEW_REPEATS * rows, _FEW)
+
+
+def sole_ids(sheet: Sheet, times: Times, declared: list[str], candidates: Sequence[str], found: list[str]) -> bool:
+    """Whether no other candidates, as few as those found, tell apart all rows whose times repeat.
+
+    A time that repeats in some rows repeats in every table that has these rows, so this holds for that table too.
+    """
+    search = _Search(sheet, times, declared)
+    if len(candidates) > _MOST_COLUMNS or not search.repeats:
+        return False
+    codes_of = {column: _codes(sheet, column)[search.rows] for column in candidates}
+    others = [
+        [codes_of[column] for column in together]
+        for size in range(1, len(found) + 1)
+        for together in combinations(codes_of, size)
+        if set(together) != set(found)
+    ]
+    return all(search.left(codes) for codes in others)
+
+
+def covers_span(rows: np.ndarray, span: np.ndarray) -> bool:
+    """Whether each id has several rows, and few gaps in its span of moments."""
+    return bool((rows >= _LEAST_ROWS).all() and (rows >= _COVERED * span).all())
+
+
 class _Search:
     """The rows of a table whose times may repeat, without rows that equal another in every column."""
 
@@ -141,7 +169,7 @@ class _Search:
         self.repeats = len(self.rows) - _distinct([*self.declared, self.moments])
         if self.repeats:
             self._drop_equal_rows()
-        self.often = self.repeats >= max(_FEW_REPEATS * len(self.rows), _FEW)
+        self.often = repeats_often(self.repeats, len(self.rows))
 
     def _drop_equal_rows(self) -> None:
         cells = [_codes(self.sheet, column)[self.rows] for column in self.sheet.table.column_names]
@@ -157,7 +185,7 @@ class _Search:
             return []
         codes_of = {column: _codes(self.sheet, column)[self.rows] for column in candidates[:_MOST_COLUMNS]}
         codes_of = {column: codes for column, codes in codes_of.items() if len(np.unique(codes)) > 1}
-        single = {column: self._left([codes]) for column, codes in codes_of.items()}
+        single = {column: self.left([codes]) for column, codes in codes_of.items()}
         for size in range(1, _TOGETHER + 1):
             fitting = [
                 together
@@ -177,7 +205,7 @@ class _Search:
         ]
         return [min(near, key=lambda column: (single[column], column))] if near and self.often else []
 
-    def _left(self, codes: list[np.ndarray]) -> int:
+    def left(self, codes: list[np.ndarray]) -> int:
         """How many rows still repeat a time with these ids."""
         return len(self.rows) - _distinct([*self.declared, *codes, self.moments])
 
@@ -187,7 +215,7 @@ class _Search:
         probe = [part[few] for part in (*self.declared, *codes, self.moments)]
         if _distinct(probe) < int(few.sum()):
             return False
-        return self._rows_per_id(codes) >= 2 and self._left(codes) == 0
+        return self._rows_per_id(codes) >= 2 and self.left(codes) == 0
 
     @property
     def _last_moment_of_probe(self) -> int:
@@ -219,7 +247,7 @@ class _Search:
         last = np.append(first[1:], len(order)) - 1
         rows = last - first + 1
         span = self.moments[order][last] - self.moments[order][first] + 1
-        return bool((rows >= _LEAST_ROWS).all() and (rows >= _COVERED * span).all())
+        return covers_span(rows, span)
 
     def _rank(self, columns: Sequence[str], codes_of: dict[str, np.ndarray]) -> tuple[int, int, int]:
         """Names that suggest ids first, then text, then the fewest ids."""

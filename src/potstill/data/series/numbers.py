@@ -30,6 +30,8 @@ _AMOUNT = (
 )
 _NUMBER = r"^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^(?i:inf|infinity)$"
 _SMALL, _LONG = r"^[1-9]\d{0,2}$", r"^\d{4,}$"  # whole numbers that need no thousands mark, and those without one
+_THREES = r"^\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*$"  # numbers whose point may separate thousands
+_SPACED = rf"\d{_SPACES}\d{{3}}"
 _ELSEWHERE = 2000  # rows of other columns that show the decimal mark of a file
 _FAR = 2.0  # decades between whole numbers and others from which on the marks must separate thousands
 
@@ -133,8 +135,7 @@ def _all_in_threes(cells: pa.ChunkedArray) -> bool:
 
     dotted = cells.filter(pc.match_substring(cells, "."))
     few = dotted[:100]
-    pattern = r"^\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*$"
-    return len(few) > 0 and all(pc.all(pc.match_substring_regex(part, pattern)).as_py() for part in (few, dotted))
+    return len(few) > 0 and all(pc.all(pc.match_substring_regex(part, _THREES)).as_py() for part in (few, dotted))
 
 
 def _amounts(cells: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -195,7 +196,7 @@ def _decimal_mark(sheet: Sheet, column: str, body: pa.ChunkedArray) -> NumberFor
         return _ambiguous("stands beside cells with the other decimal mark", max(row, 0))
     if proven:
         mark = next(iter(proven))
-        grouped = _first(body, rf"^\d{{1,3}}([{other[mark]}]\d{{2,3}})*[{other[mark]}]\d{{3}}")
+        grouped = _first(body, _grouped(other[mark]))
         return _noted(mark, grouped)
     if not singles:
         return NumberFormat(False, ".")
@@ -271,20 +272,87 @@ def _single(mark: str) -> str:
     return rf"^[1-9]\d{{0,2}}[{mark}]\d{{3}}$"
 
 
+def is_single_mark(sheet: Sheet, column: str) -> bool:
+    """Whether all amounts of a column of text may have thousands or decimals, so that all rows decide."""
+    import pyarrow as pa
+
+    cells = sheet.table[column]
+    if not pa.types.is_string(cells.type) or (number_format(sheet, column) == NumberFormat()):
+        return False
+    body = arrow_functions().struct_field(_amounts(cells), "body")
+    marks = {mark: _count(body, mark) for mark in ".,"}
+    return not _proven(marks) and any(marks[mark].single for mark in marks)
+
+
+class FormatWitnesses:
+    """Finds the first cells of a column of text that decide how its numbers are written, block by block."""
+
+    def __init__(self) -> None:
+        self._found: set[str] = set()
+        self._dotted: set[str] = set()
+
+    def plain(self, cells: pa.ChunkedArray) -> list[int]:
+        """The first cells with a point, for a block whose cells are all plain numbers."""
+        pc = arrow_functions()
+
+        if len(self._dotted) == 2:
+            return []
+        dotted = pc.match_substring(cells, ".")
+        other = pc.and_(dotted, pc.invert(pc.match_substring_regex(cells, _THREES)))
+        return self._new(self._dotted, {"dotted": dotted, "other": other})
+
+    def marked(self, cells: pa.ChunkedArray) -> list[int]:
+        """The first cells of each kind of amount, and the first that is no amount."""
+        pc = arrow_functions()
+
+        amounts = _amounts(cells)
+        body, percent = (pc.struct_field(amounts, group) for group in ("body", "percent"))
+        masks: dict[str, Any] = {"none": pc.and_(body.is_null(), cells.is_valid())}
+        for mark in ".,":
+            single, several, either = (pc.match_substring_regex(body, pattern) for pattern in _patterns(mark))
+            masks |= {f"single {mark}": single, f"several {mark}": several}
+            masks[f"decimal {mark}"] = pc.and_(either, pc.invert(single))
+            masks[f"grouped {mark}"] = pc.match_substring_regex(body, _grouped(mark))
+        masks |= {"long": pc.match_substring_regex(body, _LONG), "percent": pc.equal(percent, "%")}
+        masks["no percent"] = pc.and_(pc.not_equal(percent, "%"), body.is_valid())
+        masks["spaces"] = pc.match_substring_regex(body, _SPACED)
+        for group in ("open", "trailing", "close"):
+            masks[group] = pc.not_equal(pc.struct_field(amounts, group), "")
+        for group in ("before", "after"):
+            signs = pc.struct_field(amounts, group)
+            masks |= {f"{group} {sign}": pc.equal(signs, sign) for sign in pc.unique(signs).to_pylist() if sign}
+        return self._new(self._found, masks)
+
+    @staticmethod
+    def _new(found: set[str], masks: dict[str, Any]) -> list[int]:
+        rows = []
+        for key in [key for key in masks if key not in found]:
+            row = arrow_functions().index(masks[key], True).as_py()
+            if row >= 0:
+                found.add(key)
+                rows.append(row)
+        return rows
+
+
 def _count(body: pa.ChunkedArray, mark: str) -> _Marks:
     pc = arrow_functions()
 
+    single, several, either = (
+        int(pc.sum(pc.match_substring_regex(body, pattern)).as_py() or 0) for pattern in _patterns(mark)
+    )
+    return _Marks(single, several, either - single)
+
+
+def _grouped(mark: str) -> str:
+    return rf"^\d{{1,3}}([{mark}]\d{{2,3}})*[{mark}]\d{{3}}"
+
+
+def _patterns(mark: str) -> tuple[str, str, str]:
+    """Amounts that use a mark in an ambiguous way, several times, and in a way that may separate decimals."""
     other = "," if mark == "." else "."
-    group = rf"^\d{{1,3}}([{mark}]\d{{2,3}})*[{mark}]\d{{3}}"
-
-    def count(pattern: str) -> int:
-        return int(pc.sum(pc.match_substring_regex(body, pattern)).as_py() or 0)
-
-    single = count(_single(mark))
-    several = count(rf"^\d{{1,3}}([{mark}]\d{{2,3}})+[{mark}]\d{{3}}$|{group}[{other}]\d*$")
+    several = rf"^\d{{1,3}}([{mark}]\d{{2,3}})+[{mark}]\d{{3}}$|{_grouped(mark)}[{other}]\d*$"
     spaced = rf"^\d{{1,3}}(?:{_SPACES}\d{{3}})+[{mark}]\d+$"
-    decimal = count(rf"^\d*[{mark}]\d*([eE][+-]?\d+)?$|{spaced}") - single
-    return _Marks(single, several, decimal)
+    return _single(mark), several, rf"^\d*[{mark}]\d*([eE][+-]?\d+)?$|{spaced}"
 
 
 def _proven(marks: dict[str, _Marks]) -> set[str]:
@@ -348,7 +416,7 @@ def _with_note_on_signs(form: NumberFormat, amounts: pa.ChunkedArray) -> NumberF
         rows = np.flatnonzero(np.asarray(pc.fill_null(pc.not_equal(pc.struct_field(amounts, group), ""), False)))
         if len(rows):
             return _also(form, note, int(rows[0]))
-    row = _first(pc.struct_field(amounts, "body"), rf"\d{_SPACES}\d{{3}}")
+    row = _first(pc.struct_field(amounts, "body"), _SPACED)
     return _also(form, "spaces or apostrophes separate thousands", row) if row >= 0 else form
 
 

@@ -71,6 +71,8 @@ class Sheet:
         How the columns of text that were looked at write numbers.
     skipped, header_lines
         Numbers of the lines left out, and how many lines the header has; None for a table.
+    numbers
+        The row in the file of each row, if the sheet has only some of them.
     """
 
     label: str
@@ -84,6 +86,7 @@ class Sheet:
     formats: dict[str, NumberFormat] = field(default_factory=dict)
     skipped: list[int] = field(default_factory=list)
     header_lines: int | None = None
+    numbers: Sequence[int] | None = None
 
     @classmethod
     def of(cls, label: str, table: pa.Table, **more: Any) -> Sheet:
@@ -103,6 +106,10 @@ class Sheet:
 
     def place(self, row: int) -> str:
         """``line 17`` of a text file, ``row 16`` of a table."""
+        return self.place_in_file(row if self.numbers is None else self.numbers[row])
+
+    def place_in_file(self, row: int) -> str:
+        """The place of a row of the file."""
         if self.header_lines is None:
             return f"row {row + 1}"
         line = row + self.header_lines + 1

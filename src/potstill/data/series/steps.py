@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from potstill.data.series.calendar import DAY, TimeStep
-from potstill.data.series.inference import infer_step, median_step
+from potstill.data.series.inference import Spacing, infer_step, median_step, step_of
 
 _ODD = 0.1  # at most this share of a series' rows may be off a step that it is said to have
 _USUAL = 0.5  # of a series' distances are one step, if it has the step of the whole table
 _CLEAR, _LEAST_GAPS = 0.8, 5  # a series has a step of its own if this share of at least so many distances is one step
 _LEAST_BUSINESS_DAYS = 5
+_RANGE = 4_000_000  # rows looked at together: times may be in a memory map that is larger than the memory
 
 
 @dataclass
@@ -44,10 +45,7 @@ def group_by_step(times: np.ndarray, bounds: np.ndarray) -> StepGroups:
         ``[K + 1]``: series k has the rows ``bounds[k]:bounds[k + 1]``.
     """
     counts = np.diff(bounds)
-    breaks = np.zeros(max(len(times) - 1, 0), bool)
-    inner = bounds[1:-1]
-    breaks[inner[(inner > 0) & (inner < len(times))] - 1] = True
-    common, regular = infer_step(times, breaks)
+    common, regular = step_of(_spacing(times, bounds))
     doubtful = counts > 1
     if regular:
         fits, usual = follow(times, bounds, common)
@@ -57,8 +55,45 @@ def group_by_step(times: np.ndarray, bounds: np.ndarray) -> StepGroups:
     return _grouped(times, bounds, common if regular else None, doubtful)
 
 
+def ranges_of(bounds: np.ndarray, most: int) -> list[slice]:
+    """Ranges of series with at most ``most`` rows together, or with one series; ``bounds [K + 1]`` are their rows."""
+    ranges, first = [], 0
+    while first < len(bounds) - 1:
+        end = int(np.searchsorted(bounds, bounds[first] + most, side="right")) - 1
+        ranges.append(slice(first, max(end, first + 1)))
+        first = ranges[-1].stop
+    return ranges
+
+
+def _spacing(times: np.ndarray, bounds: np.ndarray) -> Spacing:
+    """The spacing of all series; counted if they have more rows than one range."""
+    found: list[Spacing] = []
+    for part in ranges_of(bounds, _RANGE):
+        own, inner = _part(times, bounds, part)
+        breaks, inner = np.zeros(max(len(own) - 1, 0), bool), inner[1:-1]
+        breaks[inner[(inner > 0) & (inner < len(own))] - 1] = True
+        spacing = Spacing.of(own, breaks)
+        found = [Spacing.joined([*found, spacing])] if len(times) > _RANGE else [spacing]
+    return found[0] if found else Spacing.of(times, np.zeros(0, bool))
+
+
+def _part(times: np.ndarray, bounds: np.ndarray, part: slice) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of a range of series, in memory, and their bounds within it."""
+    inner = bounds[part.start : part.stop + 1]
+    return np.asarray(times[inner[0] : inner[-1]]), inner - inner[0]
+
+
 def follow(times: np.ndarray, bounds: np.ndarray, step: TimeStep) -> tuple[np.ndarray, np.ndarray]:
     """``[K]`` bool twice: whether a series is on a step's grid, and whether most of its distances are one step."""
+    fits, usual = np.ones(len(bounds) - 1, bool), np.ones(len(bounds) - 1, bool)
+    for part in ranges_of(bounds, _RANGE):
+        own, inner = _part(times, bounds, part)
+        if len(own):
+            fits[part], usual[part] = _follow(own, inner, step)
+    return fits, usual
+
+
+def _follow(times: np.ndarray, bounds: np.ndarray, step: TimeStep) -> tuple[np.ndarray, np.ndarray]:
     off, increments = step.off_steps(times), step.increments(times)
     pairs = np.maximum(np.diff(bounds) - 1, 0)
     shares = []
@@ -79,8 +114,12 @@ def _may_be_business(times: np.ndarray, bounds: np.ndarray, common: TimeStep) ->
     """``[K]`` bool: series without a row at weekends in a table of days."""
     if common.micros != DAY:
         return np.zeros(len(bounds) - 1, bool)
-    weekend = np.concatenate([[0], np.cumsum((times // DAY + 3) % 7 > 4)])
-    return (weekend[bounds[1:]] == weekend[bounds[:-1]]) & (np.diff(bounds) > _LEAST_BUSINESS_DAYS)
+    none = np.zeros(len(bounds) - 1, bool)
+    for part in ranges_of(bounds, _RANGE):
+        own, inner = _part(times, bounds, part)
+        weekend = np.concatenate([[0], np.cumsum((own // DAY + 3) % 7 > 4)])
+        none[part] = weekend[inner[1:]] == weekend[inner[:-1]]
+    return none & (np.diff(bounds) > _LEAST_BUSINESS_DAYS)
 
 
 def _grouped(times: np.ndarray, bounds: np.ndarray, common: TimeStep | None, doubtful: np.ndarray) -> StepGroups:

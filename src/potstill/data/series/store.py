@@ -16,7 +16,10 @@ import numpy as np
 from potstill.data import fingerprints
 from potstill.data.cache import cache_folder, open_or_build
 from potstill.data.data_report import DataReport
-from potstill.data.files import DataSource, files_of
+from potstill.data.files import DataSource, files_of, readable
+from potstill.data.series.blocks.files import large_file
+from potstill.data.series.blocks.refusal import NotInBlocks
+from potstill.data.series.blocks.table import LargeFile
 from potstill.data.series.build import STORE_ARRAYS, Builder, Input
 from potstill.data.series.calendar import TimeStep
 from potstill.data.series.columns import ColumnSelection
@@ -267,7 +270,10 @@ def open_store(data: SeriesData, cache: Path | None = None, future: Any = None) 
     folder = cache_folder(cache)
     files = [file for source in sources for file in files_of(source)]
     fingerprint = fingerprints.of_files(files, _options(data), folder)
-    inputs = [Input(source.name, partial(_read, source, data.decimal)) for source in sources]
+    inputs = [
+        Input(source.name, partial(_read, source, data.decimal), partial(_large, source, data.decimal))
+        for source in sources
+    ]
     store = _open_or_build(folder, fingerprint, inputs, _selection(data), future)
     store.report.add(file_report)
     store.train_only = _names_below(data, sources)
@@ -346,12 +352,23 @@ def _read(source: DataSource, decimal: str | None, report: DataReport) -> Sheet:
     return replace(read_sheet(source.path, report, source.name), decimal=decimal or "")
 
 
+def _large(source: DataSource, decimal: str | None) -> LargeFile | None:
+    with readable(source.path):
+        file = large_file(source.path)
+    return LargeFile(file, decimal or "", str(source.path)) if file is not None else None
+
+
 def _read_table(table: pa.Table, name: str, decimal: str | None, report: DataReport) -> Sheet:
     return replace(sheet_of_table(name, table, report, name), decimal=decimal or "")
 
 
 def _read_with_future(data: Input, ahead: FutureRows, selection: ColumnSelection, report: DataReport) -> Sheet:
     return with_future(data.read(report), ahead.read(DataReport()), data.name, selection)
+
+
+def _large_with_future(data: Input) -> None:
+    if data.large() is not None:
+        raise NotInBlocks("rows of --future follow it", "write them into the file, with empty targets")
 
 
 def _open_or_build(
@@ -364,7 +381,8 @@ def _open_or_build(
                 key="future.several_tables",
             )
         ahead = future_rows(future, cache)
-        inputs = [Input(inputs[0].name, partial(_read_with_future, inputs[0], ahead, selection))]
+        reading = partial(_read_with_future, inputs[0], ahead, selection)
+        inputs = [Input(inputs[0].name, reading, partial(_large_with_future, inputs[0]))]
         fingerprint = fingerprints.with_choices(fingerprint, [["future", ahead.fingerprint]])
     cache_key = fingerprints.of_layout(fingerprint, _LAYOUT)
     return open_or_build(cache, cache_key, _load, lambda folder: Builder(folder, selection).build(inputs, fingerprint))

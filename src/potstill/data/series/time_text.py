@@ -27,15 +27,15 @@ _DATES = ("%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d.%m.%y", "%d-%b-%y", "%d %b %y"
           "%Y%m%d")  # fmt: skip
 FORMATS = (*_MONTHS, *(date + clock for date in _DATES for clock in _CLOCKS), "%Y%m%dT%H%M%S", "%Y%m%dT%H%M",
            "%Y%m%d %H%M", "%Y-%m-%d %H")  # fmt: skip
-_ZONE = (
+ZONE = (
     r"(?:\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?|T\d{4}(?:\d{2})?|[AaPp][Mm])\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
 )
-_FRACTION = r"(?P<clock>:\d{2})[.,](?P<fraction>\d{1,9})(?P<half> ?[AaPp][Mm])?$"
+FRACTION = r"(?P<clock>:\d{2})[.,](?P<fraction>\d{1,9})(?P<half> ?[AaPp][Mm])?$"
 _WEEKDAY = r"^(?i:mon|tue|wed|thu|fri|sat|sun)(?i:[a-z]*),? +"
-_QUARTERS = (r"^(?P<year>\d{4})[-/ ]?[Qq](?P<part>[1-4])$", r"^[Qq](?P<part>[1-4])[-/ ]?(?P<year>\d{4})$",
+QUARTERS = (r"^(?P<year>\d{4})[-/ ]?[Qq](?P<part>[1-4])$", r"^[Qq](?P<part>[1-4])[-/ ]?(?P<year>\d{4})$",
              r"^(?P<part>[1-4])[Qq][-/ ]?(?P<year>\d{4})$")  # fmt: skip
-_WEEKS = (r"^(?P<year>\d{4})[-/ ]?[Ww](?P<part>\d{1,2})(?:-?1)?$", r"^[Ww](?P<part>\d{1,2})[-/ ](?P<year>\d{4})$")
-_DECIMAL_MONTHS = r"^\d{4}\.(0[1-9]|1[0-2])$"
+WEEKS = (r"^(?P<year>\d{4})[-/ ]?[Ww](?P<part>\d{1,2})(?:-?1)?$", r"^[Ww](?P<part>\d{1,2})[-/ ](?P<year>\d{4})$")
+DECIMAL_MONTHS = r"^\d{4}\.(0[1-9]|1[0-2])$"
 _PROBE = 500
 _FIRST_YEAR = datetime(1000, 1, 1)
 _DAY = 86_400_000_000
@@ -48,7 +48,7 @@ def read_text(column: pa.ChunkedArray, name: str = "") -> Times:
     pc = arrow_functions()
 
     filled = ~np.asarray(column.is_null())
-    if not pc.all(pc.match_substring_regex(column, _DECIMAL_MONTHS)).as_py():
+    if not pc.all(pc.match_substring_regex(column, DECIMAL_MONTHS)).as_py():
         try:
             return read_numbers(np.asarray(pc.cast(column, pa.float64()).fill_null(np.nan)), name)
         except pa.ArrowInvalid:
@@ -119,7 +119,7 @@ def _parts(column: pa.ChunkedArray, filled: np.ndarray) -> Times | None:
 
     pc = arrow_functions()
 
-    for patterns, kind in ((_QUARTERS, "quarter"), (_WEEKS, "week")):
+    for patterns, kind in ((QUARTERS, "quarter"), (WEEKS, "week")):
         for pattern in patterns:
             cells = pc.extract_regex(column, pattern).combine_chunks()
             if cells.null_count > int((~filled).sum()) or not filled.any():
@@ -144,7 +144,7 @@ def _offsets(column: pa.ChunkedArray, filled: np.ndarray) -> tuple[np.ndarray | 
     first one in whether it has a zone."""
     pc = arrow_functions()
 
-    zones = pc.struct_field(pc.extract_regex(column, _ZONE), "zone").combine_chunks().dictionary_encode()
+    zones = pc.struct_field(pc.extract_regex(column, ZONE), "zone").combine_chunks().dictionary_encode()
     if zones.null_count == len(zones):
         return None, None
     sizes = np.array([_offset(zone) for zone in zones.dictionary.to_pylist()], np.int64)
@@ -176,20 +176,32 @@ def _parse(column: pa.ChunkedArray, filled: np.ndarray) -> Times:
         return times
     except pa.ArrowInvalid:
         pass
-    column = pc.replace_substring_regex(column, _WEEKDAY, "")
-    column = pc.replace_substring(column, ", ", " ")
-    probe = column.drop_null()[:_PROBE]
-    counts = {form: _strptime(probe, form) for form in FORMATS}
-    most = max(len(probe) - stamps.null_count for stamps in counts.values())
-    best = [form for form, stamps in counts.items() if len(probe) - stamps.null_count == most and most]
+    column = without_weekdays(column)
+    best = fitting_formats(column)
     if not best:
         return Times(np.zeros(len(column), np.int64), np.zeros(len(column), bool), unreadable=_first(filled))
     readings = Readings()
     for form in best:
-        readings.add(order_of(form), _times(_strptime(column, form), filled))
+        readings.add(order_of(form), _times(strptime(column, form), filled))
     times = choose_order(readings)
     times.shift(fractions)
     return times
+
+
+def without_weekdays(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Dates without the name of the weekday and commas, as the formats have none."""
+    pc = arrow_functions()
+
+    column = pc.replace_substring_regex(column, _WEEKDAY, "")
+    return pc.replace_substring(column, ", ", " ")
+
+
+def fitting_formats(column: pa.ChunkedArray) -> list[str]:
+    """The formats that read most of the first filled cells; none if no format reads any."""
+    probe = column.drop_null()[:_PROBE]
+    counts = {form: strptime(probe, form) for form in FORMATS}
+    most = max(len(probe) - stamps.null_count for stamps in counts.values())
+    return [form for form, stamps in counts.items() if len(probe) - stamps.null_count == most and most]
 
 
 def _without_fractions(column: pa.ChunkedArray, filled: np.ndarray) -> tuple[pa.ChunkedArray, np.ndarray]:
@@ -198,7 +210,7 @@ def _without_fractions(column: pa.ChunkedArray, filled: np.ndarray) -> tuple[pa.
 
     pc = arrow_functions()
 
-    found = pc.extract_regex(column, _FRACTION).combine_chunks()
+    found = pc.extract_regex(column, FRACTION).combine_chunks()
     fractions = np.zeros(len(filled), np.int64)
     known = ~np.asarray(found.is_null())
     if not known.any():
@@ -208,8 +220,8 @@ def _without_fractions(column: pa.ChunkedArray, filled: np.ndarray) -> tuple[pa.
     return pc.replace_substring_regex(column, r"(:\d{2})[.,]\d{1,9}( ?[AaPp][Mm])?$", r"\1\2"), fractions
 
 
-def _strptime(column: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
-    """Stamps of the cells that have the format, else null; a year of two digits (``15-Jan``) is no year for ``%Y``."""
+def strptime(column: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
+    """Text in one format as timestamps, null where it does not fit; two digits (``15-Jan``) are no year for ``%Y``."""
     import pyarrow as pa
 
     pc = arrow_functions()
