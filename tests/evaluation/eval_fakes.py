@@ -72,6 +72,10 @@ class FakeWindows:
     def of_dataset(self, name: str) -> np.ndarray:
         return np.flatnonzero(self.store.dataset_of[self.at[:, 0]] == self.store.datasets.index(name))
 
+    def draw(self, name: str, most: int, seed: int = 0) -> np.ndarray:
+        ids = self.of_dataset(name)
+        return ids if len(ids) <= most else np.sort(np.random.default_rng(seed).choice(ids, most, replace=False))
+
     def __len__(self) -> int:
         return len(self.at)
 

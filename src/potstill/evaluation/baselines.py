@@ -69,9 +69,9 @@ class Ridge(Baseline):
         self.forecaster: RidgeForecaster | None = None
 
     def fit(self, train: Any, dataset: str) -> str | None:
-        from potstill.evaluation.ridge import RIDGE_MIN_WINDOWS, fit_ridge
+        from potstill.evaluation.ridge import RIDGE_MAX_WINDOWS, RIDGE_MIN_WINDOWS, fit_ridge
 
-        self.forecaster = fit_ridge(train, train.of_dataset(dataset))
+        self.forecaster = fit_ridge(train, train.draw(dataset, RIDGE_MAX_WINDOWS))
         return None if self.forecaster else f"fewer than {RIDGE_MIN_WINDOWS} complete training windows"
 
     def predict(self, windows: Windows, past: Past) -> np.ndarray:

@@ -94,21 +94,19 @@ class _Moments:
         return found
 
 
-def fit_ridge(train: Any, ids: np.ndarray, seed: int = 0) -> RidgeForecaster | None:
+def fit_ridge(train: Any, ids: np.ndarray) -> RidgeForecaster | None:
     """Fit on a data set's training windows; None if fewer than ``RIDGE_MIN_WINDOWS`` are complete.
 
-    At most 20,000 windows are drawn. Their latest fifth chooses the penalty and provides the quantiles of the errors
-    for each step. The weights are then fitted again on all of them.
+    Their latest fifth chooses the penalty and provides the quantiles of the errors for each step. The weights are then
+    fitted again on all of them.
 
     Parameters
     ----------
     train
         A ``SeriesWindows`` of the training part.
     ids
-        The data set's window ids.
+        Window ids of the data set, ascending; at most ``RIDGE_MAX_WINDOWS`` are useful.
     """
-    if len(ids) > RIDGE_MAX_WINDOWS:
-        ids = np.sort(np.random.default_rng(seed).choice(ids, RIDGE_MAX_WINDOWS, replace=False))
     early, gap, late = _split(train, ids)
     held_x, held_y = _gather(train, late)
     moments = _moments(train, early)

@@ -11,6 +11,7 @@ import numpy as np
 from potstill.evaluation.histories import Histories, Past
 from potstill.recipe import ForecastEvaluation
 
+_LOCATED = 1_000_000  # windows whose series are looked up at once
 DEFAULT_STRIDE = 5
 ENOUGH_WINDOWS = 100  # with fewer at the default stride, every window is used
 WINDOWS_PER_CHUNK = 256
@@ -55,10 +56,9 @@ def select_windows(windows: Any, dataset: str, config: ForecastEvaluation, histo
     """
     ids = windows.of_dataset(dataset)
     available = len(ids)
-    series, _ = windows.locate(ids)
-    position, seasons = _positions_from_end(series), np.unique(windows.store.season[np.unique(series)])
-    step = choose_step(np.unique(series, return_counts=True)[1], config, seasons, windows.stride)
-    ids = ids[position % step == 0]
+    series, counts = _windows_of_series(windows, ids)
+    step = choose_step(counts, config, np.unique(windows.store.season[series]), windows.stride)
+    ids = ids[_from_the_ends(counts, step)]
     if len(ids) > config.max_windows:
         ids = ids[np.linspace(0, len(ids) - 1, config.max_windows).astype(np.int64)]
     series, origin = windows.locate(ids)
@@ -106,10 +106,27 @@ def _count(lengths: np.ndarray, step: int) -> int:
     return int((-(-lengths // step)).sum())
 
 
-def _positions_from_end(series: np.ndarray) -> np.ndarray:
-    """The number of windows of the same series after each one (windows of one series are consecutive)."""
-    last = np.flatnonzero(np.r_[series[1:] != series[:-1], np.ones(min(len(series), 1), bool)])
-    return np.repeat(last, np.diff(np.r_[-1, last])) - np.arange(len(series))
+def _windows_of_series(windows: Any, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The series of windows in the order of their ids, and the number of windows of each (they are consecutive)."""
+    found: list[int] = []
+    counts: list[int] = []
+    for first in range(0, len(ids), _LOCATED):  # at once, the positions of all windows of large files take gigabytes
+        series, _ = windows.locate(ids[first : first + _LOCATED])
+        begins = np.flatnonzero(np.r_[True, series[1:] != series[:-1]])
+        for one, count in zip(series[begins].tolist(), np.diff(np.r_[begins, len(series)]).tolist(), strict=True):
+            if found and found[-1] == one:
+                counts[-1] += count
+            else:
+                found.append(one)
+                counts.append(count)
+    return np.array(found, np.int64), np.array(counts, np.int64)
+
+
+def _from_the_ends(counts: np.ndarray, step: int) -> np.ndarray:
+    """Every ``step``-th position of each series' windows, counted from its last one; ascending."""
+    ends = np.cumsum(counts)
+    parts = [np.arange(end - 1, end - count - 1, -step)[::-1] for end, count in zip(ends, counts, strict=True)]
+    return np.concatenate([*parts, np.zeros(0, np.int64)])
 
 
 def _drop_unscorable(selection: Selection, windows: Any, histories: Histories) -> None:

@@ -286,3 +286,12 @@ def test_a_file_with_only_constants_is_a_usage_error(tmp_path):
     write(tmp_path, "flat.csv", hourly([5] * 200))
     with usage_error("data.no_usable_series", "flat.csv", "constant (1 series)"):
         require_windows(SeriesWindows(opened(tmp_path), config(), "train"))
+
+
+def test_ids_are_drawn_from_one_data_set(tmp_path):
+    store = store_of([np.arange(60.0), np.arange(90.0)], datasets=["a", "b"])
+    windows = SeriesWindows(store, SeriesData(context_length=4, prediction_length=2), "train")
+    every = windows.of_dataset("b")
+    drawn = windows.draw("b", 20)
+    assert drawn.tolist() == np.sort(np.random.default_rng(0).choice(every, 20, replace=False)).tolist()
+    assert windows.draw("b", 1000).tolist() == every.tolist()

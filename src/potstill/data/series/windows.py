@@ -124,6 +124,13 @@ class SeriesWindows:
             raise UnknownName("data set", name, self.store.datasets)
         return np.arange(*self.range_of(self.store.datasets.index(name)), dtype=np.int64)
 
+    def draw(self, name: str, most: int, seed: int = 0) -> np.ndarray:
+        """At most ``most`` ids of one data set, drawn at random, ascending; memory does not grow with its windows."""
+        low, high = self.range_of(self.store.datasets.index(name))
+        if high - low <= most:
+            return np.arange(low, high, dtype=np.int64)
+        return low + np.sort(np.random.default_rng(seed).choice(high - low, most, replace=False))
+
     def range_of(self, dataset: int) -> tuple[int, int]:
         """First id of a data set's windows and the one after the last: a data set's ids are contiguous."""
         first, end = np.searchsorted(self.store.dataset_of[self._series], [dataset, dataset + 1])
