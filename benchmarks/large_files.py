@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -116,7 +117,7 @@ def measured(arguments: list[str], environment: dict[str, str]) -> dict[str, flo
         "seconds": round(seconds, 1),
         "peak_mb": round(peak / 1024),
         "anonymous_mb": round(anonymous / 1024),
-        "last_line": lines[-1] if lines else "",
+        "last_line": re.sub(r"\S*/", "", lines[-1]) if lines else "",  # without the temporary folder
     }
 
 
