@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from potstill.families.base import in_safe_units
@@ -117,6 +117,7 @@ def test_rollouts_follow_the_units_too(make, name):
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(power=st.integers(-30, 30), level=st.floats(-1e6, 1e6), length=st.integers(8, CONTEXT), seed=st.integers(0, 99))
+@example(power=0, level=65535.375, length=54, seed=35)
 def test_chronos_2_is_equivariant(make, chronos2, power, level, length, seed):
     x = np.random.default_rng(seed).normal(size=(1, length)).cumsum(axis=1)
     wanted = forecast(chronos2, x)
