@@ -35,6 +35,9 @@ class FakeStore:
     def timestamps(self, i: int, first: int, count: int) -> np.ndarray:
         return self.step(i).stamps(0, first, count)
 
+    def release(self) -> None:
+        """Its arrays are no memory map."""
+
     def to_input_units(self, series, values):
         shape = np.shape(series) + (1,) * (np.ndim(values) - np.ndim(series))
         return np.asarray(values, np.float64) * self.scale[series].reshape(shape) + self.loc[series].reshape(shape)

@@ -69,6 +69,7 @@ class Histories:
 
     def _series(self, index: int) -> _Series:
         if self._last is None or self._last[0] != index:
+            self.store.release()
             self._last = (index, _Series(self.store.series(index), int(self.store.season[index])))
         return self._last[1]
 
@@ -90,6 +91,7 @@ def training_spread(train: Any, series: np.ndarray) -> np.ndarray:
         rows = rows[np.isfinite(rows)]
         if len(rows) and rows.std() > ROUNDING * np.abs(rows).max():
             spread[i] = rows.std() * train.store.scale[i]
+        train.store.release()
     return spread
 
 

@@ -157,6 +157,7 @@ def _gather(train: Any, ids: np.ndarray) -> tuple[Tensor, Tensor]:
     if len(ids) == 0:
         return torch.zeros(0, length), torch.zeros(0, train.prediction_length)
     windows = train.batch(ids)
+    train.store.release()  # of a large file, random windows would map all of it
     x, loc, scale = standardise(windows.context, length)
     y = ((windows.future - loc) / scale).clamp(-LARGEST_TARGET, LARGEST_TARGET)
     usable = torch.isfinite(windows.future).all(1) & (torch.isfinite(windows.context).sum(1) >= 3)

@@ -651,3 +651,24 @@ def test_series_know_the_column_of_their_values(tmp_path):
     both = store_from_frame(long_frame(z=np.arange(55) % 7), SeriesData(target=["y", "z"]), tmp_path)
     assert both.names == ["frame/b/y", "frame/a/y", "frame/b/z", "frame/a/z"]
     assert both.keys.columns == ["y", "y", "z", "z"]
+
+
+def test_pages_that_were_read_are_given_back(tmp_path):
+    """Resident memory falls by what was read, and the values are the same when read again."""
+    if not Path("/proc/self/smaps").exists():
+        pytest.skip("/proc/self/smaps is Linux's")
+    rows = 1_000_000
+    values = np.random.default_rng(0).normal(size=rows)
+    store = store_from_frame(pd.DataFrame({"y": values}), SeriesData(), tmp_path)
+
+    def resident() -> int:
+        """Kilobytes of the map of the values that are in memory."""
+        lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+        found = [next(k for k in lines if k.startswith("Rss:")) for line in lines if "values.f32" in line]
+        return sum(int(line.split()[1]) for line in found)
+
+    before = store.series(0).copy()
+    assert resident() >= 4 * rows / 1024
+    store.release()
+    assert resident() < 4 * rows / 1024 / 10
+    np.testing.assert_array_equal(store.series(0), before)

@@ -149,6 +149,15 @@ class Store:
         """Series i in the units of the store, a view of the memory map."""
         return self.values[self.offsets[i] : self.offsets[i + 1]]
 
+    def release(self) -> None:
+        """Give back the pages of the memory map that were read; they are read again when needed.
+
+        They count as memory of the process until the system needs them. Called where whole series are read one by one.
+        """
+        pages = getattr(self.values, "_mmap", None)
+        if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)
+
     def to_input_units(self, series: np.ndarray | int, values: np.ndarray) -> np.ndarray:
         """Convert values from the units of the store, such as forecasts of its windows, to those of the input.
 
