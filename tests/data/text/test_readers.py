@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 
 import pytest
 from usage_errors import usage_error
@@ -201,3 +202,10 @@ def test_no_paths_and_all_files_excluded(write):
 def test_a_missing_file(tmp_path):
     with usage_error("data.no_such_file", "gone.jsonl"):
         fields(tmp_path / "gone.jsonl")
+
+
+def test_line_separators_of_unicode_do_not_end_a_line(write):
+    """U+2028 and U+0085 are allowed within JSON strings; ``str.splitlines`` would cut there."""
+    rows = [{"question": "a\u2028b", "answer": "c\u0085d"}, {"question": "e", "answer": "f\u2029"}]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    assert fields(write("a.jsonl", lines)) == rows

@@ -287,3 +287,12 @@ def test_gradients_of_states_and_maps_do_not_depend_on_checkpointing(gpt2: Langu
         for name, gradient in plain.items():
             torch.testing.assert_close(checkpointed[name], gradient, msg=name)
         assert gpt2.module.is_gradient_checkpointing
+
+
+def test_a_tied_output_layer_is_saved_once_and_tied_again(gpt2: LanguageModel, tmp_path: Path):
+    gpt2.save(tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    assert [name for name in saved if "wte" in name or "lm_head" in name] == ["transformer.wte.weight"]
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert again.get_output_embeddings().weight is again.get_input_embeddings().weight
+    assert torch.equal(again.get_output_embeddings().weight, gpt2.module.get_output_embeddings().weight)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from potstill.types import Forecast, Windows
 
-LARGEST_LEVEL = 2.0**11  # relative to the range of a context: forecasts then change by less than 1e-3 of the range
+LARGEST_LEVEL = 2.0**13  # relative to the range of a context: forecasts then change by less than 4e-3 of the range
 SMALLEST, LARGEST = 1e-6, 1e12  # a smaller range or a larger size is converted
 SMALLEST_CONSTANT = 0.01  # Chronos-2 and Chronos-Bolt forecast constants with a spread of about 1e-5
 _EXPONENT = 7  # a context that is converted then has a range (if that was small) or a size of 2^6 to 2^7
