@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from tiny_gpt2 import save_gpt2, tokenizer_of
@@ -118,6 +119,20 @@ def test_a_pad_token_that_a_model_cannot_read_is_refused(gpt2_folder: Path, data
     module.save_pretrained(folders[0])
     with usage_error("model.vocabulary_too_small", "shorter", "token 300", "300 embeddings"):
         potstill.evaluate([str(folder) for folder in folders], str(data), tmp_path / "evaluation")
+
+
+def test_a_vocabulary_that_was_padded_is_compared_with_the_tokens_that_both_have(
+    gpt2_folder: Path, data: Path, tmp_path: Path
+):
+    """Some checkpoints have more rows of embeddings than tokens; the further rows are no tokens."""
+    padded = shutil.copytree(gpt2_folder, tmp_path / "padded")
+    module = AutoModelForCausalLM.from_pretrained(padded)
+    module.resize_token_embeddings(module.config.vocab_size + 56)
+    module.save_pretrained(padded)
+    run = potstill.evaluate([str(padded), str(gpt2_folder)], str(data), tmp_path / "evaluation")
+    models = json.loads((run / "metrics.json").read_text())["models"]
+    known, further = (models[name]["test"]["perplexity"] for name in (gpt2_folder.name, "padded"))
+    assert np.isfinite([known, further]).all()
 
 
 def test_without_rouge_nothing_is_begun(gpt2_folder: Path, data: Path, tmp_path: Path, monkeypatch):
