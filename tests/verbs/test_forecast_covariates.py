@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,27 @@ def test_covariates_change_the_forecast(tiny_teacher: Path, expected):
     assert np.abs(alone[[f"q{level}" for level in LEVELS]].to_numpy() - expected).max() > 1e-2
 
 
+def test_what_is_repaired_and_missing_in_the_future_is_said(tiny_teacher: Path, tmp_path: Path, capsys):
+    history, future = items()
+    text = future.drop(columns=["sold", "visits"]).to_csv(index=False)
+    path = tmp_path / "plan.csv"
+    path.write_text(text + "b,2024-04-01,1,sun,7\n")  # a cell too many
+    potstill.forecast(tiny_teacher, history, STEPS, future=path, **KNOWN)
+    assert "repaired: 1 ragged rows left out: future (first: line 14)" in capsys.readouterr().err
+    gaps: Any = future.assign(promo=future["promo"].where(future.index != 2))
+    with pytest.warns(UserWarning, match="1 values of known covariates are missing in the steps ahead, such as promo"):
+        potstill.forecast(tiny_teacher, history, STEPS, future=gaps, **KNOWN)
+
+
+def test_a_covariate_beyond_single_precision_is_missing_and_said(tiny_teacher: Path, capsys):
+    history, _ = items()
+    frame = history[["sku", "day", "sold"]].assign(visits=1e60)
+    table = potstill.forecast(tiny_teacher, frame, STEPS, target="sold", past="visits")
+    assert "114 values beyond 3.4e+38 taken as missing: frame/visits" in capsys.readouterr().err
+    assert np.isfinite(table.filter(like="q0.").to_numpy()).all()
+    assert "note" not in table
+
+
 def test_what_does_not_fit(tiny_teacher: Path, tmp_path: Path):
     history, future = items()
     model = potstill.load(tiny_teacher)
@@ -100,6 +122,9 @@ def test_what_does_not_fit(tiny_teacher: Path, tmp_path: Path):
         potstill.forecast(model, history, STEPS, future=tmp_path, **KNOWN)
     with usage_error("future.too_short", "0 of 6"):
         potstill.forecast(model, history, STEPS, **KNOWN)
+    zoned = future.assign(day=future["day"].dt.tz_localize("UTC"))
+    with usage_error("future.other_type", "'day'", "tz=UTC"):
+        potstill.forecast(model, history, STEPS, future=zoned, **KNOWN)
     broken = future.assign(promo=["yes"] * len(future))
     with usage_error("future.other_type", "promo"):
         potstill.forecast(model, history, STEPS, future=broken, **KNOWN)

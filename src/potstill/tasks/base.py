@@ -143,7 +143,7 @@ class Task(ABC):
 
     @property
     def repeats(self) -> bool:
-        """Whether the training windows repeat after a pass; False if they are generated anew."""
+        """Whether the training windows repeat after a pass; False if new ones are generated at every step."""
         return True
 
     @property

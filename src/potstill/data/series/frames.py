@@ -34,6 +34,8 @@ NO_VALUES = "no values"
 TOO_FEW = f"fewer than {_LEAST_VALUES} values"
 TOO_FINE = "changes that are not larger than rounding errors of double precision"
 
+LARGEST_COVARIATE = float(np.finfo(np.float32).max)
+
 
 class Series(NamedTuple):
     """A cleaned series: name in the file, float32 values with NaN, first timestamp, position on the file's grid.
@@ -97,8 +99,8 @@ def series_block(sheet: Sheet, name: str, selection: ColumnSelection, report: Da
     choices = [*settled(columns.times, codes, name, report), *columns.choices]
     grid = lay_out(columns.times, codes, len(ids), name, report, selection.freq)
     keys = table_keys(sheet, columns.identity, columns.values, columns.time, columns.times)
-    beside, categories = _beside(sheet, selection.covariates, covariates, grid, name, report)
-    series = _series(sheet, columns.values, ids, grid, keys.zone, name, report, beside)
+    covariate_values, categories = _covariate_values(sheet, selection.covariates, covariates, grid, name, report)
+    series = _series(sheet, columns.values, ids, grid, keys.zone, name, report, covariate_values)
     identities = ids_of_series(sheet, columns.identity, codes)
     return SeriesBlock(columns.values, grid.groups, series, choices, covariates, categories, keys, identities)
 
@@ -120,7 +122,7 @@ def settled(times: Times | None, codes: np.ndarray, name: str, report: DataRepor
     return [f"dates: {times.order}"] if times.order else []
 
 
-def _beside(
+def _covariate_values(
     sheet: Sheet, names: CovariateNames, present: list[str], grid: Grid, file: str, report: DataReport
 ) -> tuple[np.ndarray | None, dict[str, int]]:
     """Covariates ``[K, N]`` of the grid's rows, and the number of categories by column of text; None without any."""
@@ -136,7 +138,7 @@ def _beside(
             continue
         cells = sheet.table[column]
         if is_numeric(sheet, column):
-            found[place] = _clean(sheet, column, file, report)[grid.rows]
+            found[place] = _clean(sheet, column, file, report, LARGEST_COVARIATE)[grid.rows]
             continue
         known: dict[str | None, int] = {}
         if pa.types.is_string(cells.type):
@@ -171,7 +173,7 @@ def _series(
     zone: str,
     file: str,
     report: DataReport,
-    beside: np.ndarray | None,
+    covariate_values: np.ndarray | None,
 ) -> Iterator[Series]:
     for column in names:
         values = _clean(sheet, column, file, report)[grid.rows]
@@ -179,14 +181,18 @@ def _series(
             rows = slice(grid.bounds[k], grid.bounds[k + 1])
             name = column if identity is None else identity if len(names) == 1 else f"{identity}/{column}"
             series = one(name, column, values[rows], grid, k, rows, zone)
-            yield series if beside is None else series._replace(covariates=placed(beside, grid, k, series))
+            yield (
+                series
+                if covariate_values is None
+                else series._replace(covariates=placed(covariate_values, grid, k, series))
+            )
 
 
-def placed(beside: np.ndarray, grid: Grid, k: int, series: Series) -> np.ndarray:
+def placed(covariate_values: np.ndarray, grid: Grid, k: int, series: Series) -> np.ndarray:
     """Covariates ``[K, L]`` of series k on its grid, from the first row of the series on."""
     rows = slice(grid.bounds[k], grid.bounds[k + 1])
-    gridded = np.full((len(beside), int(grid.lengths[k])), np.nan, np.float32)
-    gridded[:, grid.positions[rows]] = beside[:, rows]
+    gridded = np.full((len(covariate_values), int(grid.lengths[k])), np.nan, np.float32)
+    gridded[:, grid.positions[rows]] = covariate_values[:, rows]
     return gridded[:, series.first_row :]
 
 
@@ -230,10 +236,10 @@ def _unlearnable(values: np.ndarray, known: int) -> str:
     return TOO_FINE if only_rounding_errors(values) else ""
 
 
-def _clean(sheet: Sheet, column: str, file: str, report: DataReport) -> np.ndarray:
-    """A column as float64; infinities and values whose square is beyond float64 become missing."""
+def _clean(sheet: Sheet, column: str, file: str, report: DataReport, largest: float = LARGEST_VALUE) -> np.ndarray:
+    """A column as float64; infinities and magnitudes above ``largest`` become missing."""
     values, unreadable = numeric(sheet, column)
-    repairs = ValueRepairs()
+    repairs = ValueRepairs(largest)
     repairs.unreadable(sheet, column, unreadable)
     values = repairs.clean(values)
     repairs.report(f"{file}/{column}", sheet, report)
@@ -242,8 +248,12 @@ def _clean(sheet: Sheet, column: str, file: str, report: DataReport) -> np.ndarr
 
 @dataclass
 class ValueRepairs:
-    """How many values of a column became missing, and the first cell that is no number: its place and its text."""
+    """How many values of a column became missing, and the first cell that is no number: its place and its text.
 
+    ``largest`` is the largest magnitude: the square of a target must be within float64, covariates are float32.
+    """
+
+    largest: float = LARGEST_VALUE
     text: int = 0
     infinite: int = 0
     huge: int = 0
@@ -257,7 +267,7 @@ class ValueRepairs:
 
     def clean(self, values: np.ndarray) -> np.ndarray:
         """Values without those that cannot be used."""
-        infinite, huge = np.isinf(values), np.abs(values) > LARGEST_VALUE
+        infinite, huge = np.isinf(values), np.abs(values) > self.largest
         self.infinite += int(infinite.sum())
         self.huge += int((huge & ~infinite).sum())
         return np.where(huge, np.nan, values)
@@ -267,4 +277,4 @@ class ValueRepairs:
         first = f"{where} (first: {sheet.place_in_file(self.first[0])}: {self.first[1]})"
         report.add_repaired("unreadable cells taken as missing", first, self.text)
         report.add_repaired("infinities taken as missing", where, self.infinite)
-        report.add_repaired(f"values beyond {LARGEST_VALUE:g} taken as missing", where, self.huge)
+        report.add_repaired(f"values beyond {self.largest:.3g} taken as missing", where, self.huge)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from potstill.data import fingerprints
 from potstill.data.data_report import DataReport
@@ -17,6 +17,9 @@ from potstill.data.series.nested import sheet_of_table
 from potstill.data.series.readers import find_sources, read_sheet
 from potstill.data.series.sheet import Sheet
 from potstill.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NAME = "future"
 
@@ -78,18 +81,31 @@ def with_future(sheet: Sheet, ahead: Sheet, name: str, selection: ColumnSelectio
         )
     unknown = {*columns.values, *selection.covariates.past}
     shared = [c for c in sheet.table.column_names if c in ahead.table.column_names and c not in unknown]
+    both = [
+        pa.concat_tables(
+            [own, pa.table({c: _typed_as(own[c], more[c], c, sheet, ahead) for c in shared})], promote_options="default"
+        )
+        for own, more in ((sheet.table, ahead.table), (sheet.raw, ahead.raw))
+    ]
+    return replace(sheet, table=both[0], raw=both[1])
+
+
+def _typed_as(own: pa.ChunkedArray, more: pa.ChunkedArray, column: str, sheet: Sheet, ahead: Sheet) -> pa.ChunkedArray:
+    """The future's cells in the type of the data's column, such as ISO dates of a CSV file as timestamps."""
+    import pyarrow as pa
+
+    types = own.type, more.type
+    zones = [bool(kind.tz) for kind in types if pa.types.is_timestamp(kind)]
     try:
-        both = [
-            pa.concat_tables([own, more.select(shared)], promote_options="permissive")
-            for own, more in ((sheet.table, ahead.table), (sheet.raw, ahead.raw))
-        ]
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        reason = str(error).splitlines()[0]
+        if len(set(zones)) > 1:
+            raise pa.ArrowInvalid("only one of them has a time zone")
+        return more.cast(own.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise UserError(
-            f"--future {ahead.label}: a column has another type than in {sheet.label} ({reason}).",
+            f"--future {ahead.label}: its column {column!r} is {types[1]}, and in {sheet.label} it is {types[0]}; write"
+            " it in the same form.",
             key="future.other_type",
         ) from None
-    return replace(sheet, table=both[0], raw=both[1])
 
 
 def _of_table(table: Any, report: DataReport) -> Sheet:

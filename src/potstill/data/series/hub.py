@@ -53,7 +53,7 @@ def hub_folder(entry: str, endings: Sequence[str]) -> Path:
 
 
 def _patterns(entry: str, inside: str, files: Sequence[str], endings: Sequence[str]) -> list[str]:
-    """The files to download: the data files in the folder, and what ``save_to_disk`` writes beside them."""
+    """The files to download: the data files in the folder, and what ``save_to_disk`` writes next to them."""
     within = [file for file in files if file.startswith(f"{inside}/" if inside else "")]
     data = [file for file in within if file.lower().endswith(tuple(endings))]
     folders = sorted({PurePosixPath(file).parent.as_posix() for file in data})

@@ -145,7 +145,7 @@ def joined(tables: Sequence[pa.Table], rows: Sequence[int]) -> pa.Table:
             for table, count in zip(tables, rows, strict=True)
         ]
         columns[str(place)] = pa.chunked_array([chunk for part in parts for chunk in part.chunks], kind)
-    # a table without columns has no rows: the number of rows is that of the names beside it
+    # a table without columns has no rows: the number of rows is that of its list of names
     return pa.table(columns) if columns else pa.table({"0": pa.nulls(sum(rows), pa.string())})
 
 

@@ -193,7 +193,7 @@ def _decimal_mark(sheet: Sheet, column: str, body: pa.ChunkedArray) -> NumberFor
     singles = [mark for mark in other if marks[mark].single]
     if len(proven) > 1 or (not proven and len(singles) > 1):
         row = _first(body, _single(".") + "|" + _single(","))
-        return _ambiguous("stands beside cells with the other decimal mark", max(row, 0))
+        return _ambiguous("is in a column that also has the other decimal mark", max(row, 0))
     if proven:
         mark = next(iter(proven))
         grouped = _first(body, _grouped(other[mark]))

@@ -372,7 +372,7 @@ def _read_table(table: pa.Table, name: str, decimal: str | None, report: DataRep
 
 
 def _read_with_future(data: Input, ahead: FutureRows, selection: ColumnSelection, report: DataReport) -> Sheet:
-    return with_future(data.read(report), ahead.read(DataReport()), data.name, selection)
+    return with_future(data.read(report), ahead.read(report), data.name, selection)
 
 
 def _large_with_future(data: Input) -> None:

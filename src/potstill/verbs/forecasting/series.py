@@ -5,6 +5,7 @@ Shapes: n series of a batch, Q levels, H steps.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -63,7 +64,7 @@ def known_ahead(store: Store) -> bool:
 
 
 def check_future(store: Store, horizon: int) -> None:
-    """Raise UserError for a series whose known covariates end before the forecast does."""
+    """Raise UserError for a series whose known covariates end before the forecast does; warn of missing values."""
     if store.covariates is None or not store.covariates.names.known:
         return
     ahead = store.covariates.rows - store.lengths
@@ -74,6 +75,20 @@ def check_future(store: Store, horizon: int) -> None:
             f"{store.names[i]}: its covariates {', '.join(store.covariates.names.known)} are known for {ahead[i]:,} of"
             f" {horizon:,} steps after its last value; add rows with --future, or lower --prediction-length.",
             key="future.too_short",
+        )
+    names, first = store.covariates.names, len(store.covariates.names.past)
+    missing = {
+        i: np.isnan(store.covariates.block(i)[first:, length : length + horizon]).sum(axis=1)
+        for i, length in enumerate(store.lengths.tolist())
+        if length
+    }
+    count = sum(int(one.sum()) for one in missing.values())
+    if count:
+        i = next(i for i, one in missing.items() if one.any())
+        warnings.warn(
+            f"{count:,} values of known covariates are missing in the steps ahead, such as"
+            f" {names.known[int(missing[i].argmax())]} of {store.names[i]}; the model forecasts without them",
+            stacklevel=2,
         )
 
 

@@ -19,10 +19,11 @@ from potstill.data.series.blocks.watch import ColumnWatch, Contradiction
 from potstill.data.series.calendar import DAY, SECOND
 from potstill.data.series.columns import ColumnSelection
 from potstill.data.series.covariates import codes_of
-from potstill.data.series.frames import ValueRepairs
+from potstill.data.series.frames import LARGEST_COVARIATE, ValueRepairs
 from potstill.data.series.identity import codes_and_names
 from potstill.data.series.numbers import numeric
 from potstill.data.series.sheet import Sheet
+from potstill.data.series.store_units import LARGEST_VALUE
 from potstill.data.series.times import Times
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class _Pass:
         self.decision, self.reading = decision, reading
         stored = decision.stored
         self.converted = Converted(decision, BlockColumns(path, VALUES + len(stored)))
-        self.converted.repairs = {column: ValueRepairs() for column in stored}
+        largest = dict.fromkeys(decision.covariates, LARGEST_COVARIATE)
+        self.converted.repairs = {column: ValueRepairs(largest.get(column, LARGEST_VALUE)) for column in stored}
         self.converted.categories = {c: {} for c in decision.covariates if c not in decision.numeric}
         self.before = 0
         self.known: dict[tuple[str, ...], int] = {}

@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from potstill.data.data_report import DataReport
 from potstill.data.series.blocks.refusal import NotInBlocks
@@ -147,7 +147,7 @@ class _CsvFile:
         file = packed or self.path.open("rb")
         if not self.path.name.lower().endswith(".gz"):
             return file
-        return gzip.GzipFile(fileobj=file, mode="rb")  # type: ignore[return-value]
+        return cast("BinaryIO", gzip.GzipFile(fileobj=file, mode="rb"))
 
     def _options(self) -> tuple[arrow_csv.ReadOptions, arrow_csv.ParseOptions, arrow_csv.ConvertOptions]:
         import pyarrow as pa

@@ -103,17 +103,23 @@ def _series(
         converted.repairs[column].report(f"{file}/{column}", decision.sheet, report)
         for number, part in enumerate(layout.ranges):
             grid, values = layout.grid(number), layout.values(number, j)
-            beside = _beside(converted, layout, number, selection)
+            covariate_values = _covariate_values(converted, layout, number, selection)
             for k, identity in enumerate(converted.names[part]):
                 rows = slice(grid.bounds[k], grid.bounds[k + 1])
                 name = column if identity is None else identity if len(names) == 1 else f"{identity}/{column}"
                 series = one(name, column, values[rows], grid, k, rows, layout.zone)
                 group = int(layout.groups.group_of[part.start + k])
                 series = series._replace(group=group, identity=part.start + k)
-                yield series if beside is None else series._replace(covariates=placed(beside, grid, k, series))
+                yield (
+                    series
+                    if covariate_values is None
+                    else series._replace(covariates=placed(covariate_values, grid, k, series))
+                )
 
 
-def _beside(converted: Converted, layout: Layout, number: int, selection: ColumnSelection) -> np.ndarray | None:
+def _covariate_values(
+    converted: Converted, layout: Layout, number: int, selection: ColumnSelection
+) -> np.ndarray | None:
     """Covariates ``[K, N]`` of the rows of a range; those that the file does not have are NaN."""
     names, decision = selection.covariates, converted.decision
     if not len(names):
