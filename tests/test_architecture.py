@@ -1,6 +1,7 @@
 """The arrows of docs/architecture.md: what may import what, read off the source with ast."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import potstill
 
 ROOT = Path(potstill.__file__).parent
-GROUND = {"recipe", "runs", "ranks", "console", "malloc", "types", "errors", "__init__"}
+GROUND = {"recipe", "runs", "ranks", "console", "malloc", "types", "runtime", "errors", "__init__"}
 # Each package may import the packages named here, itself, and the ground.
 ARROWS: dict[str, set[str]] = {
     "__init__": {"verbs", "families"},  # in functions and for type checkers only: see the test below
@@ -31,6 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "console": set(),
     "malloc": set(),
     "types": set(),
+    "runtime": set(),
     "errors": set(),
 }
 
@@ -47,6 +49,8 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
+            if node.level == 1 and room_of(path) == "runtime":
+                continue  # it is also a distribution of its own, under another name: see the test below
             assert node.level == 0, f"{path}: a relative import hides its arrow; write potstill.…"
             module = node.module or ""
             names = [f"{module}.{alias.name}" for alias in node.names] if module == "potstill" else [module]
@@ -87,7 +91,18 @@ def test_there_is_no_way_back():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "types").glob("*.py")), ids=lambda path: path.name)
 def test_types_import_nothing_of_potstills(path: Path):
-    assert imports(path) <= {"types"}
+    assert imports(path) <= {"types", "runtime"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "runtime").glob("*.py")), ids=lambda path: path.name)
+def test_the_runtime_imports_itself_and_no_torch(path: Path):
+    """numpy and the standard library; onnxruntime and openvino inside functions."""
+    allowed = {"numpy", "onnxruntime", "openvino"} | sys.stdlib_module_names
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert {alias.name.partition(".")[0] for alias in node.names} <= allowed
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 1 or (node.module or "").partition(".")[0] in allowed
 
 
 #: modules of families/ that are no family, each with those of them that it may import

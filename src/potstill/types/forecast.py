@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from potstill.runtime import arithmetic
+
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
@@ -44,15 +46,11 @@ class Forecast:
     @property
     def quantiles(self) -> Tensor:
         """``[B, Q, H]`` float32 (float64 if ``double``) on the CPU, in the units of the contexts, sorted along Q."""
-        quantiles = self.in_units()
-        # sorting takes most of the time, and the quantiles of some students cannot cross
-        return quantiles if bool((quantiles[:, 1:] >= quantiles[:, :-1]).all()) else quantiles.sort(dim=1).values
+        return arithmetic.increasing(self.in_units())
 
     def in_units(self) -> Tensor:
         """As ``quantiles``, but not sorted: as the model gave them, they may cross."""
-        scaled = self.values.detach().double()
-        scaled = scaled.sinh() if self.arcsinh else scaled
-        values = (scaled * self.scale[:, :, None] + self.loc[:, :, None]).cpu()
+        values = arithmetic.unscale(self.values.detach(), self.loc, self.scale, self.arcsinh).cpu()
         return values if self.double else values.float()
 
     @property
@@ -61,11 +59,7 @@ class Forecast:
 
         It is interpolated linearly between the levels and constant beyond the outermost ones.
         """
-        import torch
-
-        levels = self.levels.double().cpu()
-        ends = torch.cat([levels.new_zeros(1), (levels[1:] + levels[:-1]) / 2, levels.new_ones(1)])
-        mean = (self.quantiles.double() * ends.diff()[None, :, None]).sum(dim=1)
+        mean = arithmetic.mean_of_quantiles(self.quantiles.double(), self.levels.cpu())
         return mean if self.double else mean.float()
 
     def at_levels(self, levels: Tensor) -> Forecast:
@@ -74,16 +68,11 @@ class Forecast:
 
         own = self.levels.to(self.values.device, torch.float32)
         levels = levels.to(own)
-        values = self.values.float().sort(dim=1).values
+        values = arithmetic.sort(self.values.float(), 1)
         # on a GPU comparing would wait for the device, and interpolation gives the same values at the same levels
         if own.device.type == "cpu" and own.shape == levels.shape and torch.allclose(own, levels, atol=1e-6):
             return replace(self, values=values, levels=levels)
-        if len(own) == 1:
-            return replace(self, values=values.expand(-1, len(levels), -1), levels=levels)
-        right = torch.searchsorted(own, levels).clamp(1, len(own) - 1)
-        left = right - 1
-        share = ((levels - own[left]) / (own[right] - own[left])).clamp(0, 1)[None, :, None]
-        return replace(self, values=values[:, left] * (1 - share) + values[:, right] * share, levels=levels)
+        return replace(self, values=arithmetic.interpolate_levels(values, own, levels), levels=levels)
 
     def in_scale_of(self, other: Forecast) -> Forecast:
         """The same forecast with another forecast's loc, scale and arcsinh (computed in float64)."""

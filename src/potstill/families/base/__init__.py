@@ -6,6 +6,7 @@ A family is one file or folder: a :class:`Family`, which loads and builds models
 
 from potstill.families.base.family import Architecture, Family, TeacherFamily
 from potstill.families.base.forecaster import Forecaster, as_windows, batches_of
+from potstill.families.base.graph import Graph
 from potstill.families.base.model import Model, ModelSource, evaluating
 from potstill.families.base.units import in_safe_units
 
@@ -13,6 +14,7 @@ __all__ = [
     "Architecture",
     "Family",
     "Forecaster",
+    "Graph",
     "Model",
     "ModelSource",
     "TeacherFamily",

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from torch import nn
 
 from potstill.errors import UserError
+from potstill.families.base.graph import Graph
 from potstill.families.base.model import Model, ModelSource
 from potstill.transfer.anatomy import Anatomy
 
@@ -143,6 +144,20 @@ class Family(ABC, Generic[M]):
         raise UserError(
             f"student.grow: {self.name} models cannot grow experts; name a student of the family chronos2.",
             key="grow.unsupported",
+        )
+
+    def graph(self, model: M) -> Graph:
+        """The model as a graph for export.
+
+        Raises
+        ------
+        UserError
+            If models of this family cannot be exported, or not this one.
+        """
+        raise UserError(
+            f"{model.source.name}: {self.name} models cannot be exported; export a student of the family chronos2,"
+            " patch_transformer, mixer or linear.",
+            key="export.unsupported_family",
         )
 
     def anatomy(self, module: Any) -> Anatomy:

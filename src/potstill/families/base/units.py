@@ -15,12 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from potstill.runtime.units import LARGEST, LARGEST_LEVEL, SMALLEST, SMALLEST_CONSTANT, UNIT_EXPONENT
 from potstill.types import Forecast, Windows
-
-LARGEST_LEVEL = 2.0**13  # relative to the range of a context: forecasts then change by less than 4e-3 of the range
-SMALLEST, LARGEST = 1e-6, 1e12  # a smaller range or a larger size is converted
-SMALLEST_CONSTANT = 0.01  # Chronos-2 and Chronos-Bolt forecast constants with a spread of about 1e-5
-_EXPONENT = 7  # a context that is converted then has a range (if that was small) or a size of 2^6 to 2^7
 
 
 class Units(NamedTuple):
@@ -81,7 +77,7 @@ def _convert(x: Tensor, smallest: float) -> tuple[Tensor, Units | None]:
     if not bool((far | unsafe).any()):
         return x.float(), None
     loc = torch.where(far, low + change / 2, 0.0)
-    exponent = (torch.frexp(torch.where(small, least, most)).exponent - _EXPONENT).clamp(min=-1022)
+    exponent = (torch.frexp(torch.where(small, least, most)).exponent - UNIT_EXPONENT).clamp(min=-1022)
     scale = torch.where(unsafe, torch.ldexp(torch.ones_like(size), exponent), 1.0)
     rows = (far | unsafe)[:, 0]
     safe = x.float().clone()

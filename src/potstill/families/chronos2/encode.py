@@ -108,7 +108,7 @@ def _encode(
 def _tokens(model: Any, context: Tensor, patches: int, future: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Embedded context, register and future tokens ``[R, T, D]`` and the mask ``[R, T]`` of tokens with a value."""
     patched, mask, loc_scale = model._prepare_patched_context(context=context)
-    rows = len(context)
+    rows = context.shape[0]  # len would make the batch size a constant of an exported graph
     # without future covariates the future tokens are the same for every window, unless dropout makes them differ
     per_row = future is not None or (model.training and model.config.dropout_rate > 0)
     ahead, _ = model._prepare_patched_future(future, None, loc_scale, patches, rows if per_row else 1)

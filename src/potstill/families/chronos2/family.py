@@ -13,11 +13,12 @@ from chronos.chronos2.config import Chronos2CoreConfig
 from torch import nn
 
 from potstill.errors import UserError
-from potstill.families.base import Architecture, Family, Model, ModelSource, evaluating
+from potstill.families.base import Architecture, Family, Graph, Model, ModelSource, evaluating
 from potstill.families.checkpoint import config_of
 from potstill.families.chronos2.anatomy import anatomy, obstacle
 from potstill.families.chronos2.design import count_parameters, dense_config_of
 from potstill.families.chronos2.experts import KEYS, ExpertSettings
+from potstill.families.chronos2.graph import graph_of
 from potstill.families.chronos2.model import SPREAD_KEY, Chronos2Forecaster, active_parameters
 from potstill.families.chronos2.sparse import build_module, dense_config, fill_from_dense, module_class
 from potstill.families.sparse import centre_routers
@@ -152,6 +153,10 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         if teacher.auxiliary:
             return "the teacher has sparse layers, which cannot be cut"
         return obstacle(architecture.config, teacher.module.config)
+
+    def graph(self, model: Chronos2Forecaster) -> Graph:
+        """See :func:`potstill.families.chronos2.graph.graph_of`."""
+        return graph_of(model)
 
     def anatomy(self, module: Any) -> Anatomy:
         """See :func:`potstill.families.chronos2.anatomy.anatomy`."""

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 
 from potstill.errors import UserError
-from potstill.families.base import Architecture, Family, Model, ModelSource
+from potstill.families.base import Architecture, Family, Graph, Model, ModelSource
 from potstill.families.small.base import SmallStudentConfig, SmallStudentForecaster, SmallStudentModel
+from potstill.families.small.graph import graph_of
 
 MAX_SIZE = 16_384
 MAX_SIZES = {"num_layers": 128}  # lower limits of particular sizes
@@ -95,6 +96,10 @@ class SmallStudentFamily(Family[SmallStudentForecaster]):
         with torch.device("meta"):
             module = self.model(copy.deepcopy(config))
         return Architecture(self.name, config, sum(p.numel() for p in module.parameters()))
+
+    def graph(self, model: SmallStudentForecaster) -> Graph:
+        """See :func:`potstill.families.small.graph.graph_of`."""
+        return graph_of(model)
 
     def build(self, architecture: Architecture, dropout: float, teacher: Model | None = None) -> SmallStudentForecaster:
         """Build with fresh weights, which forecast about a normal distribution with the context's mean and spread."""

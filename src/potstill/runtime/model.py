@@ -1,0 +1,79 @@
+"""One exported forecaster: contexts in, a forecast out.
+
+Shapes: B windows, C context, H horizon.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .folder import Manifest
+from .forecast import Forecast
+from .rollout import ROLLOUTS
+from .scaling import standardise
+from .sessions import open_session
+from .units import in_safe_units
+
+
+class ExportedModel:
+    """A graph with the scaling, padding and roll-out around it.
+
+    Parameters
+    ----------
+    folder, manifest
+        The exported folder and its description.
+    threads
+        Threads of a run; None: the library's default.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, threads: int | None):
+        self.manifest = manifest
+        self.levels = np.array(manifest.levels, np.float32)
+        self._session = open_session(folder / manifest.graph, manifest.backend, threads, manifest.precision)
+
+    def predict(self, context: np.ndarray, steps: int) -> Forecast:
+        """Forecast contexts ``[B, C]`` float64; beyond ``max_horizon`` by feeding forecasts back."""
+        manifest = self.manifest
+        if steps <= manifest.max_horizon:
+            return self._block(context, steps)
+        return ROLLOUTS[manifest.rollout](self._block, context, steps, self._longest, manifest.max_context)
+
+    def fix_shapes(self, batch: int, context_length: int, steps: int) -> None:
+        """Prepare the graph for one shape."""
+        shapes = {"context": [batch, self._padded_length(context_length)]}
+        if not self.manifest.fixed:
+            shapes["patches"] = [self._patches(steps)]
+        self._session.fix_shapes(shapes)
+
+    @property
+    def _longest(self) -> int:
+        """Steps of the blocks of a roll-out: what a full pass gives, as in PyTorch."""
+        manifest = self.manifest
+        return manifest.max_horizon if manifest.fixed else -(-manifest.max_horizon // self._step) * self._step
+
+    @property
+    def _step(self) -> int:
+        return self.manifest.horizon_multiple
+
+    def _block(self, context: np.ndarray, steps: int) -> Forecast:
+        manifest = self.manifest
+        safe = in_safe_units(context[:, -manifest.max_context :])
+        scaled = standardise(safe, manifest.constant_scale, manifest.rounding, manifest.arcsinh)
+        short = self._padded_length(safe.values.shape[1]) - safe.values.shape[1]
+        values = np.pad(scaled.values, ((0, 0), (short, 0)), constant_values=np.nan) if short else scaled.values
+        inputs = {"context": values}
+        if not manifest.fixed:
+            inputs["patches"] = np.zeros(self._patches(steps), np.float32)
+        forecast = self._session.run(inputs)[..., :steps]
+        return Forecast(self.levels, forecast, scaled.loc, scaled.scale, manifest.arcsinh)
+
+    def _padded_length(self, length: int) -> int:
+        manifest = self.manifest
+        step = manifest.context_multiple
+        length = min(length, manifest.max_context)
+        return manifest.max_context if manifest.fixed else -(-length // step) * step
+
+    def _patches(self, steps: int) -> int:
+        return -(-steps // self._step)

@@ -1,0 +1,110 @@
+"""Load an exported model and forecast.
+
+Shapes: B windows, C context, Q levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .contexts import contexts_of
+from .errors import ExportError
+from .experts import ExportedMixture
+from .folder import Manifest, read_manifest
+from .forecast import Forecast
+from .model import ExportedModel
+
+MAX_STEPS = 100_000  # of a forecast
+
+
+class Runtime:
+    """An exported model; forecasts from any number of threads.
+
+    Parameters
+    ----------
+    folder
+        A folder written by ``potstill export``.
+    threads
+        Threads of a forecast; default: the library's, all cores.
+
+    Raises
+    ------
+    ExportError
+        If the folder is not complete, is damaged, or was written by a newer version.
+    """
+
+    def __init__(self, folder: str | Path, threads: int | None = None):
+        self.folder = Path(folder)
+        self.manifest: Manifest = read_manifest(self.folder)
+        kind = ExportedMixture if self.manifest.experts else ExportedModel
+        self._model = kind(self.folder, self.manifest, threads)
+
+    @property
+    def levels(self) -> np.ndarray:
+        """``[Q]`` float32: the quantile levels of its forecasts."""
+        return self._model.levels
+
+    def predict(
+        self,
+        contexts: Any,
+        prediction_length: int | None = None,
+        *,
+        quantiles: Sequence[float] | None = None,
+        batch_size: int = 256,
+    ) -> Forecast:
+        """Forecast one or many series.
+
+        Parameters
+        ----------
+        contexts
+            ``[C]``, ``[B, C]``, or a list of series of any lengths; NaN where a value is missing.
+        prediction_length
+            Steps ahead; default: the longest horizon of one pass. Beyond it the model's own forecasts are fed back.
+        quantiles
+            Levels in (0, 1); default: the model's own.
+        batch_size
+            Series per pass.
+
+        Returns
+        -------
+        Forecast
+            ``.quantiles`` is ``[B, Q, prediction_length]`` float64 in the units of the contexts.
+
+        Raises
+        ------
+        ExportError
+            If the contexts are not numbers, or an option is out of range.
+        """
+        steps = self.manifest.max_horizon if prediction_length is None else prediction_length
+        if not 1 <= steps <= MAX_STEPS:
+            raise ExportError(f"prediction_length: is {steps}; it must be from 1 to {MAX_STEPS:,} steps.")
+        if quantiles is not None and not (len(quantiles) and all(0 < level < 1 for level in quantiles)):
+            raise ExportError(f"quantiles: {list(quantiles)} must be levels between 0 and 1, such as [0.1, 0.5, 0.9].")
+        context = contexts_of(contexts)[:, -self.manifest.max_context :]
+        parts = [
+            self._model.predict(context[start : start + batch_size], steps)
+            for start in range(0, len(context), batch_size)
+        ]
+        forecast = parts[0] if len(parts) == 1 else _joined(parts)
+        return forecast if quantiles is None else forecast.at_levels(sorted(set(quantiles)))
+
+    def fix_shapes(self, batch: int, context_length: int, prediction_length: int) -> None:
+        """Prepare for one shape, which OpenVINO then computes faster; other shapes still work.
+
+        Parameters
+        ----------
+        batch, context_length, prediction_length
+            The number of series, their length, and the steps ahead.
+        """
+        self._model.fix_shapes(batch, context_length, prediction_length)
+
+
+def _joined(parts: list[Forecast]) -> Forecast:
+    values, loc, scale = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "loc", "scale")
+    )
+    return Forecast(parts[0].levels, values, loc, scale, parts[0].arcsinh)

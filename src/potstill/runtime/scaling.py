@@ -1,0 +1,64 @@
+"""Standardised contexts, as the models read them.
+
+Shapes: B windows, C context.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .units import SafeContexts
+
+ROUNDING = 1e-6  # of a context's mean: the spread that float32 rounding alone gives a constant context
+MIN_SCALE = 1e-30  # dividing by less overflows in float32
+
+
+class Scaled(NamedTuple):
+    """Contexts in the space of a model: ``(x - loc) / scale``, and the arcsinh of that if the model wants it.
+
+    Attributes
+    ----------
+    values
+        ``[B, C]`` float32, NaN where missing.
+    loc, scale
+        ``[B, 1]`` float64, in units of the input.
+    """
+
+    values: np.ndarray
+    loc: np.ndarray
+    scale: np.ndarray
+
+
+def standardise(safe: SafeContexts, constant_scale: float, rounding: bool, arcsinh: bool) -> Scaled:
+    """Standardise contexts by their mean and standard deviation; a context without any value has 0 and 1.
+
+    Parameters
+    ----------
+    safe
+        Contexts in safe units.
+    constant_scale
+        The scale where the standard deviation is 0.
+    rounding
+        Whether the scale is at least ``ROUNDING`` times the mean, as in Potstill's own students.
+    arcsinh
+        Whether arcsinh is applied.
+    """
+    x = safe.values.astype(np.float64)
+    known = ~np.isnan(x)
+    complete = bool(known.all())
+    count = known.sum(1, keepdims=True)
+    some = np.maximum(count, 1)
+    loc = (x if complete else np.where(known, x, 0.0)).sum(1, keepdims=True) / some
+    loc = loc.astype(np.float32).astype(np.float64)  # as in PyTorch, whose models were trained with that
+    x = x - loc
+    square = np.einsum("bc,bc->b", *[x if complete else np.where(known, x, 0.0)] * 2)[:, None]
+    scale = np.sqrt(square / some) * safe.varies
+    if rounding:
+        scale = np.maximum(scale, ROUNDING * np.abs(loc))
+    scale = np.where(scale < MIN_SCALE, constant_scale, scale)
+    scale = np.where(count == 0, 1.0, scale)
+    x = x / scale
+    values = (np.arcsinh(x) if arcsinh else x).astype(np.float32)
+    return Scaled(values, safe.loc + safe.scale * loc, safe.scale * scale)
