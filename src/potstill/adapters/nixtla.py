@@ -192,7 +192,7 @@ class NixtlaForecaster:
     ) -> pd.DataFrame:
         widths = _widths(level)
         columns = {self.alias: MEDIAN}
-        columns |= {f"{self.alias}-lo-{w:g}": round(0.5 - w / 200, 6) for w in reversed(widths)}
+        columns |= {f"{self.alias}-lo-{w:g}": round(0.5 - w / 200, 6) for w in widths}
         columns |= {f"{self.alias}-hi-{w:g}": round(0.5 + w / 200, 6) for w in widths}
         forecaster = ItemForecaster(self.predictor, h, list(columns.values()))
         groups = list(history.groupby(ID, sort=False))

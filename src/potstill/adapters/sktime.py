@@ -37,6 +37,13 @@ class PotstillForecaster(BaseForecaster):
         MODEL as in the verbs, or a loaded forecaster.
     device
         ``cpu`` or ``cuda``; default: cuda if available.
+
+    Examples
+    --------
+    >>> from potstill.adapters.sktime import PotstillForecaster
+    >>> from sktime.datasets import load_airline
+    >>> forecaster = PotstillForecaster("embedded").fit(load_airline())  # doctest: +SKIP
+    >>> forecaster.predict_interval(fh=[1, 2, 3], coverage=0.8)  # doctest: +SKIP
     """
 
     _tags = {  # noqa: RUF012 -- sktime reads a plain class attribute
