@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,9 @@ import potstill
 from potstill.cli import main
 from potstill.errors import UserError
 
-fev = pytest.importorskip("fev", reason="fev is in the extra adapters")
+pytest.importorskip("fev", reason="fev is in the extra adapters")
+
+import fev
 
 from potstill.adapters.fev import PotstillModel
 from potstill.adapters.fev_tasks import read_tasks
@@ -110,7 +113,7 @@ def run(*arguments: str) -> int:
 def test_evaluate_writes_what_fev_reads(tasks_file, tiny_teacher, tiny_bolt, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(f"c2={tiny_teacher}", f"bolt={tiny_bolt}", "--fev", str(tasks_file), "--output", str(out)) == 0
-    rows = pd.read_csv(out / "fev.csv")
+    rows: Any = pd.read_csv(out / "fev.csv")
     assert rows[["task_name", "model_name"]].to_numpy().tolist() == [
         [t, m] for t in ("first", "second") for m in ("seasonal_naive", "c2", "bolt")
     ]
@@ -178,7 +181,7 @@ def test_bad_tasks_are_one_sentence(folder, tiny_teacher, tmp_path, text, key, s
 
 def test_an_unknown_task_and_options_of_other_data_are_refused(tasks_file, tiny_teacher, tmp_path, capsys):
     common = (str(tiny_teacher), "--output", str(tmp_path / "out"), "--fev")
-    assert run(*common, f"{tasks_file}:frist") == 2
+    assert run(*common, f"{tasks_file}:firstly") == 2
     assert "Did you mean 'first'?" in capsys.readouterr().err
     for option in ("--data=x.csv", "--stride=3", "--split=validation", "--reference=embedded", "--context-length=8"):
         assert run(*common, str(tasks_file), option) == 2

@@ -65,7 +65,7 @@ def test_gluonts_metrics_are_those_of_our_own(tiny_teacher, frame, name):
     theirs = evaluate_model(
         predictor,
         test_data=test,
-        metrics=[metrics.MAE(0.5), metrics.MASE(0.5), metrics.MeanWeightedSumQuantileLoss(levels)],
+        metrics=[metrics.MAE("0.5"), metrics.MASE("0.5"), metrics.MeanWeightedSumQuantileLoss(levels)],
         seasonality=SEASON,
     ).iloc[0]
     values = series.to_numpy()

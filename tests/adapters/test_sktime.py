@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,13 +47,14 @@ def test_sktimes_checks_pass(tiny_teacher, monkeypatch):
 def test_forecasts_are_the_models_at_the_steps_of_the_horizon(tiny_teacher, y):
     forecaster = PotstillForecaster(str(tiny_teacher)).fit(y, fh=[1, 4])
     own = potstill.load(tiny_teacher).predict(y.to_numpy(), 4, quantiles=[0.1, 0.5, 0.9]).quantiles[0, :, [0, 3]]
-    point, band = forecaster.predict(), forecaster.predict_interval(coverage=0.8)
+    point: Any = forecaster.predict()
+    band: Any = forecaster.predict_interval(coverage=0.8)
     assert point.index.equals(pd.PeriodIndex(["2025-01", "2025-04"], freq="M"))
     assert point.name == "sales"
     np.testing.assert_allclose(point, own[1], rtol=1e-5)
     np.testing.assert_allclose(band["sales"][0.8]["lower"], own[0], rtol=1e-5)
     np.testing.assert_allclose(band["sales"][0.8]["upper"], own[2], rtol=1e-5)
-    quantiles = forecaster.predict_quantiles(alpha=[0.9, 0.1])
+    quantiles: Any = forecaster.predict_quantiles(alpha=[0.9, 0.1])
     np.testing.assert_allclose(quantiles["sales"][[0.9, 0.1]], own[[2, 0]].T, rtol=1e-5)
 
 
@@ -76,7 +79,7 @@ def test_covariates_are_used_ahead_and_in_the_past(tiny_teacher, tiny_bolt, y, X
 
 def test_a_panel_is_forecast_at_once(tiny_teacher, y):
     frame = pd.concat({"b": y.to_frame(), "a": y.to_frame() * 2 - 7}, names=["shop", "month"])
-    found = PotstillForecaster(potstill.load(tiny_teacher)).fit(frame).predict(fh=[1, 2, 3])
+    found: Any = PotstillForecaster(potstill.load(tiny_teacher)).fit(frame).predict(fh=[1, 2, 3])
     for name, rows in (("b", y), ("a", y * 2 - 7)):
-        alone = PotstillForecaster(str(tiny_teacher)).fit(rows).predict(fh=[1, 2, 3])
+        alone: Any = PotstillForecaster(str(tiny_teacher)).fit(rows).predict(fh=[1, 2, 3])
         np.testing.assert_allclose(found.loc[name]["sales"], alone, rtol=1e-4)

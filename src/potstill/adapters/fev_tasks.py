@@ -67,7 +67,8 @@ def _naive(values: np.ndarray, season: int, horizon: int, levels: Sequence[float
     widths = {level: round(abs(200 * (level - 0.5)), 6) for level in levels}
     asked = sorted({width for width in widths.values() if width})
     # a series of one season or less repeats its last value
-    found = SeasonalNaive(season if len(filled) > season else 1).forecast(filled, horizon, level=asked or None)
+    naive: Any = SeasonalNaive(season if len(filled) > season else 1)  # its widths may be fractions
+    found = naive.forecast(filled, horizon, level=asked or None)
     names = [f"{'lo' if q < 0.5 else 'hi'}-{widths[q]}" if widths[q] else "mean" for q in levels]
     rows = [found[name] for name in names]
     return np.where(np.isnan(rows), found["mean"], rows)  # a single value has no interval

@@ -98,7 +98,7 @@ class PotstillPredictor(RepresentablePredictor):
         UserError
             If the predictor was made of a loaded model.
         """
-        given = self.__init_args__["model"]  # set by `validated`
+        given = vars(self)["__init_args__"]["model"]  # set by `validated`
         if not isinstance(given, (str, Path)):
             raise UserError(
                 "serialize: the predictor was made of a loaded model; make it of the model's folder or id.",

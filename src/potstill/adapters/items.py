@@ -112,9 +112,9 @@ class ItemForecaster:
             levels = torch.tensor(self.levels)
             quantiles[kept], mean[kept] = forecast.at_levels(levels).quantiles.numpy(), forecast.mean.numpy()
         bad = ~np.isfinite(quantiles).all(axis=(1, 2)) | ~readable.numpy()
-        for row in np.flatnonzero(bad):
+        for row in np.flatnonzero(bad).tolist():
             quantiles[row], mean[row] = self._simple(items[row // series].target[row % series])
-        self._warn([items[row // series].name for row in np.flatnonzero(bad)], mean[bad])
+        self._warn([items[row // series].name for row in np.flatnonzero(bad).tolist()], mean[bad])
         shape = (count, series)
         return ItemForecasts(quantiles.reshape(*shape, *quantiles.shape[1:]), mean.reshape(*shape, -1))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -155,7 +155,7 @@ class NixtlaForecaster:
         UserError
             If a series is too short, and what :meth:`fit` refuses.
         """
-        data = self.fit(df)._fitted()
+        data: Any = self.fit(df)._fitted()
         step = h if step_size is None else step_size
         if min(h, n_windows, step) < 1:
             raise UserError(
@@ -182,20 +182,18 @@ class NixtlaForecaster:
             results.append(merged[[ID, TIME, CUTOFF, TARGET, *result.columns[2:]]])
         return pd.concat(results).sort_values([ID, CUTOFF, TIME], kind="stable").reset_index(drop=True)
 
-    def _fitted(self) -> pd.DataFrame:
+    def _fitted(self) -> Any:
         if self.df_ is None:
             raise UserError("predict: call fit with the history first.", key="adapter.not_fitted")
         return self.df_
 
-    def _forecast(
-        self, history: pd.DataFrame, ahead: pd.DataFrame | None, h: int, level: Sequence[float] | None
-    ) -> pd.DataFrame:
+    def _forecast(self, history: Any, ahead: Any, h: int, level: Sequence[float] | None) -> Any:
         widths = _widths(level)
         columns = {self.alias: MEDIAN}
         columns |= {f"{self.alias}-lo-{w:g}": round(0.5 - w / 200, 6) for w in widths}
         columns |= {f"{self.alias}-hi-{w:g}": round(0.5 + w / 200, 6) for w in widths}
         forecaster = ItemForecaster(self.predictor, h, list(columns.values()))
-        groups = list(history.groupby(ID, sort=False))
+        groups: list[Any] = list(history.groupby(ID, sort=False))
         times = [_after(rows[TIME].iloc[-1], self.freq, h) for _, rows in groups]
         found = forecaster.forecast(self._items(groups, times, ahead)).quantiles[:, 0]  # [N, Q, H]
         result = pd.DataFrame({ID: np.repeat([name for name, _ in groups], h), TIME: np.concatenate(times)})
@@ -205,11 +203,11 @@ class NixtlaForecaster:
             result[name] = found[:, forecaster.levels.index(quantile)].ravel()
         return result
 
-    def _items(self, groups: list[Any], times: list[Any], ahead: pd.DataFrame | None) -> list[Item]:
+    def _items(self, groups: list[Any], times: list[Any], ahead: Any) -> list[Item]:
         used = uses_covariates(self.predictor)
         if not used:
             warn_unused(self.predictor, [*self.known, *self.past])
-        future = {} if ahead is None else dict(list(ahead.groupby(ID, sort=False)))
+        future: dict[Any, Any] = {} if ahead is None else dict(list(ahead.groupby(ID, sort=False)))
         items = []
         for (name, rows), steps in zip(groups, times, strict=True):
             item = Item(str(name), rows[[TARGET]].to_numpy(np.float64).T)
@@ -228,8 +226,8 @@ class NixtlaForecaster:
             items.append(item)
         return items
 
-    def _prepared(self, df: Any, columns: Sequence[str], what: str, gaps: bool = False) -> pd.DataFrame:
-        """Ids, times and columns in float64, sorted; rows that are missing within a series are added unless ``gaps``."""
+    def _prepared(self, df: Any, columns: Sequence[str], what: str, gaps: bool = False) -> Any:
+        """Ids, times and columns in float64, sorted; without ``gaps``, missing rows of a series are added."""
         if not isinstance(df, pd.DataFrame):
             raise UserError(
                 f"{what}: is {type(df).__name__}, not a pandas data frame; convert it, as with df.to_pandas().",
@@ -243,14 +241,14 @@ class NixtlaForecaster:
             )
         if df.empty:
             raise UserError(f"{what}: has no rows.", key="frame.empty")
-        data = df[[ID, TIME, *columns]].copy()
-        if isinstance(self.freq, int) != pd.api.types.is_integer_dtype(data[TIME]):
-            data[TIME] = self._times(data[TIME], what)
+        data: Any = df[[ID, TIME, *columns]].copy()
+        data[TIME] = self._times(data[TIME], what)
         if data[[ID, TIME]].isna().to_numpy().any():
             raise UserError(f"{what}: a row has no {ID} or no {TIME}; fill it or drop it.", key="frame.missing_key")
         for name in columns:
             try:
-                data[name] = pd.to_numeric(data[name]).astype(np.float64)
+                numbers: Any = pd.to_numeric(data[name])
+                data[name] = numbers.astype(np.float64)
             except (ValueError, TypeError) as error:
                 raise UserError(
                     f"{what}: column {name!r} is not numbers ({error}); convert it.", key="frame.not_numbers"
@@ -264,10 +262,13 @@ class NixtlaForecaster:
             )
         return data if gaps else self._filled(data, what)
 
-    def _times(self, times: pd.Series, what: str) -> pd.Series:
+    def _times(self, times: Any, what: str) -> Any:
+        """Integers, or times; text is read as times."""
         if isinstance(self.freq, int):
+            if pd.api.types.is_integer_dtype(times):
+                return times
             raise UserError(
-                f"{what}: {TIME} holds no integers, but freq is {self.freq}; give freq as a pandas offset, such as 'D'.",
+                f"{what}: {TIME} holds no integers, but freq is {self.freq}; give a pandas offset, such as freq='D'.",
                 key="frame.freq",
             )
         if pd.api.types.is_integer_dtype(times):
@@ -279,7 +280,7 @@ class NixtlaForecaster:
         except (ValueError, TypeError) as error:
             raise UserError(f"{what}: {TIME} holds no times ({error}).", key="frame.no_times") from None
 
-    def _filled(self, data: pd.DataFrame, what: str) -> pd.DataFrame:
+    def _filled(self, data: Any, what: str) -> Any:
         """The frame with a row for every step from the first to the last of each series."""
         grids = []
         for name, rows in data.groupby(ID, sort=False):
@@ -288,8 +289,8 @@ class NixtlaForecaster:
             outside = ~rows[TIME].isin(grid)
             if outside.any():
                 raise UserError(
-                    f"{what}: {name} has a row at {rows[TIME][outside].iloc[0]}, which is not a whole number of steps of"
-                    f" {getattr(self.freq, 'freqstr', self.freq)} after {first}; correct freq or the times.",
+                    f"{what}: {name} has a row at {rows[TIME][outside].iloc[0]}, which is not a whole number of steps"
+                    f" of {getattr(self.freq, 'freqstr', self.freq)} after {first}; correct freq or the times.",
                     key="frame.off_grid",
                 )
             grids.append(pd.DataFrame({ID: name, TIME: grid}))
@@ -305,7 +306,7 @@ def _step(freq: Any) -> Any:
     if isinstance(freq, int) and freq > 0:
         return freq
     try:
-        return pd.tseries.frequencies.to_offset(freq)
+        return cast("Any", pd.tseries.frequencies.to_offset)(freq)
     except ValueError:
         raise UserError(
             f"freq {freq!r}: is no step; give a pandas offset such as 'h', 'D' or 'MS', or a positive integer.",

@@ -13,7 +13,6 @@ import pandas as pd
 
 from potstill.adapters.base import missing_library, predictor_of, uses_covariates, warn_unused
 from potstill.adapters.items import Item, ItemForecaster
-from potstill.errors import UserError
 
 try:
     from sktime.datatypes import update_data
@@ -74,22 +73,22 @@ class PotstillForecaster(BaseForecaster):
         state.pop("_predictor", None)
         return state
 
-    def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: Any = None) -> PotstillForecaster:
+    def _fit(self, y: Any, X: Any = None, fh: Any = None) -> PotstillForecaster:
         self._history, self._covariates = y, X
         self._load()
         return self
 
-    def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> PotstillForecaster:
-        self._history = update_data(self._history, y)
+    def _update(self, y: Any, X: Any = None, update_params: bool = True) -> PotstillForecaster:
+        self._history: Any = update_data(self._history, y)
         if X is not None:
-            self._covariates = X if self._covariates is None else update_data(self._covariates, X)
+            self._covariates: Any = X if self._covariates is None else update_data(self._covariates, X)
         return self
 
-    def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None = None) -> pd.DataFrame:
+    def _predict(self, fh: Any, X: Any = None) -> Any:
         found = self._quantiles(fh, X, [MEDIAN])  # [N, D, Q, H]
         return self._frame(found[:, :, 0], fh, self._history.columns)
 
-    def _predict_quantiles(self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: Sequence[float]) -> pd.DataFrame:
+    def _predict_quantiles(self, fh: Any, X: Any, alpha: Sequence[float]) -> Any:
         alpha = list(alpha)
         found = self._quantiles(fh, X, alpha)
         columns = self._get_columns("predict_quantiles", alpha=alpha)
@@ -100,7 +99,7 @@ class PotstillForecaster(BaseForecaster):
             self._predictor = predictor_of(self.model, self.device)
         return self._predictor
 
-    def _quantiles(self, fh: ForecastingHorizon, X: pd.DataFrame | None, levels: Sequence[float]) -> np.ndarray:
+    def _quantiles(self, fh: Any, X: Any, levels: Sequence[float]) -> np.ndarray:
         """``[N, D, Q, H]`` at the levels in their order and the steps of the horizon."""
         steps = self._steps(fh)
         horizon = int(steps.max())
@@ -109,10 +108,10 @@ class PotstillForecaster(BaseForecaster):
         at = [forecaster.levels.index(level) for level in levels]
         return forecaster.forecast(items).quantiles[:, :, at][..., steps - 1]
 
-    def _steps(self, fh: ForecastingHorizon) -> np.ndarray:
+    def _steps(self, fh: Any) -> np.ndarray:
         return np.asarray(fh.to_relative(self.cutoff).to_numpy(), np.int64)
 
-    def _items(self, X: pd.DataFrame | None, horizon: int) -> list[Item]:
+    def _items(self, X: Any, horizon: int) -> list[Item]:
         used = self._covariates is not None and uses_covariates(self._load())
         if self._covariates is not None and not used:
             warn_unused(self._load(), [str(name) for name in self._covariates.columns])
@@ -126,9 +125,7 @@ class PotstillForecaster(BaseForecaster):
             items.append(item)
         return items
 
-    def _cover(
-        self, item: Item, rows: pd.DataFrame, past: pd.DataFrame, ahead: pd.DataFrame | None, horizon: int
-    ) -> None:
+    def _cover(self, item: Item, rows: Any, past: Any, ahead: Any, horizon: int) -> None:
         """Add the covariates of an instance: known ahead where X has them, missing in steps that X leaves out."""
         history = past.reindex(rows.index).to_numpy(np.float64)
         times = ForecastingHorizon(np.arange(1, horizon + 1), freq=self._fh.freq if self._fh is not None else None)
@@ -140,7 +137,7 @@ class PotstillForecaster(BaseForecaster):
         else:
             item.known = np.concatenate([history, future]).T
 
-    def _frame(self, values: np.ndarray, fh: ForecastingHorizon, columns: Any) -> pd.DataFrame:
+    def _frame(self, values: np.ndarray, fh: Any, columns: Any) -> Any:
         """``values [N, K, H]`` with a row for each instance and step."""
         times = fh.to_absolute_index(self.cutoff)
         names = [name for name, _ in _instances(self._history)]
@@ -159,7 +156,7 @@ class PotstillForecaster(BaseForecaster):
         return [{"model": "embedded"}, {"model": "embedded", "device": "cpu"}]
 
 
-def _instances(frame: pd.DataFrame | None) -> list[tuple[Any, pd.DataFrame]]:
+def _instances(frame: Any) -> list[tuple[Any, Any]]:
     """Each instance of a panel or hierarchy with its rows, or the one series, named ``series``."""
     if frame is None:
         return []

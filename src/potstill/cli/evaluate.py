@@ -27,7 +27,7 @@ def evaluate(
             " All forecasters, or all language models."
         ),
     ],
-    output: Annotated[str, typer.Option(metavar="DIR", help="Folder for metrics.json and report.html, or for fev.csv.")],
+    output: Annotated[str, typer.Option(metavar="DIR", help="Folder for metrics.json and report.html, or fev.csv.")],
     split: Annotated[
         str,
         typer.Option(

@@ -9,10 +9,10 @@ from typing import Any
 from potstill.console import progress_bar, say
 from potstill.data.series.from_argument import store_of
 from potstill.data.series.windows import SeriesWindows, require_windows
+from potstill.errors import UnknownName, UserError
 from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.cost import measure_costs
-from potstill.errors import UnknownName, UserError
 from potstill.families.base import Forecaster, Model
 from potstill.recipe import DataConfig
 from potstill.runs import check_run, open_run
