@@ -18,6 +18,7 @@ ARROWS: dict[str, set[str]] = {
     "plugins": {"families", "objectives", "teaching", "transfer"},  # what outside packages import; nothing inside does
     "verbs": {
         "exporting",
+        "adapters",
         "tasks",
         "training",
         "evaluation",
@@ -28,6 +29,7 @@ ARROWS: dict[str, set[str]] = {
         "families",
         "data",
     },
+    "adapters": {"tasks", "evaluation", "families", "data"},
     "tasks": {"training", "evaluation", "reporting", "teaching", "transfer", "objectives", "families", "data"},
     "training": {"teaching", "transfer", "objectives", "families", "data"},
     "exporting": {"evaluation", "families", "data"},

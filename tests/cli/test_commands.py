@@ -90,6 +90,7 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
         "max_windows": 9,
         "reference": None,
         "baselines": ["ridge"],
+        "fev": None,
         "device": None,
     }
     assert (

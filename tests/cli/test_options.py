@@ -26,7 +26,7 @@ EXPECTED = {
     "label": f"{OF_RECIPE} --output --engine",
     "evaluate": "--data --target --known --past --groups --time-column --date-format --freq --id-column --decimal"
     " --max-files --context-length --prediction-length"
-    " --set --output --split --stride --max-windows --reference --baselines --device",
+    " --set --output --split --stride --max-windows --reference --baselines --fev --device",
     "forecast": "--prediction-length --output --quantiles --mean --non-negative --strict --layout --future --target"
     " --known --past --groups --id-column --time-column --date-format --freq --decimal --device",
     "generate": "--max-new-tokens --temperature --device --seed",

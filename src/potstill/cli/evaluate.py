@@ -27,7 +27,7 @@ def evaluate(
             " All forecasters, or all language models."
         ),
     ],
-    output: Annotated[str, typer.Option(metavar="DIR", help="Folder for metrics.json and report.html.")],
+    output: Annotated[str, typer.Option(metavar="DIR", help="Folder for metrics.json and report.html, or fev.csv.")],
     split: Annotated[
         str,
         typer.Option(
@@ -57,6 +57,14 @@ def evaluate(
             " Series only.",
         ),
     ] = None,
+    fev: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="Evaluate forecasters on tasks of fev and write its summaries to fev.csv: a YAML file, or its address,"
+            " with a task or a list 'tasks'; FILE.yaml:NAME for one of them. Instead of --data.",
+        ),
+    ] = None,
     device: str | None = None,
 ) -> None:
     """Evaluate forecasters (together with baselines) or language models: accuracy, cost, and a report."""
@@ -71,5 +79,6 @@ def evaluate(
         max_windows=max_windows,
         reference=reference,
         baselines=names(baselines),
+        fev=fev,
         device=device,
     )

@@ -9,10 +9,12 @@ from typing import Any
 from potstill.console import progress_bar, say
 from potstill.data.series.from_argument import store_of
 from potstill.data.series.windows import SeriesWindows, require_windows
+from potstill.errors import UnknownName, UserError
 from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.cost import measure_costs
 from potstill.families.base import Forecaster, Model
+from potstill.recipe import DataConfig
 from potstill.runs import check_run, open_run
 from potstill.tasks.base import available_device, forecaster_of
 from potstill.tasks.evaluation import are_language_models, evaluation_recipe, named_sources, write_evaluation
@@ -29,6 +31,7 @@ def evaluate(
     max_windows: int | None = None,
     reference: str | Forecaster | None = None,
     baselines: list[str] | None = None,
+    fev: str | Path | None = None,
     device: str | None = None,
 ) -> Path:
     """Evaluate forecasters, or language models with the same tokenizer, on a part of the data.
@@ -40,9 +43,10 @@ def evaluate(
         name is that of their source.
     data
         Data to evaluate on: paths, a data section (SeriesData or TextData) or, for series, a pandas data frame; default
-        lengths are limited to those of the models.
+        lengths are limited to those of the models. None with ``fev``.
     output
-        Folder for metrics.json, forecasts.json (for language models generations.json) and report.html; must be new.
+        Folder for metrics.json, forecasts.json (for language models generations.json) and report.html, with ``fev`` for
+        fev.csv; must be new.
     split
         The part: ``validation`` or ``test``. Any other value defines the split of the series (``8:1:1``, ``suite``, …),
         and the part is ``test``. If neither this nor ``data`` defines the split, that of a run among the models is
@@ -54,7 +58,10 @@ def evaluate(
     reference
         The model that the others are compared with, by name or as another MODEL (default: the first).
     baselines
-        Names of baselines; default: as in a run. Series only.
+        Names of baselines; default: as in a run. Series only. With ``fev`` only ``seasonal_naive``, the default.
+    fev
+        Tasks of fev on which forecasters are evaluated instead: a YAML file or its address, see
+        ``adapters.fev_tasks.evaluate_tasks``.
     device
         ``cpu`` or ``cuda``, for the models; default: cuda if available.
 
@@ -63,6 +70,16 @@ def evaluate(
     UserError
         If models, data or options are invalid.
     """
+    if fev is not None:
+        _check_fev(data, split=split != "test", stride=stride, max_windows=max_windows, reference=reference)
+        from potstill.adapters.fev_tasks import SEASONAL_NAIVE, evaluate_tasks
+
+        for name in baselines or []:
+            if name != SEASONAL_NAIVE:
+                raise UnknownName("baseline", name, [SEASONAL_NAIVE])
+        check_run(output, resume=False)
+        sources, _ = named_sources(models, None)
+        return evaluate_tasks(sources, fev, output, baseline=baselines != [], device=device)
     sources, against = named_sources(models, reference)
     places = {name: source for name, source in sources.items() if not isinstance(source, Model)}
     check_run(output, resume=False)
@@ -96,3 +113,15 @@ def evaluate(
     metrics["cost"] = costs | result.baseline_costs
     write_evaluation(folder, recipe, metrics, loaded, store.fingerprint, {"forecasts.json": result.examples})
     return folder
+
+
+def _check_fev(data: Any, **options: Any) -> None:
+    """Raise UserError for data and options that the tasks of fev define themselves."""
+    given = sorted(data.model_fields_set) if isinstance(data, DataConfig) else ["data"] if data is not None else []
+    given += [name for name, value in options.items() if value]
+    if given:
+        option = {"paths": "data"}.get(given[0], given[0]).replace("_", "-")
+        raise UserError(
+            f"--{option}: the tasks of --fev define the data and what is compared; leave --{option} out.",
+            key="fev.other_option",
+        )

@@ -15,9 +15,9 @@ import torch
 from potstill.data.series.frames import CONSTANT, NO_VALUES
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite, UserError
+from potstill.evaluation.simple import simple_forecast
 from potstill.families.base import Forecaster
 from potstill.types import Windows
-from potstill.verbs.forecasting.simple import simple_forecast
 
 NOT_FINITE = "the model's forecast is not finite"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from potstill.verbs.forecasting.simple import simple_forecast
+from potstill.evaluation.simple import simple_forecast
 
 LEVELS = [0.1, 0.5, 0.9]
 Z = 1.2815515655446004
