@@ -1,0 +1,1 @@
+"""Models exported to formats that other runtimes read."""
