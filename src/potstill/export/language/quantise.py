@@ -99,9 +99,9 @@ def _quantise_embedding(graph: Any, bits: int, tied: dict[str, str]) -> None:
     from onnx import helper, numpy_helper
 
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    lookup = next(
-        n for n in graph.node if n.op_type == "Gather" and n.input[1] == "input_ids" and n.input[0] in weights
-    )
+    lookup = _embedding_lookup(graph, weights)
+    if lookup is None:
+        return
     table = numpy_helper.to_array(weights[lookup.input[0]])
     count, width = table.shape
     if width % BLOCK:  # rows of a table cannot share a block
@@ -120,7 +120,7 @@ def _quantise_embedding(graph: Any, bits: int, tied: dict[str, str]) -> None:
     nodes.append(
         helper.make_node(
             "GatherBlockQuantized",
-            [names["weights"], "input_ids", names["scales"], names["zeros"]],
+            [names["weights"], lookup.input[1], names["scales"], names["zeros"]],
             [lookup.output[0]],
             name="embedding",
             domain=CONTRIB,
@@ -135,6 +135,19 @@ def _quantise_embedding(graph: Any, bits: int, tied: dict[str, str]) -> None:
     for place, node in enumerate(nodes):
         graph.node.insert(at + place, node)
     _drop_unused(graph)
+
+
+def _embedding_lookup(graph: Any, weights: dict[str, Any]) -> Any:
+    """The node that looks tokens up in a table of weights, or None."""
+    makers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type == "Gather" and node.input[0] in weights:
+            index = node.input[1]
+            while index in makers and makers[index].op_type in ("Reshape", "Cast", "Identity"):
+                index = makers[index].input[0]
+            if index == "input_ids":
+                return node
+    return None
 
 
 def _is_of(node: Any, weight: str | None) -> bool:
