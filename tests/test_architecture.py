@@ -18,6 +18,7 @@ ARROWS: dict[str, set[str]] = {
     "verbs": {"tasks", "training", "evaluation", "reporting", "teaching", "transfer", "objectives", "families", "data"},
     "tasks": {"training", "evaluation", "reporting", "teaching", "transfer", "objectives", "families", "data"},
     "training": {"teaching", "transfer", "objectives", "families", "data"},
+    "export": {"evaluation", "families", "data"},
     "evaluation": {"objectives", "families", "data"},
     "reporting": {"evaluation"},
     "teaching": {"objectives", "families", "data"},

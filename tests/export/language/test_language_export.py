@@ -14,11 +14,15 @@ import onnx
 import pytest
 import torch
 from language_texts import Texts
+from tiny_gpt2 import tokenizer_of
+from transformers import MambaConfig, MambaForCausalLM
 from usage_errors import usage_error
 
 from potstill.export.language import OnnxLanguageModel, export_language
 from potstill.export.language import export as module
 from potstill.export.language import folder as folder_module
+from potstill.export.language.graph import onnx_graph
+from potstill.families.load import load_language
 
 
 def perplexity_by_hand(model: Any, texts: Texts) -> tuple[float, int]:
@@ -179,6 +183,23 @@ def test_what_cannot_be_exported_is_refused(models, tmp_path, options, key, fact
     with usage_error(key, fact):
         export_language(models["gpt2"], tmp_path / "made", **{"examples": Texts(), **options})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_with_a_state_in_place_of_a_cache_is_refused(tmp_path):
+    sizes = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}
+    MambaForCausalLM(MambaConfig(eos_token_id=0, bos_token_id=0, pad_token_id=0, **sizes)).save_pretrained(tmp_path)
+    tokenizer_of(eos_token="<end>").save_pretrained(tmp_path)
+    with usage_error("export.no_cache", str(tmp_path), "MambaForCausalLM"):
+        onnx_graph(load_language(tmp_path))
+
+
+def test_a_model_that_cannot_be_traced_is_refused_with_the_innermost_reason(models, monkeypatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("step 3/3") from ValueError("no decomposition of aten.odd")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with usage_error("export.not_traceable", "GPT2LMHeadModel", "no decomposition of aten.odd"):
+        onnx_graph(models["gpt2"])
 
 
 def test_an_existing_folder_is_kept(models, tmp_path):

@@ -31,7 +31,7 @@ def card(name: str, description: dict[str, Any], result: LanguageExport) -> str:
     paragraphs = [
         f"# {name} as ONNX",
         f"A causal language model ({origin['architecture']}, {origin['parameters']:,} parameters) as one ONNX graph,"
-        f" {weights}. It needs onnxruntime, numpy and tokenizers, but not PyTorch:",
+        f" {weights}. It generates with onnxruntime, numpy and tokenizers; PyTorch is not imported:",
         USE.format(folder=result.folder.name),
         "## Comparison with PyTorch",
         f"Perplexity and logits of the {result.tokens:,} answer tokens of {result.texts:,} validation texts. Speeds at"

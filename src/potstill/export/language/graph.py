@@ -79,6 +79,7 @@ def onnx_graph(model: LanguageModel) -> Any:
     """
     module = copy.deepcopy(model.module).cpu().float().eval()
     module.set_attn_implementation("eager")  # matrix products that every runtime and quantiser knows
+    module.set_experts_implementation("batched_mm")  # ONNX has no grouped products
     for weight in module.parameters():
         weight.requires_grad_(False)
     shapes = _cache_shapes(module, model)
@@ -118,7 +119,7 @@ def onnx_graph(model: LanguageModel) -> Any:
     except Exception as error:
         raise UserError(
             f"{model.source.location}: torch cannot trace {type(model.module).__name__} for ONNX"
-            f" ({_first_line(error)}); export another model.",
+            f" ({_reason(error)}); export another model.",
             key="export.not_traceable",
         ) from error
     return program.model_proto
@@ -127,7 +128,8 @@ def onnx_graph(model: LanguageModel) -> Any:
 def _cache_shapes(module: Any, model: LanguageModel) -> list[tuple[int, int, int]]:
     """Per layer, the number of heads of keys and values, and the widths of both."""
     with torch.no_grad():
-        cache: Any = module(input_ids=torch.zeros(1, 2, dtype=torch.long), use_cache=True).past_key_values
+        out: Any = module(input_ids=torch.zeros(1, 2, dtype=torch.long), use_cache=True)
+    cache = getattr(out, "past_key_values", None)
     pairs: list[Any] = [
         (getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in getattr(cache, "layers", ())
     ]
@@ -156,6 +158,9 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    """The first line of the innermost error: those around it say only in which step of the exporter it happened."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
