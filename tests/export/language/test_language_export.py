@@ -186,7 +186,7 @@ def test_what_cannot_be_exported_is_refused(models, tmp_path, options, key, fact
 
 
 def test_a_model_with_a_state_in_place_of_a_cache_is_refused(tmp_path):
-    sizes = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}
+    sizes: dict[str, Any] = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}
     MambaForCausalLM(MambaConfig(eos_token_id=0, bos_token_id=0, pad_token_id=0, **sizes)).save_pretrained(tmp_path)
     tokenizer_of(eos_token="<end>").save_pretrained(tmp_path)
     with usage_error("export.no_cache", str(tmp_path), "MambaForCausalLM"):
