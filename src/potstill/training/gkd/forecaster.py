@@ -18,6 +18,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster
+from potstill.training.gkd.accumulation import items_per_batch
 from potstill.training.gkd.bare import restore_forward
 from potstill.training.gkd.divergence import Form, divergence
 from potstill.training.hooks import RunTrainer, TrainerHooks
@@ -60,9 +61,7 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
     >>> ForecastGKDTrainer(student, teacher, args, windows, horizon=96, hooks=hooks).train()
     """
 
-    loss_is_scaled_for_ga = (
-        False  # the loss is a mean over the batch: transformers must divide it under gradient accumulation
-    )
+    loss_is_scaled_for_ga = False  # transformers divides it by the number of batches; see items_per_batch
 
     def __init__(
         self,
@@ -112,16 +111,21 @@ class ForecastGKDTrainer(RunTrainer, GKDTrainer):
         # skips GKD's own step, which draws once per batch and calls the model's `generate`
         return SFTTrainer.training_step(self, model, {"windows": windows}, num_items_in_batch)
 
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
+        """The mean number of windows per batch of the step: the last batch of an epoch may be smaller."""
+        return items_per_batch(self.accelerator, [len(sample["windows"]) for sample in batch_samples], device)
+
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The divergence between both forecasts, averaged over windows and steps."""
+        """The divergence between both forecasts, averaged over the windows of the optimizer step and their steps."""
         windows = inputs["windows"].to(self.args.device)
         with torch.no_grad():
             teacher = self.teacher.forward(windows, Request(self.horizon)).forecast
         with self.accelerator.autocast():
             student = self.student.forward(windows, Request(self.horizon)).forecast
-        loss = divergence(student, teacher, self.beta, self.form).mean()
+        per_window = divergence(student, teacher, self.beta, self.form).mean(dim=1)
+        loss = per_window.mean() if num_items_in_batch is None else per_window.sum() / num_items_in_batch
         self.note(loss, {"gkd": loss}, windows)
         return (loss, student) if return_outputs else loss
 

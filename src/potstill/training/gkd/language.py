@@ -6,6 +6,7 @@ Shapes: B examples, T tokens, P tokens of the longest prompt, N tokens of the lo
 from __future__ import annotations
 
 import copy
+import random
 from typing import Any
 
 import torch
@@ -13,9 +14,12 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import GenerationConfig
 from trl.experimental.gkd import GKDConfig, GKDTrainer
+from trl.models.utils import unwrap_model_for_generation
+from trl.trainer.sft_trainer import SFTTrainer
 
 from potstill.families.base import Model, evaluating
 from potstill.families.language.model import GENERATION_DEFAULTS
+from potstill.training.gkd.accumulation import items_per_batch
 from potstill.training.gkd.bare import restore_forward
 from potstill.training.hooks import RunTrainer, TrainerHooks
 from potstill.types import Tokens
@@ -38,9 +42,7 @@ class LanguageGKDTrainer(RunTrainer, GKDTrainer):
         What the run supplies: validation, order of the data, names for messages.
     """
 
-    loss_is_scaled_for_ga = (
-        False  # the loss is a mean over the batch: transformers must divide it under gradient accumulation
-    )
+    loss_is_scaled_for_ga = False  # transformers divides it by the number of batches; see items_per_batch
 
     def __init__(
         self, student: Model, teacher: Model, args: GKDConfig, dataset: Any, hooks: TrainerHooks, callbacks: list[Any]
@@ -52,6 +54,8 @@ class LanguageGKDTrainer(RunTrainer, GKDTrainer):
             student_model.module.config.use_cache
         )  # transformers turns the cache off and would save that setting
         self.max_length = min(student_model.max_length, teacher_model.max_length)
+        self.step_batches: list[dict[str, Any]] = []  # those of the optimizer step
+        self.answer_tokens: Tensor | None = None  # see items_per_batch; None until the step's answers are generated
         super().__init__(
             model=student.module,
             teacher_model=teacher.module,
@@ -69,11 +73,44 @@ class LanguageGKDTrainer(RunTrainer, GKDTrainer):
         for key, value in GENERATION_DEFAULTS.items():
             setattr(self.generation_config, key, value)
 
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> None:
+        """Keep the batches of an optimizer step; their answers may still be generated and are counted afterwards."""
+        self.step_batches, self.answer_tokens = batch_samples, None
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """TRL's step, with a loss that is the mean over the answer tokens of all batches of the optimizer step."""
+        # In the first batch of the step, the answers of all its batches are generated and counted. This is not done
+        # when the batches are fetched: a resumed run restores the state of the random numbers after that.
+        if self.answer_tokens is None:
+            for batch in self.step_batches:
+                self._generate(model, batch)
+            counts = [int((batch["labels"][:, 1:] != IGNORED_LABEL).sum()) for batch in self.step_batches]
+            self.answer_tokens = items_per_batch(self.accelerator, counts, self.args.device)
+        # skips GKD's own step, which generates batch by batch
+        return SFTTrainer.training_step(self, model, inputs, self.answer_tokens)
+
+    def _generate(self, model: nn.Module, batch: dict[str, Any]) -> None:
+        """Replace a batch's answers: by the student's with probability λ, otherwise, with seq_kd, by the teacher's."""
+        if random.random() <= self.lmbda:
+            source = model
+        elif self.seq_kd:
+            source = self.teacher_model
+        else:
+            return
+        with unwrap_model_for_generation(
+            source, self.accelerator, generation_kwargs=self.generation_kwargs
+        ) as generating:
+            answers = self.generate_on_policy_outputs(generating, batch, self.generation_config)
+        batch["input_ids"], batch["attention_mask"], batch["labels"] = answers
+
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """TRL's divergence, averaged over the answer tokens of the batch."""
-        loss: Any = super().compute_loss(model, inputs)
+        """TRL's divergence, summed over the batch's answer tokens and divided by ``num_items_in_batch``.
+
+        Without that number it is the mean over the batch.
+        """
+        loss: Any = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         self.note(loss, {"gkd": loss}, inputs["batch"])
         return loss
 
@@ -119,10 +156,6 @@ class LanguageGKDTrainer(RunTrainer, GKDTrainer):
             "prompt_attention_mask": mask,
             "max_length": self.max_length,
         }
-
-    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> None:
-        """None: GKD may train on generated answers, whose tokens are not known in advance."""
-        return None
 
 
 def prompts_of(batch: Tokens) -> tuple[Tensor, Tensor]:
