@@ -50,7 +50,7 @@ def test_it_forecasts_a_table(folder: Path, small_csv: Path, tmp_path: Path):
     potstill.forecast(folder, small_csv, 8, output=tmp_path / "out.csv")
     table = pd.read_csv(tmp_path / "out.csv")
     assert len(table) > 0
-    assert table.filter(like="0.5").notna().all(axis=None)
+    assert not table["q0.5"].isna().any()
 
 
 def test_it_is_evaluated_next_to_the_model(folder: Path, tiny_teacher: Path, small_csv: Path, tmp_path: Path):
@@ -93,3 +93,24 @@ def test_a_damaged_folder_is_one_sentence(name: str, key: str, folder: Path, tmp
     (copy / name).write_bytes((copy / name).read_bytes()[:-100])
     with usage_error(key, "again"):
         potstill.load(copy)
+
+
+def test_a_language_model_is_exported_with_its_perplexity(tmp_path: Path):
+    from tiny_gpt2 import save_gpt2
+
+    from potstill.exporting.language import OnnxLanguageModel
+
+    records = [{"instruction": f"say {n}", "input": "", "output": f"{n} " * 5} for n in range(60)]
+    (tmp_path / "texts.json").write_text(json.dumps(records))
+    model = save_gpt2(tmp_path / "gpt2", positions=256)
+    found = potstill.export(model, tmp_path / "out", data=tmp_path / "texts.json")
+    assert [row.form for row in found.rows] == ["PyTorch fp32", "ONNX fp32"]
+    assert abs(found.loss) < 1e-4
+    assert OnnxLanguageModel.load(tmp_path / "out").generate(["say 3"], max_new_tokens=3)
+    with usage_error("export.no_data", "--data"):
+        potstill.export(model, tmp_path / "other")
+
+
+def test_int4_is_not_for_forecasters(tiny_teacher: Path, tmp_path: Path):
+    with usage_error("export.language_only", "int8"):
+        potstill.export(tiny_teacher, tmp_path / "out", quantize="int4")

@@ -24,14 +24,17 @@ def export(
         Literal["onnx", "openvino"], typer.Option(help="Graph format, and the library that executes it.")
     ] = "onnx",
     quantize: Annotated[
-        Literal["int8", "int8-weights", "bf16"] | None,
-        typer.Option(help="Quantisation; int8-weights and bf16 need --format openvino. Default: fp32."),
+        Literal["int8", "int8-weights", "bf16", "int4"] | None,
+        typer.Option(help="Default: fp32; int8-weights and bf16 need --format openvino, int4 is for language models."),
     ] = None,
     allow_loss: Annotated[
-        bool, typer.Option("--allow-loss", help="Accept an export that loses more than 1 % SQL on validation windows.")
+        bool, typer.Option("--allow-loss", help="Accept an export that loses more than 1 % SQL, or perplexity.")
     ] = False,
 ) -> None:
-    """Export a forecaster to ONNX or OpenVINO: it then runs without torch. Ends with a comparison with PyTorch."""
+    """Export a forecaster to ONNX or OpenVINO, or a language model to ONNX: it then runs without torch.
+
+    Ends with a comparison with PyTorch.
+    """
     from potstill import verbs
 
     data = recipe.data if recipe.data.paths else None

@@ -58,7 +58,8 @@ def _rows(manifest: Manifest) -> list[tuple[str, str, str]]:
     rows = [(f"SQL {name}", f"{sql[PYTORCH][name]:.4f}", f"{sql[EXPORTED][name]:.4f}") for name in sql[PYTORCH]]
 
     def pair(title: str, key: str, form: str, factor: float = 1.0) -> tuple[str, str, str]:
-        return title, *(form.format(factor * cost[name][key]) for name in (PYTORCH, EXPORTED))
+        original, exported = (form.format(factor * cost[name][key]) for name in (PYTORCH, EXPORTED))
+        return title, original, exported
 
     return [
         *rows,

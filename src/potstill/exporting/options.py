@@ -8,7 +8,7 @@ from typing import Literal
 from potstill.errors import UserError
 
 Format = Literal["onnx", "openvino"]
-Quantisation = Literal["int8", "int8-weights", "bf16"]
+Quantisation = Literal["int8", "int8-weights", "bf16", "int4"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class ExportOptions:
     limit: float = 0.01
 
     def __post_init__(self) -> None:
+        if self.quantize == "int4":
+            raise UserError(
+                "--quantize int4: is for language models; use int8 for forecasters.", key="export.language_only"
+            )
         if self.format == "onnx" and self.quantize in ("bf16", "int8-weights"):
             raise UserError(
                 f"--quantize {self.quantize}: ONNX Runtime has no such kernels for forecasters on CPUs; use"

@@ -38,7 +38,7 @@ def evaluate_texts(
     with console.status("Loading models, tokenising texts"):
         models = {name: load_language(source, device=device).freeze() for name, source in sources.items()}
         check_tokenizers(models)
-        recipe.data = _fit_length(recipe.data, models)
+        recipe.data = fit_length(recipe.data, models)
         examples = open_examples(recipe.data, next(iter(models.values())).tokenizer, recipe.evaluation.split)
     if not len(examples):
         raise UserError(
@@ -57,7 +57,7 @@ def evaluate_texts(
     return folder
 
 
-def _fit_length(data: TextData, models: dict[str, LanguageModel]) -> TextData:
+def fit_length(data: TextData, models: dict[str, LanguageModel]) -> TextData:
     """The data section with a length that all models read; prints a shortened default, rejects an explicit length."""
     name, shortest = min(models.items(), key=lambda item: item[1].max_length)
     limit = shortest.max_length
