@@ -31,7 +31,9 @@ class ExportedModel:
     def __init__(self, folder: Path, manifest: Manifest, threads: int | None):
         self.manifest = manifest
         self.levels = np.array(manifest.levels, np.float32)
-        self._session = open_session(folder / manifest.graph, manifest.backend, threads, manifest.precision)
+        inputs = ("context",) if manifest.fixed else ("context", "patches")
+        graph = folder / manifest.graph
+        self._session = open_session(graph, manifest.backend, threads, manifest.precision, inputs)
 
     def predict(self, context: np.ndarray, steps: int) -> Forecast:
         """Forecast contexts ``[B, C]`` float64; beyond ``max_horizon`` by feeding forecasts back."""
