@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from potstill.families.load import load
     from potstill.recipe import Recipe
-    from potstill.verbs import Run, distill, evaluate, forecast, generate, inspect, label, mix, report
+    from potstill.verbs import Run, distill, evaluate, export, forecast, generate, inspect, label, mix, report
 
 __version__ = "0.1.0"
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "__version__",
     "distill",
     "evaluate",
+    "export",
     "forecast",
     "generate",
     "inspect",
@@ -31,7 +32,8 @@ __all__ = [
 
 _LAZY_MODULES = {
     **dict.fromkeys(
-        ("Run", "distill", "evaluate", "forecast", "generate", "inspect", "label", "mix", "report"), "potstill.verbs"
+        ("Run", "distill", "evaluate", "export", "forecast", "generate", "inspect", "label", "mix", "report"),
+        "potstill.verbs",
     ),
     "load": "potstill.families.load",
     "Recipe": "potstill.recipe",

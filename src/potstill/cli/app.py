@@ -9,6 +9,7 @@ import typer
 from potstill import __version__
 from potstill.cli.distill import distill
 from potstill.cli.evaluate import evaluate
+from potstill.cli.export import export
 from potstill.cli.forecast import forecast
 from potstill.cli.generate import generate
 from potstill.cli.inspect import inspect
@@ -33,5 +34,5 @@ def _root(
         raise typer.Exit
 
 
-for verb in (distill, label, mix, evaluate, forecast, generate, inspect, report):
+for verb in (distill, label, mix, evaluate, export, forecast, generate, inspect, report):
     app.command()(verb)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import UserError
+from potstill.runtime.folder import MANIFEST_FILE, is_exported
 
 #: the option that names the GGUF file (llama.cpp's format) of a folder or hub id
 GGUF = "gguf_file"
@@ -23,6 +24,8 @@ PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 def read_config(folder: Path) -> dict[str, Any]:
     """Read a folder's config.json."""
     path = folder / "config.json"
+    if not path.exists() and is_exported(folder):
+        path = folder / MANIFEST_FILE
     if not path.exists():
         raise UserError(
             f"{folder}: has no config.json; give a checkpoint's folder, a run, a hub id or 'embedded'.",

@@ -120,9 +120,9 @@ def _family_at(place: Place, source: str | Path, revision: str | None) -> Family
     if place.gguf:
         return gguf_family()
     config = config_of(place.location, revision)
-    if place.folder is not None:
-        check_weights(place.folder)
     model_family = family_of(config)
+    if place.folder is not None and (model_family is None or model_family.safetensors):
+        check_weights(place.folder)
     if model_family is None:
         kind = config.get("architectures") or config.get("model_type") or "no architecture named"
         raise UserError(

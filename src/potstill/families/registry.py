@@ -27,6 +27,7 @@ FAMILY_CLASSES = {
     "linear": ("potstill.families.small.linear", "LinearFamily"),
     "mixer": ("potstill.families.small.mixer", "MixerFamily"),
     "mixture": ("potstill.families.experts.family", "MixtureFamily"),
+    "exported": ("potstill.families.exported", "ExportedFamily"),
     "language": ("potstill.families.language.family", "LanguageFamily"),
 }
 #: tried after all others, because it recognises every causal language model of transformers; it also opens GGUF files

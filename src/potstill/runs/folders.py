@@ -14,6 +14,7 @@ from typing import Any
 
 from potstill.errors import UserError
 from potstill.runs.near import did_you_mean, near_folders
+from potstill.runtime.folder import is_exported
 
 RECIPE_FILE = "recipe.yaml"
 METRICS_FILE = "metrics.json"  # written when a run has ended
@@ -145,7 +146,7 @@ def check_run(output: str | Path, resume: bool) -> Path:
 
 def holds_model(folder: Path) -> bool:
     """Whether a folder holds a model or a run."""
-    return (folder / "config.json").is_file() or (folder / RECIPE_FILE).is_file()
+    return (folder / "config.json").is_file() or (folder / RECIPE_FILE).is_file() or is_exported(folder)
 
 
 def _hint(run: Path) -> str:

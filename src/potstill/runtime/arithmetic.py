@@ -44,7 +44,7 @@ def sort(x: Any, axis: int) -> Any:
 
 
 def mean_of_quantiles(quantiles: Any, levels: Any) -> Any:
-    """The mean ``[B, H]`` of quantile functions ``[B, Q, H]``, linear between levels, constant beyond the outer ones."""
+    """The mean ``[B, H]`` of quantiles ``[B, Q, H]``: linear between levels, constant beyond the outer ones."""
     return (quantiles * masses(double(levels))[None, :, None]).sum(1)
 
 

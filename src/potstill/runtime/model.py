@@ -12,7 +12,7 @@ import numpy as np
 from .folder import Manifest
 from .forecast import Forecast
 from .rollout import ROLLOUTS
-from .scaling import standardise
+from .scaling import Scaled, standardise
 from .sessions import open_session
 from .units import in_safe_units
 
@@ -42,6 +42,16 @@ class ExportedModel:
             return self._block(context, steps)
         return ROLLOUTS[manifest.rollout](self._block, context, steps, self._longest, manifest.max_context)
 
+    def inputs(self, context: np.ndarray, steps: int) -> tuple[dict[str, np.ndarray], Scaled]:
+        """What the graph reads to forecast contexts ``[B, C]``, and their scale."""
+        manifest = self.manifest
+        safe = in_safe_units(context[:, -manifest.max_context :])
+        scaled = standardise(safe, manifest.constant_scale, manifest.rounding, manifest.arcsinh)
+        short = self._padded_length(safe.values.shape[1]) - safe.values.shape[1]
+        values = np.pad(scaled.values, ((0, 0), (short, 0)), constant_values=np.nan) if short else scaled.values
+        ahead = {} if manifest.fixed else {"patches": np.zeros(self._patches(steps), np.float32)}
+        return {"context": values, **ahead}, scaled
+
     def fix_shapes(self, batch: int, context_length: int, steps: int) -> None:
         """Prepare the graph for one shape."""
         shapes = {"context": [batch, self._padded_length(context_length)]}
@@ -60,16 +70,9 @@ class ExportedModel:
         return self.manifest.horizon_multiple
 
     def _block(self, context: np.ndarray, steps: int) -> Forecast:
-        manifest = self.manifest
-        safe = in_safe_units(context[:, -manifest.max_context :])
-        scaled = standardise(safe, manifest.constant_scale, manifest.rounding, manifest.arcsinh)
-        short = self._padded_length(safe.values.shape[1]) - safe.values.shape[1]
-        values = np.pad(scaled.values, ((0, 0), (short, 0)), constant_values=np.nan) if short else scaled.values
-        inputs = {"context": values}
-        if not manifest.fixed:
-            inputs["patches"] = np.zeros(self._patches(steps), np.float32)
-        forecast = self._session.run(inputs)[..., :steps]
-        return Forecast(self.levels, forecast, scaled.loc, scaled.scale, manifest.arcsinh)
+        inputs, scaled = self.inputs(context, steps)
+        values = self._session.run(inputs)[..., :steps]
+        return Forecast(self.levels, values, scaled.loc, scaled.scale, self.manifest.arcsinh)
 
     def _padded_length(self, length: int) -> int:
         manifest = self.manifest

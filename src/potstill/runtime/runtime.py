@@ -14,7 +14,7 @@ import numpy as np
 from .checks import check_finite, levels_of, whole_number
 from .contexts import contexts_of
 from .experts import ExportedMixture
-from .folder import Manifest, read_manifest
+from .folder import EXPERTS_FOLDER, Manifest, read_manifest
 from .forecast import Forecast
 from .model import ExportedModel
 
@@ -49,6 +49,13 @@ class Runtime:
     def levels(self) -> np.ndarray:
         """``[Q]`` float32: the quantile levels of its forecasts."""
         return self._model.levels
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the graph, and those of a mixture's experts."""
+        own = [self.folder / name for name in self.manifest.files]
+        experts = (self.folder / EXPERTS_FOLDER / name for name in self.manifest.experts)
+        return own + [place / name for place in experts for name in read_manifest(place).files]
 
     def predict(
         self,

@@ -43,7 +43,8 @@ class OnnxSession:
 
     def run(self, inputs: Inputs) -> np.ndarray:
         """See :class:`Session`."""
-        return self._session.run(None, dict(inputs))[0]
+        values: Any = self._session.run(None, dict(inputs))[0]
+        return values
 
     def fix_shapes(self, shapes: Mapping[str, list[int]]) -> None:
         """Nothing to prepare: ONNX Runtime plans the memory of each shape on its first run."""

@@ -65,6 +65,8 @@ class Family(ABC, Generic[M]):
         Whether ``precision: auto`` loads a teacher's weights in bf16 where the hardware multiplies bf16.
     gkd
         Whether TRL's GKD trainer (on-policy distillation) can train a student of this family.
+    safetensors
+        Whether a folder's weights are safetensors files, which are checked before they are loaded.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Family(ABC, Generic[M]):
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     bf16: ClassVar[bool] = False
     gkd: ClassVar[bool] = False
+    safetensors: ClassVar[bool] = True
 
     @abstractmethod
     def recognises(self, config: dict[str, Any]) -> bool:

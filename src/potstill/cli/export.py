@@ -1,0 +1,38 @@
+"""``potstill export``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from potstill.cli.options import Model, with_recipe
+from potstill.recipe import Recipe
+
+
+@with_recipe(
+    *("data", "target", "id_column", "time_column", "date_format", "freq", "decimal", "max_files"),
+    *("split", "context_length", "prediction_length"),
+    file=False,
+    keys="data.",
+)
+def export(
+    recipe: Recipe,
+    model: Model,
+    output: Annotated[str, typer.Option(metavar="DIR", help="New folder for the exported model.")],
+    format: Annotated[
+        Literal["onnx", "openvino"], typer.Option(help="Graph format, and the library that executes it.")
+    ] = "onnx",
+    quantize: Annotated[
+        Literal["int8", "int8-weights", "bf16"] | None,
+        typer.Option(help="Quantisation; int8-weights and bf16 need --format openvino. Default: fp32."),
+    ] = None,
+    allow_loss: Annotated[
+        bool, typer.Option("--allow-loss", help="Accept an export that loses more than 1 % SQL on validation windows.")
+    ] = False,
+) -> None:
+    """Export a forecaster to ONNX or OpenVINO: it then runs without torch. Ends with a comparison with PyTorch."""
+    from potstill import verbs
+
+    data = recipe.data if recipe.data.paths else None
+    verbs.export(model, output, format=format, quantize=quantize, data=data, allow_loss=allow_loss)

@@ -1,0 +1,93 @@
+"""Write a graph as an ONNX file, with torch's dynamo exporter."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from potstill.errors import UserError
+from potstill.families.base import Forecaster, Graph
+
+OPSET = 20
+_EXAMPLES = 3  # windows of the example that is traced: torch takes 1 for a constant
+
+
+def write_forecaster(graph: Graph, model: Forecaster, path: Path) -> None:
+    """Write a forecaster's graph; batch, context and horizon stay dynamic unless the graph fixes them.
+
+    Raises
+    ------
+    UserError
+        If torch cannot express the model as a graph.
+    """
+    length = model.max_context if graph.fixed else min(4 * graph.context_multiple, model.max_context)
+    context = torch.randn(_EXAMPLES, length)
+    context[0, : length // 2] = torch.nan
+    dynamic = torch.export.Dim.DYNAMIC
+    if graph.fixed:
+        write(graph.module, {"context": context}, {"context": {0: dynamic}}, path, model.source.name)
+        return
+    inputs = {"context": context, "patches": torch.zeros(2)}
+    write(graph.module, inputs, {"context": {0: dynamic, 1: dynamic}, "patches": {0: dynamic}}, path, model.source.name)
+
+
+def write(
+    module: nn.Module, inputs: dict[str, torch.Tensor], dynamic: Mapping[str, Mapping[int, Any]], path: Path, name: str
+) -> None:
+    """Write a module with one output as an ONNX file.
+
+    Parameters
+    ----------
+    module, inputs
+        The module and an example of its inputs, by the names that they get.
+    dynamic
+        The dynamic dimensions of each input.
+    path, name
+        The file, and the model's name in messages.
+    """
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module.eval(),
+                tuple(inputs.values()),
+                dynamo=True,
+                input_names=list(inputs),
+                output_names=["values"],
+                dynamic_shapes=tuple(dynamic.values()),
+                opset_version=OPSET,
+                verbose=False,
+                external_data=False,
+            )
+            assert program is not None
+            program.save(str(path))
+    except ImportError as error:
+        raise UserError(
+            f"export needs the package {error.name or 'onnx'}; run `pip install potstill[export]`.",
+            key="export.not_installed",
+        ) from None
+    except torch.onnx.OnnxExporterError as error:
+        first = next(iter(str(error).strip().splitlines()), "")
+        raise UserError(
+            f"{name}: torch cannot express this model as an ONNX graph ({first[:200]}).", key="export.no_graph"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks on packages that are not installed and on its own progress."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

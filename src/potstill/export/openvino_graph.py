@@ -1,0 +1,30 @@
+"""Convert an ONNX file to OpenVINO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import UserError
+
+GRAPH_FILE = "model.xml"
+WEIGHTS_FILE = "model.bin"
+
+
+def read(path: Path) -> Any:
+    """An OpenVINO model from an ONNX file."""
+    try:
+        import openvino
+    except ImportError:
+        raise UserError(
+            "export to OpenVINO needs the package openvino; run `pip install potstill[export]`.",
+            key="export.not_installed",
+        ) from None
+    return openvino.Core().read_model(str(path))
+
+
+def write(model: Any, folder: Path, half: bool) -> None:
+    """Write the model's two files; with ``half`` the weights are stored in 16 bits."""
+    import openvino
+
+    openvino.save_model(model, folder / GRAPH_FILE, compress_to_fp16=half)

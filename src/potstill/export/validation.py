@@ -1,0 +1,114 @@
+"""The validation windows on which an export is calibrated and compared with PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from potstill.data.series.from_argument import store_of
+from potstill.data.series.store import Store
+from potstill.data.series.windows import SeriesWindows, require_windows
+from potstill.data.synthetic import generate
+from potstill.evaluation.histories import Histories
+from potstill.evaluation.selection import select_windows
+from potstill.families.base import Forecaster
+from potstill.recipe import ForecastEvaluation, Recipe, SeriesData
+from potstill.recipe.notation import parse_source
+from potstill.runs import RECIPE_FILE, run_of
+from potstill.types import Windows
+
+SERIES, STEPS = 64, 1200  # generated where there is no data
+WINDOWS = 200  # per data set
+CALIBRATION_WINDOWS = 320
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Windows of the validation part.
+
+    Attributes
+    ----------
+    windows, train
+        Of the validation part, and of the training part (for scales).
+    config
+        How windows are selected.
+    origin
+        Where the data are from, for the report.
+    """
+
+    windows: SeriesWindows
+    train: SeriesWindows
+    config: ForecastEvaluation
+    origin: str
+
+    def sample(self, count: int) -> Windows:
+        """About ``count`` of the windows, evenly spread over the data sets."""
+        histories, names = Histories(self.windows.store), self.windows.store.datasets
+        each = max(count // len(names), 1)
+        parts = [select_windows(self.windows, name, self.config, histories) for name in names]
+        return self.windows.batch(np.concatenate([part.ids[part.subset(each)] for part in parts]))
+
+
+def validation_of(model: Forecaster, data: Any, fit: Any) -> Validation:
+    """The validation windows of the data, of the model's own run, or of generated series.
+
+    Parameters
+    ----------
+    model
+        The forecaster that is exported.
+    data
+        Paths, a data frame or a data section; None: those of the run that the model belongs to.
+    fit
+        Maps data settings and a store to settings that the model supports.
+
+    Raises
+    ------
+    UserError
+        If there is no window.
+    """
+    data, origin = _source(model, data)
+    store, settings = store_of(data)
+    settings = fit(settings, store)
+    windows = SeriesWindows(store, settings, "validation", stride=1)
+    require_windows(windows)
+    config = ForecastEvaluation(split="validation", max_windows=WINDOWS, baselines=[])
+    return Validation(windows, SeriesWindows(store, settings, "train"), config, f"{origin}{_size(store)}")
+
+
+def _source(model: Forecaster, data: Any) -> tuple[Any, str]:
+    """The data and where they are from; covariates are left out, because a graph of single series cannot use them."""
+    if data is not None and not isinstance(data, SeriesData):
+        return data, "validation part of the data"
+    if data is not None:
+        return _without_covariates(data), "validation part of the data"
+    run = run_of(parse_source(str(model.source.location))[0])
+    if run is not None:
+        recipe: Any = Recipe.read(run / RECIPE_FILE)
+        paths = [path for path in recipe.data.paths if not Path(path).exists()]
+        if not paths:
+            return _without_covariates(recipe.data), f"validation part of {run.name}"
+    return _generated(), "generated series (name real ones with --data)"
+
+
+def _without_covariates(data: SeriesData) -> SeriesData:
+    return data.model_copy(update={"known": [], "past": [], "groups": None})
+
+
+def _size(store: Store) -> str:
+    return f": {len(store.datasets)} data set{'s' * (len(store.datasets) != 1)}, {len(store.names):,} series"
+
+
+def _generated() -> Any:
+    import pandas as pd
+
+    values = generate(0, np.arange(SERIES), STEPS)
+    return pd.DataFrame(
+        {
+            "unique_id": np.repeat([f"generated-{place}" for place in range(SERIES)], STEPS),
+            "ds": np.tile(np.arange(STEPS), SERIES),
+            "y": values.ravel(),
+        }
+    )
