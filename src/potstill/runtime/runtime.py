@@ -43,12 +43,12 @@ class Runtime:
         self.manifest: Manifest = read_manifest(self.folder)
         threads = None if threads is None else whole_number("threads", threads, MAX_THREADS)
         kind = ExportedMixture if self.manifest.experts else ExportedModel
-        self._model = kind(self.folder, self.manifest, threads)
+        self.model = kind(self.folder, self.manifest, threads)
 
     @property
     def levels(self) -> np.ndarray:
         """``[Q]`` float32: the quantile levels of its forecasts."""
-        return self._model.levels
+        return self.model.levels
 
     @property
     def files(self) -> list[Path]:
@@ -95,7 +95,7 @@ class Runtime:
         size = whole_number("batch_size", batch_size)
         levels = None if quantiles is None else levels_of(quantiles)
         context = contexts_of(contexts, self.manifest.max_context)
-        parts = [self._model.predict(context[start : start + size], steps) for start in range(0, len(context), size)]
+        parts = [self.model.predict(context[start : start + size], steps) for start in range(0, len(context), size)]
         forecast = parts[0] if len(parts) == 1 else _joined(parts)
         check_finite(forecast, context)
         return forecast if levels is None else forecast.at_levels(levels)
@@ -108,7 +108,7 @@ class Runtime:
         batch, context_length, prediction_length
             The number of series, their length, and the steps ahead.
         """
-        self._model.fix_shapes(batch, context_length, prediction_length)
+        self.model.fix_shapes(batch, context_length, prediction_length)
 
 
 def _joined(parts: list[Forecast]) -> Forecast:
