@@ -44,16 +44,22 @@ def export(model: Forecaster, folder: Path) -> Path:
     dynamic = torch.export.Dim.DYNAMIC
     context = torch.randn(3, model.max_context if graph.fixed else 2 * graph.context_multiple)
     context[0, :20] = torch.nan
-    inputs: Mapping[str, Any] = {"context": {0: dynamic}} if graph.fixed else {
-        "context": {0: dynamic, 1: dynamic}, "patches": {0: dynamic}
-    }
+    inputs: Mapping[str, Any] = (
+        {"context": {0: dynamic}} if graph.fixed else {"context": {0: dynamic, 1: dynamic}, "patches": {0: dynamic}}
+    )
     example = (context,) if graph.fixed else (context, torch.zeros(2))
     folder.mkdir(parents=True)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            graph.module, example, dynamo=True, input_names=list(inputs), output_names=["values"],
-            dynamic_shapes=inputs, opset_version=20, verbose=False,
+            graph.module,
+            example,
+            dynamo=True,
+            input_names=list(inputs),
+            output_names=["values"],
+            dynamic_shapes=inputs,
+            opset_version=20,
+            verbose=False,
         )
     assert program is not None
     program.save(str(folder / "model.onnx"))

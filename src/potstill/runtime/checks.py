@@ -13,6 +13,7 @@ from .forecast import Forecast
 
 SAFE_VALUE, SAFE_BOUND = 60.0, 1e280  # sinh(60) is 6e25, and float64 ends at 1.8e308
 
+
 def whole_number(name: str, value: Any, largest: int | None = None) -> int:
     """An option as a whole number from 1 to ``largest``.
 

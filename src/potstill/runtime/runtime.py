@@ -32,6 +32,13 @@ class Runtime:
     threads
         Threads of a forecast; default: the library's, all cores.
 
+    Attributes
+    ----------
+    manifest
+        The content of ``export.json``.
+    model
+        What forecasts, from arrays that are checked.
+
     Raises
     ------
     ExportError

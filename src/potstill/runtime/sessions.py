@@ -32,8 +32,12 @@ class OnnxSession:
     """A graph in ONNX Runtime, on the CPU."""
 
     def __init__(self, graph: Path, threads: int | None, precision: str):
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ExportError(
+                f"{graph}: onnxruntime cannot be imported ({error}); run `pip install onnxruntime`."
+            ) from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
@@ -58,7 +62,7 @@ class OpenVinoSession:
             import openvino
         except ImportError:
             raise ExportError(
-                f"{graph}: is an OpenVINO graph; run `pip install potstill-runtime[openvino]`, or export to ONNX."
+                f"{graph}: is an OpenVINO graph; run `pip install openvino`, or export to ONNX."
             ) from None
         self._core = openvino.Core()
         self._model = self._core.read_model(str(graph))
