@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from potstill.families.base import Forecaster
+from potstill.export.calibration import Calibration
+from potstill.export.forecaster import write_forecaster
+from potstill.export.options import ExportOptions
+from potstill.families.base import Forecaster, ModelSource
+from potstill.families.experts.model import Mixture
+from potstill.families.experts.router import RouterSettings
 from potstill.families.registry import family
-from potstill.runtime.folder import FORMAT, MANIFEST_FILE, VERSION, digest_of
 
 CONTEXT, HORIZON = 96, 24
 SIZES: dict[str, dict[str, Any]] = {
@@ -22,67 +24,39 @@ SIZES: dict[str, dict[str, Any]] = {
     "linear": {},
 }
 NAMES = tuple(SIZES)
+MIXTURE = "mixture"
 
 
-def build(name: str, seed: int = 0) -> Forecaster:
-    """An untrained model with noise on its weights, and intervals that are scaled."""
-    torch.manual_seed(seed)
+def build(name: str, context: int = CONTEXT) -> Forecaster:
+    """An untrained model with noise on its weights, whose intervals are scaled."""
+    torch.manual_seed(0)
     one = family(name)
-    model = one.build(one.design(None, SIZES[name], CONTEXT, HORIZON), 0.0)
+    model = one.build(one.design(None, SIZES[name], context, HORIZON), 0.0)
     with torch.no_grad():
         for weight in model.module.parameters():
             weight += 0.02 * torch.randn_like(weight)
-    if name != "chronos2":
-        model.spread = 1.3
+        if name == "chronos2":  # forecasts of a trained model's size: random ones reach 100 times the scale
+            model.module.output_patch_embedding.residual_layer.weight *= 0.1
+            model.module.output_patch_embedding.output_layer.weight *= 0.1
+    model.scale_spread(1.3)
     model.module.eval()
     return model
 
 
+def build_mixture() -> Mixture:
+    """Two experts with different contexts, and a router with random weights, so that series have different experts."""
+    experts = {"short": build("linear", 48), "long": build("mixer")}
+    mixture = Mixture(experts, RouterSettings(top_k=1, context=CONTEXT), ModelSource(MIXTURE, "made"), spread=1.1)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        torch.nn.init.normal_(mixture.router.network[-1].weight)
+    mixture.router.fit_scale(torch.randn(64, CONTEXT).cumsum(1))
+    mixture.module.eval()
+    return mixture
+
+
 def export(model: Forecaster, folder: Path) -> Path:
-    """Write an exported folder."""
-    graph = family(model.family).graph(model)
-    dynamic = torch.export.Dim.DYNAMIC
-    context = torch.randn(3, model.max_context if graph.fixed else 2 * graph.context_multiple)
-    context[0, :20] = torch.nan
-    inputs: Mapping[str, Any] = (
-        {"context": {0: dynamic}} if graph.fixed else {"context": {0: dynamic, 1: dynamic}, "patches": {0: dynamic}}
-    )
-    example = (context,) if graph.fixed else (context, torch.zeros(2))
+    """Write an exported folder in fp32 for ONNX Runtime."""
     folder.mkdir(parents=True)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            graph.module,
-            example,
-            dynamo=True,
-            input_names=list(inputs),
-            output_names=["values"],
-            dynamic_shapes=inputs,
-            opset_version=20,
-            verbose=False,
-        )
-    assert program is not None
-    program.save(str(folder / "model.onnx"))
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "name": model.family,
-        "family": model.family,
-        "parameters": model.parameters,
-        "levels": [round(level, 6) for level in model.levels.tolist()],
-        "max_context": model.max_context,
-        "max_horizon": model.max_horizon,
-        "backend": "onnx",
-        "precision": "fp32",
-        "graph": "model.onnx",
-        "files": {"model.onnx": digest_of(folder / "model.onnx")},
-        "context_multiple": graph.context_multiple,
-        "horizon_multiple": graph.horizon_multiple,
-        "fixed": graph.fixed,
-        "arcsinh": graph.arcsinh,
-        "constant_scale": graph.constant_scale,
-        "rounding": graph.rounding,
-        "rollout": graph.rollout,
-    }
-    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    write_forecaster(model, folder, ExportOptions(), Calibration(np.zeros((1, CONTEXT)), np.zeros((1, HORIZON))))
     return folder
