@@ -1,7 +1,8 @@
 """Exported forecasts are those of PyTorch, for series of any length, size and level.
 
-Differences are relative to the scale of a context: its standard deviation. A constant has none: there it is the largest
-of the size of the forecast and a millionth of the level, which float32 cannot resolve.
+Differences are relative to the scale of the context that the model reads: its standard deviation. A constant has none.
+Potstill's own students then forecast with a spread of a millionth of the level, which is the scale here. For Chronos-2
+it is the level: in PyTorch the spread of a constant is what float32 rounding leaves of it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TOLERANCE = 1e-4
 INEXACT_LEVELS = (20.0, 2.0**13)
 INEXACT = 4e-3
 ALL = (*NAMES, MIXTURE)
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def quantiles_of(model: Any, contexts: Any, steps: int, **options: Any) -> np.ndarray:
@@ -39,33 +40,38 @@ def difference(exported: Any, contexts: list[np.ndarray], steps: int, **options:
     assert ours.shape == theirs.shape
     apart = np.abs(ours - theirs).max(axis=(1, 2))
     return np.array(
-        [one / scale_of(context, forecast) for one, context, forecast in zip(apart, contexts, theirs, strict=True)]
+        [one / scale_of(context, exported.torch.family) for one, context in zip(apart, contexts, strict=True)]
     )
 
 
-def scale_of(context: np.ndarray, forecast: np.ndarray) -> float:
-    known = context[np.isfinite(context)]
+def scale_of(context: np.ndarray, family: str = "") -> float:
+    known = known_of(context)
     if not len(known):
         return 1.0
     centred = known - known[0]  # the squares of values around 1e300 and 1e-300 are beyond float64
     size = np.abs(centred).max()
     if size == 0:
-        return float(max(1e-6 * abs(known[0]), np.abs(forecast - known[0]).max(), 1e-300))
+        return max(float(abs(known[0])) * (1 if family == "chronos2" else 1e-6), 1e-5 if known[0] == 0 else 0)
     return float((centred / size).std() * size)
 
 
+def known_of(context: np.ndarray) -> np.ndarray:
+    read = context[-CONTEXT:]
+    return read[np.isfinite(read)]
+
+
 def bound_of(context: np.ndarray) -> float:
-    known = context[np.isfinite(context)]
+    known = known_of(context)
     spread = np.ptp(known) if len(known) else 0.0
     level = np.abs(known).max() / spread if spread else 0.0
     lowest, highest = INEXACT_LEVELS
-    return INEXACT * spread / scale_of(context, known) if lowest < level <= highest else TOLERANCE
+    return INEXACT * spread / scale_of(context) if lowest < level <= highest else TOLERANCE
 
 
 def check(exported: Any, contexts: list[np.ndarray], steps: int, **options: Any) -> None:
     apart = difference(exported, contexts, steps, **options)
     for one, context in zip(apart, contexts, strict=True):
-        assert one <= bound_of(context), (one, len(context), scale_of(context, context))
+        assert one <= bound_of(context), (one, len(context), scale_of(context))
 
 
 @st.composite
