@@ -15,7 +15,7 @@ MANIFEST_FILE = "export.json"
 FORMAT, VERSION = "potstill-export", 1
 EXPERTS_FOLDER = "experts"
 BACKENDS = ("onnx", "openvino")
-ROLLOUTS = ("paths", "chronos2")
+ROLLOUTS = ("paths", "deciles")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Manifest:
     arcsinh, constant_scale, rounding
         How contexts are scaled: see ``scaling.standardise``.
     rollout
-        How forecasts beyond ``max_horizon`` are made: ``paths`` or ``chronos2``.
+        How forecasts beyond ``max_horizon`` are made: ``paths`` or ``deciles``.
     backend, precision, graph
         ``onnx`` or ``openvino``; fp32, bf16 or int8; the graph's file.
     files

@@ -1,6 +1,6 @@
 """Forecasts beyond a model's horizon, from its own forecasts: each quantile path is fed back.
 
-Two rules, each that of the model in PyTorch: ``paths`` (Potstill's own students) and ``chronos2``.
+Two rules, each that of the model in PyTorch: ``paths`` (Potstill's own students) and ``deciles``.
 
 Shapes: B windows, C context, P paths, Q levels, H steps of a block.
 """
@@ -16,7 +16,7 @@ from .forecast import Forecast
 
 #: the forecast of contexts ``[B, C]`` float64 for a number of steps
 Block = Callable[[np.ndarray, int], Forecast]
-CHRONOS2_PATHS = np.round(np.arange(1, 10) * 0.1, 1).astype(np.float32)  # upstream's default
+DECILES = np.round(np.arange(1, 10) * 0.1, 1).astype(np.float32)  # upstream's default
 
 
 def roll_out_paths(block: Block, context: np.ndarray, steps: int, longest: int, max_context: int) -> Forecast:
@@ -34,11 +34,11 @@ def roll_out_paths(block: Block, context: np.ndarray, steps: int, longest: int, 
     return _continued(first, blocks, steps)
 
 
-def roll_out_chronos2(block: Block, context: np.ndarray, steps: int, longest: int, max_context: int) -> Forecast:
+def roll_out_deciles(block: Block, context: np.ndarray, steps: int, longest: int, max_context: int) -> Forecast:
     """Upstream's rule: see ``Chronos2Pipeline._predict_batch``."""
     first = block(context, longest)
     levels, windows = first.levels.astype(np.float64), len(context)
-    path_levels = CHRONOS2_PATHS.astype(np.float64)
+    path_levels = DECILES.astype(np.float64)
     weights = np.outer(_upstream_masses(path_levels), _upstream_masses(levels)).ravel()
     blocks = [first.in_units()]
     paths = np.repeat(context[:, None], len(path_levels), axis=1)
@@ -52,7 +52,7 @@ def roll_out_chronos2(block: Block, context: np.ndarray, steps: int, longest: in
     return _continued(first, blocks, steps)
 
 
-ROLLOUTS = {"paths": roll_out_paths, "chronos2": roll_out_chronos2}
+ROLLOUTS = {"paths": roll_out_paths, "deciles": roll_out_deciles}
 
 
 def _continued(first: Forecast, blocks: list[np.ndarray], steps: int) -> Forecast:

@@ -7,9 +7,9 @@ from typing import Any
 
 from potstill.data.series.store import Store
 from potstill.errors import UserError
-from potstill.export.export import Export, export_forecaster
-from potstill.export.options import ExportOptions, Format, Quantisation
-from potstill.export.validation import validation_of
+from potstill.exporting.export import Export, export_forecaster
+from potstill.exporting.options import ExportOptions, Format, Quantisation
+from potstill.exporting.validation import validation_of
 from potstill.families.base import Forecaster
 from potstill.families.exported import ExportedForecaster
 from potstill.recipe import SeriesData

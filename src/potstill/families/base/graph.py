@@ -44,4 +44,4 @@ class Graph:
     arcsinh: bool
     constant_scale: float
     rounding: bool
-    rollout: Literal["paths", "chronos2"]
+    rollout: Literal["paths", "deciles"]

@@ -61,5 +61,5 @@ def graph_of(model: Chronos2Forecaster) -> Graph:
         arcsinh=chronos.use_arcsinh,
         constant_scale=model.module.instance_norm.eps,
         rounding=False,
-        rollout="chronos2",
+        rollout="deciles",
     )

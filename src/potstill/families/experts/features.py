@@ -102,7 +102,7 @@ def _trend(x: Tensor, mask: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
 
 def _spectrum(x: Tensor, span: Tensor) -> list[Tensor]:
     """Entropy, share and period of the peak, and share of the slowest tenth of the frequencies, each ``[B]``."""
-    power = torch.fft.rfft(x, dim=1).abs().square()[:, 1:]
+    power = torch.view_as_real(torch.fft.rfft(x, dim=1)).square().sum(dim=2)[:, 1:]
     if not power.shape[1]:
         return [torch.zeros_like(span)] * 4
     share = power / power.sum(dim=1, keepdim=True).clamp(min=1e-12)
@@ -120,11 +120,16 @@ def _autocorrelation(x: Tensor, mask: Tensor) -> Tensor:
     length = x.shape[1]
     mean = (x * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
     centred = (x - mean) * mask
-    value, square, known = torch.fft.rfft(torch.stack([centred, centred.square(), mask]), 2 * length)
-    now = torch.stack([value, square, known, known])
-    past = torch.stack([value, known, square, known])
+    spectra = torch.fft.rfft(torch.stack([centred, centred.square(), mask]), 2 * length)
+    # products of complex numbers in real arithmetic: ONNX has only the transforms
+    (value, square, known) = torch.view_as_real(spectra)
+    now_real, now_imaginary = torch.stack([value, square, known, known]).unbind(dim=3)
+    past_real, past_imaginary = torch.stack([value, known, square, known]).unbind(dim=3)
+    real = now_real * past_real + now_imaginary * past_imaginary
+    imaginary = now_imaginary * past_real - now_real * past_imaginary
     lags = [min(lag, length) for lag in LAGS]  # at the length of the context there is no pair
-    product, now_square, past_square, pairs = torch.fft.irfft(now * past.conj(), 2 * length)[..., lags]
+    sums = torch.fft.irfft(torch.complex(real, imaginary), 2 * length)[..., lags]
+    product, now_square, past_square, pairs = sums
     norm = (now_square * past_square).clamp(min=0).sqrt()
     enough = (pairs.round() >= _LEAST_PAIRS) & (norm > _SMALLEST_NORM)
     return torch.where(enough, product / norm.clamp(min=_SMALLEST_NORM), 0.0).clamp(-1, 1)

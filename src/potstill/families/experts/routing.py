@@ -18,10 +18,8 @@ def top_k(probabilities: Tensor, k: int, scores: Tensor | None = None) -> Tensor
 
     With ``scores [B, N]`` the experts with the largest scores are kept instead, with their own probabilities.
     """
-    k = min(k, probabilities.shape[1])
-    # a fixed order among equals: the first experts
-    order = (probabilities if scores is None else scores).argsort(dim=1, descending=True, stable=True)[:, :k]
-    return _renormalised(probabilities * torch.zeros_like(probabilities).scatter(1, order, 1.0))
+    first = _before(probabilities if scores is None else scores)
+    return _renormalised(probabilities * (first.sum(dim=2) < k))
 
 
 def smallest_mass(probabilities: Tensor, mass: float, most: int) -> Tensor:
@@ -31,11 +29,19 @@ def smallest_mass(probabilities: Tensor, mass: float, most: int) -> Tensor:
     ----------
     Huang et al., "Harder Tasks Need More Experts: Dynamic Routing in MoE Models", 2024.
     """
-    ordered, order = probabilities.sort(dim=1, descending=True, stable=True)
-    before = ordered.detach().cumsum(dim=1) - ordered.detach()
-    kept = before < mass
-    kept[:, most:] = False
-    return _renormalised(probabilities * torch.zeros_like(probabilities).scatter(1, order, kept.to(probabilities)))
+    first = _before(probabilities)
+    kept = (first * probabilities.detach()[:, None]).sum(dim=2) < mass
+    return _renormalised(probabilities * (kept & (first.sum(dim=2) < most)))
+
+
+def _before(scores: Tensor) -> Tensor:
+    """``[B, N, N]`` bool: whether expert j comes before expert i, by its score; among equals by its number.
+
+    Without a sort, which ONNX does not have in a stable form.
+    """
+    number = torch.arange(scores.shape[1], device=scores.device)
+    mine, other = scores[:, :, None], scores[:, None]
+    return (other > mine) | ((other == mine) & (number < number[:, None]))
 
 
 def gumbel_softmax(logits: Tensor, temperature: float) -> Tensor:

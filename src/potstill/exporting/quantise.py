@@ -6,6 +6,7 @@ dynamic quantisation for ONNX (weights before, activations while the graph runs)
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def onnx_int8(source: Path, target: Path, loss: RelativeLoss, limit: float) -> l
     def quantised(ignored: Sequence[str]) -> Path:
         with _quiet():
             quantize_dynamic(
-                source,
+                copy.deepcopy(model),
                 target,
                 op_types_to_quantize=["MatMul", "Gemm"],
                 per_channel=True,
@@ -93,9 +94,12 @@ def onnx_int8(source: Path, target: Path, loss: RelativeLoss, limit: float) -> l
             )
         return target
 
-    graph = onnx.load(str(source)).graph
-    stored = {tensor.name for tensor in graph.initializer}
-    products = [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and stored & set(node.input)]
+    model = onnx.load(str(source))
+    del model.graph.value_info[:]  # weights of Gemm are transposed, and their old shapes would contradict the new
+    stored = {tensor.name for tensor in model.graph.initializer}
+    products = [
+        node.name for node in model.graph.node if node.op_type in ("MatMul", "Gemm") and stored & set(node.input)
+    ]
     return _kept(quantised, products, loss, limit)[1]
 
 

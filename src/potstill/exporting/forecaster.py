@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from potstill.export import onnx_graph, openvino_graph, quantise
-from potstill.export.calibration import Calibration, FolderLoss
-from potstill.export.options import ExportOptions
-from potstill.export.router import write_router
+from potstill.exporting import onnx_graph, openvino_graph, quantise
+from potstill.exporting.calibration import Calibration, FolderLoss
+from potstill.exporting.options import ExportOptions
+from potstill.exporting.router import write_router
 from potstill.families.base import Forecaster, Graph
 from potstill.families.experts.model import Mixture
 from potstill.families.registry import family

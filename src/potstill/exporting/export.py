@@ -9,12 +9,12 @@ from typing import Any
 
 from potstill.console import progress_bar, say
 from potstill.errors import UserError
-from potstill.export import parity
-from potstill.export.calibration import calibration_windows
-from potstill.export.card import parity_table, write_card
-from potstill.export.forecaster import write_forecaster
-from potstill.export.options import ExportOptions
-from potstill.export.validation import CALIBRATION_WINDOWS, Validation
+from potstill.exporting import parity
+from potstill.exporting.calibration import calibration_windows
+from potstill.exporting.card import parity_table, write_card
+from potstill.exporting.forecaster import write_forecaster
+from potstill.exporting.options import ExportOptions
+from potstill.exporting.validation import CALIBRATION_WINDOWS, Validation
 from potstill.families.base import Forecaster
 from potstill.families.load import load_forecaster
 from potstill.runs import begin_folder, put_in_place, write_json

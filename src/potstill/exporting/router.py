@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from potstill.export import onnx_graph
+from potstill.exporting import onnx_graph
 from potstill.families.experts.model import Mixture
 from potstill.types import Windows
 

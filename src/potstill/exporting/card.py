@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from potstill.export.parity import EXPORTED, PYTORCH
+from potstill.exporting.parity import EXPORTED, PYTORCH
 from potstill.families.base import ModelSource
 from potstill.families.places import locate
 from potstill.runs import write_atomically

@@ -17,7 +17,7 @@ from potstill.console import ProgressCallback
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.cost import measure_costs
 from potstill.evaluation.metrics import geometric_mean
-from potstill.export.validation import Validation
+from potstill.exporting.validation import Validation
 from potstill.families.base import Forecaster
 
 PYTORCH, EXPORTED = "pytorch", "exported"

@@ -1,0 +1,141 @@
+"""Folders of every family and format forecast what the PyTorch model forecasts, in a process without torch too."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from usage_errors import usage_error
+
+from potstill.exporting.calibration import Calibration
+from potstill.exporting.forecaster import write_forecaster
+from potstill.exporting.options import ExportOptions
+from potstill.families.base import Forecaster, ModelSource
+from potstill.families.experts.model import Mixture
+from potstill.families.experts.router import RouterSettings
+from potstill.runtime import Runtime
+
+FAMILIES = ("chronos2", "patch_transformer", "mixer", "linear")
+#: mean difference of the quantiles relative to the range of the quantiles
+TOLERANCES = {
+    ("onnx", None): 1e-5,
+    ("onnx", "int8"): 0.1,
+    ("openvino", None): 1e-5,
+    ("openvino", "bf16"): 0.1,
+    ("openvino", "int8-weights"): 0.1,
+    ("openvino", "int8"): 0.1,
+}
+
+
+def exported(model: Forecaster, folder: Path, calibration: Calibration, options: ExportOptions) -> Runtime:
+    folder.mkdir()
+    write_forecaster(model, folder, options, calibration)
+    return Runtime(folder)
+
+
+def difference(model: Forecaster, runtime: Runtime, contexts: np.ndarray, steps: int) -> float:
+    wanted = model.predict(contexts, steps).quantiles.numpy()
+    apart = np.abs(runtime.predict(contexts, steps).quantiles - wanted).mean(axis=(1, 2))
+    return float((apart / (wanted.max(axis=1) - wanted.min(axis=1)).mean(axis=1)).mean())
+
+
+@pytest.mark.parametrize(("format", "quantize"), TOLERANCES)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_exported_model_forecasts_as_the_model_does(
+    name: str, format, quantize, make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
+):
+    model = make_model(name)
+    runtime = exported(model, tmp_path / "exported", calibration, ExportOptions(format, quantize))
+    assert runtime.manifest.precision == (quantize or "fp32")
+    for contexts, steps in ((calibration.contexts, 32), (calibration.contexts[:1, -19:], 5)):
+        assert difference(model, runtime, contexts, steps) < TOLERANCES[format, quantize]
+
+
+def test_int8_weights_are_stored_as_int8(
+    make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
+):
+    import onnx
+
+    model = make_model("chronos2")
+    exported(model, tmp_path / "onnx", calibration, ExportOptions("onnx", "int8"))
+    stored = onnx.load(tmp_path / "onnx" / "model.onnx").graph.initializer
+    quantised = sum(int(np.prod(one.dims)) for one in stored if one.data_type == onnx.TensorProto.INT8)
+    assert quantised > 0.8 * model.parameters
+    sizes = {}
+    for quantize in (None, "int8", "bf16"):
+        runtime = exported(model, tmp_path / str(quantize), calibration, ExportOptions("openvino", quantize))
+        sizes[quantize] = (runtime.folder / "model.bin").stat().st_size
+    assert sizes["int8"] < 0.5 * sizes[None]
+    assert sizes["bf16"] < 0.6 * sizes[None]
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+@pytest.mark.parametrize("routing", ["top_k", "mass"])
+def test_a_mixture_is_a_router_and_a_folder_per_expert(
+    routing: str, format, make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
+):
+    experts = {"first": make_model("chronos2", 1), "second": make_model("mixer", 2), "third": make_model("linear", 3)}
+    settings = RouterSettings(routing=routing, top_k=2, mass=0.6, gate=0.4, context=48)
+    mixture = Mixture(experts, settings, ModelSource("mixture", "here"), spread=1.1)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        mixture.router.network[-1].weight.normal_()
+    mixture.freeze()
+    runtime = exported(mixture, tmp_path / "exported", calibration, ExportOptions(format))
+    weights = mixture.weights(mixture_windows(calibration))
+    assert len({tuple(row) for row in (weights > 0).tolist()}) > 1, "the windows are routed differently"
+    assert difference(mixture, runtime, calibration.contexts, 32) < 1e-5
+    assert difference(mixture, runtime, calibration.contexts[3:4], 50) < 1e-4  # rolled out
+
+
+def mixture_windows(calibration: Calibration):
+    from potstill.types import Windows
+
+    return Windows.of_context(torch.from_numpy(calibration.contexts).float(), 1)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_it_runs_without_torch(
+    name: str, make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
+):
+    runtime = exported(make_model(name), tmp_path / "exported", calibration, ExportOptions())
+    script = (
+        "import sys, json; sys.modules['torch'] = sys.modules['pandas'] = None\n"
+        "from potstill.runtime import Runtime\n"
+        "print(json.dumps(Runtime(sys.argv[1]).predict(json.loads(sys.argv[2]), 7).quantiles.tolist()))"
+    )
+    context = calibration.contexts[1].tolist()
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "exported"), json.dumps(context)], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    np.testing.assert_allclose(json.loads(run.stdout), runtime.predict(context, 7).quantiles, rtol=1e-6)
+
+
+def test_sparse_layers_are_refused(calibration: Calibration, tmp_path: Path):
+    from potstill.families.registry import family
+
+    one = family("chronos2")
+    sizes = {"num_layers": 2, "d_model": 32, "d_ff": 64, "num_heads": 2, "d_kv": 16, "experts": 4, "expert_layers": [1]}
+    model = one.build(one.design(None, sizes, 64, 32), dropout=0.0).freeze()
+    with usage_error("export.sparse", "sparse layers"):
+        exported(model, tmp_path / "exported", calibration, ExportOptions())
+
+
+def test_a_teacher_without_a_graph_is_refused(tiny_bolt: Path, calibration: Calibration, tmp_path: Path):
+    from potstill.families.load import load_forecaster
+
+    with usage_error("export.unsupported_family", "bolt models cannot be exported"):
+        exported(load_forecaster(tiny_bolt), tmp_path / "exported", calibration, ExportOptions())
+
+
+@pytest.mark.parametrize("quantize", ["bf16", "int8-weights"])
+def test_onnx_runtime_has_no_such_kernels(quantize):
+    with usage_error("export.no_kernels", "--format openvino"):
+        ExportOptions("onnx", quantize)

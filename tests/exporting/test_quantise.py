@@ -1,0 +1,30 @@
+"""Layers that cost accuracy stay in fp32: the search, on losses that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from potstill.exporting.quantise import _kept
+
+COSTS = {"a": 0.001, "b": 0.02, "c": 0.004, "d": 0.03, "e": 0.0, "f": 0.001}
+
+
+def loss_of(ignored: Sequence[str]) -> float:
+    return sum(cost for name, cost in COSTS.items() if name not in ignored)
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"),
+    [(0.1, []), (0.03, ["d"]), (0.007, ["d", "b"]), (0.001, ["d", "b", "c", "a"])],
+)
+def test_those_whose_quantisation_costs_most_are_kept_first(limit: float, kept: list[str]):
+    candidate, ignored = _kept(list, list(COSTS), loss_of, limit)
+    assert ignored == kept
+    assert candidate == kept
+
+
+def test_all_are_tried_if_none_suffices():
+    _, ignored = _kept(list, list(COSTS), lambda ignored: 1.0, 0.01)
+    assert len(ignored) == 4  # 1, 2, 4; eight are more than there are
