@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from potstill.export.calibration import Calibration
-from potstill.export.forecaster import write_forecaster
-from potstill.export.options import ExportOptions
+from potstill.exporting.calibration import Calibration
+from potstill.exporting.forecaster import write_forecaster
+from potstill.exporting.options import ExportOptions
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.experts.model import Mixture
 from potstill.families.experts.router import RouterSettings
