@@ -49,7 +49,7 @@ def build_mixture() -> Mixture:
     mixture = Mixture(experts, RouterSettings(top_k=1, context=CONTEXT), ModelSource(MIXTURE, "made"), spread=1.1)
     torch.manual_seed(1)
     with torch.no_grad():
-        torch.nn.init.normal_(mixture.router.network[-1].weight)
+        torch.nn.init.normal_(mixture.router.network[-1].weight)  # pyright: ignore[reportArgumentType]
     mixture.router.fit_scale(torch.randn(64, CONTEXT).cumsum(1))
     mixture.module.eval()
     return mixture

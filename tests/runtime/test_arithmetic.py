@@ -103,9 +103,11 @@ def test_the_scale_is_that_of_pytorch(x: np.ndarray):
     ours = standardise(one_unit, 1e-5, rounding=True, arcsinh=True)
     theirs = standardise_torch(values)
     np.testing.assert_allclose(ours.scale[rows], theirs[3].numpy()[rows], rtol=1e-4, atol=1e-30)
-    loc, scale = instance_scale(values, 1e-5)
+    loc, _ = instance_scale(values, 1e-5)
     ours = standardise(one_unit, 1e-5, rounding=False, arcsinh=True)
-    np.testing.assert_allclose(ours.loc[rows], loc.numpy()[rows], rtol=1e-4, atol=1e-5 * np.abs(ours.scale[rows]).max(initial=1))
+    np.testing.assert_allclose(
+        ours.loc[rows], loc.numpy()[rows], rtol=1e-4, atol=1e-5 * np.abs(ours.scale[rows]).max(initial=1)
+    )
 
 
 quantiles = arrays.arrays(np.float64, (2, 3, 4), elements=st.floats(-1e6, 1e6))
@@ -136,7 +138,9 @@ def test_numpy_and_torch_agree(x: np.ndarray):
         pairs.append(
             (
                 arithmetic.unscale(small.astype(np.float32), loc, scale, arcsinh),
-                arithmetic.unscale(torch.from_numpy(small).float(), torch.from_numpy(loc), torch.from_numpy(scale), arcsinh),
+                arithmetic.unscale(
+                    torch.from_numpy(small).float(), torch.from_numpy(loc), torch.from_numpy(scale), arcsinh
+                ),
             )
         )
     for ours, theirs in pairs:
@@ -154,7 +158,9 @@ def test_a_mean_and_levels_by_hand():
     )
     np.testing.assert_allclose(forecast.quantiles[0, :, 0], [100, 110, 140])
     np.testing.assert_allclose(forecast.mean, [[0.3 * 100 + 0.4 * 110 + 0.3 * 140]], rtol=1e-6)
-    np.testing.assert_allclose(forecast.at_levels([0.01, 0.3, 0.7, 0.99]).quantiles[0, :, 0], [100, 105, 125, 140], rtol=1e-5)
+    np.testing.assert_allclose(
+        forecast.at_levels([0.01, 0.3, 0.7, 0.99]).quantiles[0, :, 0], [100, 105, 125, 140], rtol=1e-5
+    )
 
 
 def test_quantiles_that_cross_are_sorted():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import decimal
 import fractions
 import re
@@ -38,7 +39,7 @@ def runtime(exported, request: pytest.FixtureRequest) -> Runtime:
         (np.array([True, False]), [[1, 0]]),
         (np.array([[1.0, 2.0], [3.0, 4.0]], order="F"), [[1, 2], [3, 4]]),
         (np.arange(3.0)[::-1], [[2, 1, 0]]),
-        (memoryview(np.array([1.0, 2.0])), [[1, 2]]),
+        (memoryview(array.array("d", [1.0, 2.0])), [[1, 2]]),
         ([None, 1.0], [[NAN, 1]]),
         (np.array([1, None], object), [[1, NAN]]),
         (np.array([[1, None], [2, 3]], object), [[1, NAN], [2, 3]]),
@@ -65,7 +66,9 @@ def test_contexts(data: Any, wanted: list[list[float]]):
     np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("data", [np.arange(5), [0, 1, 2, 3, 4], [[0, 1, 2, 3, 4], [9, 9]], np.arange(5)[None]], ids=str)
+@pytest.mark.parametrize(
+    "data", [np.arange(5), [0, 1, 2, 3, 4], [[0, 1, 2, 3, 4], [9, 9]], np.arange(5)[None]], ids=str
+)
 def test_only_the_newest_steps_are_kept(data: Any):
     assert contexts_of(data, 2)[0].tolist() == [3, 4]
 

@@ -118,9 +118,7 @@ def read_manifest(folder: Path) -> Manifest:
             " does not know; install the newest potstill-runtime."
         )
     if not _is_valid(manifest):
-        raise ExportError(
-            f"{path}: has values that no export writes; copy the folder or export the model again."
-        )
+        raise ExportError(f"{path}: has values that no export writes; copy the folder or export the model again.")
     for name, digest in manifest.files.items():
         _check_file(folder / name, digest)
     return manifest
