@@ -41,9 +41,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/typos
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# the wheel in an environment of its own, with the constraints' versions and with the lowest that pyproject.toml allows
+# the wheels in environments of their own, with the constraints' versions and with the lowest that pyproject.toml allows
 smoke: $(VENV)/.installed-dev
 	$(BIN)/python tools/wheel_smoke.py
+	$(BIN)/python tools/runtime_smoke.py
 
 lowest: $(VENV)/.installed-dev
 	$(BIN)/python tools/wheel_smoke.py --versions lowest

@@ -79,7 +79,8 @@ class ExportedForecaster(Forecaster):
         )
 
     def _forecast(self, windows: Windows, steps: int) -> Forecast:
-        found = self.runtime.predict(windows.context.double().cpu().numpy(), steps, batch_size=max(len(windows), 1))
+        context = windows.context.double().cpu().numpy()
+        found = self.runtime.model.predict(context[:, -self.max_context :], steps)
         arrays = (torch.from_numpy(array) for array in (found.levels, found.values, found.loc, found.scale))
         return Forecast(*arrays, arcsinh=found.arcsinh)
 

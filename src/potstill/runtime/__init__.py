@@ -4,8 +4,8 @@ This package is also the distribution ``potstill-runtime``, where it is called `
 imports nothing else of Potstill, and itself only by relative imports.
 """
 
-from .errors import ExportError
+from .errors import ExportError, NotFinite
 from .forecast import Forecast
 from .runtime import Runtime
 
-__all__ = ["ExportError", "Forecast", "Runtime"]
+__all__ = ["ExportError", "Forecast", "NotFinite", "Runtime"]

@@ -25,7 +25,7 @@ class ExportedMixture:
     def __init__(self, folder: Path, manifest: folders.Manifest, threads: int | None):
         self.manifest = manifest
         self.levels = np.array(manifest.levels, np.float32)
-        self._router = open_session(folder / manifest.graph, ROUTER_BACKEND, threads, "fp32")
+        self._router = open_session(folder / manifest.graph, ROUTER_BACKEND, threads, "fp32", ("context",))
         self._experts: list[ExportedModel | ExportedMixture] = []
         for name in manifest.experts:
             place = folder / folders.EXPERTS_FOLDER / name

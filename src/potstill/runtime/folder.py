@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ExportError(f"{folder}: {found}; give a folder written by `potstill export`.")
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ExportError(f"{path}: is not readable JSON ({error}); export or copy the folder again.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ExportError(f"{path}: cannot be read as JSON ({error}); export or copy the folder again.") from None
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
         raise ExportError(f"{path}: does not describe an exported model; give a folder written by `potstill export`.")
     if tree.get("version") != VERSION:
@@ -116,9 +117,29 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path}: names the backend {manifest.backend!r} and the roll-out {manifest.rollout!r}, which this runtime"
             " does not know; install the newest potstill-runtime."
         )
+    if not _is_valid(manifest):
+        raise ExportError(f"{path}: has values that no export writes; copy the folder or export the model again.")
     for name, digest in manifest.files.items():
         _check_file(folder / name, digest)
     return manifest
+
+
+def _is_valid(manifest: Manifest) -> bool:
+    """Whether the values that forecasts are computed with have the right types and ranges."""
+    sizes = (manifest.max_context, manifest.max_horizon, manifest.context_multiple, manifest.horizon_multiple)
+    lists = isinstance(manifest.levels, list) and isinstance(manifest.experts, list)
+    if not (lists and isinstance(manifest.files, dict) and all(isinstance(size, int) and size > 0 for size in sizes)):
+        return False
+    levels, numbers = manifest.levels, (manifest.constant_scale, manifest.spread, *manifest.levels)
+    return (
+        all(isinstance(number, (int, float)) and 0 < number < math.inf for number in numbers)
+        and bool(levels)
+        and levels == sorted(set(levels))
+        and levels[-1] < 1
+        and manifest.graph in manifest.files
+        and all(isinstance(name, str) and Path(name).name == name for name in [*manifest.files, *manifest.experts])
+        and (not manifest.experts or (isinstance(manifest.max_router_context, int) and manifest.max_router_context > 0))
+    )
 
 
 def digest_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import ExportError
 from .folder import Manifest
 from .forecast import Forecast
 from .rollout import ROLLOUTS
@@ -31,7 +32,9 @@ class ExportedModel:
     def __init__(self, folder: Path, manifest: Manifest, threads: int | None):
         self.manifest = manifest
         self.levels = np.array(manifest.levels, np.float32)
-        self._session = open_session(folder / manifest.graph, manifest.backend, threads, manifest.precision)
+        inputs = ("context",) if manifest.fixed else ("context", "patches")
+        self._graph = folder / manifest.graph
+        self._session = open_session(self._graph, manifest.backend, threads, manifest.precision, inputs)
 
     def predict(self, context: np.ndarray, steps: int) -> Forecast:
         """Forecast contexts ``[B, C]`` float64; beyond ``max_horizon`` by feeding forecasts back."""
@@ -60,8 +63,7 @@ class ExportedModel:
     @property
     def _longest(self) -> int:
         """Steps of the blocks of a roll-out: what a full pass gives, as in PyTorch."""
-        manifest = self.manifest
-        return manifest.max_horizon if manifest.fixed else -(-manifest.max_horizon // self._step) * self._step
+        return self._steps_of_graph(self.manifest.max_horizon)
 
     @property
     def _step(self) -> int:
@@ -69,8 +71,19 @@ class ExportedModel:
 
     def _block(self, context: np.ndarray, steps: int) -> Forecast:
         inputs, scaled = self.inputs(context, steps)
-        values = self._session.run(inputs)[..., :steps]
-        return Forecast(self.levels, values, scaled.loc, scaled.scale, self.manifest.arcsinh)
+        values = self._session.run(inputs)
+        self._check_shape(values, (len(context), len(self.levels), self._steps_of_graph(steps)))
+        return Forecast(self.levels, values[..., :steps], scaled.loc, scaled.scale, self.manifest.arcsinh)
+
+    def _check_shape(self, values: np.ndarray, wanted: tuple[int, ...]) -> None:
+        if values.shape != wanted:
+            raise ExportError(
+                f"{self._graph}: gives values of the shape {list(values.shape)}, and by export.json it is"
+                f" {list(wanted)}; they are not of one export: export or copy the folder again."
+            )
+
+    def _steps_of_graph(self, steps: int) -> int:
+        return self.manifest.max_horizon if self.manifest.fixed else self._patches(steps) * self._step
 
     def _padded_length(self, length: int) -> int:
         manifest = self.manifest

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from .checks import check_finite, levels_of, whole_number
 from .contexts import contexts_of
-from .errors import ExportError
 from .experts import ExportedMixture
 from .folder import EXPERTS_FOLDER, Manifest, read_manifest
 from .forecast import Forecast
 from .model import ExportedModel
 
 MAX_STEPS = 100_000  # of a forecast
+MAX_THREADS = 1024
 
 
 class Runtime:
@@ -31,6 +32,13 @@ class Runtime:
     threads
         Threads of a forecast; default: the library's, all cores.
 
+    Attributes
+    ----------
+    manifest
+        The content of ``export.json``.
+    model
+        What forecasts, from arrays that are checked.
+
     Raises
     ------
     ExportError
@@ -40,13 +48,14 @@ class Runtime:
     def __init__(self, folder: str | Path, threads: int | None = None):
         self.folder = Path(folder)
         self.manifest: Manifest = read_manifest(self.folder)
+        threads = None if threads is None else whole_number("threads", threads, MAX_THREADS)
         kind = ExportedMixture if self.manifest.experts else ExportedModel
-        self._model = kind(self.folder, self.manifest, threads)
+        self.model = kind(self.folder, self.manifest, threads)
 
     @property
     def levels(self) -> np.ndarray:
         """``[Q]`` float32: the quantile levels of its forecasts."""
-        return self._model.levels
+        return self.model.levels
 
     @property
     def files(self) -> list[Path]:
@@ -85,19 +94,18 @@ class Runtime:
         ------
         ExportError
             If the contexts are not numbers, or an option is out of range.
+        NotFinite
+            An ExportError: the forecast of a context with at least one value is NaN or infinite.
         """
         steps = self.manifest.max_horizon if prediction_length is None else prediction_length
-        if not 1 <= steps <= MAX_STEPS:
-            raise ExportError(f"prediction_length: is {steps}; it must be from 1 to {MAX_STEPS:,} steps.")
-        if quantiles is not None and not (len(quantiles) and all(0 < level < 1 for level in quantiles)):
-            raise ExportError(f"quantiles: {list(quantiles)} must be levels between 0 and 1, such as [0.1, 0.5, 0.9].")
-        context = contexts_of(contexts)[:, -self.manifest.max_context :]
-        parts = [
-            self._model.predict(context[start : start + batch_size], steps)
-            for start in range(0, len(context), batch_size)
-        ]
+        steps = whole_number("prediction_length", steps, MAX_STEPS)
+        size = whole_number("batch_size", batch_size)
+        levels = None if quantiles is None else levels_of(quantiles)
+        context = contexts_of(contexts, self.manifest.max_context)
+        parts = [self.model.predict(context[start : start + size], steps) for start in range(0, len(context), size)]
         forecast = parts[0] if len(parts) == 1 else _joined(parts)
-        return forecast if quantiles is None else forecast.at_levels(sorted(set(quantiles)))
+        check_finite(forecast, context)
+        return forecast if levels is None else forecast.at_levels(levels)
 
     def fix_shapes(self, batch: int, context_length: int, prediction_length: int) -> None:
         """Prepare for one shape, which OpenVINO then computes faster; other shapes still work.
@@ -107,7 +115,7 @@ class Runtime:
         batch, context_length, prediction_length
             The number of series, their length, and the steps ahead.
         """
-        self._model.fix_shapes(batch, context_length, prediction_length)
+        self.model.fix_shapes(batch, context_length, prediction_length)
 
 
 def _joined(parts: list[Forecast]) -> Forecast:

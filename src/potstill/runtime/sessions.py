@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,9 @@ Inputs = Mapping[str, np.ndarray]
 
 
 class Session(Protocol):
-    """A graph that can be run."""
+    """A graph that can be run; ``inputs`` are the names of its inputs."""
+
+    inputs: list[str]
 
     def run(self, inputs: Inputs) -> np.ndarray:
         """The first output of the graph."""
@@ -30,13 +32,18 @@ class OnnxSession:
     """A graph in ONNX Runtime, on the CPU."""
 
     def __init__(self, graph: Path, threads: int | None, precision: str):
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ExportError(
+                f"{graph}: onnxruntime cannot be imported ({error}); run `pip install onnxruntime`."
+            ) from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self.inputs = [one.name for one in self._session.get_inputs()]
 
     def run(self, inputs: Inputs) -> np.ndarray:
         """See :class:`Session`."""
@@ -55,10 +62,11 @@ class OpenVinoSession:
             import openvino
         except ImportError:
             raise ExportError(
-                f"{graph}: is an OpenVINO graph; run `pip install potstill-runtime[openvino]`, or export to ONNX."
+                f"{graph}: is an OpenVINO graph; run `pip install openvino`, or export to ONNX."
             ) from None
         self._core = openvino.Core()
         self._model = self._core.read_model(str(graph))
+        self.inputs = [one.get_any_name() for one in self._model.inputs]
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
@@ -102,16 +110,16 @@ class _Requests:
 KINDS = {"onnx": OnnxSession, "openvino": OpenVinoSession}
 
 
-def open_session(graph: Path, backend: str, threads: int | None, precision: str) -> Session:
-    """Load a graph.
+def open_session(graph: Path, backend: str, threads: int | None, precision: str, inputs: Sequence[str]) -> Session:
+    """Load a graph that has these inputs.
 
     Raises
     ------
     ExportError
-        If the library cannot read it.
+        If the library cannot read it, or it has other inputs.
     """
     try:
-        return KINDS[backend](graph, threads, precision)
+        session = KINDS[backend](graph, threads, precision)
     except ExportError:
         raise
     except Exception as error:
@@ -119,3 +127,9 @@ def open_session(graph: Path, backend: str, threads: int | None, precision: str)
         raise ExportError(
             f"{graph}: {backend} cannot load the graph ({first[:200]}); it may be damaged: export or copy it again."
         ) from None
+    if set(session.inputs) != set(inputs):
+        raise ExportError(
+            f"{graph}: has the inputs {', '.join(session.inputs)}, and export.json describes a graph with the inputs"
+            f" {', '.join(inputs)}; they are not of one export: export or copy the folder again."
+        )
+    return session

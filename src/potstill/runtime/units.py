@@ -42,7 +42,9 @@ def in_safe_units(context: np.ndarray) -> SafeContexts:
         low = np.where(missing, np.inf, context).min(1, keepdims=True)
         high = np.where(missing, -np.inf, context).max(1, keepdims=True)
         low, high = (np.where(np.isinf(end), 0.0, end) for end in (low, high))
-    size, change = np.maximum(np.abs(low), np.abs(high)), high - low
+    size = np.maximum(np.abs(low), np.abs(high))
+    with np.errstate(over="ignore"):  # an infinite range is compared only
+        change = high - low
     varies = change > 0
     far = varies & (size > LARGEST_LEVEL * change)
     least, most = np.where(varies, change, size), np.where(far, change, size)
