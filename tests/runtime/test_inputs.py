@@ -20,6 +20,11 @@ NAN = np.nan
 WAVE = np.sin(np.arange(60) / 3) * 5 + 20
 
 
+def named(value: Any) -> str:
+    """The id of a parameter without addresses, which differ between the processes of pytest-xdist."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+
+
 @pytest.fixture(params=["linear", "chronos2"])
 def runtime(exported, request: pytest.FixtureRequest) -> Runtime:
     return exported(request.param).runtime
@@ -58,7 +63,7 @@ def runtime(exported, request: pytest.FixtureRequest) -> Runtime:
         (torch.tensor([1.0, 2.0]), [[1, 2]]),
         ([torch.tensor([1.0]), torch.tensor([2, 3])], [[NAN, 1], [2, 3]]),
     ],
-    ids=str,
+    ids=named,
 )
 def test_contexts(data: Any, wanted: list[list[float]]):
     found = contexts_of(data, 10)
@@ -67,7 +72,7 @@ def test_contexts(data: Any, wanted: list[list[float]]):
 
 
 @pytest.mark.parametrize(
-    "data", [np.arange(5), [0, 1, 2, 3, 4], [[0, 1, 2, 3, 4], [9, 9]], np.arange(5)[None]], ids=str
+    "data", [np.arange(5), [0, 1, 2, 3, 4], [[0, 1, 2, 3, 4], [9, 9]], np.arange(5)[None]], ids=named
 )
 def test_only_the_newest_steps_are_kept(data: Any):
     assert contexts_of(data, 2)[0].tolist() == [3, 4]
@@ -107,7 +112,7 @@ def test_a_short_series_beside_a_huge_one_takes_little_memory():
         [10**400, 1],
         pd.DataFrame({"a": ["x"]}),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_is_no_context(runtime: Runtime, data: Any):
     with pytest.raises(ExportError, match=r"^context( 0)?: .*\.$"):
@@ -144,7 +149,7 @@ def test_threads_out_of_range(exported, threads: Any):
 @pytest.mark.parametrize(
     "context",
     [[1.0], [NAN], [NAN] * 30, [0.0] * 5, [5e-324, 0.0, 1e-323], [1e300, -1e300] * 9, [1e300] * 9, [1e300, 1e-300] * 5],
-    ids=str,
+    ids=named,
 )
 @pytest.mark.filterwarnings("error")
 def test_extreme_contexts_have_finite_forecasts(runtime: Runtime, context: list[float]):
