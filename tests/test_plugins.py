@@ -10,7 +10,7 @@ import pytest
 from potstill import plugins
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "docs" / "adding-a-family.md", *(ROOT / "examples").rglob("*.py")]
+PAGES = [ROOT / "docs" / "adding-a-family.md", *(ROOT / "examples").glob("potstill-*/**/*.py")]
 
 
 def test_every_public_name_is_there():
