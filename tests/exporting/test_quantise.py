@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from potstill.exporting.calibration import Calibration
+from potstill.exporting.forecaster import write_forecaster
+from potstill.exporting.options import ExportOptions
 from potstill.exporting.quantise import _kept
+from potstill.families.base import Forecaster
+from potstill.runtime.sessions import OnnxSession
 
 COSTS = {"a": 0.001, "b": 0.02, "c": 0.004, "d": 0.03, "e": 0.0, "f": 0.001}
 
@@ -28,3 +35,13 @@ def test_those_whose_quantisation_costs_most_are_kept_first(limit: float, kept: 
 def test_all_are_tried_if_none_suffices():
     _, ignored = _kept(list, list(COSTS), lambda ignored: 1.0, 0.01)
     assert len(ignored) == 4  # 1, 2, 4; eight are more than there are
+
+
+def test_a_candidate_whose_forecasts_are_not_finite_has_an_infinite_loss(
+    calibration: Calibration, make_model: Callable[..., Forecaster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loss = calibration.loss_of(make_model("linear"))
+    write_forecaster(make_model("linear"), tmp_path, ExportOptions(), calibration)
+    assert loss(tmp_path) == pytest.approx(0, abs=1e-5)
+    monkeypatch.setattr(OnnxSession, "run", lambda self, inputs: np.full((len(inputs["context"]), 9, 32), np.nan))
+    assert loss(tmp_path) == float("inf")

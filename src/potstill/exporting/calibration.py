@@ -5,6 +5,7 @@ Shapes: B windows, C context, Q levels, H horizon.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from potstill.families.base import Forecaster
-from potstill.runtime import Runtime
+from potstill.runtime import NotFinite, Runtime
 from potstill.types import Windows
 
 #: the loss of an exported folder relative to PyTorch: 0.01 is one per cent more
@@ -54,7 +55,10 @@ class Calibration:
         reference = self._quantile_loss(forecast.quantiles.numpy(), levels, scale)
 
         def loss(folder: Path) -> float:
-            quantiles = Runtime(folder).predict(self.contexts, self.steps).quantiles
+            try:
+                quantiles = Runtime(folder).predict(self.contexts, self.steps).quantiles
+            except NotFinite:
+                return math.inf
             return self._quantile_loss(quantiles, levels, scale) / reference - 1
 
         return loss

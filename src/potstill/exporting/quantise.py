@@ -108,7 +108,7 @@ def _kept(
 ) -> tuple[Any, list[str]]:
     """The candidate with the fewest products in fp32 whose loss is within the limit, doubling their number each time.
 
-    If none is, the one with all but one of them quantised less: the last that was tried.
+    If none is, the last that was tried; the comparison with PyTorch then refuses it.
     """
     candidate, ignored = quantised([]), []
     if loss(candidate) <= limit or len(products) < 2:
