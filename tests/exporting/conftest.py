@@ -70,4 +70,4 @@ def calibration() -> Calibration:
     series = np.sin(steps / 4 + rng.uniform(0, 6, (40, 1))) + 0.3 * rng.standard_normal((40, len(steps)))
     series = 5 + rng.uniform(0.1, 10, (40, 1)) * series
     series[::5, 10:20] = np.nan
-    return Calibration(series[:, :CONTEXT], series[:, CONTEXT:])
+    return Calibration(series[:, :CONTEXT], series[:, CONTEXT:], np.arange(40) % 2, np.ones(40))

@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from potstill.families.base import Forecaster
 from potstill.runtime import NotFinite, Runtime
-from potstill.types import Windows
 
 #: the loss of an exported folder relative to PyTorch: 0.01 is one per cent more
 FolderLoss = Callable[[Path], float]
@@ -29,15 +27,16 @@ class Calibration:
     ----------
     contexts, futures
         ``[B, C]`` and ``[B, H]`` float64, NaN where missing.
+    dataset
+        ``[B]``: the data set of each window. As in the evaluation, data sets count equally.
+    scale
+        ``[B]`` in-sample seasonal naive error, the divisor of SQL.
     """
 
     contexts: np.ndarray
     futures: np.ndarray
-
-    @classmethod
-    def of(cls, windows: Windows) -> Calibration:
-        """The contexts and true values of windows."""
-        return cls(windows.context.double().numpy(), windows.future.double().numpy())
+    dataset: np.ndarray
+    scale: np.ndarray
 
     @property
     def steps(self) -> int:
@@ -48,30 +47,29 @@ class Calibration:
         """The same windows with a shorter horizon."""
         return replace(self, futures=self.futures[:, :steps])
 
+    def take(self, rows: slice) -> Calibration:
+        """Some of the windows."""
+        return Calibration(self.contexts[rows], self.futures[rows], self.dataset[rows], self.scale[rows])
+
     def loss_of(self, model: Forecaster) -> FolderLoss:
         """A function that compares the quantile loss of a folder with that of the PyTorch model on these windows."""
         forecast = model.predict(self.contexts, self.steps)
-        scale, levels = forecast.scale.numpy(), forecast.levels.numpy()
-        reference = self._quantile_loss(forecast.quantiles.numpy(), levels, scale)
+        levels = forecast.levels.numpy()
+        reference = self._quantile_losses(forecast.quantiles.numpy(), levels)
 
         def loss(folder: Path) -> float:
             try:
                 quantiles = Runtime(folder).predict(self.contexts, self.steps).quantiles
             except NotFinite:
                 return math.inf
-            return self._quantile_loss(quantiles, levels, scale) / reference - 1
+            ratios = self._quantile_losses(quantiles, levels) / reference
+            return float(np.exp(np.log(ratios).mean())) - 1
 
         return loss
 
-    def _quantile_loss(self, quantiles: np.ndarray, levels: np.ndarray, scale: np.ndarray) -> float:
-        """Mean over known values of the quantile loss, in units of each context's standard deviation."""
-        error = (self.futures[:, None] - quantiles) / scale[:, :, None]
+    def _quantile_losses(self, quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        """The scaled quantile loss of each data set, at the model's levels: its mean over known values."""
+        error = (self.futures[:, None] - quantiles) / self.scale[:, None, None]
         level = levels[:, None]
-        return float(np.nanmean(np.maximum(level * error, (level - 1) * error)))
-
-
-def calibration_windows(windows: Windows) -> Calibration:
-    """Windows without constant contexts, which would dominate a loss in units of the standard deviation."""
-    context = windows.context
-    varies = torch.tensor([row[~row.isnan()].unique().numel() > 1 for row in context])
-    return Calibration.of(windows.take(varies.nonzero()[:, 0]) if bool(varies.any()) else windows)
+        loss = np.maximum(level * error, (level - 1) * error)
+        return np.array([np.nanmean(loss[self.dataset == one]) for one in np.unique(self.dataset)])

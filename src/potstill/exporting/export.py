@@ -10,7 +10,6 @@ from typing import Any
 from potstill.console import progress_bar, say
 from potstill.errors import UserError
 from potstill.exporting import parity
-from potstill.exporting.calibration import calibration_windows
 from potstill.exporting.card import parity_table, write_card
 from potstill.exporting.forecaster import write_forecaster
 from potstill.exporting.options import ExportOptions
@@ -68,7 +67,7 @@ def export_forecaster(
     say(f"Exporting  {model.source.name} ({model.family}, {model.parameters:,} parameters) to {options.format}")
     folder = begin_folder(output)
     try:
-        calibration = calibration_windows(validation.sample(CALIBRATION_WINDOWS))
+        calibration = validation.sample(CALIBRATION_WINDOWS)
         manifest = write_forecaster(model, folder, options, calibration)
         manifest = replace(
             manifest,

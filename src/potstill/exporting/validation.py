@@ -13,16 +13,16 @@ from potstill.data.series.store import Store
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.data.synthetic import generate
 from potstill.evaluation.histories import Histories
-from potstill.evaluation.selection import select_windows
+from potstill.evaluation.selection import pasts, select_windows
+from potstill.exporting.calibration import Calibration
 from potstill.families.base import Forecaster
 from potstill.recipe import ForecastEvaluation, Recipe, SeriesData
 from potstill.recipe.notation import parse_source
 from potstill.runs import RECIPE_FILE, run_of
-from potstill.types import Windows
 
 SERIES, STEPS = 64, 1200  # generated where there is no data
 WINDOWS = 200  # per data set
-CALIBRATION_WINDOWS = 320
+CALIBRATION_WINDOWS = 960
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,19 @@ class Validation:
     config: ForecastEvaluation
     origin: str
 
-    def sample(self, count: int) -> Windows:
+    def sample(self, count: int) -> Calibration:
         """About ``count`` of the windows, evenly spread over the data sets."""
         histories, names = Histories(self.windows.store), self.windows.store.datasets
-        each = max(count // len(names), 1)
-        parts = [select_windows(self.windows, name, self.config, histories) for name in names]
-        return self.windows.batch(np.concatenate([part.ids[part.subset(each)] for part in parts]))
+        parts = []
+        for place, name in enumerate(names):
+            part = select_windows(self.windows, name, self.config, histories)
+            rows = part.subset(max(count // len(names), 1))
+            if len(rows):
+                past = pasts(part, histories, self.windows.prediction_length, rows)
+                parts.append((part.ids[rows], np.full(len(rows), place), past.scale))
+        ids, dataset, scale = (np.concatenate(one) for one in zip(*parts, strict=True))
+        batch = self.windows.batch(ids)
+        return Calibration(batch.context.double().numpy(), batch.future.double().numpy(), dataset, scale)
 
 
 def validation_of(model: Forecaster, data: Any, fit: Any) -> Validation:
