@@ -58,5 +58,6 @@ def build_mixture() -> Mixture:
 def export(model: Forecaster, folder: Path) -> Path:
     """Write an exported folder in fp32 for ONNX Runtime."""
     folder.mkdir(parents=True)
-    write_forecaster(model, folder, ExportOptions(), Calibration(np.zeros((1, CONTEXT)), np.zeros((1, HORIZON))))
+    windows = Calibration(np.zeros((1, CONTEXT)), np.zeros((1, HORIZON)), np.zeros(1), np.ones(1))  # for int8 only
+    write_forecaster(model, folder, ExportOptions(), windows)
     return folder
