@@ -8,6 +8,7 @@ suite's validation windows.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def main() -> None:
 def _options() -> Any:
     parser = harness.parser(__doc__)
     parser.add_argument("--students", nargs="+", default=list(STUDENTS), choices=list(STUDENTS))
-    parser.add_argument("--data", type=Path, default=ROOT / "data" / "suite", help="folder with CSV files")
+    shared = Path(os.environ.get("POTSTILL_DATA", ROOT.parent / "shared/data"))
+    parser.add_argument("--data", type=Path, default=shared / "suite", help="folder with CSV files")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "inference")
     parser.add_argument("--steps", type=int, default=1000, help="training steps of a student")
     parser.add_argument("--rounds", type=int, default=7)

@@ -16,6 +16,7 @@ from usage_errors import usage_error
 from potstill.exporting.calibration import Calibration
 from potstill.exporting.forecaster import write_forecaster
 from potstill.exporting.options import ExportOptions
+from potstill.exporting.packages import require
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.experts.model import Mixture
 from potstill.families.experts.router import RouterSettings
@@ -55,6 +56,31 @@ def test_an_exported_model_forecasts_as_the_model_does(
     assert runtime.manifest.precision == (quantize or "fp32")
     for contexts, steps in ((calibration.contexts, 32), (calibration.contexts[:1, -19:], 5)):
         assert difference(model, runtime, contexts, steps) < TOLERANCES[format, quantize]
+
+
+def test_a_fixed_shape_gives_the_same_forecast(
+    make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
+):
+    runtime = exported(make_model("chronos2"), tmp_path / "exported", calibration, ExportOptions("openvino"))
+    one, others = calibration.contexts[1:2], calibration.contexts
+    before = [runtime.predict(contexts, 32).quantiles for contexts in (one, others)]
+    runtime.fix_shapes(1, one.shape[1], 32)
+    requests = runtime.model._session._fixed
+    assert list(requests) == [((1, 64), (2,))]
+    used: list[bool] = []
+    (fixed,) = requests.values()
+    mine = fixed.mine
+    fixed.mine = lambda: (used.append(True), mine())[1]
+    for contexts, wanted in zip((one, others), before, strict=True):
+        np.testing.assert_allclose(runtime.predict(contexts, 32).quantiles, wanted, rtol=1e-4, atol=1e-4)
+    assert used == [True], "the fixed shape for one series, the other graph for many"
+
+
+@pytest.mark.parametrize("package", ["onnxscript", "nncf"])
+def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with usage_error("export.missing_package", package, "potstill[export]"):
+        require(*ExportOptions("openvino", "int8").packages)
 
 
 def test_int8_weights_are_stored_as_int8(

@@ -111,6 +111,14 @@ def test_a_language_model_is_exported_with_its_perplexity(tmp_path: Path):
         potstill.export(model, tmp_path / "other")
 
 
+def test_series_without_a_scale_cannot_be_compared(tiny_teacher: Path, tmp_path: Path):
+    """A week that repeats exactly: seasonal naive has no error to scale by."""
+    table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=420), "y": [1.0, 2, 3, 4, 5, 9, 8] * 60})
+    with usage_error("export.no_windows", "--data"):
+        potstill.export(tiny_teacher, tmp_path / "out", data=table)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_int4_is_not_for_forecasters(tiny_teacher: Path, tmp_path: Path):
     with usage_error("export.language_only", "int8"):
         potstill.export(tiny_teacher, tmp_path / "out", quantize="int4")

@@ -47,9 +47,15 @@ class Calibration:
         """The same windows with a shorter horizon."""
         return replace(self, futures=self.futures[:, :steps])
 
-    def take(self, rows: slice) -> Calibration:
-        """Some of the windows."""
-        return Calibration(self.contexts[rows], self.futures[rows], self.dataset[rows], self.scale[rows])
+    def halves(self) -> tuple[Calibration, Calibration]:
+        """Every second window, on which activations are calibrated, and the others, on which the loss is measured."""
+        if len(self.contexts) < 2:
+            return self, self
+        first, second = (
+            Calibration(*(values[start::2] for values in (self.contexts, self.futures, self.dataset, self.scale)))
+            for start in range(2)
+        )
+        return first, second
 
     def loss_of(self, model: Forecaster) -> FolderLoss:
         """A function that compares the quantile loss of a folder with that of the PyTorch model on these windows."""
@@ -62,8 +68,9 @@ class Calibration:
                 quantiles = Runtime(folder).predict(self.contexts, self.steps).quantiles
             except NotFinite:
                 return math.inf
-            ratios = self._quantile_losses(quantiles, levels) / reference
-            return float(np.exp(np.log(ratios).mean())) - 1
+            comparable = reference > 0  # not where no true value is known, or every forecast is exact
+            ratios = self._quantile_losses(quantiles, levels)[comparable] / reference[comparable]
+            return float(np.exp(np.log(ratios).mean())) - 1 if len(ratios) else 0.0
 
         return loss
 
@@ -72,4 +79,6 @@ class Calibration:
         error = (self.futures[:, None] - quantiles) / self.scale[:, None, None]
         level = levels[:, None]
         loss = np.maximum(level * error, (level - 1) * error)
-        return np.array([np.nanmean(loss[self.dataset == one]) for one in np.unique(self.dataset)])
+        known = ~np.isnan(loss)
+        parts = [(loss[rows], known[rows]) for rows in (self.dataset == one for one in np.unique(self.dataset))]
+        return np.array([part[there].mean() if there.any() else 0.0 for part, there in parts])

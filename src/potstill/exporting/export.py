@@ -12,14 +12,13 @@ from potstill.errors import UserError
 from potstill.exporting import parity
 from potstill.exporting.card import parity_table, write_card
 from potstill.exporting.forecaster import write_forecaster
-from potstill.exporting.options import ExportOptions
+from potstill.exporting.options import MAX_LOSS, ExportOptions
+from potstill.exporting.packages import require
 from potstill.exporting.validation import CALIBRATION_WINDOWS, Validation
 from potstill.families.base import Forecaster
 from potstill.families.load import load_forecaster
 from potstill.runs import begin_folder, put_in_place, write_json
 from potstill.runtime.folder import MANIFEST_FILE, Manifest
-
-MAX_LOSS = 0.01
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ def export_forecaster(
     UserError
         If the model cannot be exported, or loses more accuracy.
     """
+    require(*options.packages)
     say(f"Exporting  {model.source.name} ({model.family}, {model.parameters:,} parameters) to {options.format}")
     folder = begin_folder(output)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from potstill.exporting import onnx_graph, openvino_graph, quantise
 from potstill.exporting.calibration import Calibration, FolderLoss
-from potstill.exporting.options import ExportOptions
+from potstill.exporting.options import MAX_LOSS, ExportOptions
 from potstill.exporting.router import write_router
 from potstill.families.base import Forecaster, Graph
 from potstill.families.experts.model import Mixture
@@ -101,8 +101,7 @@ def _to_openvino(
 ) -> Manifest:
     """Replace the ONNX graph of a folder by an OpenVINO graph."""
     model = openvino_graph.read(folder / ONNX_FILE)
-    # activations are calibrated on half of the windows, and their loss is measured on the others
-    seen, unseen = calibration.take(slice(None, None, 2)), calibration.take(slice(1, None, 2))
+    seen, unseen = calibration.halves()
     inputs = ExportedModel(folder, manifest, None).inputs(seen.contexts, seen.steps)[0]
     (folder / ONNX_FILE).unlink()
     manifest = replace(manifest, backend="openvino", graph=openvino_graph.GRAPH_FILE)
@@ -118,7 +117,7 @@ def _to_openvino(
             write(candidate, "int8")
             return loss(folder)
 
-        quantised, kept = quantise.openvino_int8(model, quantise.batches(inputs), loss_of, options.limit)
+        quantised, kept = quantise.openvino_int8(model, quantise.batches(inputs), loss_of, MAX_LOSS)
         manifest = replace(manifest, provenance={"kept_in_fp32": kept})
         return write(quantised, "int8")
     if options.quantize == "int8-weights":
@@ -135,6 +134,6 @@ def _quantise_onnx(folder: Path, manifest: Manifest, options: ExportOptions, los
         _finish(folder, replace(manifest, precision="int8"))
         return loss(folder)
 
-    kept = quantise.onnx_int8(source, folder / ONNX_FILE, loss_of, options.limit)
+    kept = quantise.onnx_int8(source, folder / ONNX_FILE, loss_of, MAX_LOSS)
     source.unlink()
     return _finish(folder, replace(manifest, precision="int8", provenance={"kept_in_fp32": kept}))

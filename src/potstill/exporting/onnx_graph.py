@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import torch
 from torch import nn
 
 from potstill.errors import UserError
+from potstill.exporting.packages import quiet
 from potstill.families.base import Forecaster, Graph
 
 OPSET = 20
@@ -53,7 +51,7 @@ def write(
         The file, and the model's name in messages.
     """
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             program = torch.onnx.export(
                 module.eval(),
                 tuple(inputs.values()),
@@ -67,27 +65,8 @@ def write(
             )
             assert program is not None
             program.save(str(path))
-    except ImportError as error:
-        raise UserError(
-            f"export needs the package {error.name or 'onnx'}; run `pip install potstill[export]`.",
-            key="export.not_installed",
-        ) from None
     except torch.onnx.OnnxExporterError as error:
         first = next(iter(str(error).strip().splitlines()), "")
         raise UserError(
             f"{name}: torch cannot express this model as an ONNX graph ({first[:200]}).", key="export.no_graph"
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on packages that are not installed and on its own progress."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)

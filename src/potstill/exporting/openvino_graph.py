@@ -5,21 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from potstill.errors import UserError
-
 GRAPH_FILE = "model.xml"
 WEIGHTS_FILE = "model.bin"
 
 
 def read(path: Path) -> Any:
     """An OpenVINO model from an ONNX file."""
-    try:
-        import openvino
-    except ImportError:
-        raise UserError(
-            "export to OpenVINO needs the package openvino; run `pip install potstill[export]`.",
-            key="export.not_installed",
-        ) from None
+    import openvino
+
     return openvino.Core().read_model(str(path))
 
 

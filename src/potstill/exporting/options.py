@@ -8,6 +8,7 @@ from typing import Literal
 from potstill.errors import UserError
 
 Format = Literal["onnx", "openvino"]
+MAX_LOSS = 0.01  # relative to PyTorch: above it layers are kept in fp32, and an export is refused
 Quantisation = Literal["int8", "int8-weights", "bf16", "int4"]
 
 
@@ -21,13 +22,10 @@ class ExportOptions:
         ``onnx`` or ``openvino``.
     quantize
         ``int8``, ``int8-weights``, ``bf16``, or None for fp32.
-    limit
-        The loss, relative to PyTorch, above which layers are kept in fp32.
     """
 
     format: Format = "onnx"
     quantize: Quantisation | None = None
-    limit: float = 0.01
 
     def __post_init__(self) -> None:
         if self.quantize == "int4":
@@ -40,3 +38,10 @@ class ExportOptions:
                 f" --format openvino --quantize {self.quantize}, or --quantize int8.",
                 key="export.no_kernels",
             )
+
+    @property
+    def packages(self) -> list[str]:
+        """The packages that this export needs."""
+        second = ["openvino"] if self.format == "openvino" else []
+        third = ["nncf"] if second and self.quantize in ("int8", "int8-weights") else []
+        return ["onnx", "onnxscript", "onnxruntime", *second, *third]

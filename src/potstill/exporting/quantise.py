@@ -7,13 +7,14 @@ dynamic quantisation for ONNX (weights before, activations while the graph runs)
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from potstill.console import progress_bar
+from potstill.exporting.packages import quiet
 
 Inputs = dict[str, np.ndarray]
 #: the loss of a graph, relative to that of the graph in fp32; 0.01 is one per cent more
@@ -52,7 +53,7 @@ def openvino_int8(model: Any, calibration: Sequence[Inputs], loss: RelativeLoss,
     import nncf
 
     def quantised(ignored: Sequence[str]) -> Any:
-        with _quiet():
+        with quiet():
             return nncf.quantize(
                 model,
                 nncf.Dataset(list(calibration)),
@@ -61,16 +62,15 @@ def openvino_int8(model: Any, calibration: Sequence[Inputs], loss: RelativeLoss,
                 ignored_scope=nncf.IgnoredScope(names=list(ignored)) if ignored else None,
             )
 
-    products = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() == "MatMul"]
-    products = [name for name in products if _has_weights(model, name)]
-    return _kept(quantised, products, loss, limit)
+    products = [op for op in model.get_ordered_ops() if op.get_type_name() == "MatMul" and _has_weights(op)]
+    return _kept(quantised, [op.get_friendly_name() for op in products], loss, limit)
 
 
 def openvino_weights(model: Any) -> Any:
     """An OpenVINO model whose weights are stored in int8 and multiplied in fp32."""
     import nncf
 
-    with _quiet():
+    with quiet():
         return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
 
 
@@ -83,7 +83,7 @@ def onnx_int8(source: Path, target: Path, loss: RelativeLoss, limit: float) -> l
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     def quantised(ignored: Sequence[str]) -> Path:
-        with _quiet():
+        with quiet():
             quantize_dynamic(
                 copy.deepcopy(model),
                 target,
@@ -114,7 +114,11 @@ def _kept(
     if loss(candidate) <= limit or len(products) < 2:
         return candidate, ignored
     # the cost of a product: the loss that remains when it alone is not quantised
-    cost = {name: loss(quantised([name])) for name in products}
+    cost: dict[str, float] = {}
+    with progress_bar("Finding layers that cost accuracy", "layers") as progress:
+        for done, name in enumerate(products, start=1):
+            cost[name] = loss(quantised([name]))
+            progress(done, len(products), "")
     order = sorted(products, key=lambda name: cost[name])
     count = 1
     while count < len(order):
@@ -126,30 +130,11 @@ def _kept(
     return candidate, ignored
 
 
-def _has_weights(model: Any, name: str) -> bool:
+def _has_weights(product: Any) -> bool:
     """Whether a matrix product has a constant factor, possibly behind a conversion."""
-    (op,) = (op for op in model.get_ordered_ops() if op.get_friendly_name() == name)
-    sources = (op.input_value(place).get_node() for place in range(2))
+    sources = (product.input_value(place).get_node() for place in range(2))
     return any(
         node.get_type_name() == "Constant"
         or (node.get_input_size() and node.input_value(0).get_node().get_type_name() == "Constant")
         for node in sources
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the libraries' own progress bars and remarks."""
-    import contextlib
-    import io
-
-    loggers = [logging.getLogger(name) for name in ("nncf", "root", "")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

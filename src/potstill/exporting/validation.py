@@ -12,6 +12,7 @@ from potstill.data.series.from_argument import store_of
 from potstill.data.series.store import Store
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.data.synthetic import generate
+from potstill.errors import UserError
 from potstill.evaluation.histories import Histories
 from potstill.evaluation.selection import pasts, select_windows
 from potstill.exporting.calibration import Calibration
@@ -54,6 +55,12 @@ class Validation:
             if len(rows):
                 past = pasts(part, histories, self.windows.prediction_length, rows)
                 parts.append((part.ids[rows], np.full(len(rows), place), past.scale))
+        if not parts:
+            raise UserError(
+                f"{self.origin}: no window can be scored, because the series are constant, exactly periodic or too"
+                " short; name other series with --data.",
+                key="export.no_windows",
+            )
         ids, dataset, scale = (np.concatenate(one) for one in zip(*parts, strict=True))
         batch = self.windows.batch(ids)
         return Calibration(batch.context.double().numpy(), batch.future.double().numpy(), dataset, scale)
@@ -94,9 +101,10 @@ def _source(model: Forecaster, data: Any) -> tuple[Any, str]:
     run = run_of(parse_source(str(model.source.location))[0])
     if run is not None:
         recipe: Any = Recipe.read(run / RECIPE_FILE)
-        paths = [path for path in recipe.data.paths if not Path(path).exists()]
-        if not paths:
+        missing = [path for path in recipe.data.paths if not Path(path).exists()]
+        if not missing:
             return _without_covariates(recipe.data), f"validation part of {run.name}"
+        return _generated(), f"generated series, because {Path(missing[0]).name} of the run is not there any more"
     return _generated(), "generated series (name real ones with --data)"
 
 

@@ -42,8 +42,6 @@ class Manifest:
         ``onnx`` or ``openvino``; fp32, bf16 or int8; the graph's file.
     files
         sha256 by file name.
-    groups
-        Whether the graph reads groups of series and covariates.
     experts
         Names of the experts of a mixture; the graph is then its router.
     spread, max_router_context
@@ -69,7 +67,6 @@ class Manifest:
     constant_scale: float = 1e-5
     rounding: bool = False
     rollout: str = "paths"
-    groups: bool = False
     experts: list[str] = field(default_factory=list)
     spread: float = 1.0
     max_router_context: int = 0

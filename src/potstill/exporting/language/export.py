@@ -15,6 +15,7 @@ from potstill.exporting.language.folder import digests, graph_files, write_graph
 from potstill.exporting.language.names import DESCRIPTION_FILE, EXPORT_KIND, EXPORT_VERSION, TOKENIZER_FILE
 from potstill.exporting.language.parity import PYTORCH, LanguageExport, OnnxEngine, TorchEngine, compare
 from potstill.exporting.language.runner import OnnxLanguageModel
+from potstill.exporting.packages import require
 from potstill.runs import write_atomically, write_folder, write_json
 from potstill.runs.card import file_name
 
@@ -103,14 +104,7 @@ def _check(model: LanguageModel, output: Path, format: str, quantize: str | None
         )
     if output.exists():
         raise UserError(f"{output}: already exists; choose another --output.", key="output.exists")
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"export: needs the package {error.name}; pip install 'potstill[export]'.", key="export.missing_package"
-        ) from None
+    require("onnx", "onnxscript", "onnxruntime")
     if not getattr(model.tokenizer, "is_fast", False):
         raise UserError(
             f"{model.source.location}: its tokenizer has no tokenizer.json, which the export needs; convert the"

@@ -19,10 +19,6 @@ Outputs: ``logits`` ``[B, K, V]`` and ``present.{layer}.key/value`` ``[B, H, P +
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,6 +26,7 @@ from torch import Tensor, nn
 
 from potstill.errors import UserError
 from potstill.exporting.language.names import cache_names
+from potstill.exporting.packages import quiet
 from potstill.families.language.model import LanguageModel
 
 OPSET = 18  # onnxruntime reads it from version 1.14 on
@@ -99,7 +96,7 @@ def onnx_graph(model: LanguageModel) -> Any:
         [({0: "texts", 2: "past"}, {0: "texts", 2: "past"}) for _ in shapes],
     )
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet():
             program: Any = torch.onnx.export(
                 _WithCache(module),
                 example,
@@ -140,22 +137,6 @@ def _cache_shapes(module: Any, model: LanguageModel) -> list[tuple[int, int, int
             key="export.no_cache",
         )
     return [(key.shape[1], key.shape[3], value.shape[3]) for key, value in pairs]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's notes to developers."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for logger in loggers:
-                logger.setLevel(logging.ERROR)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _reason(error: BaseException) -> str:
