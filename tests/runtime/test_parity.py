@@ -2,7 +2,8 @@
 
 Differences are relative to the scale of the context that the model reads: its standard deviation. A constant has none.
 Potstill's own students then forecast with a spread of a millionth of the level, which is the scale here. For Chronos-2
-it is the level: in PyTorch the spread of a constant is what float32 rounding leaves of it.
+it is the level: in PyTorch the spread of a constant is what float32 rounding leaves of it, or 1e-5 where nothing is
+left. Up to a level of 1, ten times that is the bound (below 0.01 contexts are first converted to larger units).
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ def scale_of(context: np.ndarray, family: str = "") -> float:
     centred = known - known[0]  # the squares of values around 1e300 and 1e-300 are beyond float64
     size = np.abs(centred).max()
     if size == 0:
-        return max(float(abs(known[0])) * (1 if family == "chronos2" else 1e-6), 1e-5 if known[0] == 0 else 0)
+        level = float(abs(known[0]))
+        if family == "chronos2":
+            return 1.0 if 0.01 <= level < 1 else max(level, 1e-5 if level == 0 else 0)
+        return max(1e-6 * level, 1e-5 if level == 0 else 0)
     return float((centred / size).std() * size)
 
 
@@ -101,6 +105,7 @@ def series(draw: st.DrawFn) -> np.ndarray:
 
 @pytest.mark.parametrize("name", NAMES)
 @quick
+@example(contexts=[np.full(10, 0.01001)], steps=1, batch_size=1)
 @given(
     contexts=st.lists(series(), min_size=1, max_size=6),
     steps=st.integers(1, HORIZON),
