@@ -56,8 +56,8 @@ def conclude(found: list[Scores], case: Case) -> dict[str, Any]:
         models = [m for m in found[0].sql[names[0]] if all(m in one.sql[name] for one in found for name in names)]
         figures[group] = {
             model: {
-                "sql_rel_naive": _relative(found, names, model),
-                "mixture_over_it": _ratio(found, names, "mixture", model),
+                "sql_rel_naive": relative_to_naive(found, names, model),
+                "mixture_over_it": ratio_of(found, names, "mixture", model),
             }
             for model in models
         }
@@ -66,13 +66,13 @@ def conclude(found: list[Scores], case: Case) -> dict[str, Any]:
     return figures
 
 
-def _relative(found: list[Scores], names: Sequence[str], model: str) -> list[float]:
+def relative_to_naive(found: list[Scores], names: Sequence[str], model: str) -> list[float]:
     """By seed, the geometric mean over data sets of the mean SQL, relative to seasonal naive."""
     logs = [[np.log(one.sql[n][model].mean() / one.sql[n][SEASONAL_NAIVE].mean()) for n in names] for one in found]
     return np.exp(np.mean(logs, axis=1)).tolist()
 
 
-def _ratio(found: list[Scores], names: Sequence[str], first: str, second: str) -> dict[str, float]:
+def ratio_of(found: list[Scores], names: Sequence[str], first: str, second: str) -> dict[str, float]:
     """Ratio of two models' mean SQL over seeds: geometric mean over data sets, bootstrap over windows by series."""
     values, draws = [], []
     for index, name in enumerate(names):

@@ -117,8 +117,8 @@ class Term:
     name
         The name of the term in recipes.
     requires
-        Signals of the teacher that it uses, among "forecast", "logits", "hidden", "attention", "qkv"; empty for terms
-        on the ground truth alone.
+        Signals of the teacher that it uses, among "forecast", "logits", "hidden", "attention", "qkv" and
+        "without_covariates"; empty for terms on the ground truth alone.
     averages
         How the objective averages its values: over windows equally, or over windows weighted by their known target
         steps. Token terms are averaged over answer tokens.

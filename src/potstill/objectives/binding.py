@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from potstill.errors import UserError
 from potstill.objectives.base import FEATURES, Requests, Term
-from potstill.types import STORED_FAMILY, ModelInfo, Request
+from potstill.types import STORED_FAMILY, WITHOUT_COVARIATES, ModelInfo, Request
 
 
 def bind_term(name: str, term: Term, student: ModelInfo, teachers: Mapping[str, ModelInfo], grouped: bool) -> Requests:
@@ -46,7 +46,13 @@ def joined(requests: Sequence[Requests]) -> Requests:
 def _check_signals(term: str, needed: frozenset[str], model: ModelInfo, grouped: bool) -> None:
     available = model.group_signals if grouped else model.signals
     missing = sorted(needed - available)
-    if FEATURES & {*missing} and model.family == STORED_FAMILY:
+    if WITHOUT_COVARIATES in missing and not grouped:
+        raise UserError(
+            f"objective: the term {term} compares forecasts with and without covariates, but the data have none; name"
+            " them with --known or --past, or leave the term out.",
+            key="objective.no_covariates",
+        )
+    if {*FEATURES, WITHOUT_COVARIATES} & {*missing} and model.family == STORED_FAMILY:
         raise UserError(
             f"objective: the term {term} needs {' and '.join(missing)} from {model.name}, but stored labels hold only a"
             " teacher's forecasts or logits; leave out labels, so that the teacher runs in the training, or leave out"

@@ -14,6 +14,7 @@ TERM_CLASSES = {
     "distribution_cross_entropy": ("potstill.objectives.distribution", "DistributionCrossEntropy"),
     "soft_dtw": ("potstill.objectives.soft_dtw", "SoftDtw"),
     "soft_dtw_truth": ("potstill.objectives.soft_dtw", "SoftDtwTruth"),
+    "covariate_response": ("potstill.objectives.covariate_response", "CovariateResponse"),
     "pinball": ("potstill.objectives.pinball", "Pinball"),
     "scaled_pinball": ("potstill.objectives.scaled_pinball", "ScaledPinball"),
     "cross_entropy": ("potstill.objectives.cross_entropy", "CrossEntropy"),

@@ -14,7 +14,7 @@ from potstill.families.weighting import FixedWeights, Weighting
 from potstill.teaching.backtest import relative_error
 from potstill.teaching.base import TargetProvider
 from potstill.teaching.share import labelled
-from potstill.types import ENSEMBLE, Output, Request
+from potstill.types import ENSEMBLE, WITHOUT_COVARIATES, ModelInfo, Output, Request
 
 
 class LiveTeachers(TargetProvider):
@@ -36,13 +36,14 @@ class LiveTeachers(TargetProvider):
         self.teachers = dict(teachers)
         self.share, self.seed = share, seed
         self.weighting = weighting or FixedWeights([1.0] * len(self.teachers))
-        self.infos = {name: teacher.info for name, teacher in self.teachers.items()}
+        self.infos = {name: _with_second_pass(teacher.info) for name, teacher in self.teachers.items()}
 
     def outputs(self, batch: Any, requests: Mapping[str, Request]) -> dict[str, Output]:
         """Each teacher's output by its name; for several forecasters also their average, as ``ensemble``.
 
-        With a backtest in the requests, the teachers also forecast the last steps of the contexts. If only a share of
-        the windows is labelled, the teachers run on these alone.
+        With a backtest in the requests, the teachers also forecast the last steps of the contexts; with
+        ``without_covariates``, windows that have covariates or groups are also forecast without them. If only a share
+        of the windows is labelled, the teachers run on these alone.
         """
         if self.share == 1:
             return self._outputs(batch, requests)
@@ -66,4 +67,14 @@ class LiveTeachers(TargetProvider):
             tried = self._outputs(earlier, {name: Request(steps) for name in requests})
             for name, output in outputs.items():
                 output.backtest = relative_error(earlier, tried[name].forecast)
+        if any(request.without_covariates for request in requests.values()) and not batch.stands_alone:
+            alone = self._outputs(batch.alone(), {name: Request(one.horizon) for name, one in requests.items()})
+            for name, output in outputs.items():
+                output.without_covariates = alone[name].forecast
         return outputs
+
+
+def _with_second_pass(info: ModelInfo) -> ModelInfo:
+    """The description of a teacher that is there to forecast a window again without its covariates."""
+    signals = info.group_signals
+    return replace(info, group_signals=signals | {WITHOUT_COVARIATES}) if "forecast" in signals else info

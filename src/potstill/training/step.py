@@ -21,7 +21,7 @@ from potstill.recipe import RolloutConfig
 from potstill.teaching.base import TargetProvider
 from potstill.training.average import WeightAverage
 from potstill.training.rollout import on_policy
-from potstill.types import Output, Tokens, Windows
+from potstill.types import Output, Request, Tokens, Windows
 
 
 class DistillationModule(nn.Module):
@@ -60,7 +60,10 @@ class DistillationModule(nn.Module):
         progress: float = 0.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The total loss and the value of each term; arguments as in ``Objective.forward``."""
-        output = self.student.forward(batch, self.objective.student_request(horizon))
+        request = self.objective.student_request(horizon)
+        output = self.student.forward(batch, request)
+        if request.without_covariates and isinstance(batch, Windows) and not batch.stands_alone:
+            output.without_covariates = self.student.forward(batch.alone(), Request(horizon)).forecast
         with torch.autocast(batch.ids.device.type, enabled=False):
             return self.objective(LossInputs(batch, output, targets), shares, progress)
 

@@ -6,7 +6,15 @@ result of a forward pass; ModelInfo describes a model.
 
 from potstill.types.forecast import Forecast
 from potstill.types.logits import LOGITS_OF_A_CHUNK, Logits, TopLogits, chunks
-from potstill.types.model import LAYER_SIGNALS, SIGNALS, STORED_FAMILY, ModelInfo, Predictor, Sized
+from potstill.types.model import (
+    LAYER_SIGNALS,
+    SIGNALS,
+    STORED_FAMILY,
+    WITHOUT_COVARIATES,
+    ModelInfo,
+    Predictor,
+    Sized,
+)
 from potstill.types.moving import on_device
 from potstill.types.output import ENSEMBLE, Output, Qkv, Request, Spans
 from potstill.types.tokens import Tokens
@@ -18,6 +26,7 @@ __all__ = [
     "LOGITS_OF_A_CHUNK",
     "SIGNALS",
     "STORED_FAMILY",
+    "WITHOUT_COVARIATES",
     "Forecast",
     "Logits",
     "ModelInfo",

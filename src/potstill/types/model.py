@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 #: the kinds of output of a forward pass that are requested by layer: states, attention maps, queries, keys and values
 LAYER_SIGNALS = ("hidden", "attention", "qkv")
+#: a provider's forecast of windows without their covariates and groups, besides the one with them
+WITHOUT_COVARIATES = "without_covariates"
 #: all kinds of output of a forward pass
-SIGNALS = ("forecast", "logits", *LAYER_SIGNALS)
+SIGNALS = ("forecast", "logits", *LAYER_SIGNALS, WITHOUT_COVARIATES)
 #: the family of a teacher known from stored labels alone
 STORED_FAMILY = "stored"
 

@@ -32,6 +32,9 @@ class Request:
         Layers, counted from 0, whose states, attention maps, or queries, keys and values are to be returned.
     backtest
         Steps of the backtest that a provider of teachers' outputs adds; 0: none. Models ignore it.
+    without_covariates
+        Whether the windows are also forecast without their covariates and groups, by a second pass of the provider or
+        of the training step. Models ignore it.
     """
 
     horizon: int = 0
@@ -39,6 +42,7 @@ class Request:
     attention: tuple[int, ...] = ()
     qkv: tuple[int, ...] = ()
     backtest: int = 0
+    without_covariates: bool = False
 
     @property
     def layers(self) -> dict[str, tuple[int, ...]]:
@@ -48,7 +52,12 @@ class Request:
     def __or__(self, other: Request) -> Request:
         """A request that includes both: the longer horizon, and the layers of either."""
         layers = {name: tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in LAYER_SIGNALS}
-        return Request(max(self.horizon, other.horizon), **layers, backtest=max(self.backtest, other.backtest))
+        return Request(
+            max(self.horizon, other.horizon),
+            **layers,
+            backtest=max(self.backtest, other.backtest),
+            without_covariates=self.without_covariates or other.without_covariates,
+        )
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,8 @@ class Output:
         the error of a seasonal naive forecast; NaN where too few of the steps are known. None: not requested.
     statistics
         Figures for the log of a training, such as the use of experts: scalars without gradient, by name.
+    without_covariates
+        The forecast of the same windows without their covariates and groups; None: not requested, or they have none.
     """
 
     answer: Forecast | Logits | TopLogits
@@ -107,6 +118,7 @@ class Output:
     labelled: Tensor | None = None
     backtest: Tensor | None = None
     statistics: dict[str, Tensor] = field(default_factory=dict)
+    without_covariates: Forecast | None = None
 
     @property
     def forecast(self) -> Forecast:
@@ -130,7 +142,8 @@ class Output:
         tensors = {name: getattr(self, name) for name in ("token_mask", "labelled", "backtest")}
         parts = {name: tensor[rows] for name, tensor in tensors.items() if tensor is not None}
         qkv = {i: Qkv(x.query[rows], x.key[rows], x.value[rows]) for i, x in self.qkv.items()}
-        return replace(self, answer=self.forecast.take(rows), qkv=qkv, **layers, **parts)
+        alone = self.without_covariates and self.without_covariates.take(rows)
+        return replace(self, answer=self.forecast.take(rows), qkv=qkv, without_covariates=alone, **layers, **parts)
 
     def first_steps(self, horizon: int) -> Output:
         """The same output with only the first ``horizon`` steps of the forecast; logits are unchanged."""
@@ -138,7 +151,8 @@ class Output:
 
         if not isinstance(self.answer, Forecast):
             return self
-        return replace(self, answer=self.answer.first_steps(horizon))
+        alone = self.without_covariates and self.without_covariates.first_steps(horizon)
+        return replace(self, answer=self.answer.first_steps(horizon), without_covariates=alone)
 
     def to(self, device: Any, non_blocking: bool = True) -> Output:
         """Move every tensor to ``device``, by default without waiting for copies from pinned memory."""

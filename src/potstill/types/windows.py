@@ -67,6 +67,10 @@ class Windows:
         """Whether every window is forecast only from its own context, without groups and covariates."""
         return self.group is None and self.past_covariates is None and self.future_covariates is None
 
+    def alone(self) -> Windows:
+        """The same windows without covariates and groups."""
+        return replace(self, group=None, past_covariates=None, future_covariates=None)
+
     def take(self, rows: Any) -> Windows:
         """The windows of some rows: indices, a slice or a mask of ``[B]``."""
         return replace(self, **{name: value[rows] for name, value in self._present().items()})
