@@ -2,7 +2,8 @@
 
 ``distillation.yaml`` lists the situations, arms, sizes and cells. Each cell (one student) has a JSON file under
 ``--runs``; a cell that has one is not trained again, so that the command can be stopped and repeated. The tables go to
-``evidence/``. ``tools/pretrain_parquet.py`` writes the series of ``--runs``/pretrain first.
+``evidence/``, with all finished cells in one file, from which another machine goes on. ``tools/pretrain_parquet.py``
+writes the series of ``--runs``/pretrain first.
 
 The data are found as in the tests: POTSTILL_DATA, or shared/data next to the checkout.
 """
@@ -25,6 +26,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
+from distillation_cells import restore, save
 from distillation_data import Source, cut_history, whole_files
 from distillation_table import figures_of, markdown, read_groups
 from distillation_train import Cell, costs_of, score_teacher, train_cell
@@ -35,6 +37,7 @@ from potstill.runs import write_atomically
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "benchmarks" / "evidence"
+SAVED = "distillation_cells.jsonl"
 STEPS_OF = "truth"  # arms at equal steps take as many as this one takes in its time
 
 
@@ -46,6 +49,8 @@ def main() -> None:
         shorten(plan)
     cells = [cell for cell in cells_of(plan, given) if not given.only or any(part in cell.key for part in given.only)]
     (given.runs / "cells").mkdir(parents=True, exist_ok=True)
+    if not given.quick:
+        restore(EVIDENCE / SAVED, given.runs)
     if not given.tables:
         train(cells, plan, given)
     write(plan, cells, given)
@@ -114,6 +119,7 @@ def write(plan: dict[str, Any], cells: list[Cell], given: argparse.Namespace) ->
     if output:
         output.mkdir(parents=True, exist_ok=True)
         write_atomically(output / "distillation_tables.md", "# Distillation\n\n" + "\n\n".join(tables) + "\n")
+        save(given.runs, output / SAVED)
     print("\n\n".join(tables))
     harness.finish({"groups": figures}, output and output / "distillation.json")
 

@@ -12,6 +12,8 @@ import numpy as np
 from .errors import ExportError
 
 Inputs = Mapping[str, np.ndarray]
+#: precisions whose other products, or all of them, are computed in bf16 by a processor that multiplies it
+BF16 = ("bf16", "int8")
 
 
 class Session(Protocol):
@@ -69,7 +71,7 @@ class OpenVinoSession:
         self.inputs = [one.get_any_name() for one in self._model.inputs]
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision in BF16 else "f32",
         }
         if threads is not None:
             self._options["INFERENCE_NUM_THREADS"] = threads
