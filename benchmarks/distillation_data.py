@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from students_judge import LAST_FIFTH, SETS, LatestWindows, data_of
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.recipe import SeriesData
 

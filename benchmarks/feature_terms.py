@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from potstill.data.permutation import Permutation
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.families.chronos2.family import Chronos2Family
 from potstill.families.load import load

@@ -16,7 +16,7 @@ from typing import Any
 import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 import torch
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.families.base import Forecaster
 from potstill.families.load import load_forecaster

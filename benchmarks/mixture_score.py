@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mixture_cases import Case
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.evaluation import bootstrap
 from potstill.evaluation.benchmark import evaluate_models

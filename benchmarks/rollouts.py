@@ -31,7 +31,7 @@ from students import QUICK_SETS, suite_folder
 from students_judge import CONTEXT, HORIZON, LAST_FIFTH, SETS, Judged, LatestWindows, Scores, data_of
 from students_train import ROOT
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.errors import UserError
 from potstill.evaluation.benchmark import evaluate_models

@@ -16,7 +16,7 @@ import torch
 from students import suite_folder
 from students_judge import SETS
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.families.load import load_forecaster
 from potstill.recipe import SeriesData

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.evaluation.baselines import Ridge
 from potstill.evaluation.benchmark import Predictor, evaluate_models

@@ -24,7 +24,7 @@ import torch
 from chronos import Chronos2Pipeline
 from transformers import TrainerCallback
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows
 from potstill.families.chronos2.family import Chronos2Family

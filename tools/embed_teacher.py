@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.families.load import embedded_folder, load_forecaster
 from potstill.recipe import ForecastRecipe
 from potstill.runs import write_atomically, write_folder

@@ -53,7 +53,7 @@ def test_a_teacher_without_skill_has_none_to_keep() -> None:
 def test_the_latest_windows_lie_a_horizon_apart(tmp_path: Path) -> None:
     from students_judge import LAST_FIFTH, LatestWindows
 
-    from potstill.data.series.store import open_store
+    from potstill.data.series.opening import open_store
     from potstill.recipe import SeriesData
 
     rows = "".join(f"2020-01-{1 + h // 24:02d} {h % 24:02d}:00:00,{h % 7},{h % 5}\n" for h in range(600))

@@ -5,7 +5,7 @@ import pytest
 from usage_errors import usage_error
 
 from potstill.data.embedded import FOLDER, embedded_file
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.recipe import Recipe, SeriesData
 
 

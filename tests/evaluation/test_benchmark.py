@@ -6,7 +6,7 @@ import torch
 from eval_fakes import Broken, FakeStore, FakeWindows, Last
 from usage_errors import usage_error
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.metrics import ERRORS, METRICS

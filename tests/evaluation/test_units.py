@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from potstill.data.series.store import store_from_frame
+from potstill.data.series.opening import store_from_frame
 from potstill.data.series.windows import SeriesWindows
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.outcome import Evaluation

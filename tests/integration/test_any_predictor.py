@@ -11,7 +11,7 @@ from tiny_gpt2 import save_gpt2
 from torch import nn
 
 import potstill
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.evaluation import cost
 from potstill.evaluation.benchmark import evaluate_models

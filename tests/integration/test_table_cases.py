@@ -18,8 +18,8 @@ import pytest
 from usage_errors import usage_error
 
 import potstill
+from potstill.data.series.opening import open_store
 from potstill.data.series.splits import part_bounds
-from potstill.data.series.store import open_store
 from potstill.families.base import Forecaster
 from potstill.recipe import SeriesData
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.recipe import SeriesData
 
 TOOLS = Path(__file__).parents[2] / "tools"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from potstill.data.series.store import Store, open_store
+from potstill.data.series.opening import open_store
+from potstill.data.series.store import Store
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
 from potstill.evaluation.baselines import make_baseline

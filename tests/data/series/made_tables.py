@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from potstill.data.series.store import Store, open_store
+from potstill.data.series.opening import open_store
+from potstill.data.series.store import Store
 from potstill.errors import UserError
 from potstill.recipe import SeriesData
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from potstill.data.data_report import DataReport
 from potstill.data.series.keys import SeriesKeys, TableKeys
-from potstill.data.series.store import Store, open_store
+from potstill.data.series.opening import open_store
+from potstill.data.series.store import Store
 from potstill.recipe import SeriesData
 
 

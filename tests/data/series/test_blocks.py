@@ -9,7 +9,7 @@ import pytest
 from potstill.data.series import build, steps
 from potstill.data.series.blocks import files, layout
 from potstill.data.series.frames import series_block
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.errors import UserError
 from potstill.recipe import SeriesData
 

@@ -13,7 +13,8 @@ import torch
 from usage_errors import usage_error
 
 import potstill
-from potstill.data.series.store import Store, store_from_frame
+from potstill.data.series.opening import store_from_frame
+from potstill.data.series.store import Store
 from potstill.data.series.windows import SeriesWindows
 from potstill.families.base import Forecaster
 from potstill.recipe import SeriesData

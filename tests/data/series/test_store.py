@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from store_files import hourly, opened, write
 from usage_errors import usage_error
 
-from potstill.data.series import store as store_module
-from potstill.data.series.store import Store, open_store, store_from_frame
+from potstill.data.series import opening as store_module
+from potstill.data.series.opening import open_store, store_from_frame
+from potstill.data.series.store import Store
 from potstill.errors import UserError
 from potstill.recipe import SeriesData
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.data.series.store import Store, store_from_frame
+from potstill.data.series.opening import store_from_frame
+from potstill.data.series.store import Store
 from potstill.data.series.store_units import in_store_units, only_rounding_errors
 from potstill.data.series.windows import SeriesWindows
 from potstill.recipe import SeriesData
@@ -113,8 +114,8 @@ def test_the_fingerprint_changes_only_where_the_windows_do(tmp_path):
     """Labels of a store from before offsets and scales existed are used again, unless their windows have others now."""
     from potstill.data import fingerprints
     from potstill.data.series.in_memory import table_of
+    from potstill.data.series.opening import _options
     from potstill.data.series.sheet import index_columns
-    from potstill.data.series.store import _options
 
     index = pd.date_range("2024-01-01", periods=240, freq="h")
     for column, changed in ((WAVE, False), (2e9 + WAVE, True), (np.full(240, 0.1), False)):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from store_files import opened, write
 
+from potstill.data.series.opening import open_store, store_from_frame
 from potstill.data.series.splits import part_bounds
-from potstill.data.series.store import open_store, store_from_frame
 from potstill.recipe import SeriesData
 
 

@@ -7,7 +7,7 @@ import pytest
 from usage_errors import usage_error
 
 import potstill
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.families.load import load_forecaster
 from potstill.recipe import SeriesData
 from potstill.tasks.experts.groups import group_series

@@ -9,7 +9,8 @@ import numpy as np
 
 from potstill.data.data_report import DataReport
 from potstill.data.series.covariates import CovariateNames
-from potstill.data.series.identity import find_ids, may_be_ids
+from potstill.data.series.id_columns import may_be_ids
+from potstill.data.series.identity import find_ids
 from potstill.data.series.numbers import check_numbers, is_numeric, numeric
 from potstill.data.series.sheet import Sheet
 from potstill.data.series.time_columns import find_time

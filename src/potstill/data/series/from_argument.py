@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from potstill.data.series.in_memory import is_in_memory
-from potstill.data.series.store import Store, open_store, store_from_frame
+from potstill.data.series.opening import open_store, store_from_frame
+from potstill.data.series.store import Store
 from potstill.errors import UserError
 from potstill.recipe import DataConfig, ForecastRecipe, SeriesData
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from potstill.data.series.store import open_store
+from potstill.data.series.opening import open_store
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.experts.model import Mixture

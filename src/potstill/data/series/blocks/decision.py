@@ -24,9 +24,11 @@ from potstill.data.series.columns import (
     named_as_counter,
     pick_columns,
 )
-from potstill.data.series.identity import named, sole_ids
-from potstill.data.series.numbers import NumberFormat, is_numeric, is_single_mark
-from potstill.data.series.sheet import Sheet
+from potstill.data.series.id_columns import named
+from potstill.data.series.identity import sole_ids
+from potstill.data.series.number_witnesses import is_single_mark
+from potstill.data.series.numbers import is_numeric
+from potstill.data.series.sheet import NumberFormat, Sheet
 from potstill.data.series.time_columns import PERIOD_NAMES, TIME_NAMES
 
 _NAME_IDS = "name the id columns with --id-column"

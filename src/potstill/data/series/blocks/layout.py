@@ -25,7 +25,8 @@ from potstill.data.series.grid import (
     sort_rows,
     with_flat,
 )
-from potstill.data.series.identity import covers_span, named, repeats_often
+from potstill.data.series.id_columns import named
+from potstill.data.series.id_search import covers_span, repeats_often
 from potstill.data.series.steps import StepGroups, group_by_step, ranges_of
 from potstill.data.series.zones import to_local
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from potstill.data.series.blocks.times import first_failing
-from potstill.data.series.numbers import FormatWitnesses, numeric
+from potstill.data.series.number_witnesses import FormatWitnesses
+from potstill.data.series.numbers import numeric
 from potstill.data.series.sheet import Sheet
 
 if TYPE_CHECKING:
