@@ -52,7 +52,7 @@ def _darts(student: Path) -> dict[str, Any]:
         try:
             session = onnxruntime.InferenceSession(file)
         except Exception as error:
-            return {**found, "loads": False, "error": str(error)[:300]}
+            return {**found, "loads": False, "error": str(error).replace(file, "model.onnx")[:300]}
         times = []
         for _ in range(CALLS):
             began = time.perf_counter()
