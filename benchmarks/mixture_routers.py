@@ -31,11 +31,8 @@ JOINT = {"max_steps": 500, "batch_size": 64, "learning_rate": 1e-4, "expert_lear
 #: by name: keys that differ from the mixture's, and whether the router also learns from the corpus
 TRIALS: dict[str, tuple[dict[str, Any], bool]] = {
     "top_k 3": ({"router.top_k": 3}, False),
-    "mass": ({"router.routing": "mass", "router.mass": 0.8, "router.top_k": 4}, False),
-    "gumbel": ({"router.routing": "gumbel"}, False),
     "three times the windows and steps": ({"data.distinct_windows": MORE, "training.max_steps": MORE_STEPS}, False),
     "windows of the corpus": ({}, True),
-    "more windows, of the corpus": ({"data.distinct_windows": MORE, "training.max_steps": MORE_STEPS}, True),
     "the teacher's forecasts": ({"objective.alpha": 0.8}, False),
     "joint training": ({"joint": JOINT}, False),
     "joint training, top_k 3, windows of the corpus": ({"joint": JOINT, "router.top_k": 3}, True),
