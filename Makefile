@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 # uni2ts pins versions that clash with the rest; fracast is the example plug-in's teacher
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) -e '.[dev,adapters,export,moirai,lm]'
+	$(PIP) -e '.[dev,adapters,export,moirai,lm,ray]'
 	$(PIP) --no-deps uni2ts fracast
 	touch $@
 
