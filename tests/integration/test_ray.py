@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -108,10 +109,10 @@ def test_labels_have_the_bits_of_the_local_engine_and_each_engine_continues_the_
     whole = shards(potstill.label(recipe, tmp_path / "local"))
     assert len(whole) == 4
     # a cluster that dies: the worker ends at its second shard, as often as it is started
-    monkeypatch.setattr(stream_module, "MAX_RETRIES", 0)
     monkeypatch.setattr(LABELLER, partial(ray_work.dying, None, 2, LABELLER_NAME))
     folder = tmp_path / "ray"
-    with usage_error("ray.worker_died", "--concurrency"):
+    with monkeypatch.context() as patch, usage_error("ray.worker_died", "died 1 time", "--concurrency"):
+        patch.setattr(stream_module, "MAX_RETRIES", 0)
         potstill.label(recipe, folder, engine="ray", concurrency=1)
     half = shards(folder)
     assert 0 < len(half) < 4
@@ -125,3 +126,21 @@ def test_labels_have_the_bits_of_the_local_engine_and_each_engine_continues_the_
     potstill.label(recipe, folder, engine="ray", concurrency=1)
     assert (tmp_path / "killed").exists()
     assert shards(folder) == whole
+
+
+def test_the_command_joins_a_running_cluster_and_leaves_it_running(cluster, many, tiny_teacher, tmp_path):
+    local = potstill.forecast(str(tiny_teacher), many, 8, tmp_path / "local.csv")
+    options = ["--prediction-length", "8", "--output", str(tmp_path / "ray.csv"), "--engine", "ray"]
+    address = ray.get_runtime_context().gcs_address
+    command = [sys.executable, "-m", "potstill", "forecast", str(tiny_teacher), str(many), *options]
+    done = subprocess.run(
+        [*command, "--ray-address", address, "--concurrency", "1"], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    said = done.stderr.splitlines()
+    assert said[0] == f"Joining the Ray cluster {address}"
+    assert said[-1] == f"Ray: 1 worker on 1 machine (the cluster {address})"
+    assert not any("ray" in line.lower() for line in said[1:-1] if str(tmp_path) not in line)
+    assert (tmp_path / "ray.csv").read_bytes() == local.read_bytes()
+    assert ray.cluster_resources()["CPU"] == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -70,7 +70,9 @@ def stream(cluster: Cluster, factory: Factory, items: Sequence[Any], ordered: bo
     raise trouble  # outside of the except clause: its exception holds the workers of the cluster
 
 
-def _blocks(cluster: Cluster, factory: Factory, items: Sequence[Any], ordered: bool) -> Iterator[list[Answer]]:
+def _blocks(
+    cluster: Cluster, factory: Factory, items: Sequence[Any], ordered: bool
+) -> Generator[list[Answer], None, None]:
     import numpy as np
     import pyarrow as pa
     import ray.data
@@ -97,7 +99,8 @@ def _blocks(cluster: Cluster, factory: Factory, items: Sequence[Any], ordered: b
             num_gpus=cluster.gpus_per_worker or None,
             max_task_retries=MAX_RETRIES,
         )
-    for block in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+    blocks: Any = answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    for block in blocks:
         yield [pickle.loads(answer.as_buffer()) for answer in block.column("answer")]
 
 
@@ -109,8 +112,9 @@ def _explained(error: Exception, cluster: Cluster) -> UserError:
             f" (now {cluster.workers}) or the batch size: finished work is kept.",
             key="ray.out_of_memory",
         )
+    times = f"{MAX_RETRIES + 1} time{'s' if MAX_RETRIES else ''}"
     return UserError(
-        f"--engine ray: a worker died {MAX_RETRIES + 1} times on the same part of the work ({type(error).__name__});"
+        f"--engine ray: a worker died {times} on the same part of the work ({type(error).__name__});"
         f" its machine may be short of memory: lower --concurrency (now {cluster.workers}), or find the cause in Ray's"
         " logs.",
         key="ray.worker_died",

@@ -54,7 +54,7 @@ class Worker:
     def _answer(self, number: int) -> Answer:
         import ray
 
-        context = ray.get_runtime_context()
+        context: Any = ray.get_runtime_context()
         restarted = context.was_current_actor_reconstructed
         who = context.get_node_id(), context.get_actor_id() or "", os.getpid(), restarted
         # errors are returned, so that the driver raises that of the first item, as one process would

@@ -12,6 +12,7 @@ from potstill.errors import UserError
 from potstill.recipe.kinds import unknown_key
 from potstill.recipe.notation import parse_student
 from potstill.recipe.yaml import YamlProblem, parse_yaml
+from potstill.remote.urls import check_url, is_url
 
 if TYPE_CHECKING:
     from potstill.recipe.recipe import Recipe
@@ -52,9 +53,11 @@ EMPTY_PATH = "a path is empty; name a file or a folder (an unset shell variable 
 
 
 def absolute_path(path: str, key: str) -> str:
-    """A local path as an absolute path; ``key`` names it in the error for an empty path."""
+    """A local path as an absolute path, and a URL as it is; ``key`` names it in the error for an empty path."""
     if not path.strip():
         raise UserError(f"{key}: {EMPTY_PATH}", key="path.empty")
+    if is_url(path):
+        return check_url(path)
     # links are not resolved: a data set has the name of the given link
     return str(Path(os.path.expanduser(path)).absolute())
 

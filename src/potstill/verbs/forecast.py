@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from potstill.compute.cluster import connected
 from potstill.compute.options import ray_options
@@ -21,6 +21,9 @@ from potstill.data.series.store import Store
 from potstill.errors import UnknownName, UserError
 from potstill.families.base import Forecaster, Model
 from potstill.families.base.forecaster import MAX_STEPS
+from potstill.remote.copies import check_access
+from potstill.remote.outputs import uploaded
+from potstill.remote.urls import check_url, is_url
 from potstill.tasks.base import forecaster_of
 from potstill.verbs.forecasting.batches import TableSettings
 from potstill.verbs.forecasting.run import ForecastRun, in_process, on_cluster, refuse_series
@@ -79,11 +82,12 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     model
         Folder, hub id, ``embedded``, or a loaded forecaster.
     data
-        CSV, Parquet or Arrow files, folders of them, or data in memory: a frame, arrays, a GluonTS list.
+        CSV, Parquet or Arrow files, folders of them, URLs of such, or data in memory: a frame, arrays, a GluonTS list.
     prediction_length
         Steps ahead; beyond the trained horizon the forecast is rolled out, with a warning.
     output
-        ``.parquet`` or ``.csv``; written atomically. Default: the table is returned as a frame.
+        ``.parquet`` or ``.csv``; written atomically. A URL is written locally first, and returned as it is given.
+        Default: the table is returned as a frame.
     quantiles
         Levels in (0, 1).
     mean
@@ -163,29 +167,44 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     if strict:
         _refuse(store, why)
     _warn_of_levels(forecaster, levels)
-    path = Path(output) if output is not None else None
-    as_text = path is not None and path.suffix == ".csv"
+    as_text = output is not None and Path(output).suffix == ".csv"
     settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative)
     run = ForecastRun(store, why, forecaster.source.name, settings, strict, began)
-    with connected(ray) if ray is not None else nullcontext() as cluster:
-        here = cluster is None
-        engine = in_process(forecaster, store, why) if here else on_cluster(cluster, str(model), device, store)
-        summary, tables = run.write(engine, path)
-    say(*summary.lines(prediction_length, non_negative, str(path or "")), *([] if here else [cluster.line()]))
-    return path if path is not None else as_frame(tables, settings.table(store).own_columns, data)
+    with _local(output) as path, connected(ray) if ray is not None else nullcontext() as cluster:
+        if cluster is None:
+            forecasts = in_process(forecaster, store, why)
+        else:
+            forecasts = on_cluster(cluster, str(model), device, store)
+        summary, tables = run.write(forecasts, path)
+    said = summary.lines(prediction_length, non_negative, str(output or ""))
+    say(*said, *([cluster.line()] if cluster is not None else []))
+    if path is None:
+        return as_frame(tables, settings.table(store).own_columns, data)
+    return cast("Path", output) if is_url(output) else path
+
+
+def _local(output: str | Path | None) -> AbstractContextManager[Path | None]:
+    """Where the table is written on this machine."""
+    if isinstance(output, str) and is_url(output):
+        return uploaded(output)
+    return nullcontext(Path(output) if output is not None else None)
 
 
 def _check(output: str | Path | None, prediction_length: int, quantiles: Sequence[float], layout: str) -> list[float]:
     if output is not None:
         path = Path(output)
-        if path.is_dir():
+        if is_url(output):
+            check_url(str(output))
+        elif path.is_dir():
             raise UserError(f"--output {output}: is a folder; give the name of a file.", key="output.is_a_folder")
         if path.suffix not in WRITERS:
             raise UserError(
                 f"--output {output}: unknown ending {path.suffix!r}; write a .parquet or a .csv file.",
                 key="output.unknown_ending",
             )
-        if not path.parent.is_dir():
+        if is_url(output):
+            check_access(str(output))
+        elif not path.parent.is_dir():
             raise UserError(
                 f"--output {output}: its folder does not exist; create {path.parent} first.",
                 key="output.no_parent_folder",

@@ -13,6 +13,7 @@ from potstill.data.series.saved_frames import saved_frames
 from potstill.errors import UserError
 from potstill.recipe import Recipe
 from potstill.recipe.options import resolve
+from potstill.remote.urls import is_url, shown
 from potstill.tasks.base import Task
 from potstill.tasks.distributed_labels import label_on
 from potstill.tasks.prepare import prepare
@@ -54,6 +55,12 @@ def label(
     UserError
         If the store holds labels of another teacher or other data, or options are invalid.
     """
+    if is_url(output):
+        raise UserError(
+            f"--output {shown(str(output))}: labels are written to a folder of this machine or of a shared disk; copy"
+            " the finished store there, and read it with --labels.",
+            key="labels.output_is_url",
+        )
     folder = Path(output)
     ray = ray_options(engine, ray_address, concurrency, gpus_per_worker, options.get("device"))
     with saved_frames(options) as (options, _):
