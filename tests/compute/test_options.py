@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 import sys
 
 import pytest
+import torch
 from label_fakes import FakeTeacher
 from usage_errors import usage_error
 
@@ -13,7 +15,7 @@ import potstill
 from potstill.compute.cluster import Cluster, connected
 from potstill.compute.options import RayOptions, ray_options
 from potstill.compute.stream import _explained
-from potstill.compute.worker import Answer
+from potstill.compute.worker import Answer, Worker, _portable
 
 
 def test_the_local_engine_has_no_options():
@@ -83,6 +85,8 @@ class OutOfMemoryError(Exception):
     ("error", "key"),
     [
         (OutOfMemoryError("Task was killed due to the node running low on memory"), "ray.out_of_memory"),
+        (MemoryError(), "ray.out_of_memory"),
+        (RuntimeError("The node was low on memory"), "ray.out_of_memory"),
         (RuntimeError("The actor died unexpectedly"), "ray.worker_died"),
     ],
 )
@@ -98,6 +102,29 @@ def test_the_summary_counts_workers_machines_and_restarts():
     assert cluster.line() == "Ray: 2 workers on 2 machines (a test)"
     cluster.saw(Answer(None, None, "a", "1", 11, True))
     assert cluster.line() == "Ray: 2 workers on 2 machines, 1 restart after a crash (a test)"
+
+
+class Absent:
+    """A factory whose data are on another machine."""
+
+    def __reduce__(self) -> tuple:
+        return open, ("/nowhere/values.f32",)
+
+
+def test_a_worker_that_does_not_see_the_cache_says_so():
+    with usage_error("ray.cache_not_shared", "/nowhere/values.f32", "POTSTILL_CACHE"):
+        Worker(pickle.dumps(Absent()), pickle.dumps([1]), {}, torch.get_num_threads(), potstill.__version__)._built()
+
+
+def test_a_worker_with_another_version_says_so():
+    with usage_error("ray.other_version", "0.0.1", potstill.__version__):
+        Worker(b"", b"", {}, 1, "0.0.1")._built()
+
+
+def test_an_exception_that_cannot_be_pickled_keeps_its_text():
+    error = ValueError("bad", lambda: None)
+    assert str(_portable(error)).startswith("ValueError: ('bad'")
+    assert _portable(same := ValueError("good")) is same
 
 
 def a_cluster() -> Cluster:

@@ -25,6 +25,7 @@ VARIABLES = (
     "TRANSFORMERS_VERBOSITY",
 )
 MOST_BLOCKS = 20_000  # of items; with more items a block has several
+OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")  # Ray's and torch's, and Python's
 MAX_RETRIES = 3  # of a block whose worker dies
 
 
@@ -64,6 +65,8 @@ def stream(cluster: Cluster, factory: Factory, items: Sequence[Any], ordered: bo
                 return
             for answer in block:
                 cluster.saw(answer)
+                if type(answer.error).__name__ in OUT_OF_MEMORY:
+                    raise _explained(answer.error, cluster)
                 if answer.error is not None:
                     raise answer.error
                 yield answer.result
@@ -104,11 +107,11 @@ def _blocks(
         yield [pickle.loads(answer.as_buffer()) for answer in block.column("answer")]
 
 
-def _explained(error: Exception, cluster: Cluster) -> UserError:
+def _explained(error: Exception | None, cluster: Cluster) -> UserError:
     """One sentence about workers that failed although their blocks were repeated."""
-    if "OutOfMemory" in type(error).__name__ or "low on memory" in str(error):
+    if type(error).__name__ in OUT_OF_MEMORY or "low on memory" in str(error):
         return UserError(
-            "--engine ray: a worker was stopped because its machine ran out of memory; lower --concurrency"
+            "--engine ray: a worker ran out of memory; lower --concurrency"
             f" (now {cluster.workers}) or the batch size: finished work is kept.",
             key="ray.out_of_memory",
         )

@@ -82,7 +82,15 @@ class Worker:
             )
         torch.set_num_threads(self.threads)
         self._all = pickle.loads(self.items)
-        return pickle.loads(self.factory)()
+        try:
+            factory = pickle.loads(self.factory)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{error.filename}: is not on the machine of a worker; set POTSTILL_CACHE to a folder that all machines"
+                " of the cluster share.",
+                key="ray.cache_not_shared",
+            ) from None
+        return factory()
 
 
 def _portable(error: Exception) -> Exception:

@@ -21,6 +21,7 @@ from potstill.data.series.store import Store
 from potstill.errors import UnknownName, UserError
 from potstill.families.base import Forecaster, Model
 from potstill.families.base.forecaster import MAX_STEPS
+from potstill.recipe.reading import absolute_source
 from potstill.remote.copies import check_access
 from potstill.remote.outputs import uploaded
 from potstill.remote.urls import check_url, is_url
@@ -174,7 +175,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
         if cluster is None:
             forecasts = in_process(forecaster, store, why)
         else:
-            forecasts = on_cluster(cluster, str(model), device, store)
+            forecasts = on_cluster(cluster, absolute_source(str(model), "MODEL"), device, store)
         summary, tables = run.write(forecasts, path)
     said = summary.lines(prediction_length, non_negative, str(output or ""))
     say(*said, *([cluster.line()] if cluster is not None else []))
