@@ -118,6 +118,8 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
                 None,
             ),
             "device": None,
+            "engine": "local",
+            **unset,
         },
     )
     assert leave("report", "run") == 0
