@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,6 @@ pytest.importorskip("ray", reason="ray is not installed: pip install 'potstill[r
 
 import ray
 import ray_work
-from tiny_gpt2 import save_gpt2
 from training_fakes import small_recipe
 from usage_errors import usage_error
 
@@ -27,7 +25,6 @@ from potstill.compute import stream as stream_module
 from potstill.compute.cluster import Cluster, connected
 from potstill.compute.options import RayOptions
 from potstill.compute.stream import stream
-from potstill.recipe import Recipe
 
 HERE = Path(__file__).parent
 LABELLER = "potstill.tasks.distributed_labels.shard_labeller"
@@ -88,17 +85,6 @@ def test_a_forecast_has_the_bits_of_the_local_engine_although_a_worker_is_killed
     *lines, last = capsys.readouterr().err.splitlines()
     assert last == "Ray: 2 workers on 1 machine, 1 restart after a crash (this session's cluster)"
     assert lines[-3:-1] == said.splitlines()[-3:-1]  # the last line has the seconds
-
-
-def test_logits_have_the_bits_of_the_local_engine(cluster, tmp_path):
-    teacher, texts = save_gpt2(tmp_path / "gpt2", positions=256), tmp_path / "texts.json"
-    records = [{"instruction": f"What is {i}?", "output": "course " * (i % 7 + 1)} for i in range(600)]
-    texts.write_text(json.dumps(records))
-    options = {"task": "language", "teacher": [str(teacher)], "data": {"paths": [str(texts)], "max_length": 200}}
-    recipe = Recipe.lay_over({**options, "student": "gpt2:n_layer=1,n_embd=16,n_head=2"}, {})
-    whole = shards(potstill.label(recipe, tmp_path / "local"))
-    assert shards(potstill.label(recipe, tmp_path / "ray", engine="ray", concurrency=1)) == whole
-    assert len(whole) == 2
 
 
 def test_labels_have_the_bits_of_the_local_engine_and_each_engine_continues_the_other(
