@@ -84,6 +84,8 @@ def connected(options: RayOptions) -> Iterator[Cluster]:
         yield _sized(ray, options, threads, "this session's cluster")
         return
     address = options.address or os.environ.get("RAY_ADDRESS") or LOCAL
+    if address != LOCAL:
+        _check_address(address)
     try:
         say("Starting a local Ray cluster" if address == LOCAL else f"Joining the Ray cluster {address}")
         _connect(ray, address, options, threads)
@@ -113,8 +115,6 @@ def _connect(ray: Any, address: str, options: RayOptions, threads: int) -> None:
     if address == LOCAL:
         cpus = max(len(os.sched_getaffinity(0)), (options.concurrency or 1) * threads)
         settings |= {"num_cpus": cpus, "object_store_memory": _object_store(), "include_dashboard": False}
-    else:
-        _check_address(address)
     before = signal.getsignal(signal.SIGTERM)
     try:
         with _quiet_stderr():
@@ -155,8 +155,8 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         return
     raise UserError(
-        f"--ray-address {address}: no cluster answers there; give HOST:PORT of its head as `ray start` prints it, or"
-        " leave the option out for a local cluster.",
+        f"--ray-address {address.rpartition('@')[2]}: no cluster answers there; give HOST:PORT of its head as `ray start`"
+        " prints it, or leave the option out for a local cluster.",
         key="ray.unreachable",
     )
 
