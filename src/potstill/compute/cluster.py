@@ -155,8 +155,8 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         return
     raise UserError(
-        f"--ray-address {address.rpartition('@')[2]}: no cluster answers there; give HOST:PORT of its head as `ray start`"
-        " prints it, or leave the option out for a local cluster.",
+        f"--ray-address {address.rpartition('@')[2]}: no cluster answers there; give HOST:PORT of its head as `ray"
+        " start` prints it, or leave the option out for a local cluster.",
         key="ray.unreachable",
     )
 
