@@ -20,10 +20,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) -e .
 	touch $@
 
-# uni2ts pins versions that clash with the rest; fracast is the example plug-in's teacher
+# the client of S3, a server for its tests, and what only these two need
+S3 := s3fs aiobotocore aioitertools botocore jmespath moto boto3 s3transfer responses xmltodict cryptography cffi \
+      pycparser py-partiql-parser flask flask-cors blinker itsdangerous
+
+# uni2ts and the client of S3 (multidict, python-dateutil) pin versions that clash with the rest; fracast is the example
+# plug-in's teacher
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) -e '.[dev,adapters,export,moirai,lm]'
-	$(PIP) --no-deps uni2ts fracast
+	$(PIP) -e '.[dev,adapters,export,moirai,lm,ray]'
+	$(PIP) --no-deps uni2ts fracast $(S3)
 	touch $@
 
 demo: $(VENV)/.installed

@@ -9,7 +9,7 @@ import pytest
 import potstill
 
 ROOT = Path(potstill.__file__).parent
-GROUND = {"recipe", "runs", "ranks", "console", "malloc", "types", "runtime", "errors", "__init__"}
+GROUND = {"compute", "recipe", "remote", "runs", "ranks", "console", "malloc", "types", "runtime", "errors", "__init__"}
 # Each package may import the packages named here, itself, and the ground.
 ARROWS: dict[str, set[str]] = {
     "__init__": {"verbs", "families"},  # in functions and for type checkers only: see the test below
@@ -41,8 +41,10 @@ ARROWS: dict[str, set[str]] = {
     "families": {"transfer"},
     "data": set(),
     "recipe": set(),
+    "remote": set(),
     "runs": set(),
     "ranks": set(),
+    "compute": set(),
     "console": set(),
     "malloc": set(),
     "types": set(),

@@ -63,7 +63,14 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
 ):
     assert leave("label", "--teacher", "embedded", "--data", "a.csv", "--output", "labels", "--engine", "local") == 0
     assert calls[-1][1][1:] == ("labels",)
-    assert calls[-1][2] == {"engine": "local"}
+    unset = dict.fromkeys(("ray_address", "concurrency", "gpus_per_worker"))
+    assert calls[-1][2] == {"engine": "local", **unset}
+    on_ray = ("--engine", "ray", "--ray-address", "head:6379", "--concurrency", "4", "--gpus-per-worker", "0.5")
+    given = {"engine": "ray", "ray_address": "head:6379", "concurrency": 4, "gpus_per_worker": 0.5}
+    assert leave("label", "--teacher", "embedded", "--data", "a.csv", "--output", "labels", *on_ray) == 0
+    assert calls[-1][2] == given
+    assert leave("forecast", "m", "a.csv", "--prediction-length", "3", "--output", "f.csv", *on_ray) == 0
+    assert calls[-1][2].items() >= given.items()
     assert (
         leave(
             "evaluate",
@@ -111,6 +118,8 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
                 None,
             ),
             "device": None,
+            "engine": "local",
+            **unset,
         },
     )
     assert leave("report", "run") == 0

@@ -23,14 +23,15 @@ EXPECTED = {
     "mix": f"{OF_RECIPE.removeprefix('--task ')} --output --students --branch --by --grow --layers --experts --top-k"
     " --insert --frozen"
     " --learning-rate --alpha --labels --control --resume --dry-run",
-    "label": f"{OF_RECIPE} --output --engine",
+    "label": f"{OF_RECIPE} --output --engine --ray-address --concurrency --gpus-per-worker",
     "evaluate": "--data --target --known --past --groups --time-column --date-format --freq --id-column --decimal"
     " --max-files --context-length --prediction-length"
     " --set --output --split --stride --max-windows --reference --baselines --fev --device",
     "export": "--data --target --id-column --time-column --date-format --freq --decimal --max-files --split"
     " --context-length --prediction-length --set --output --format --quantize --allow-loss",
     "forecast": "--prediction-length --output --quantiles --mean --non-negative --strict --layout --future --target"
-    " --known --past --groups --id-column --time-column --date-format --freq --decimal --device",
+    " --known --past --groups --id-column --time-column --date-format --freq --decimal --device"
+    " --engine --ray-address --concurrency --gpus-per-worker",
     "generate": "--max-new-tokens --temperature --device --seed",
 }
 COMMANDS: typing.Any = typer.main.get_command(app)

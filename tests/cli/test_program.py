@@ -68,7 +68,7 @@ def test_no_arguments_print_the_help(leave, capsys: pytest.CaptureFixture):
         ["distill", "--output", "x", "--set", "objective.alpha.beta=1"],
         ["distill", "--output", "x", "--student", "mixer:num_layers"],
         ["distill", "absent.yaml", "--output", "x"],
-        ["label", "--output", "x", "--engine", "ray"],
+        ["label", "--output", "x", "--engine", "cloud"],
         ["evaluate", "--data", "a.csv", "--output", "x"],
         ["evaluate", "m", "--output", "x", "--set", "training.seed=1"],
         ["forecast", "m", "d", "--prediction-length", "0", "--output", "f.csv"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -100,7 +99,7 @@ def test_levels_and_targets_as_asked(distilled, folder, tmp_path):
 def test_many_series_go_through_in_batches(distilled, folder, tmp_path, monkeypatch, ending):
     read = {"csv": pd.read_csv, "parquet": pd.read_parquet}[ending]
     whole = read(potstill.forecast(str(distilled), str(folder), 5, tmp_path / f"a.{ending}"))
-    monkeypatch.setattr(sys.modules["potstill.verbs.forecast"], "BATCH_SIZE", 1)
+    monkeypatch.setattr("potstill.verbs.forecasting.batches.BATCH_SIZE", 1)
     apart = read(potstill.forecast(str(distilled), str(folder), 5, tmp_path / f"b.{ending}"))
     pd.testing.assert_frame_equal(whole, apart, rtol=1e-4)
 

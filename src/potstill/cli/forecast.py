@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from potstill.cli.options import Model, with_options
+from potstill.cli.options import Concurrency, Engine, GpusPerWorker, Model, RayAddress, with_options
 from potstill.cli.parse import levels
 
 DEFAULT_LEVELS = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
@@ -37,6 +37,10 @@ def forecast(
         str | None,
         typer.Option(metavar="FILE", help="Table with ids, times and the --known columns of the steps ahead."),
     ] = None,
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
+    concurrency: Concurrency = None,
+    gpus_per_worker: GpusPerWorker = None,
     target: list[str] | None = None,
     known: list[str] | None = None,
     past: list[str] | None = None,
@@ -73,4 +77,8 @@ def forecast(
         freq=freq,
         decimal=decimal,
         device=device,
+        engine=engine,
+        ray_address=ray_address,
+        concurrency=concurrency,
+        gpus_per_worker=gpus_per_worker,
     )

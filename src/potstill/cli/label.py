@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from potstill.cli.options import with_recipe
+from potstill.cli.options import Concurrency, Engine, GpusPerWorker, RayAddress, with_recipe
 from potstill.recipe import Recipe
 from potstill.recipe.options import OPTIONS
 
@@ -17,9 +17,10 @@ TRAINING_OPTIONS = ("student", "learning_rate", "alpha", "labels", "control")
 def label(
     recipe: Recipe,
     output: Annotated[str, typer.Option(metavar="LABELS", help="Folder of the label store.")],
-    engine: Annotated[
-        Literal["local"], typer.Option(help="Where the teacher runs; 'local': in this process.")
-    ] = "local",
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
+    concurrency: Concurrency = None,
+    gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Store a teacher's outputs for all training windows; use the same recipe and options with `distill --labels`.
 
@@ -27,4 +28,11 @@ def label(
     """
     from potstill import verbs
 
-    verbs.label(recipe, output, engine=engine)
+    verbs.label(
+        recipe,
+        output,
+        engine=engine,
+        ray_address=ray_address,
+        concurrency=concurrency,
+        gpus_per_worker=gpus_per_worker,
+    )

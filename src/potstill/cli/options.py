@@ -11,7 +11,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic.fields import FieldInfo
@@ -38,6 +38,20 @@ Settings = Annotated[
         metavar="DOTTED.KEY=VALUE",
         help="Set any key of the recipe; the value is read as YAML. Can be repeated.",
     ),
+]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where the model runs: in this process, or in workers of a Ray cluster; the result is the same."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Ray cluster to join, or 'auto'; without it a local one is started."),
+]
+Concurrency = Annotated[
+    int | None, typer.Option(metavar="N", help="Workers of --engine ray; default: as many as the cluster can hold.")
+]
+GpusPerWorker = Annotated[
+    float | None, typer.Option(metavar="X", help="GPUs of a worker; default: 1 if the cluster has GPUs.")
 ]
 METAVARS = {
     "teacher": "[NAME=]ID_OR_FOLDER[:WEIGHT]",

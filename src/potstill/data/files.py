@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from potstill.data.data_report import DataReport
+from potstill.data.remote_files import local_copy
 from potstill.errors import UserError
 from potstill.recipe.reading import EMPTY_PATH
+from potstill.remote.urls import is_url
 
 
 @dataclass
@@ -32,7 +34,8 @@ def choose_files(
 ) -> list[DataSource]:
     """List the files of ``paths``, each once, without excluded files and at most ``max_files`` of them.
 
-    A data set is named by its file's stem. If two files share a stem, the name is the path below the given directory.
+    Files behind URLs are copied first. A data set is named by its file's stem. If two files share a stem, the name is
+    the path below the given directory.
 
     Parameters
     ----------
@@ -50,6 +53,7 @@ def choose_files(
     UserError
         A path cannot be read, or every file is excluded.
     """
+    paths = [local_copy(entry, endings) if is_url(entry) else entry for entry in paths]
     by_target: dict[Path, tuple[Path, str]] = {}
     unusable: list[UserError] = []
     for entry in paths:

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from potstill.errors import UserError
 from potstill.recipe.kinds import unknown_key
-from potstill.recipe.notation import parse_student
+from potstill.recipe.notation import parse_source, parse_student
 from potstill.recipe.yaml import YamlProblem, parse_yaml
+from potstill.remote.urls import check_url, is_url
 
 if TYPE_CHECKING:
     from potstill.recipe.recipe import Recipe
@@ -52,11 +53,21 @@ EMPTY_PATH = "a path is empty; name a file or a folder (an unset shell variable 
 
 
 def absolute_path(path: str, key: str) -> str:
-    """A local path as an absolute path; ``key`` names it in the error for an empty path."""
+    """A local path as an absolute path, and a URL as it is; ``key`` names it in the error for an empty path."""
     if not path.strip():
         raise UserError(f"{key}: {EMPTY_PATH}", key="path.empty")
+    if is_url(path):
+        return check_url(path)
     # links are not resolved: a data set has the name of the given link
     return str(Path(os.path.expanduser(path)).absolute())
+
+
+def absolute_source(source: str, key: str) -> str:
+    """A model's source with an absolute path, if there is such a folder or file; its settings stay behind it."""
+    location, _ = parse_source(source)
+    if location == "embedded" or not Path(os.path.expanduser(location)).exists():
+        return source
+    return absolute_path(location, key) + source.removeprefix(location)
 
 
 def put(tree: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -23,9 +22,9 @@ from potstill.recipe.mixture import (
     RouterConfig,
     parse_experts,
 )
-from potstill.recipe.notation import is_embedded, is_hub_data, parse_source, parse_student, parse_teachers
+from potstill.recipe.notation import is_embedded, is_hub_data, parse_student, parse_teachers
 from potstill.recipe.objective import ForecastObjective, LanguageObjective, ObjectiveConfig
-from potstill.recipe.reading import absolute_path, put, read_yaml, usage_error
+from potstill.recipe.reading import absolute_path, absolute_source, put, read_yaml, usage_error
 from potstill.recipe.student import ForecastStudent, LanguageStudent, StudentConfig
 from potstill.recipe.teacher import TeacherConfig
 from potstill.recipe.training import ForecastGkd, ForecastTraining, LanguageGkd, LanguageTraining, TrainingConfig
@@ -133,7 +132,7 @@ class Recipe(RecipeNode):
     def absolute(self) -> Self:
         """A copy with absolute local paths, so that it is independent of the working directory.
 
-        Hub ids, ``embedded`` and ``auto`` are not changed; a teacher's source is a path if such a folder exists.
+        Hub ids, URLs, ``embedded`` and ``auto`` are not changed; a teacher's source is a path if such a folder exists.
         """
         recipe = self.model_copy(deep=True)
         changed = {}
@@ -155,9 +154,7 @@ class Recipe(RecipeNode):
         if (grow := getattr(recipe.student, "grow", None)) is not None:
             models.append((grow, "student.grow.source"))
         for model, key in models:
-            location, _ = parse_source(model.source)
-            if location != "embedded" and Path(os.path.expanduser(location)).exists():
-                model.source = absolute_path(location, key) + model.source.removeprefix(location)
+            model.source = absolute_source(model.source, key)
         return recipe
 
     def write(self, path: str | Path) -> None:

@@ -26,6 +26,7 @@ from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfi
 from potstill.tasks.start import BASES, calibration_batches, choose_start, default_rate, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.live import LiveTeachers
+from potstill.teaching.stores.writing import Distribute
 from potstill.training.freezing import Freeze
 from potstill.training.run import TrainingRun
 
@@ -99,8 +100,15 @@ class Task(ABC):
         """The stored labels in the recipe, checked against the run; None with a live teacher."""
 
     @abstractmethod
-    def label(self, folder: Path) -> TargetProvider:
-        """Label all training windows with the teacher and store the labels; shows rate and time left."""
+    def label(self, folder: Path, distribute: Distribute | None = None) -> TargetProvider:
+        """Label all training windows with the teacher and store the labels; shows rate and time left.
+
+        ``distribute`` labels the shards in other processes, with ``shard_labeller``.
+        """
+
+    @abstractmethod
+    def shard_labeller(self, folder: Path) -> Callable[[range], None]:
+        """A function that labels the windows of one shard of a store that ``label`` began, and writes it."""
 
     @abstractmethod
     def seconds_of_labels(self, provider: Any) -> float:

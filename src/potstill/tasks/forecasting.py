@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,10 @@ from potstill.tasks.growth import freeze_of, grow_student, grown_architecture
 from potstill.tasks.labels import store_forecasts
 from potstill.tasks.provenance import provenance
 from potstill.tasks.start import GROWN, balanced_batches, calibration_batches
+from potstill.teaching.engines.forecasts import ForecastLabeller
 from potstill.teaching.stored import StoredForecasts
 from potstill.teaching.stores.forecasts import ForecastStore
+from potstill.teaching.stores.writing import Distribute
 
 LEAST_CHANGE = 0.01  # of the spread; a smaller one is not worth another file
 LENGTH_KEYS = ("context_length", "prediction_length")
@@ -170,7 +172,7 @@ class ForecastTask(Task):
         store.check_share(self.recipe.data.label_share)
         return StoredForecasts(store)
 
-    def label(self, folder: Path) -> StoredForecasts:
+    def label(self, folder: Path, distribute: Distribute | None = None) -> StoredForecasts:
         """Store the teacher's forecasts of the training windows; shows rate and time left."""
         teacher = self._reference()
         assert teacher is not None
@@ -182,8 +184,15 @@ class ForecastTask(Task):
             share=self.recipe.data.label_share,
             seed=self.recipe.training.seed,
             provenance={"teachers": [t.model_dump() for t in self.recipe.teacher], **self._label_settings()},
+            distribute=distribute,
         )
         return StoredForecasts(store)
+
+    def shard_labeller(self, folder: Path) -> Callable[[range], None]:
+        """A function that labels the windows of one shard of a store that ``label`` began, and writes it."""
+        teacher, dataset = self._reference(), self.dataset(self.steps)
+        store = ForecastStore.open(folder, dataset, teacher, self._label_settings())
+        return ForecastLabeller(teacher, dataset, store, seed=self.recipe.training.seed).label
 
     def seconds_of_labels(self, provider: StoredForecasts) -> float:
         """Seconds that the labels that this run reads took; if the run made the labels, all of them count."""

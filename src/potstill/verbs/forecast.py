@@ -8,32 +8,33 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
-import numpy as np
-import pyarrow as pa
-
-from potstill.console import progress_bar, say
-from potstill.data.series.frames import CONSTANT
+from potstill.compute.cluster import connected
+from potstill.compute.options import ray_options
+from potstill.console import say
 from potstill.data.series.from_argument import store_of
 from potstill.data.series.store import Store
 from potstill.errors import UnknownName, UserError
 from potstill.families.base import Forecaster, Model
 from potstill.families.base.forecaster import MAX_STEPS
+from potstill.recipe.reading import absolute_source
+from potstill.remote.copies import check_access
+from potstill.remote.outputs import uploaded
+from potstill.remote.urls import check_url, is_url
 from potstill.tasks.base import forecaster_of
-from potstill.verbs.forecasting.series import NOT_FINITE, SeriesForecaster, check_future, reasons, trailing
-from potstill.verbs.forecasting.summary import MAX_NAMED, Summary
-from potstill.verbs.forecasting.table import LAYOUTS, WRITERS, ForecastTable, as_frame, written
+from potstill.verbs.forecasting.batches import TableSettings
+from potstill.verbs.forecasting.run import ForecastRun, in_process, on_cluster, refuse_series
+from potstill.verbs.forecasting.series import check_future, reasons
+from potstill.verbs.forecasting.table import LAYOUTS, WRITERS, as_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_LEVELS = tuple(round(0.1 * k, 1) for k in range(1, 10))
-BATCH_SIZE = 256  # series
-BATCH_VALUES = 20_000_000  # series times levels times steps: the memory of long forecasts is bounded
 
 
 @overload
@@ -70,6 +71,10 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     freq: str | None = None,
     decimal: str | None = None,
     device: str | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
+    concurrency: int | None = None,
+    gpus_per_worker: float | None = None,
 ) -> Path | pd.DataFrame:
     """Forecast the steps after the last row of every series; prints what was read, repaired and forecast.
 
@@ -78,11 +83,12 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     model
         Folder, hub id, ``embedded``, or a loaded forecaster.
     data
-        CSV, Parquet or Arrow files, folders of them, or data in memory: a frame, arrays, a GluonTS list.
+        CSV, Parquet or Arrow files, folders of them, URLs of such, or data in memory: a frame, arrays, a GluonTS list.
     prediction_length
         Steps ahead; beyond the trained horizon the forecast is rolled out, with a warning.
     output
-        ``.parquet`` or ``.csv``; written atomically. Default: the table is returned as a frame.
+        ``.parquet`` or ``.csv``; written atomically. A URL is written locally first, and returned as it is given.
+        Default: the table is returned as a frame.
     quantiles
         Levels in (0, 1).
     mean
@@ -112,6 +118,11 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
         The decimal mark of numbers in text, ``.`` or ``,``; default: found.
     device
         ``cpu`` or ``cuda``; default: cuda if available. A loaded model stays where it is by default.
+    engine
+        Where the model runs: ``local``, in this process, or ``ray``, in the workers of a Ray cluster. The table is the
+        same.
+    ray_address, concurrency, gpus_per_worker
+        As for :func:`potstill.label`.
 
     Returns
     -------
@@ -130,6 +141,13 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     """
     began = time.monotonic()
     levels = _check(output, prediction_length, quantiles, layout)
+    ray = ray_options(engine, ray_address, concurrency, gpus_per_worker, device)
+    if ray is not None and isinstance(model, Model):
+        raise UserError(
+            f"--engine ray: the workers load the model from its place; give the folder or id of {model.source.name}"
+            " instead of the loaded model.",
+            key="ray.loaded_model",
+        )
     forecaster = forecaster_of(model, device)
     _check_covariates(forecaster, known, bool(known or past or groups), future)
     store, _ = store_of(
@@ -150,40 +168,44 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     if strict:
         _refuse(store, why)
     _warn_of_levels(forecaster, levels)
-    path = Path(output) if output is not None else None
-    as_text = path is not None and path.suffix == ".csv"
-    tables: list[pa.Table] = []
-    # a forecast that is not finite is only found while forecasting: it adds the column, so all is written again
-    for noted in dict.fromkeys((any(reason not in ("", CONSTANT) for reason in why), True)):
-        table = ForecastTable(store, layout, levels, mean, noted, as_text)
-        series = SeriesForecaster(forecaster, store, prediction_length, table.levels, why)
-        summary = Summary(store, table.keys, why, began)
-        tables.clear()
-        with suppress(_Noted), written(path) if path is not None else nullcontext(tables.append) as write:
-            for batch in _batches(series, table, summary, non_negative, strict):
-                write(batch)
-            break
-    say(*summary.lines(prediction_length, non_negative, str(path or "")))
-    if path is not None:
-        return path
-    return as_frame(tables, table.own_columns, data)
+    as_text = output is not None and Path(output).suffix == ".csv"
+    settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative)
+    run = ForecastRun(store, why, forecaster.source.name, settings, strict, began)
+    with _local(output) as path, connected(ray) if ray is not None else nullcontext() as cluster:
+        if cluster is None:
+            forecasts = in_process(forecaster, store, why)
+        else:
+            forecasts = on_cluster(cluster, absolute_source(str(model), "MODEL"), device, store)
+        summary, tables = run.write(forecasts, path)
+    said = summary.lines(prediction_length, non_negative, str(output or ""))
+    say(*said, *([cluster.line()] if cluster is not None else []))
+    if path is None:
+        return as_frame(tables, settings.table(store).own_columns, data)
+    return cast("Path", output) if is_url(output) else path
 
 
-class _Noted(Exception):
-    """A series has a note, and the table has no column for it."""
+def _local(output: str | Path | None) -> AbstractContextManager[Path | None]:
+    """Where the table is written on this machine."""
+    if isinstance(output, str) and is_url(output):
+        return uploaded(output)
+    return nullcontext(Path(output) if output is not None else None)
 
 
 def _check(output: str | Path | None, prediction_length: int, quantiles: Sequence[float], layout: str) -> list[float]:
     if output is not None:
         path = Path(output)
-        if path.is_dir():
+        if is_url(output):
+            check_url(str(output))
+        elif path.is_dir():
             raise UserError(f"--output {output}: is a folder; give the name of a file.", key="output.is_a_folder")
         if path.suffix not in WRITERS:
             raise UserError(
                 f"--output {output}: unknown ending {path.suffix!r}; write a .parquet or a .csv file.",
                 key="output.unknown_ending",
             )
-        if not path.parent.is_dir():
+        if is_url(output):
+            check_access(str(output))
+        elif not path.parent.is_dir():
             raise UserError(
                 f"--output {output}: its folder does not exist; create {path.parent} first.",
                 key="output.no_parent_folder",
@@ -227,18 +249,7 @@ def _refuse(store: Store, why: Sequence[str]) -> None:
                 " or remove them.",
                 key="forecast.strict_file",
             )
-    _refuse_series(store.names, why)
-
-
-def _refuse_series(names: Sequence[str], why: Sequence[str]) -> None:
-    bad = [(name, reason) for name, reason in zip(names, why, strict=True) if reason not in ("", CONSTANT)]
-    if bad:
-        named = "; ".join(f"{name}: {reason}" for name, reason in bad[:MAX_NAMED])
-        raise UserError(
-            f"--strict: the model cannot forecast {len(bad):,} of {len(names):,} series ({named}); correct or remove"
-            " them, or leave --strict out to have them forecast simply.",
-            key="forecast.strict_series",
-        )
+    refuse_series(store.names, why)
 
 
 def _warn_of_levels(forecaster: Forecaster, levels: Sequence[float]) -> None:
@@ -248,27 +259,3 @@ def _warn_of_levels(forecaster: Forecaster, levels: Sequence[float]) -> None:
             f"{forecaster.source.name} forecasts the levels {first:g} to {last:g}; beyond them quantiles stay flat",
             stacklevel=2,
         )
-
-
-def _batches(
-    series: SeriesForecaster, table: ForecastTable, summary: Summary, non_negative: bool, strict: bool
-) -> Iterator[pa.Table]:
-    store, horizon = series.store, series.horizon
-    tail = trailing(store)
-    size = min(BATCH_SIZE, max(BATCH_VALUES // (len(series.levels) * horizon), 1))
-    with progress_bar("Forecasting", "series") as progress:
-        for first in range(0, len(store), size):
-            rows = range(first, min(first + size, len(store)))
-            forecast = series.forecast(rows)
-            if any(note.startswith(NOT_FINITE) for note in forecast.notes):
-                if strict:
-                    _refuse_series([store.names[i] for i in rows], forecast.notes)
-                if not table.noted:
-                    raise _Noted
-            # from the table's last row on
-            stamps = [table.keys.stamps(i, int(store.lengths[i] + tail[i]) - 1, 1 + horizon) for i in rows]
-            summary.add(rows, stamps, forecast)
-            if non_negative:
-                forecast.quantiles, forecast.mean = forecast.quantiles.clip(min=0), forecast.mean.clip(min=0)
-            yield table.batch(rows, np.concatenate([one[1:] for one in stamps]), forecast)
-            progress(rows.stop, len(store), "")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,11 @@ from potstill.tasks.card import write_cards
 from potstill.tasks.gkd import check_gkd
 from potstill.tasks.provenance import provenance
 from potstill.tasks.start import calibration_batches
-from potstill.teaching.engines.logits import label_logits
+from potstill.teaching.engines.logits import label_logits, label_shard
 from potstill.teaching.engines.progress import LabelProgress
 from potstill.teaching.stored import StoredLogits
 from potstill.teaching.stores.logits import KEPT_LOGITS, LogitStore
+from potstill.teaching.stores.writing import Distribute
 from potstill.training.sampler import LengthSampler
 
 TEACHER_NAME = "teacher"
@@ -123,7 +124,7 @@ class LanguageTask(Task):
             )
         return StoredLogits(store)
 
-    def label(self, folder: Path) -> StoredLogits:
+    def label(self, folder: Path, distribute: Distribute | None = None) -> StoredLogits:
         """Store the teacher's largest logits of the training examples; prints the share of probability they cover."""
         temperature = self.recipe.objective.temperature
         with progress_bar("Labelling", "examples") as advance:
@@ -131,12 +132,17 @@ class LanguageTask(Task):
             def show(progress: LabelProgress) -> None:
                 advance(progress.done, progress.total - progress.kept, "")
 
-            store = label_logits(self.teacher, self.examples, folder, temperature, progress=show)
+            store = label_logits(self.teacher, self.examples, folder, temperature, progress=show, distribute=distribute)
         say(
             f"{len(self.examples):,} examples labelled in {folder}: the largest {store.kept} logits of each answer"
             f" token hold {store.mass():.1%} of the teacher's probability at temperature {temperature:g}"
         )
         return StoredLogits(store)
+
+    def shard_labeller(self, folder: Path) -> Callable[[range], None]:
+        """A function that labels the examples of one shard of a store that ``label`` began, and writes it."""
+        store = LogitStore.open(folder, self.examples, self.teacher, self.recipe.objective.temperature)
+        return partial(label_shard, self.teacher, self.examples, store)
 
     def seconds_of_labels(self, provider: StoredLogits) -> float:
         """Seconds that labelling all training examples took."""

@@ -28,7 +28,7 @@ from potstill.teaching.stores.forecasts import (
     levels,
 )
 from potstill.teaching.stores.manifest import LabelSource, Manifest
-from potstill.teaching.stores.writing import begin_store, unfinished, write_rows
+from potstill.teaching.stores.writing import Distribute, begin_store, unfinished, write_rows
 from potstill.types import Forecast, Windows
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def label_forecasts(
     seed: int = 0,
     progress: Report | None = None,
     provenance: Mapping[str, Any] | None = None,
+    distribute: Distribute | None = None,
 ) -> ForecastStore:
     """Label the windows ``first … first + count`` of ``dataset`` into ``folder``, shard by shard.
 
@@ -79,6 +80,8 @@ def label_forecasts(
         Called after each batch.
     provenance
         Further information to record, such as the paths of the data.
+    distribute
+        Labels the shards in other processes, see ``stores.writing.Distribute``; default: in this one.
 
     Raises
     ------
@@ -105,20 +108,50 @@ def label_forecasts(
     store.check_share(share)
     todo, kept = unfinished(store, first, stop, total)
     counter = ProgressCounter(progress, kept, sum(map(len, todo)), "windows")
-    groups = WholeGroups(store, dataset)
+    if distribute is not None:
+        for ids in distribute(todo):
+            counter.add(len(ids))
+        return store
+    labeller = ForecastLabeller(forecaster, dataset, store, batch_size=batch_size, seed=seed)
     for ids in todo:
+        labeller.label(ids, counter)
+    return store
+
+
+class ForecastLabeller:
+    """Labels shards of a store that has begun; the same in any process, so that shards are the same.
+
+    Parameters
+    ----------
+    forecaster, dataset, batch_size, seed
+        As for :func:`label_forecasts`.
+    store
+        The store, opened with ``forecaster`` and ``dataset``.
+    """
+
+    def __init__(
+        self, forecaster: Forecaster, dataset: LabelSource, store: ForecastStore, *, batch_size: int = 64, seed: int = 0
+    ):
+        self.forecaster, self.dataset, self.store = forecaster, dataset, store
+        self.batch_size, self.seed = batch_size, seed
+        self.groups = WholeGroups(store, dataset)
+
+    def label(self, ids: range, counter: ProgressCounter | None = None) -> None:
+        """Label the windows of a shard and write it; ``counter`` counts each batch."""
         began = time.perf_counter()
-        windows = dataset.batch(np.arange(ids.start, ids.stop))
-        groups.check(ids, windows)
-        rows = labelled(windows, seed, share).nonzero()[:, 0]
-        tensors = _label(forecaster, windows.take(rows), batch_size, store.backtest_steps, counter) if len(rows) else {}
+        counter = counter or ProgressCounter(None, 0, len(ids), "windows")
+        store = self.store
+        windows = self.dataset.batch(np.arange(ids.start, ids.stop))
+        self.groups.check(ids, windows)
+        rows = labelled(windows, self.seed, store.label_share).nonzero()[:, 0]
+        chosen = windows.take(rows)
+        tensors = _label(self.forecaster, chosen, self.batch_size, store.backtest_steps, counter) if len(rows) else {}
         counter.add(len(windows) - len(rows))
         if len(rows) < len(windows):
             tensors = _spread(tensors, rows, len(windows), store)
         if store.stores_inputs:
             tensors |= _inputs(windows)
         write_rows(store, ids, tensors, time.perf_counter() - began)
-    return store
 
 
 def _describe(

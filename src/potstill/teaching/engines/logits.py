@@ -18,11 +18,13 @@ from potstill.malloc import release
 from potstill.teaching.engines.progress import ProgressCounter, Report
 from potstill.teaching.stores.logits import KEPT_LOGITS, LOGIT_FIELDS, LogitStore
 from potstill.teaching.stores.manifest import LabelSource, Manifest
-from potstill.teaching.stores.writing import begin_store, unfinished, write_rows
+from potstill.teaching.stores.writing import Distribute, begin_store, unfinished, write_rows
 from potstill.types import Logits, Request, Tokens, chunks
 
 if TYPE_CHECKING:
     from potstill.families.language.model import LanguageModel
+
+BATCH_SIZE = 8  # examples of a pass
 
 
 def label_logits(
@@ -32,9 +34,10 @@ def label_logits(
     temperature: float,
     *,
     kept: int = KEPT_LOGITS,
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
     shard_examples: int = 256,
     progress: Report | None = None,
+    distribute: Distribute | None = None,
 ) -> LogitStore:
     """Store the teacher's ``kept`` largest logits at every answer token, shard by shard.
 
@@ -54,6 +57,8 @@ def label_logits(
         Logits of a token, examples of a pass, and examples of a shard.
     progress
         Called after each batch.
+    distribute
+        Labels the shards in other processes, see ``stores.writing.Distribute``; default: in this one.
 
     Raises
     ------
@@ -67,13 +72,30 @@ def label_logits(
     store.manifest.check_shard_rows(folder, shard_examples)
     todo, already = unfinished(store, 0, total, total)
     counter = ProgressCounter(progress, already, sum(map(len, todo)), "examples")
+    if distribute is not None:
+        for ids in distribute(todo):
+            counter.add(len(ids))
+        return store
     for ids in todo:
-        began = time.perf_counter()
-        tensors = _label(teacher, dataset, ids, batch_size, store, counter)
-        write_rows(store, ids, tensors, time.perf_counter() - began)
-        del tensors
-        release()  # texts of different lengths fragment the heap
+        label_shard(teacher, dataset, store, ids, counter, batch_size)
     return store
+
+
+def label_shard(
+    teacher: LanguageModel,
+    dataset: LabelSource,
+    store: LogitStore,
+    ids: range,
+    counter: ProgressCounter | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> None:
+    """Label the examples of a shard and write it; the same in any process, so that shards are the same."""
+    began = time.perf_counter()
+    counter = counter or ProgressCounter(None, 0, len(ids), "examples")
+    tensors = _label(teacher, dataset, ids, batch_size, store, counter)
+    write_rows(store, ids, tensors, time.perf_counter() - began)
+    del tensors
+    release()  # texts of different lengths fragment the heap
 
 
 def _label(

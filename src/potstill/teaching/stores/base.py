@@ -6,7 +6,9 @@ import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
+from potstill.remote.copies import fetch
 from potstill.teaching.stores.manifest import Kind, Manifest
+from potstill.teaching.stores.remote import shard_names
 from potstill.teaching.stores.shards import Shard, TornShard, count_rows, read_shard, shard_path
 from potstill.teaching.stores.timing import seconds_per_window
 from potstill.types import STORED_FAMILY, ModelInfo
@@ -20,6 +22,10 @@ class LabelStore:
 
     Attributes
     ----------
+    folder
+        The store on this machine.
+    url
+        Where shards are copied from when they are first read; empty for a local store.
     kind
         Kind of its manifest.
     counted
@@ -29,9 +35,10 @@ class LabelStore:
     kind: ClassVar[Kind]
     counted: ClassVar[str]
 
-    def __init__(self, folder: Path, manifest: Manifest):
+    def __init__(self, folder: Path, manifest: Manifest, url: str = ""):
         self.folder = folder
         self.manifest = manifest
+        self.url = url
         self._shards: dict[int, Shard] = {}
         self._lock = threading.Lock()
 
@@ -59,9 +66,23 @@ class LabelStore:
             **self._label_info(),
         )
 
+    @property
+    def place(self) -> str:
+        """Where the store is, for messages."""
+        return self.url or str(self.folder)
+
     def labelled(self) -> int:
         """The number of rows with labels from id 0 without a gap."""
         index, total, full = 0, 0, self.manifest.shard_rows
+        if self.url:  # all shards but the last one are full
+            names = set(shard_names(self.url))
+            while self.path(index + 1).name in names:
+                index += 1
+            if self.path(index).name not in names:
+                return 0
+            fetch(f"{self.url}/{self.path(index).name}", self.path(index))  # it may have grown
+            shard = self._shard(index)
+            return index * full + (len(shard.arrays[self.counted]) if shard is not None else 0)
         while (rows := count_rows(self.path(index), self.counted)) > 0:
             total += rows
             if rows < full:
@@ -102,11 +123,18 @@ class LabelStore:
             return self._shards[index]
 
     def _read(self, index: int) -> Shard:
-        return read_shard(self.path(index), self.manifest.key, self.names, self.optional)
+        path = self.path(index)
+        if not self.url:
+            return read_shard(path, self.manifest.key, self.names, self.optional)
+        try:
+            return read_shard(path, self.manifest.key, self.names, self.optional)
+        except (FileNotFoundError, TornShard):
+            fetch(f"{self.url}/{path.name}", path)
+        return read_shard(path, self.manifest.key, self.names, self.optional)
 
     def __getstate__(self) -> dict[str, Any]:
         # open shards and the lock are not pickled
-        return {"folder": self.folder, "manifest": self.manifest}
+        return {"folder": self.folder, "manifest": self.manifest, "url": self.url}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)

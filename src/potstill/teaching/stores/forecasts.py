@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from potstill.errors import UserError
+from potstill.remote.urls import is_url
 from potstill.teaching.stores.base import LabelStore
 from potstill.teaching.stores.gather import Places, gather, gather_padded, widen
 from potstill.teaching.stores.manifest import LabelSource, Manifest
+from potstill.teaching.stores.remote import local_folder
 from potstill.types import Forecast, Windows
 
 if TYPE_CHECKING:
@@ -46,8 +48,8 @@ class ForecastStore(LabelStore):
     kind = "forecasts"
     counted = "values"
 
-    def __init__(self, folder: Path, manifest: Manifest):
-        super().__init__(folder, manifest)
+    def __init__(self, folder: Path, manifest: Manifest, url: str = ""):
+        super().__init__(folder, manifest, url)
         self._levels = torch.tensor(manifest.settings["levels"], dtype=torch.float32)
         self._arcsinh = bool(manifest.settings["arcsinh"])
         self._latest: tuple[bytes, Places] | None = None
@@ -70,15 +72,15 @@ class ForecastStore(LabelStore):
         UserError
             If there is no store, or it belongs to another teacher, other data or lengths (the message says which).
         """
-        folder = Path(folder)
-        manifest = Manifest.read(folder, cls.kind)
+        local, url = local_folder(folder), str(folder).rstrip("/") if is_url(folder) else ""
+        manifest = Manifest.read(local, cls.kind)
         if dataset is not None:
             manifest.check_settings(folder, lengths(dataset.batch(np.zeros(1, np.int64))))
             manifest.check_dataset(folder, dataset, settings)
         if forecaster is not None:
             manifest.check_teacher(folder, forecaster)
             manifest.check_settings(folder, {"levels": levels(forecaster)})
-        return cls(folder, manifest)
+        return cls(local, manifest, url)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,7 +129,7 @@ class ForecastStore(LabelStore):
         if steps not in (0, self.backtest_steps):
             held = f"a backtest of {self.backtest_steps} steps" if self.backtest_steps else "no backtest"
             raise UserError(
-                f"{self.folder}: holds {held} of the teacher, objective.gate needs one of {steps} steps; label into a"
+                f"{self.place}: holds {held} of the teacher, objective.gate needs one of {steps} steps; label into a"
                 " new folder with the same objective.gate, or leave objective.gate out.",
                 key="labels.other_backtest",
             )
@@ -136,7 +138,7 @@ class ForecastStore(LabelStore):
         """Raise UserError unless the labels are those of this share of the windows."""
         if share != self.label_share:
             raise UserError(
-                f"{self.folder}: holds labels of {self.label_share:.0%} of the windows, this run labels {share:.0%};"
+                f"{self.place}: holds labels of {self.label_share:.0%} of the windows, this run labels {share:.0%};"
                 f" write data.label_share: {self.label_share:g}, or label into a new folder.",
                 key="labels.other_share",
             )
@@ -153,7 +155,7 @@ class ForecastStore(LabelStore):
         """
         if not self.stores_inputs:
             raise UserError(
-                f"{self.folder}: holds labels without inputs; read its windows from the data.",
+                f"{self.place}: holds labels without inputs; read its windows from the data.",
                 key="labels.without_inputs",
             )
         ids = _as_ids(ids)
@@ -190,8 +192,8 @@ class ForecastStore(LabelStore):
         missing = np.flatnonzero(rows >= sizes[which]) if shards else []
         if len(missing):
             raise UserError(
-                f"{self.folder}: {len(missing)} of {len(ids)} requested windows have no labels (the first is window"
-                f" {ids[missing[0]]}); label the rest with `potstill label --output {self.folder}` and the same"
+                f"{self.place}: {len(missing)} of {len(ids)} requested windows have no labels (the first is window"
+                f" {ids[missing[0]]}); label the rest with `potstill label --output {self.place}` and the same"
                 " options.",
                 key="labels.missing",
             )

@@ -18,8 +18,10 @@ import numpy as np
 import torch
 
 from potstill.errors import UserError
+from potstill.remote.urls import is_url
 from potstill.teaching.stores.base import LabelStore
 from potstill.teaching.stores.manifest import LabelSource, Manifest
+from potstill.teaching.stores.remote import local_folder
 from potstill.teaching.stores.shards import Shard
 from potstill.types import TopLogits
 
@@ -41,8 +43,8 @@ class LogitStore(LabelStore):
     kind = "logits"
     counted = "counts"
 
-    def __init__(self, folder: Path, manifest: Manifest):
-        super().__init__(folder, manifest)
+    def __init__(self, folder: Path, manifest: Manifest, url: str = ""):
+        super().__init__(folder, manifest, url)
         self.kept: int = manifest.settings["kept"]
         self.temperature: float = manifest.settings["temperature"]
         self._offsets: dict[int, np.ndarray] = {}
@@ -63,15 +65,15 @@ class LogitStore(LabelStore):
             If there is no store, or it belongs to another teacher, other examples or another temperature (the message
             says which).
         """
-        folder = Path(folder)
-        manifest = Manifest.read(folder, cls.kind)
+        local, url = local_folder(folder), str(folder).rstrip("/") if is_url(folder) else ""
+        manifest = Manifest.read(local, cls.kind)
         if temperature is not None:
             manifest.check_settings(folder, {"temperature": temperature})
         if dataset is not None:
             manifest.check_dataset(folder, dataset)
         if teacher is not None:
             manifest.check_teacher(folder, teacher)
-        return cls(folder, manifest)
+        return cls(local, manifest, url)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,8 +100,8 @@ class LogitStore(LabelStore):
             shard = self._shard(index)
             if shard is None or row >= len(shard.arrays["counts"]):
                 raise UserError(
-                    f"{self.folder}: example {example} has no labels; label the rest with `potstill label --output"
-                    f" {self.folder}` and the same options.",
+                    f"{self.place}: example {example} has no labels; label the rest with `potstill label --output"
+                    f" {self.place}` and the same options.",
                     key="labels.missing",
                 )
             offsets = self._offsets_in(index, shard)

@@ -155,7 +155,7 @@ class Manifest:
             )
         return manifest
 
-    def check_settings(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def check_settings(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
         """Raise a UserError that names a setting whose value differs from that of the labels."""
         for name, theirs in settings.items():
             if self.settings[name] != theirs:
@@ -165,7 +165,9 @@ class Manifest:
                     key="labels.other_settings",
                 )
 
-    def check_dataset(self, folder: Path, dataset: LabelSource, made_with: Mapping[str, Any] | None = None) -> None:
+    def check_dataset(
+        self, folder: str | Path, dataset: LabelSource, made_with: Mapping[str, Any] | None = None
+    ) -> None:
         """Raise a UserError that says what differs if the labels belong to other data than ``dataset``.
 
         ``made_with`` describes ``dataset`` in the form of ``provenance``; settings that differ are named by their keys.
@@ -187,7 +189,7 @@ class Manifest:
                 key="labels.other_data",
             )
 
-    def check_teacher(self, folder: Path, teacher: Model) -> None:
+    def check_teacher(self, folder: str | Path, teacher: Model) -> None:
         """Raise a UserError that says what differs if the labels come from another teacher."""
         precision = teacher.precision
         if self.precision != precision:

@@ -7,7 +7,7 @@ is atomic.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -19,6 +19,9 @@ from potstill.teaching.stores.shards import write_shard
 from potstill.teaching.stores.timing import ShardTiming
 
 STALE_SECONDS = 3600
+
+#: labels shards in other processes: receives the row ids of each shard, and gives those of each finished one
+Distribute = Callable[[list[range]], Iterable[range]]
 
 
 def check_folder(folder: Path) -> set[str]:

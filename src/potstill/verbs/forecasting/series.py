@@ -111,16 +111,9 @@ class SeriesForecaster:
         self.forecaster, self.store, self.horizon, self.levels, self.why = forecaster, store, horizon, levels, why
         self.tail = trailing(store)
         self.kind = column_type(store)
-        self.by_model = self.not_finite = 0
 
     def forecast(self, rows: Sequence[int]) -> BatchForecast:
-        """Forecast some series.
-
-        Raises
-        ------
-        UserError
-            The model's forecasts of all series so far are NaN or infinite.
-        """
+        """Forecast some series."""
         count = len(rows)
         quantiles = np.empty((count, len(self.levels), self.horizon))
         mean, notes = np.empty((count, self.horizon)), [""] * count
@@ -131,17 +124,9 @@ class SeriesForecaster:
         for place, i in enumerate(rows):
             why = self.why[i]
             if not why and not np.isfinite(quantiles[place]).all():
-                why, self.not_finite = NOT_FINITE, self.not_finite + 1
+                why = NOT_FINITE
             if why:
                 quantiles[place], mean[place], notes[place] = self._without_model(i, why)
-        self.by_model += int(by_model.sum())
-        if self.by_model and self.not_finite == self.by_model:
-            raise UserError(
-                f"{self.forecaster.source.name}: its forecasts are not finite, such as that of"
-                f" {self.store.names[rows[int(by_model.argmax())]]}; the model is broken, or the values are too large"
-                " for it: convert them to another unit.",
-                key="model.forecast_not_finite",
-            )
         series = np.asarray(rows)
         quantiles, mean = (self.store.to_input_units(series, values) for values in (quantiles, mean))
         # a forecast beyond the column's precision is written as its largest number, never as infinity

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from potstill.data.series.store import Store
+from potstill.verbs.forecasting.batches import FinishedBatch
 from potstill.verbs.forecasting.columns import KeyColumns
-from potstill.verbs.forecasting.series import BatchForecast, trailing
+from potstill.verbs.forecasting.series import trailing
 
 MAX_NAMED = 5  # data sets and series that a message names
 
@@ -23,27 +24,17 @@ class Summary:
         self.rows = 0
         self.noted: list[str] = []
         self.below_zero: list[str] = []
-        self.spans: dict[int, list[Any]] = {}
+        self.spans: dict[int, tuple[Any, Any]] = {}
 
-    def add(self, rows: Sequence[int], stamps: Sequence[np.ndarray], forecast: BatchForecast) -> None:
-        """Count a batch; ``stamps [1 + H]`` of each series begin with the table's last row."""
-        self.rows += forecast.mean.size
-        lowest = forecast.quantiles.min(axis=(1, 2))
-        for place, i in enumerate(rows):
-            if forecast.notes[place]:
-                self.noted.append(self.store.names[i])
-            if lowest[place] < 0 and self.store.to_input_units(i, self._lowest(i)) >= 0:
-                self.below_zero.append(self.store.names[i])
-            if self.store.grid_rows[i]:
-                self._extend(int(self.store.dataset_of[i]), self.keys.stamps(i, -int(self.store.first_row[i]), 1)[0])
-                self._extend(int(self.store.dataset_of[i]), stamps[place][0])
-
-    def _lowest(self, i: int) -> np.ndarray:
-        return np.nanmin(self.store.series(i), initial=np.inf)
-
-    def _extend(self, dataset: int, stamp: Any) -> None:
-        first, last = self.spans.setdefault(dataset, [stamp, stamp])
-        self.spans[dataset] = [min(first, stamp), max(last, stamp)]
+    def add(self, batch: FinishedBatch) -> None:
+        """Count a batch."""
+        self.rows += len(batch.rows)
+        names = self.store.names
+        self.noted += [names[i] for i, note in zip(batch.series, batch.notes, strict=True) if note]
+        self.below_zero += [names[i] for i in batch.below_zero]
+        for dataset, (first, last) in batch.spans.items():
+            known = self.spans.get(dataset, (first, last))
+            self.spans[dataset] = min(known[0], first), max(known[1], last)
 
     def lines(self, horizon: int, non_negative: bool, output: str) -> list[str]:
         """The summary's lines."""
