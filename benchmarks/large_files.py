@@ -33,7 +33,7 @@ _SERIES = 1000  # of long tables
 _COLUMNS = 100  # of wide tables
 _BLOCK = 1_000_000  # values made at a time
 _OPEN = (
-    "import sys; from potstill.data.series.store import open_store; from potstill.recipe import SeriesData;"
+    "import sys; from potstill.data.series.opening import open_store; from potstill.recipe import SeriesData;"
     " store = open_store(SeriesData(paths=[sys.argv[1]])); print(len(store), 'series,', len(store.values), 'values')"
 )
 _LENGTHS = ["--context-length", "48", "--prediction-length", "6", "--device", "cpu"]
