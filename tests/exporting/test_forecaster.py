@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from potstill.exporting.packages import require
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.experts.model import Mixture
 from potstill.families.experts.router import RouterSettings
+from potstill.families.load import load_forecaster
 from potstill.runtime import Runtime
 
 FAMILIES = ("chronos2", "patch_transformer", "mixer", "linear")
@@ -42,7 +44,11 @@ def exported(model: Forecaster, folder: Path, calibration: Calibration, options:
 
 def difference(model: Forecaster, runtime: Runtime, contexts: np.ndarray, steps: int) -> float:
     wanted = model.predict(contexts, steps).quantiles.numpy()
-    apart = np.abs(runtime.predict(contexts, steps).quantiles - wanted).mean(axis=(1, 2))
+    return relative(runtime.predict(contexts, steps).quantiles, wanted)
+
+
+def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    apart = np.abs(found - wanted).mean(axis=(1, 2))
     return float((apart / (wanted.max(axis=1) - wanted.min(axis=1)).mean(axis=1)).mean())
 
 
@@ -56,6 +62,32 @@ def test_an_exported_model_forecasts_as_the_model_does(
     assert runtime.manifest.precision == (quantize or "fp32")
     for contexts, steps in ((calibration.contexts, 32), (calibration.contexts[:1, -19:], 5)):
         assert difference(model, runtime, contexts, steps) < TOLERANCES[format, quantize]
+
+
+@pytest.mark.parametrize(("format", "quantize"), TOLERANCES)
+def test_groups_and_covariates_are_read(
+    format, quantize, make_model: Callable[..., Forecaster], related: Calibration, tmp_path: Path
+):
+    model = make_model("chronos2")
+    exported(model, tmp_path / "exported", related, ExportOptions(format, quantize, groups=True))
+    folder = load_forecaster(tmp_path / "exported")
+    groups = replace(related.windows, group=torch.arange(40) // 3)  # the last of fewer
+    alone = model.predict(related.contexts, 32).quantiles.numpy()
+    for windows in (related.windows, groups):
+        wanted, found = (one.predict(windows, 32).quantiles.numpy() for one in (model, folder))
+        assert relative(found, wanted) < TOLERANCES[format, quantize] < relative(alone, wanted)
+    assert relative(folder.predict(related.contexts, 32).quantiles.numpy(), alone) < TOLERANCES[format, quantize]
+
+
+@pytest.mark.parametrize("name", ["linear", "mixture"])
+def test_models_of_single_series_have_no_groups(
+    name: str, make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
+):
+    model = make_model("linear")
+    if name == "mixture":
+        model = Mixture({"one": model}, RouterSettings(context=48), ModelSource("mixture", "here"))
+    with usage_error("export.no_groups", "--groups", "without"):
+        exported(model, tmp_path / "exported", calibration, ExportOptions(groups=True))
 
 
 def test_a_fixed_shape_gives_the_same_forecast(

@@ -24,7 +24,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "linear": {},
 }
 NAMES = tuple(SIZES)
-MIXTURE = "mixture"
+MIXTURE, GROUPS = "mixture", "chronos2-groups"
 
 
 def build(name: str, context: int = CONTEXT) -> Forecaster:
@@ -55,9 +55,9 @@ def build_mixture() -> Mixture:
     return mixture
 
 
-def export(model: Forecaster, folder: Path) -> Path:
+def export(model: Forecaster, folder: Path, groups: bool = False) -> Path:
     """Write an exported folder in fp32 for ONNX Runtime."""
     folder.mkdir(parents=True)
     windows = Calibration(np.zeros((1, CONTEXT)), np.zeros((1, HORIZON)), np.zeros(1), np.ones(1))  # for int8 only
-    write_forecaster(model, folder, ExportOptions(), windows)
+    write_forecaster(model, folder, ExportOptions(groups=groups), windows)
     return folder

@@ -82,6 +82,7 @@ def test_other_versions(folder: Path, version: Any):
         ("experts", ["../other"]),
         ("experts", [1]),
         ("fixed", False),
+        ("groups", True),
         ("later", 1),
     ],
 )

@@ -38,6 +38,8 @@ class Manifest:
         How contexts are scaled: see ``scaling.standardise``.
     rollout
         How forecasts beyond ``max_horizon`` are made: ``paths`` or ``deciles``.
+    groups
+        Whether the graph reads group ids and covariates.
     backend, precision, graph
         ``onnx`` or ``openvino``; fp32, bf16 or int8; the graph's file.
     files
@@ -67,6 +69,7 @@ class Manifest:
     constant_scale: float = 1e-5
     rounding: bool = False
     rollout: str = "paths"
+    groups: bool = False
     experts: list[str] = field(default_factory=list)
     spread: float = 1.0
     max_router_context: int = 0
@@ -135,6 +138,7 @@ def _is_valid(manifest: Manifest) -> bool:
         and levels[-1] < 1
         and manifest.graph in manifest.files
         and all(isinstance(name, str) and Path(name).name == name for name in [*manifest.files, *manifest.experts])
+        and (not manifest.groups or (not manifest.fixed and manifest.rollout == "deciles"))
         and (not manifest.experts or (isinstance(manifest.max_router_context, int) and manifest.max_router_context > 0))
     )
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .units import SafeContexts
+from .units import SafeContexts, in_safe_units
 
 ROUNDING = 1e-6  # of a context's mean: the spread that float32 rounding alone gives a constant context
 MIN_SCALE = 1e-30  # dividing by less overflows in float32
@@ -62,3 +62,18 @@ def standardise(safe: SafeContexts, constant_scale: float, rounding: bool, arcsi
     x = x / scale
     values = (np.arcsinh(x) if arcsinh else x).astype(np.float32)
     return Scaled(values, safe.loc + safe.scale * loc, safe.scale * scale)
+
+
+def standardise_with_future(
+    context: np.ndarray, future: np.ndarray, constant_scale: float, rounding: bool, arcsinh: bool
+) -> tuple[Scaled, np.ndarray]:
+    """Contexts ``[B, C]`` as by :func:`standardise`, and values ahead ``[B, H]`` float32 by the contexts' scale."""
+    length = context.shape[1]
+    safe = in_safe_units(np.concatenate([context, future], axis=1))
+    values, ahead = safe.values[:, :length], safe.values[:, length:].astype(np.float64)
+    missing = np.isnan(values)
+    low, high = (np.where(missing, end, values) for end in (np.inf, -np.inf))
+    varies = (high.max(1) > low.min(1))[:, None]
+    scaled = standardise(SafeContexts(values, safe.loc, safe.scale, varies), constant_scale, rounding, arcsinh)
+    ahead = (ahead - (scaled.loc - safe.loc) / safe.scale) / (scaled.scale / safe.scale)
+    return scaled, (np.arcsinh(ahead) if arcsinh else ahead).astype(np.float32)

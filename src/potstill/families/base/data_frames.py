@@ -142,7 +142,7 @@ def _without_covariates(
     if known:
         raise UserError(
             f"{forecaster.source.name}: a {forecaster.family} model cannot use covariates such as {known[0]!r} of"
-            " future_df; leave future_df out, or use a Chronos-2 model.",
+            f" future_df; leave future_df out, or {forecaster.groups_advice}.",
             key="model.no_groups",
         )
     extra = [str(c) for c in df.columns if c not in (identity, time, *targets)]

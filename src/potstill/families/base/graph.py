@@ -1,6 +1,6 @@
 """A forecaster as one module of tensors in, tensors out, for export.
 
-Shapes: B windows, C context, N output patches, Q levels, H horizon.
+Shapes: B windows, C context, N output patches, P steps per patch, Q levels, H horizon.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ class Graph:
         Whether the scale is at least a millionth of the mean.
     rollout
         The rule of forecasts beyond the longest horizon, in ``potstill.runtime.rollout``.
+    groups
+        Whether rows are series and covariates, and those with one group id are forecast together. The inputs after
+        ``context`` are then ``future [B, N, P]`` float32, scaled like the row's context, NaN where unknown, and
+        ``group [B]`` int64.
     """
 
     module: nn.Module
@@ -45,3 +49,4 @@ class Graph:
     constant_scale: float
     rounding: bool
     rollout: Literal["paths", "deciles"]
+    groups: bool = False
