@@ -215,8 +215,8 @@ class Forecaster(Model):
         """Raise UserError if the forward pass over these windows cannot return what ``request`` asks for."""
         if not windows.stands_alone and "forecast" not in self.group_signals:
             raise UserError(
-                f"{self.source.name}: a {self.family} model forecasts each series on its own; it cannot use groups or"
-                f" covariates: {self.groups_advice}.",
+                f"{self.source.name}: {self.family} models forecast each series on its own, without groups and"
+                f" covariates; {self.groups_advice}.",
                 key="model.no_groups",
             )
         self.check_request(request, self.signals if windows.stands_alone else self.group_signals)
