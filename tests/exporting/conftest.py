@@ -23,6 +23,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "patch_transformer": {"num_layers": 2, "d_model": 32, "num_heads": 2, "patch_size": 8},
     "mixer": {"num_layers": 2, "d_model": 32, "patch_size": 8},
     "linear": {},
+    "moirai": {"d_model": 64, "num_layers": 1, "patch_sizes": 16},
 }
 
 

@@ -24,7 +24,7 @@ from potstill.families.experts.router import RouterSettings
 from potstill.families.load import load_forecaster
 from potstill.runtime import Runtime
 
-FAMILIES = ("chronos2", "patch_transformer", "mixer", "linear")
+FAMILIES = ("chronos2", "patch_transformer", "mixer", "linear", "moirai")
 #: mean difference of the quantiles relative to the range of the quantiles
 TOLERANCES = {
     ("onnx", None): 1e-5,
@@ -183,6 +183,20 @@ def test_sparse_layers_are_refused(calibration: Calibration, tmp_path: Path):
     sizes = {"num_layers": 2, "d_model": 32, "d_ff": 64, "num_heads": 2, "d_kv": 16, "experts": 4, "expert_layers": [1]}
     model = one.build(one.design(None, sizes, 64, 32), dropout=0.0).freeze()
     with usage_error("export.sparse", "sparse layers"):
+        exported(model, tmp_path / "exported", calibration, ExportOptions())
+
+
+@pytest.mark.parametrize("reason", ["teacher", "negative binomial"])
+def test_moirai_teachers_and_counts_are_refused(reason: str, calibration: Calibration, tmp_path: Path):
+    from potstill.families.moirai.encoder_model import MoiraiForecaster
+    from potstill.families.registry import family
+
+    one = family("moirai")
+    sizes = {"d_model": 64, "num_layers": 1, "negative_binomial": reason != "teacher"}
+    model = one.build(one.design(None, sizes, 64, 32), dropout=0.0).freeze()
+    if reason == "teacher":
+        model = MoiraiForecaster(model.module, model.source, {})  # without the lengths of a student
+    with usage_error("export.unsupported_model", "negative_binomial" if reason != "teacher" else "--student moirai"):
         exported(model, tmp_path / "exported", calibration, ExportOptions())
 
 

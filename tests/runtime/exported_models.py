@@ -22,6 +22,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "patch_transformer": {"d_model": 32, "num_layers": 1, "num_heads": 2, "patch_size": 16},
     "mixer": {"d_model": 32, "num_layers": 1, "patch_size": 16},
     "linear": {},
+    "moirai": {"d_model": 64, "num_layers": 1, "patch_sizes": 16},
 }
 NAMES = tuple(SIZES)
 MIXTURE, GROUPS = "mixture", "chronos2-groups"

@@ -37,7 +37,9 @@ def write_forecaster(graph: Graph, model: Forecaster, path: Path) -> None:
         future = torch.randn(_EXAMPLES, 2, graph.horizon_multiple)
         future[0] = torch.nan
         ahead = {"future": future, "group": torch.tensor([0, 0, 1])}
-    axes = {"context": (0, 1), "patches": (0,), "future": (0, 1), "group": (0,)}
+    if graph.scaling == "uni2ts":
+        ahead = {"missing": torch.randn(_EXAMPLES, 1), **ahead}
+    axes = {"context": (0, 1), "missing": (0,), "patches": (0,), "future": (0, 1), "group": (0,)}
     inputs = {"context": context, **ahead}
     shapes = {name: dict.fromkeys(axes[name], dynamic) for name in inputs}
     write(graph.module, inputs, shapes, path, model.source.name)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from .distribution import KINDS, quantiles_of
 from .errors import ExportError
 from .folder import Manifest
 from .forecast import Forecast
 from .rollout import ROLLOUTS, roll_out_deciles
-from .scaling import Scaled, standardise, standardise_with_future
+from .scaling import Scaled, standardise, standardise_as_uni2ts, standardise_with_future
 from .sessions import open_session
-from .units import in_safe_units
+from .units import SMALLEST_OF_UNI2TS, in_safe_units
 from .windows import Rows, Windows
 
 
@@ -34,6 +35,8 @@ class ExportedModel:
         self.manifest = manifest
         self.levels = np.array(manifest.levels, np.float32)
         ahead = () if manifest.fixed else ("future", "group") if manifest.groups else ("patches",)
+        if manifest.scaling == "uni2ts":
+            ahead = ("missing", *ahead)
         self._graph = folder / manifest.graph
         self._session = open_session(self._graph, manifest.backend, threads, manifest.precision, ("context", *ahead))
 
@@ -76,10 +79,19 @@ class ExportedModel:
     def inputs(self, context: np.ndarray, steps: int) -> tuple[dict[str, np.ndarray], Scaled]:
         """What the graph reads to forecast contexts ``[B, C]``, and their scale."""
         manifest = self.manifest
+        if manifest.scaling == "uni2ts":
+            return self._inputs_of_uni2ts(context, steps)
         safe = in_safe_units(context[:, -manifest.max_context :])
         scaled = standardise(safe, manifest.constant_scale, manifest.rounding, manifest.arcsinh)
         ahead = {} if manifest.fixed else {"patches": np.zeros(self._patches(steps), np.float32)}
         return {"context": self._padded(scaled.values), **ahead}, scaled
+
+    def _inputs_of_uni2ts(self, context: np.ndarray, steps: int) -> tuple[dict[str, np.ndarray], Scaled]:
+        safe = in_safe_units(context[:, -self.manifest.max_context :], SMALLEST_OF_UNI2TS)
+        scaled = standardise_as_uni2ts(safe)
+        missing = ((safe.loc - scaled.loc) / scaled.scale).astype(np.float32)
+        patches = np.zeros(self._patches(steps), np.float32)
+        return {"context": self._padded(scaled.values), "missing": missing, "patches": patches}, scaled
 
     def inputs_of_rows(self, rows: Rows, steps: int) -> tuple[dict[str, np.ndarray], Scaled]:
         """As ``inputs``, with groups and values ahead."""
@@ -99,11 +111,15 @@ class ExportedModel:
             shapes |= {"future": [batch, self._patches(steps), self._step], "group": [batch]}
         elif not self.manifest.fixed:
             shapes["patches"] = [self._patches(steps)]
+        if self.manifest.scaling == "uni2ts":
+            shapes["missing"] = [batch, 1]
         self._session.fix_shapes(shapes)
 
     @property
     def _longest(self) -> int:
-        """Steps of the blocks of a roll-out: what a full pass gives, as in PyTorch."""
+        """Steps of the blocks of a roll-out, as in PyTorch: a full pass, or (``pooled``) what is asked of one."""
+        if self.manifest.rollout == "pooled":
+            return self.manifest.max_horizon
         return self._steps_of_graph(self.manifest.max_horizon)
 
     @property
@@ -125,10 +141,16 @@ class ExportedModel:
 
     def _run(self, inputs: dict[str, np.ndarray], steps: int) -> np.ndarray:
         values = self._session.run(inputs)
-        self._check_shape(values, (len(inputs["context"]), len(self.levels), self._steps_of_graph(steps)))
+        kinds = self.manifest.distribution
+        rows = len(kinds) + sum(KINDS[kind] for kind in kinds) if kinds else len(self.levels)
+        self._check_shape(values, (len(inputs["context"]), rows, self._steps_of_graph(steps)))
         return values
 
     def _forecast(self, values: np.ndarray, scaled: Scaled, steps: int) -> Forecast:
+        kinds = self.manifest.distribution
+        if kinds:
+            found = quantiles_of(values[..., :steps], kinds, self.manifest.student_t, self.levels)
+            return Forecast(self.levels, np.arcsinh(found).astype(np.float32), scaled.loc, scaled.scale, True)
         return Forecast(self.levels, values[..., :steps], scaled.loc, scaled.scale, self.manifest.arcsinh)
 
     def _check_shape(self, values: np.ndarray, wanted: tuple[int, ...]) -> None:

@@ -1,6 +1,6 @@
 """Forecasts beyond a model's horizon, from its own forecasts: each quantile path is fed back.
 
-Two rules, each that of the model in PyTorch: ``paths`` (Potstill's own students) and ``deciles``.
+Each rule is that of the model in PyTorch: ``paths`` (Potstill's own students), ``deciles`` (Chronos-2), ``pooled``.
 
 Shapes: B windows (and covariates), C context, P paths, Q levels, H steps of a block.
 """
@@ -63,7 +63,20 @@ def roll_out_deciles(
     return _continued(first, blocks, steps)
 
 
-ROLLOUTS = {"paths": roll_out_paths, "deciles": roll_out_deciles}
+def roll_out_pooled(block: Block, context: np.ndarray, steps: int, longest: int, max_context: int) -> Forecast:
+    """The rule of Moirai students: the quantiles of all paths' quantiles; see ``MoiraiForecaster.roll_out``."""
+    first = block(context, longest, 0)
+    levels, windows = first.levels.astype(np.float64), len(context)
+    blocks, paths = [first.quantiles], np.repeat(context[:, None], len(levels), axis=1)
+    for done in range(longest, steps, longest):
+        paths = np.concatenate([paths, blocks[-1]], axis=2)[..., -max_context:]
+        ahead = block(paths.reshape(-1, paths.shape[2]), longest, done).quantiles
+        pooled = ahead.reshape(windows, -1, longest)
+        blocks.append(np.quantile(pooled, levels, axis=1).transpose(1, 0, 2))
+    return _continued(first, blocks, steps)
+
+
+ROLLOUTS = {"paths": roll_out_paths, "deciles": roll_out_deciles, "pooled": roll_out_pooled}
 
 
 def _continued(first: Forecast, blocks: list[np.ndarray], steps: int) -> Forecast:
