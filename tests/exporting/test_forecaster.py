@@ -52,16 +52,42 @@ def relative(found: np.ndarray, wanted: np.ndarray) -> float:
     return float((apart / (wanted.max(axis=1) - wanted.min(axis=1)).mean(axis=1)).mean())
 
 
+#: a process that has numpy, onnxruntime and openvino; it forecasts with each folder
+WITHOUT_TORCH = """
+import json, sys
+for name in ("torch", "pandas", "transformers", "scipy", "chronos", "uni2ts"):
+    sys.modules[name] = None
+from potstill.runtime import Runtime
+given = json.load(sys.stdin)
+print(json.dumps([Runtime(folder).predict(given["contexts"], 7).quantiles.tolist() for folder in given["folders"]]))
+"""
+
+
+def quantiles_without_torch(folders: list[Path], contexts: list[list[float]]) -> list[np.ndarray]:
+    given = json.dumps({"folders": list(map(str, folders)), "contexts": contexts})
+    command = [sys.executable, "-c", WITHOUT_TORCH]
+    run = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    return [np.array(one) for one in json.loads(run.stdout)]
+
+
 @pytest.mark.parametrize(("format", "quantize"), TOLERANCES)
-@pytest.mark.parametrize("name", FAMILIES)
-def test_an_exported_model_forecasts_as_the_model_does(
-    name: str, format, quantize, make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
+def test_every_family_forecasts_as_the_model_does(
+    format, quantize, make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
 ):
-    model = make_model(name)
-    runtime = exported(model, tmp_path / "exported", calibration, ExportOptions(format, quantize))
-    assert runtime.manifest.precision == (quantize or "fp32")
-    for contexts, steps in ((calibration.contexts, 32), (calibration.contexts[:1, -19:], 5)):
-        assert difference(model, runtime, contexts, steps) < TOLERANCES[format, quantize]
+    """Here, and in a fresh process without torch."""
+    runtimes = []
+    for name in FAMILIES:
+        model = make_model(name)
+        runtime = exported(model, tmp_path / name, calibration, ExportOptions(format, quantize))
+        assert runtime.manifest.precision == (quantize or "fp32")
+        for contexts, steps in ((calibration.contexts, 32), (calibration.contexts[:1, -19:], 5)):
+            assert difference(model, runtime, contexts, steps) < TOLERANCES[format, quantize], name
+        runtimes.append(runtime)
+    contexts = calibration.contexts[1:3].tolist()
+    folders = [runtime.folder for runtime in runtimes]
+    for runtime, found in zip(runtimes, quantiles_without_torch(folders, contexts), strict=True):
+        np.testing.assert_allclose(found, runtime.predict(contexts, 7).quantiles, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("format", "quantize"), TOLERANCES)
@@ -77,6 +103,8 @@ def test_groups_and_covariates_are_read(
         wanted, found = (one.predict(windows, 32).quantiles.numpy() for one in (model, folder))
         assert relative(found, wanted) < TOLERANCES[format, quantize] < relative(alone, wanted)
     assert relative(folder.predict(related.contexts, 32).quantiles.numpy(), alone) < TOLERANCES[format, quantize]
+    (found,) = quantiles_without_torch([tmp_path / "exported"], related.contexts[:2].tolist())
+    np.testing.assert_allclose(found, Runtime(tmp_path / "exported").predict(related.contexts[:2], 7).quantiles, 1e-5)
 
 
 @pytest.mark.parametrize("name", ["linear", "mixture"])
@@ -150,30 +178,14 @@ def test_a_mixture_is_a_router_and_a_folder_per_expert(
     assert len({tuple(row) for row in (weights > 0).tolist()}) > 1, "the windows are routed differently"
     assert difference(mixture, runtime, calibration.contexts, 32) < 1e-5
     assert difference(mixture, runtime, calibration.contexts[3:4], 50) < 1e-4  # rolled out
+    (found,) = quantiles_without_torch([runtime.folder], calibration.contexts[:3].tolist())
+    np.testing.assert_allclose(found, runtime.predict(calibration.contexts[:3], 7).quantiles, rtol=1e-5)
 
 
 def mixture_windows(calibration: Calibration):
     from potstill.types import Windows
 
     return Windows.of_context(torch.from_numpy(calibration.contexts).float(), 1)
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_it_runs_without_torch(
-    name: str, make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
-):
-    runtime = exported(make_model(name), tmp_path / "exported", calibration, ExportOptions())
-    script = (
-        "import sys, json; sys.modules['torch'] = sys.modules['pandas'] = None\n"
-        "from potstill.runtime import Runtime\n"
-        "print(json.dumps(Runtime(sys.argv[1]).predict(json.loads(sys.argv[2]), 7).quantiles.tolist()))"
-    )
-    context = calibration.contexts[1].tolist()
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "exported"), json.dumps(context)], capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    np.testing.assert_allclose(json.loads(run.stdout), runtime.predict(context, 7).quantiles, rtol=1e-6)
 
 
 def test_sparse_layers_are_refused(calibration: Calibration, tmp_path: Path):
