@@ -35,9 +35,9 @@ def parameters(seed: int, spread: float) -> np.ndarray:
 @pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
 def test_quantiles_are_those_of_the_main_package(spread: float):
     rows = parameters(int(10 * spread), spread)
-    logits, df, loc, scale, *others = torch.from_numpy(rows).split([3, *[1] * 7], dim=1)
-    pairs = [(kind, others[2 * place : 2 * place + 2]) for place, kind in enumerate((Normal, LogNormal))]
-    parts = [StudentT(df[:, 0], loc[:, 0], scale[:, 0]), *(kind(*[x[:, 0] for x in pair]) for kind, pair in pairs)]
+    logits, df, *others = torch.from_numpy(rows).split([3, *[1] * 7], dim=1)
+    locs, scales = ([x[:, 0] for x in others[start::2]] for start in range(2))
+    parts = [StudentT(df[:, 0], locs[0], scales[0]), Normal(locs[1], scales[1]), LogNormal(locs[2], scales[2])]
     mixture = mixture_of(Mixture(Categorical(logits=logits.movedim(1, 2)), parts, validate_args=False))
     wanted = mixture_quantiles(mixture, torch.from_numpy(LEVELS)).view(len(LEVELS), 3, 50).transpose(0, 1)
     found = torch.from_numpy(quantiles_of(rows, KINDS, cdf_table(), LEVELS))

@@ -13,6 +13,7 @@ import torch
 from usage_errors import usage_error
 
 import potstill
+from potstill.families.base import Forecaster
 from potstill.families.exported import ExportedForecaster
 from potstill.recipe import SeriesData
 from potstill.types import Windows
@@ -191,6 +192,7 @@ def test_generated_series_have_groups(tiny_teacher: Path):
     from potstill.tasks.lengths import fit_lengths
 
     model = potstill.load(tiny_teacher)
+    assert isinstance(model, Forecaster)
     windows = validation_of(model, None, lambda data, store: fit_lengths(data, store, [model]), groups=True).sample(64)
     assert windows.past_covariates is not None
     assert windows.past_covariates.shape[1] == 1 + 3  # the covariate, and three series of the group

@@ -68,7 +68,7 @@ class Calibration:
     def take(self, rows: Any) -> Calibration:
         """Some of the windows."""
         every = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Calibration(**{name: None if values is None else values[rows] for name, values in every.items()})
+        return replace(self, **{name: values[rows] for name, values in every.items() if values is not None})
 
     def halves(self) -> tuple[Calibration, Calibration]:
         """Every second window, on which activations are calibrated, and the others, on which the loss is measured."""

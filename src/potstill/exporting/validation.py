@@ -64,11 +64,10 @@ class Validation:
             )
         ids, dataset, scale = (np.concatenate(one) for one in zip(*parts, strict=True))
         batch = self.windows.batch(ids)
-        contexts, futures, past, known = (
-            None if part is None else part.double().numpy()
-            for part in (batch.context, batch.future, batch.past_covariates, batch.future_covariates)
+        past, known = (
+            None if part is None else part.double().numpy() for part in (batch.past_covariates, batch.future_covariates)
         )
-        return Calibration(contexts, futures, dataset, scale, past, known)
+        return Calibration(batch.context.double().numpy(), batch.future.double().numpy(), dataset, scale, past, known)
 
 
 def validation_of(model: Forecaster, data: Any, fit: Any, groups: bool = False) -> Validation:
