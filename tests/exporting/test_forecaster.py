@@ -118,15 +118,16 @@ def test_models_of_single_series_have_no_groups(
         exported(model, tmp_path / "exported", calibration, ExportOptions(groups=True))
 
 
+@pytest.mark.parametrize(("name", "missing"), [("chronos2", []), ("moirai", [(1, 1)])])
 def test_a_fixed_shape_gives_the_same_forecast(
-    make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
+    name: str, missing: list, make_model: Callable[..., Forecaster], calibration: Calibration, tmp_path: Path
 ):
-    runtime = exported(make_model("chronos2"), tmp_path / "exported", calibration, ExportOptions("openvino"))
+    runtime = exported(make_model(name), tmp_path / "exported", calibration, ExportOptions("openvino"))
     one, others = calibration.contexts[1:2], calibration.contexts
     before = [runtime.predict(contexts, 32).quantiles for contexts in (one, others)]
     runtime.fix_shapes(1, one.shape[1], 32)
     requests = runtime.model._session._fixed
-    assert list(requests) == [((1, 64), (2,))]
+    assert list(requests) == [((1, 64), *missing, (2,))]
     used: list[bool] = []
     (fixed,) = requests.values()
     mine = fixed.mine

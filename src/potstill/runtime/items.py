@@ -19,8 +19,8 @@ TARGET, PAST, FUTURE = KEYS = ("target", "past_covariates", "future_covariates")
 
 
 def are_items(data: Any) -> bool:
-    """Whether data is a list of dictionaries."""
-    return isinstance(data, (list, tuple)) and any(isinstance(item, Mapping) for item in data)
+    """Whether data is a list that begins with a dictionary."""
+    return isinstance(data, (list, tuple)) and len(data) > 0 and isinstance(data[0], Mapping)
 
 
 def windows_of(data: Any, groups: Sequence[Hashable] | None, longest: int, steps: int) -> Windows:

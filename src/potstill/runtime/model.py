@@ -106,13 +106,13 @@ class ExportedModel:
 
     def fix_shapes(self, batch: int, context_length: int, steps: int) -> None:
         """Prepare the graph for one shape."""
-        shapes = {"context": [batch, self._padded_length(context_length)]}
+        shapes = {"context": [batch, self._padded_length(context_length)]}  # in the order of ``inputs``
+        if self.manifest.scaling == "uni2ts":
+            shapes["missing"] = [batch, 1]
         if self.manifest.groups:
             shapes |= {"future": [batch, self._patches(steps), self._step], "group": [batch]}
         elif not self.manifest.fixed:
             shapes["patches"] = [self._patches(steps)]
-        if self.manifest.scaling == "uni2ts":
-            shapes["missing"] = [batch, 1]
         self._session.fix_shapes(shapes)
 
     @property
