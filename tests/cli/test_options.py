@@ -27,8 +27,8 @@ EXPECTED = {
     "evaluate": "--data --target --known --past --groups --time-column --date-format --freq --id-column --decimal"
     " --max-files --context-length --prediction-length"
     " --set --output --split --stride --max-windows --reference --baselines --fev --device",
-    "export": "--data --target --id-column --time-column --date-format --freq --decimal --max-files --split"
-    " --context-length --prediction-length --set --output --format --quantize --allow-loss",
+    "export": "--data --target --known --past --id-column --time-column --date-format --freq --decimal --max-files"
+    " --split --context-length --prediction-length --set --output --format --quantize --groups --allow-loss",
     "forecast": "--prediction-length --output --quantiles --mean --non-negative --strict --layout --future --target"
     " --known --past --groups --id-column --time-column --date-format --freq --decimal --device"
     " --engine --ray-address --concurrency --gpus-per-worker",

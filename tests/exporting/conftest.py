@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "patch_transformer": {"num_layers": 2, "d_model": 32, "num_heads": 2, "patch_size": 8},
     "mixer": {"num_layers": 2, "d_model": 32, "patch_size": 8},
     "linear": {},
+    "moirai": {"d_model": 64, "num_layers": 1, "patch_sizes": 16},
 }
 
 
@@ -42,21 +44,22 @@ def make_model() -> Callable[..., Forecaster]:
 
 
 @pytest.fixture(scope="session")
-def _traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """ONNX files by the fingerprint of the model: tracing takes most of the time."""
+def _traced(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], Path]:
+    """ONNX files by the fingerprint of the model, and whether with groups: tracing takes most of the time."""
     return {}
 
 
 @pytest.fixture(autouse=True)
 def _trace_once(
-    _traced: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    _traced: dict[tuple[str, bool], Path], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(graph: Graph, model: Forecaster, path: Path) -> None:
-        if model.fingerprint not in _traced:
+        key = model.fingerprint, graph.groups
+        if key not in _traced:
             place = tmp_path_factory.mktemp("traced") / "model.onnx"
             trace(graph, model, place)
-            _traced[model.fingerprint] = place
-        shutil.copy(_traced[model.fingerprint], path)
+            _traced[key] = place
+        shutil.copy(_traced[key], path)
 
     trace = onnx_graph.write_forecaster
     monkeypatch.setattr(onnx_graph, "write_forecaster", write)
@@ -71,3 +74,13 @@ def calibration() -> Calibration:
     series = 5 + rng.uniform(0.1, 10, (40, 1)) * series
     series[::5, 10:20] = np.nan
     return Calibration(series[:, :CONTEXT], series[:, CONTEXT:], np.arange(40) % 2, np.ones(40))
+
+
+@pytest.fixture(scope="session")
+def related(calibration: Calibration) -> Calibration:
+    """The same with two covariates, the first known ahead; some have only one."""
+    rng = np.random.default_rng(1)
+    known = (rng.random((40, 1, CONTEXT + HORIZON)) < 0.3).astype(float)
+    past = 100 * rng.standard_normal((40, 1, CONTEXT)).cumsum(axis=2)
+    past[::3] = np.nan
+    return replace(calibration, past_covariates=past, future_covariates=known)

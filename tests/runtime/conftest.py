@@ -35,9 +35,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
 
     def of(name: str) -> Exported:
         if name not in made:
+            groups = name == exported_models.GROUPS
             mixture = name == exported_models.MIXTURE
-            model = exported_models.build_mixture() if mixture else exported_models.build(name)
-            made[name] = Exported(model, exported_models.export(model, place / name))
+            model = exported_models.build_mixture() if mixture else exported_models.build(name.partition("-")[0])
+            made[name] = Exported(model, exported_models.export(model, place / name, groups))
         return made[name]
 
     return of

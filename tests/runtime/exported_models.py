@@ -22,9 +22,10 @@ SIZES: dict[str, dict[str, Any]] = {
     "patch_transformer": {"d_model": 32, "num_layers": 1, "num_heads": 2, "patch_size": 16},
     "mixer": {"d_model": 32, "num_layers": 1, "patch_size": 16},
     "linear": {},
+    "moirai": {"d_model": 64, "num_layers": 1, "patch_sizes": 16},
 }
 NAMES = tuple(SIZES)
-MIXTURE = "mixture"
+MIXTURE, GROUPS = "mixture", "chronos2-groups"
 
 
 def build(name: str, context: int = CONTEXT) -> Forecaster:
@@ -55,9 +56,9 @@ def build_mixture() -> Mixture:
     return mixture
 
 
-def export(model: Forecaster, folder: Path) -> Path:
+def export(model: Forecaster, folder: Path, groups: bool = False) -> Path:
     """Write an exported folder in fp32 for ONNX Runtime."""
     folder.mkdir(parents=True)
     windows = Calibration(np.zeros((1, CONTEXT)), np.zeros((1, HORIZON)), np.zeros(1), np.ones(1))  # for int8 only
-    write_forecaster(model, folder, ExportOptions(), windows)
+    write_forecaster(model, folder, ExportOptions(groups=groups), windows)
     return folder

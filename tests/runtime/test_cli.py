@@ -247,12 +247,13 @@ def test_a_failed_run_leaves_the_old_output(model, tmp_path, capsys):
 
 
 def test_info(exported, capsys):
-    for name in ("linear", "mixture"):
+    for name in ("linear", "chronos2-groups", "mixture"):
         assert main(["info", str(exported(name).folder)]) == 0
         said = capsys.readouterr().out
         manifest = json.loads((exported(name).folder / "export.json").read_text())
         assert f"{manifest['parameters']:,}" in said
         assert "24 steps" in said
+        assert ("groups and covariates" in said) == (name == "chronos2-groups")
     assert "short, long" in said
     assert main(["info", "nowhere"]) == 2
 

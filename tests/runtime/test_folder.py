@@ -82,6 +82,12 @@ def test_other_versions(folder: Path, version: Any):
         ("experts", ["../other"]),
         ("experts", [1]),
         ("fixed", False),
+        ("groups", True),
+        ("scaling", "other"),
+        ("distribution", ["cauchy"]),
+        ("distribution", "normal"),
+        ("distribution", ["normal", "normal"]),  # the graph gives quantiles
+        ("distribution", ["student_t"]),  # without the curve
         ("later", 1),
     ],
 )

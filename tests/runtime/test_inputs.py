@@ -108,7 +108,6 @@ def test_a_short_series_beside_a_huge_one_takes_little_memory():
         [np.zeros((2, 2))],
         [[[1.0]]],
         [1.0, [2.0]],
-        [{"target": [1.0]}],
         [10**400, 1],
         pd.DataFrame({"a": ["x"]}),
     ],

@@ -4,6 +4,7 @@ Differences are relative to the scale of the context that the model reads: its s
 Potstill's own students then forecast with a spread of a millionth of the level, which is the scale here. For Chronos-2
 it is the level: in PyTorch the spread of a constant is what float32 rounding leaves of it, or 1e-5 where nothing is
 left. Up to a level of 1, ten times that is the bound (below 0.01 contexts are first converted to larger units).
+For Moirai it is the smallest scale that uni2ts gives a context, and no less than what float64 resolves.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def scale_of(context: np.ndarray, family: str = "") -> float:
     size = np.abs(centred).max()
     if size == 0:
         level = float(abs(known[0]))
+        if family == "moirai":  # uni2ts adds 1e-5 to the variance
+            return max(3e-3, 1e-11 * level) if level == 0 or 0.01 <= level <= 1e12 else 2e-5 * level
         if family == "chronos2":
             return 1.0 if 0.01 <= level < 1 else max(level, 1e-5 if level == 0 else 0)
         return max(1e-6 * level, 1e-5 if level == 0 else 0)

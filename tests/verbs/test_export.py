@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from usage_errors import usage_error
 
 import potstill
+from potstill.families.base import Forecaster
 from potstill.families.exported import ExportedForecaster
+from potstill.recipe import SeriesData
+from potstill.types import Windows
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +127,84 @@ def test_series_without_a_scale_cannot_be_compared(tiny_teacher: Path, tmp_path:
 def test_int4_is_not_for_forecasters(tiny_teacher: Path, tmp_path: Path):
     with usage_error("export.language_only", "int8"):
         potstill.export(tiny_teacher, tmp_path / "out", quantize="int4")
+
+
+COLUMNS: dict[str, Any] = {"target": "y", "known": ["promo"], "past": ["visits"]}
+LISTS: dict[str, Any] = {**COLUMNS, "target": ["y"]}
+
+
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two shops with a covariate that is known ahead and one of the past; the last eight days have no sales yet."""
+    rng = np.random.default_rng(0)
+    promo = (rng.random(240) < 0.3).astype(float)
+    y = np.tile(np.sin(np.arange(120)), 2) + promo + 0.1 * rng.standard_normal(240)
+    days = pd.date_range("2024-01-01", periods=120)
+    table = pd.DataFrame({"unique_id": np.repeat(["a", "b"], 120), "ds": np.tile(days, 2), "y": y, "promo": promo})
+    ahead = table.groupby("unique_id").cumcount() >= 112
+    path = tmp_path_factory.mktemp("shops") / "shops.csv"
+    table["visits"] = 3 * table.y
+    table.loc[ahead, ["y", "visits"]] = np.nan
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def related(tiny_teacher: Path, shops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with groups, compared on windows that have both covariates and the other shop."""
+    data = SeriesData(paths=[str(shops)], groups="table", prediction_length=8, split="5:3:2", **LISTS)
+    found = potstill.export(tiny_teacher, tmp_path_factory.mktemp("export") / "related", data=data, groups=True)
+    assert found.manifest.groups
+    assert abs(found.loss) < 1e-4
+    assert "without groups" not in found.manifest.parity["windows"]
+    return found.folder
+
+
+def test_groups_and_covariates_are_forecast_as_in_pytorch(related: Path, tiny_teacher: Path, shops: Path):
+    found, wanted = (potstill.forecast(one, shops, 8, groups="table", **COLUMNS) for one in (related, tiny_teacher))
+    alone = potstill.forecast(related, shops, 8, target="y")
+    quantiles, other, single = (one.filter(like="q0.").to_numpy() for one in (found, wanted, alone))
+    np.testing.assert_allclose(quantiles, other, atol=1e-4)
+    assert np.abs(quantiles - single[: len(quantiles)]).max() > 1e-2
+
+
+def test_a_frame_with_covariates_is_forecast_as_in_pytorch(related: Path, tiny_teacher: Path, shops: Path):
+    frame = pd.read_csv(shops, parse_dates=["ds"])
+    history = frame[frame.y.notna()].assign(weather="sun")  # categories, too
+    ahead = frame[frame.y.isna()][["unique_id", "ds", "promo"]]
+    found, wanted = (
+        potstill.load(model).predict_df(history, ahead, "unique_id", "ds", "y", 8, cross_learning=True)
+        for model in (related, tiny_teacher)
+    )
+    pd.testing.assert_frame_equal(found, wanted, atol=1e-4)
+
+
+def test_covariates_are_evaluated(related: Path, tiny_teacher: Path, shops: Path, tmp_path: Path):
+    data = SeriesData(paths=[str(shops)], groups="table", prediction_length=8, split="5:3:2", **LISTS)
+    run = potstill.evaluate([f"original={tiny_teacher}", f"onnx={related}"], data, tmp_path / "run", baselines=[])
+    models = json.loads((run / "metrics.json").read_text())["models"]
+    (name,) = models["onnx"]
+    assert models["onnx"][name]["sql"] == pytest.approx(models["original"][name]["sql"], rel=1e-4)
+
+
+def test_generated_series_have_groups(tiny_teacher: Path):
+    from potstill.exporting.validation import validation_of
+    from potstill.tasks.lengths import fit_lengths
+
+    model = potstill.load(tiny_teacher)
+    assert isinstance(model, Forecaster)
+    windows = validation_of(model, None, lambda data, store: fit_lengths(data, store, [model]), groups=True).sample(64)
+    assert windows.past_covariates is not None
+    assert windows.past_covariates.shape[1] == 1 + 3  # the covariate, and three series of the group
+    assert windows.future_covariates is not None
+    assert np.isfinite(windows.future_covariates).all()
+
+
+def test_covariates_that_no_form_would_read_are_refused(folder: Path, tiny_teacher: Path, shops: Path, tmp_path: Path):
+    with usage_error("export.covariates_without_groups", "add --groups"):
+        potstill.export(tiny_teacher, tmp_path / "out", data=SeriesData(paths=[str(shops)], **LISTS))
+    with usage_error("model.no_groups", "potstill export --groups"):
+        potstill.forecast(folder, shops, 8, **COLUMNS)
+    model = potstill.load(folder)
+    with usage_error("model.no_groups", "potstill export --groups"):
+        model.predict(Windows.of_context(torch.zeros(2, 9), 3, group=torch.zeros(2, dtype=torch.int64)), 3)

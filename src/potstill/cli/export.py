@@ -11,7 +11,7 @@ from potstill.recipe import Recipe
 
 
 @with_recipe(
-    *("data", "target", "id_column", "time_column", "date_format", "freq", "decimal", "max_files"),
+    *("data", "target", "known", "past", "id_column", "time_column", "date_format", "freq", "decimal", "max_files"),
     *("split", "context_length", "prediction_length"),
     file=False,
     keys="data.",
@@ -27,6 +27,10 @@ def export(
         Literal["int8", "int8-weights", "bf16", "int4"] | None,
         typer.Option(help="Default: fp32; int8-weights and bf16 need --format openvino, int4 is for language models."),
     ] = None,
+    groups: Annotated[
+        bool,
+        typer.Option("--groups", help="Export the form that reads groups of series and covariates (Chronos-2 only)."),
+    ] = False,
     allow_loss: Annotated[
         bool, typer.Option("--allow-loss", help="Accept an export that loses more than 1 % SQL, or perplexity.")
     ] = False,
@@ -38,4 +42,4 @@ def export(
     from potstill import verbs
 
     data = recipe.data if recipe.data.paths else None
-    verbs.export(model, output, format=format, quantize=quantize, data=data, allow_loss=allow_loss)
+    verbs.export(model, output, format=format, quantize=quantize, data=data, groups=groups, allow_loss=allow_loss)

@@ -7,12 +7,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from potstill.errors import UserError
 from potstill.exporting import onnx_graph, openvino_graph, quantise
 from potstill.exporting.calibration import Calibration, FolderLoss
 from potstill.exporting.options import MAX_LOSS, ExportOptions
 from potstill.exporting.router import write_router
 from potstill.families.base import Forecaster, Graph
 from potstill.families.experts.model import Mixture
+from potstill.families.exported import runtime_windows
 from potstill.families.registry import family
 from potstill.runs import write_json
 from potstill.runtime.experts import ROUTER_BACKEND
@@ -20,6 +22,7 @@ from potstill.runtime.folder import EXPERTS_FOLDER, MANIFEST_FILE, Manifest, dig
 from potstill.runtime.model import ExportedModel
 
 ONNX_FILE = "model.onnx"
+CALIBRATION_BATCH = 16  # windows
 
 
 def write_forecaster(model: Forecaster, folder: Path, options: ExportOptions, calibration: Calibration) -> Manifest:
@@ -41,7 +44,8 @@ def write_forecaster(model: Forecaster, folder: Path, options: ExportOptions, ca
     """
     if isinstance(model, Mixture):
         return _write_mixture(model, folder, options, calibration)
-    graph = family(model.family).graph(model)
+    kind = family(model.family)
+    graph = kind.group_graph(model) if options.groups else kind.graph(model)
     manifest = _manifest(model, graph)
     onnx_graph.write_forecaster(graph, model, folder / ONNX_FILE)
     manifest = _finish(folder, manifest)
@@ -54,6 +58,12 @@ def write_forecaster(model: Forecaster, folder: Path, options: ExportOptions, ca
 
 def _write_mixture(model: Mixture, folder: Path, options: ExportOptions, calibration: Calibration) -> Manifest:
     """The router as an ONNX graph, and a folder per expert, each quantised by its own loss on the windows."""
+    if options.groups:
+        raise UserError(
+            f"--groups: {model.source.name} is a mixture, which is exported for single series only; export it without"
+            " --groups, or one of its experts.",
+            key="export.no_groups",
+        )
     for name, expert in model.experts.items():
         place = folder / EXPERTS_FOLDER / name
         place.mkdir(parents=True)
@@ -102,7 +112,7 @@ def _to_openvino(
     """Replace the ONNX graph of a folder by an OpenVINO graph."""
     model = openvino_graph.read(folder / ONNX_FILE)
     seen, unseen = calibration.halves()
-    inputs = ExportedModel(folder, manifest, None).inputs(seen.contexts, seen.steps)[0]
+    inputs = _inputs(ExportedModel(folder, manifest, None), seen)
     (folder / ONNX_FILE).unlink()
     manifest = replace(manifest, backend="openvino", graph=openvino_graph.GRAPH_FILE)
 
@@ -117,12 +127,22 @@ def _to_openvino(
             write(candidate, "int8")
             return loss(folder)
 
-        quantised, kept = quantise.openvino_int8(model, quantise.batches(inputs), loss_of, MAX_LOSS)
+        quantised, kept = quantise.openvino_int8(model, inputs, loss_of, MAX_LOSS)
         manifest = replace(manifest, provenance={"kept_in_fp32": kept})
         return write(quantised, "int8")
     if options.quantize == "int8-weights":
         return write(quantise.openvino_weights(model), "int8-weights")
     return write(model, options.quantize or "fp32")
+
+
+def _inputs(exported: ExportedModel, windows: Calibration) -> list[quantise.Inputs]:
+    """What the graph reads to forecast the windows, in batches."""
+    parts = windows.parts(CALIBRATION_BATCH)
+    if not exported.manifest.groups:
+        return [exported.inputs(part.contexts, part.steps)[0] for part in parts]
+    longest = exported.manifest.max_context
+    rows = [runtime_windows(part.windows).rows(part.steps, longest) for part in parts]
+    return [exported.inputs_of_rows(part, windows.steps)[0] for part in rows]
 
 
 def _quantise_onnx(folder: Path, manifest: Manifest, options: ExportOptions, loss: FolderLoss) -> Manifest:

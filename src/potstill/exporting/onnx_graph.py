@@ -32,8 +32,17 @@ def write_forecaster(graph: Graph, model: Forecaster, path: Path) -> None:
     if graph.fixed:
         write(graph.module, {"context": context}, {"context": {0: dynamic}}, path, model.source.name)
         return
-    inputs = {"context": context, "patches": torch.zeros(2)}
-    write(graph.module, inputs, {"context": {0: dynamic, 1: dynamic}, "patches": {0: dynamic}}, path, model.source.name)
+    ahead: dict[str, torch.Tensor] = {"patches": torch.zeros(2)}
+    if graph.groups:
+        future = torch.randn(_EXAMPLES, 2, graph.horizon_multiple)
+        future[0] = torch.nan
+        ahead = {"future": future, "group": torch.tensor([0, 0, 1])}
+    if graph.scaling == "uni2ts":
+        ahead = {"missing": torch.randn(_EXAMPLES, 1), **ahead}
+    axes = {"context": (0, 1), "missing": (0,), "patches": (0,), "future": (0, 1), "group": (0,)}
+    inputs = {"context": context, **ahead}
+    shapes = {name: dict.fromkeys(axes[name], dynamic) for name in inputs}
+    write(graph.module, inputs, shapes, path, model.source.name)
 
 
 def write(

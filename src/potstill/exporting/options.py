@@ -22,10 +22,13 @@ class ExportOptions:
         ``onnx`` or ``openvino``.
     quantize
         ``int8``, ``int8-weights``, ``bf16``, or None for fp32.
+    groups
+        Whether the graph reads group ids and covariates.
     """
 
     format: Format = "onnx"
     quantize: Quantisation | None = None
+    groups: bool = False
 
     def __post_init__(self) -> None:
         if self.quantize == "int4":

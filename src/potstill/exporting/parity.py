@@ -52,7 +52,7 @@ def differences(model: Forecaster, exported: Forecaster, validation: Validation)
     """Largest and mean absolute difference of the quantiles, relative to the scale of each context."""
     windows = validation.sample(COMPARED_WINDOWS)
     steps = validation.windows.prediction_length
-    first, second = (one.predict(windows.contexts, steps) for one in (model, exported))
+    first, second = (one.predict(windows.windows, steps) for one in (model, exported))
     scale = first.scale.numpy()[:, :, None]
     apart = np.abs(first.quantiles.double().numpy() - second.quantiles.double().numpy()) / scale
     return {"max_difference": float(apart.max()), "mean_difference": float(apart.mean())}

@@ -20,15 +20,6 @@ Inputs = dict[str, np.ndarray]
 #: the loss of a graph, relative to that of the graph in fp32; 0.01 is one per cent more
 RelativeLoss = Callable[[Any], float]
 
-_BATCH = 16  # windows of a calibration batch
-
-
-def batches(inputs: Inputs) -> list[Inputs]:
-    """Calibration batches of a graph's inputs; only the context is split."""
-    context = inputs["context"]
-    parts = [context[start : start + _BATCH] for start in range(0, len(context), _BATCH)]
-    return [{**inputs, "context": part} for part in parts]
-
 
 def openvino_int8(model: Any, calibration: Sequence[Inputs], loss: RelativeLoss, limit: float) -> tuple[Any, list[str]]:
     """An OpenVINO model with int8 matrix products.

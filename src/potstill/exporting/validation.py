@@ -24,6 +24,7 @@ from potstill.runs import RECIPE_FILE, run_of
 SERIES, STEPS = 64, 1200  # generated where there is no data
 WINDOWS = 200  # per data set
 CALIBRATION_WINDOWS = 960
+RELATED_COLUMNS = {"id_column": ["group", "unique_id"], "groups": "group", "known": ["known"], "past": ["past"]}
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,13 @@ class Validation:
             )
         ids, dataset, scale = (np.concatenate(one) for one in zip(*parts, strict=True))
         batch = self.windows.batch(ids)
-        return Calibration(batch.context.double().numpy(), batch.future.double().numpy(), dataset, scale)
+        past, known = (
+            None if part is None else part.double().numpy() for part in (batch.past_covariates, batch.future_covariates)
+        )
+        return Calibration(batch.context.double().numpy(), batch.future.double().numpy(), dataset, scale, past, known)
 
 
-def validation_of(model: Forecaster, data: Any, fit: Any) -> Validation:
+def validation_of(model: Forecaster, data: Any, fit: Any, groups: bool = False) -> Validation:
     """The validation windows of the data, of the model's own run, or of generated series.
 
     Parameters
@@ -77,35 +81,47 @@ def validation_of(model: Forecaster, data: Any, fit: Any) -> Validation:
         Paths, a data frame or a data section; None: those of the run that the model belongs to.
     fit
         Maps data settings and a store to settings that the model supports.
+    groups
+        Whether the windows have the groups and covariates that the data section names; generated series have both.
 
     Raises
     ------
     UserError
         If there is no window.
     """
-    data, origin = _source(model, data)
-    store, settings = store_of(data)
+    data, columns, origin = _source(model, data, groups)
+    store, settings = store_of(data, **columns)
     settings = fit(settings, store)
     windows = SeriesWindows(store, settings, "validation", stride=1)
     require_windows(windows)
     config = ForecastEvaluation(split="validation", max_windows=WINDOWS, baselines=[])
-    return Validation(windows, SeriesWindows(store, settings, "train"), config, f"{origin}{_size(store)}")
+    single = groups and not _related(settings)
+    note = ", without groups and covariates (name some with --known, --past or --set data.groups)" if single else ""
+    return Validation(windows, SeriesWindows(store, settings, "train"), config, f"{origin}{_size(store)}{note}")
 
 
-def _source(model: Forecaster, data: Any) -> tuple[Any, str]:
-    """The data and where they are from; covariates are left out, because a graph of single series cannot use them."""
-    if data is not None and not isinstance(data, SeriesData):
-        return data, "validation part of the data"
+def _source(model: Forecaster, data: Any, groups: bool) -> tuple[Any, dict[str, Any], str]:
+    """The data, the columns of generated data, and where the data are from.
+
+    Without ``groups`` covariates are left out, because a graph of single series cannot use them.
+    """
+    section = (lambda one: one) if groups else _without_covariates
     if data is not None:
-        return _without_covariates(data), "validation part of the data"
+        return section(data) if isinstance(data, SeriesData) else data, {}, "validation part of the data"
     run = run_of(parse_source(str(model.source.location))[0])
+    reason = " (name real ones with --data)"
     if run is not None:
         recipe: Any = Recipe.read(run / RECIPE_FILE)
         missing = [path for path in recipe.data.paths if not Path(path).exists()]
         if not missing:
-            return _without_covariates(recipe.data), f"validation part of {run.name}"
-        return _generated(), f"generated series, because {Path(missing[0]).name} of the run is not there any more"
-    return _generated(), "generated series (name real ones with --data)"
+            return section(recipe.data), {}, f"validation part of {run.name}"
+        reason = f", because {Path(missing[0]).name} of the run is not there any more"
+    columns = RELATED_COLUMNS if groups else {}
+    return _generated(groups), columns, f"generated series{reason}"
+
+
+def _related(data: SeriesData) -> bool:
+    return bool(data.known or data.past or data.groups)
 
 
 def _without_covariates(data: SeriesData) -> SeriesData:
@@ -116,14 +132,19 @@ def _size(store: Store) -> str:
     return f": {len(store.datasets)} data set{'s' * (len(store.datasets) != 1)}, {len(store.names):,} series"
 
 
-def _generated() -> Any:
+def _generated(groups: bool) -> Any:
+    """A table of series; with ``groups`` in groups of four, with a covariate that is known ahead and a past one."""
     import pandas as pd
 
-    values = generate(0, np.arange(SERIES), STEPS)
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "unique_id": np.repeat([f"generated-{place}" for place in range(SERIES)], STEPS),
             "ds": np.tile(np.arange(STEPS), SERIES),
-            "y": values.ravel(),
+            "y": generate(0, np.arange(SERIES), STEPS).ravel(),
         }
     )
+    if not groups:
+        return frame
+    known, past = generate(0, np.arange(SERIES, 3 * SERIES), STEPS).reshape(2, -1)
+    group = [f"group-{place // 4}" for place in range(SERIES)]
+    return frame.assign(group=np.repeat(group, STEPS), known=known, past=past)

@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,6 +17,7 @@ from potstill.errors import UserError
 from potstill.families.base import Forecaster, ModelSource, TeacherFamily
 from potstill.runtime import ExportError, Runtime
 from potstill.runtime.folder import FORMAT, MANIFEST_FILE
+from potstill.runtime.windows import Windows as RuntimeWindows
 from potstill.types import Forecast, Output, Request, Windows
 
 
@@ -23,6 +25,7 @@ class ExportedForecaster(Forecaster):
     """A folder written by ``potstill export``, executed by ONNX Runtime or OpenVINO on the CPU."""
 
     family = "exported"
+    groups_advice = "export a Chronos-2 model with `potstill export --groups`"
 
     def __init__(self, runtime: Runtime, source: ModelSource):
         manifest = runtime.manifest
@@ -30,6 +33,7 @@ class ExportedForecaster(Forecaster):
         self.levels = torch.from_numpy(runtime.levels)
         self.max_context, self.max_horizon = manifest.max_context, manifest.max_horizon
         self.horizon_multiple = manifest.horizon_multiple
+        self.group_signals = self.signals if manifest.groups else frozenset()
 
     @property
     def device(self) -> torch.device:
@@ -79,10 +83,26 @@ class ExportedForecaster(Forecaster):
         )
 
     def _forecast(self, windows: Windows, steps: int) -> Forecast:
-        context = windows.context.double().cpu().numpy()
-        found = self.runtime.model.predict(context[:, -self.max_context :], steps)
+        if windows.stands_alone:
+            context = windows.context.double().cpu().numpy()
+            found = self.runtime.model.predict(context[:, -self.max_context :], steps)
+        else:
+            found = self.runtime.model.predict_together(runtime_windows(windows), steps)
         arrays = (torch.from_numpy(array) for array in (found.levels, found.values, found.loc, found.scale))
         return Forecast(*arrays, arcsinh=found.arcsinh)
+
+
+def runtime_windows(windows: Windows) -> RuntimeWindows:
+    """Windows with groups or covariates, as the runtime reads them; without group ids each is its own group."""
+    group, past, known = (
+        None if part is None else part.cpu().numpy()
+        for part in (windows.group, windows.past_covariates, windows.future_covariates)
+    )
+    if group is None:
+        group = np.arange(len(windows))
+    else:
+        _, group = np.unique(group, return_inverse=True)
+    return RuntimeWindows(windows.context.double().cpu().numpy(), group, past, known)
 
 
 class ExportedFamily(TeacherFamily[ExportedForecaster]):

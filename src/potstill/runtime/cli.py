@@ -77,6 +77,7 @@ def _info(given: argparse.Namespace) -> None:
         "size": f"{size / 1e6:.2f} MB",
         "context": f"up to {manifest.max_context:,} steps",
         "horizon": f"{manifest.max_horizon:,} steps; longer forecasts are rolled out",
+        "reads": "groups and covariates, from Python" if manifest.groups else "",
         "quantiles": ", ".join(f"{level:g}" for level in manifest.levels),
         "licence": manifest.licence,
     }

@@ -30,7 +30,7 @@ def contexts_of(data: Any, longest: int) -> np.ndarray:
     if hasattr(data, "__array__"):  # also series and frames of pandas and polars, and tensors
         data = np.asanyarray(data)
     if isinstance(data, np.ndarray) and data.dtype != object and data.ndim:
-        context = _numbers(data[..., -longest:], "context")
+        context = numbers_of(data[..., -longest:], "context")
     else:
         context = _of_items(_items(data), longest)
     if context.ndim not in (1, 2):
@@ -40,7 +40,12 @@ def contexts_of(data: Any, longest: int) -> np.ndarray:
     context = context[None] if context.ndim == 1 else context
     if not context.size:
         raise _empty()
-    return context if np.isfinite(context).all() else np.where(np.isinf(context), np.nan, context)
+    return finite(context)
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """The values, where infinite ones are missing."""
+    return values if np.isfinite(values).all() else np.where(np.isinf(values), np.nan, values)
 
 
 def _items(data: Any) -> list[Any]:
@@ -57,15 +62,22 @@ def _of_items(items: list[Any], longest: int) -> np.ndarray:
     if not items:
         raise _empty()
     if all(_is_number(item) for item in items):
-        return _numbers(items[-longest:], "context")
-    return _padded([_series(item, place)[-longest:] for place, item in enumerate(items)])
+        return numbers_of(items[-longest:], "context")
+    return padded([_series(item, place)[-longest:] for place, item in enumerate(items)])
 
 
 def _is_number(item: Any) -> bool:
     return not hasattr(item, "__len__") or np.ndim(item) == 0
 
 
-def _numbers(values: Any, name: str) -> np.ndarray:
+def numbers_of(values: Any, name: str) -> np.ndarray:
+    """Values as float64, NaN where missing; ``name`` is theirs in messages.
+
+    Raises
+    ------
+    ExportError
+        If they are no numbers.
+    """
     try:
         if hasattr(values, "filled"):  # a masked array; importing numpy.ma takes longer than a forecast
             return values.astype(np.float64).filled(np.nan)
@@ -91,17 +103,18 @@ def _number(value: Any) -> float:
 
 
 def _series(item: Any, place: int) -> np.ndarray:
-    series = _numbers(item, f"context {place}")
+    series = numbers_of(item, f"context {place}")
     if series.ndim != 1:
         raise ExportError(f"context {place}: has {series.ndim} dimensions; a list takes series of one dimension [C].")
     return series
 
 
-def _padded(series: list[np.ndarray]) -> np.ndarray:
-    padded = np.full((len(series), max(len(one) for one in series)), np.nan)
-    for row, one in zip(padded, series, strict=True):
+def padded(series: list[np.ndarray]) -> np.ndarray:
+    """Series ``[C]`` of any lengths as ``[B, C]``, with missing values at the start of shorter ones."""
+    rows = np.full((len(series), max(len(one) for one in series)), np.nan)
+    for row, one in zip(rows, series, strict=True):
         row[len(row) - len(one) :] = one
-    return padded
+    return rows
 
 
 def _empty() -> ExportError:

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from . import folder as folders
+from .errors import ExportError
 from .forecast import Forecast
 from .model import ExportedModel
 from .scaling import standardise
 from .sessions import open_session
 from .units import in_safe_units
+from .windows import Windows
 
 ROUTER_BACKEND = "onnx"
 
@@ -54,6 +56,19 @@ class ExportedMixture:
             forecast = expert.predict(own, steps).at_levels(self.levels).at(common.loc[rows], common.scale[rows])
             total[rows] += forecast.values * weights[rows, number, None, None]
         return self._spread_out(Forecast(self.levels, total, common.loc, common.scale, True))
+
+    def predict_together(self, windows: Windows, steps: int) -> Forecast:
+        """Not supported.
+
+        Raises
+        ------
+        ExportError
+            Always.
+        """
+        raise ExportError(
+            f"{self.manifest.name}: is a mixture, whose exported experts forecast each series on its own; leave groups"
+            " and covariates out, or export one of its experts with `potstill export --groups`."
+        )
 
     def fix_shapes(self, batch: int, context_length: int, steps: int) -> None:
         """Prepare all experts for one shape; with several series per batch, an expert reads fewer of them."""

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .distribution import KINDS
 from .errors import ExportError
 
 MANIFEST_FILE = "export.json"
 FORMAT, VERSION = "potstill-export", 1
 EXPERTS_FOLDER = "experts"
 BACKENDS = ("onnx", "openvino")
-ROLLOUTS = ("paths", "deciles")
+ROLLOUTS = ("paths", "deciles", "pooled")
+SCALINGS = ("standard", "uni2ts")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,15 @@ class Manifest:
         Whether the graph reads contexts of ``max_context`` steps only and always gives ``max_horizon`` steps.
     arcsinh, constant_scale, rounding
         How contexts are scaled: see ``scaling.standardise``.
+    scaling
+        The rule of the standard deviation: ``standard`` or ``uni2ts``.
     rollout
-        How forecasts beyond ``max_horizon`` are made: ``paths`` or ``deciles``.
+        How forecasts beyond ``max_horizon`` are made: ``paths``, ``deciles`` or ``pooled``.
+    distribution, student_t
+        Components of the mixture distribution whose parameters the graph gives, and coefficients of the Student-t
+        curve; empty: the graph gives quantiles.
+    groups
+        Whether the graph reads group ids and covariates.
     backend, precision, graph
         ``onnx`` or ``openvino``; fp32, bf16 or int8; the graph's file.
     files
@@ -66,7 +75,11 @@ class Manifest:
     arcsinh: bool = True
     constant_scale: float = 1e-5
     rounding: bool = False
+    scaling: str = "standard"
     rollout: str = "paths"
+    distribution: list[str] = field(default_factory=list)
+    student_t: list[list[float]] = field(default_factory=list)
+    groups: bool = False
     experts: list[str] = field(default_factory=list)
     spread: float = 1.0
     max_router_context: int = 0
@@ -135,8 +148,26 @@ def _is_valid(manifest: Manifest) -> bool:
         and levels[-1] < 1
         and manifest.graph in manifest.files
         and all(isinstance(name, str) and Path(name).name == name for name in [*manifest.files, *manifest.experts])
+        and manifest.scaling in SCALINGS
+        and isinstance(manifest.distribution, list)
+        and all(isinstance(kind, str) and kind in KINDS for kind in manifest.distribution)
+        and ("student_t" not in manifest.distribution or _is_table(manifest.student_t))
+        and (not manifest.groups or (not manifest.fixed and manifest.rollout == "deciles"))
         and (not manifest.experts or (isinstance(manifest.max_router_context, int) and manifest.max_router_context > 0))
     )
+
+
+def _is_table(rows: Any) -> bool:
+    """Whether rows are numbers, equally many in each, and not too few for a Chebyshev series."""
+    try:
+        return (
+            len(rows) > 0
+            and len({len(row) for row in rows}) == 1
+            and len(rows[0]) > 1
+            and math.isfinite(sum(map(sum, rows)))
+        )
+    except TypeError:
+        return False
 
 
 def digest_of(path: Path) -> str:

@@ -57,6 +57,10 @@ class Forecast:
             return replace(self, values=values, levels=wanted)
         return replace(self, values=arithmetic.interpolate_levels(values, self.levels, wanted), levels=wanted)
 
+    def first(self, rows: int) -> Forecast:
+        """The forecasts of the first windows."""
+        return replace(self, values=self.values[:rows], loc=self.loc[:rows], scale=self.scale[:rows])
+
     def at(self, loc: np.ndarray, scale: np.ndarray) -> Forecast:
         """The same forecast with another offset and scale, in arcsinh space."""
         return Forecast.of_units(self.levels, self.in_units(), loc, scale)

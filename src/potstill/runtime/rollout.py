@@ -1,8 +1,8 @@
 """Forecasts beyond a model's horizon, from its own forecasts: each quantile path is fed back.
 
-Two rules, each that of the model in PyTorch: ``paths`` (Potstill's own students) and ``deciles``.
+Each rule is that of the model in PyTorch: ``paths`` (Potstill's own students), ``deciles`` (Chronos-2), ``pooled``.
 
-Shapes: B windows, C context, P paths, Q levels, H steps of a block.
+Shapes: B windows (and covariates), C context, P paths, Q levels, H steps of a block.
 """
 
 from __future__ import annotations
@@ -14,29 +14,36 @@ import numpy as np
 from .arithmetic import edges, masses
 from .forecast import Forecast
 
-#: the forecast of contexts ``[B, C]`` float64 for a number of steps
-Block = Callable[[np.ndarray, int], Forecast]
+#: the forecast of contexts ``[B, C]`` float64 for a number of steps, after so many steps have been forecast
+Block = Callable[[np.ndarray, int, int], Forecast]
 DECILES = np.round(np.arange(1, 10) * 0.1, 1).astype(np.float32)  # upstream's default
 
 
 def roll_out_paths(block: Block, context: np.ndarray, steps: int, longest: int, max_context: int) -> Forecast:
     """The rule of Potstill's own students: see ``SmallStudentForecaster.roll_out``."""
-    first = block(context, longest)
+    first = block(context, longest, 0)
     levels, windows = first.levels.astype(np.float64), len(context)
     blocks = [first.in_units()]
     paths = np.repeat(context[:, None], len(levels), axis=1)
     middle = int(np.abs(levels - 0.5).argmin())
-    while sum(part.shape[2] for part in blocks) < steps:
+    done = longest
+    while done < steps:
         paths = np.concatenate([paths, blocks[-1]], axis=2)[..., -max_context:]
-        ahead = block(paths.reshape(-1, paths.shape[2]), longest).in_units()
+        ahead = block(paths.reshape(-1, paths.shape[2]), longest, done).in_units()
         mixed = _mix_paths(ahead.reshape(windows, len(levels), *ahead.shape[1:]), levels)
         blocks.append(_at_least_as_wide(mixed, blocks[-1], middle))
+        done += longest
     return _continued(first, blocks, steps)
 
 
-def roll_out_deciles(block: Block, context: np.ndarray, steps: int, longest: int, max_context: int) -> Forecast:
-    """Upstream's rule: see ``Chronos2Pipeline._predict_batch``."""
-    first = block(context, longest)
+def roll_out_deciles(
+    block: Block, context: np.ndarray, steps: int, longest: int, max_context: int, future: np.ndarray | None = None
+) -> Forecast:
+    """Upstream's rule: see ``Chronos2Pipeline._predict_batch``.
+
+    Where ``future [B, steps]`` is known, it and not a forecast is fed back.
+    """
+    first = block(context, longest, 0)
     levels, windows = first.levels.astype(np.float64), len(context)
     path_levels = DECILES.astype(np.float64)
     weights = np.outer(_upstream_masses(path_levels), _upstream_masses(levels)).ravel()
@@ -44,15 +51,32 @@ def roll_out_deciles(block: Block, context: np.ndarray, steps: int, longest: int
     paths = np.repeat(context[:, None], len(path_levels), axis=1)
     done = longest
     while done < steps:
-        paths = np.concatenate([paths, _interpolate(blocks[-1], levels, path_levels)], axis=2)[..., -max_context:]
-        ahead = block(paths.reshape(-1, paths.shape[2]), min(longest, steps - done)).in_units()
+        newest = _interpolate(blocks[-1], levels, path_levels)
+        if future is not None:
+            known = future[:, None, done - newest.shape[2] : done]
+            newest = np.where(np.isnan(known), newest, known)
+        paths = np.concatenate([paths, newest], axis=2)[..., -max_context:]
+        ahead = block(paths.reshape(-1, paths.shape[2]), min(longest, steps - done), done).in_units()
         ahead = ahead.reshape(windows, -1, ahead.shape[2])
         blocks.append(_weighted_quantiles(ahead, weights, levels))
         done += ahead.shape[2]
     return _continued(first, blocks, steps)
 
 
-ROLLOUTS = {"paths": roll_out_paths, "deciles": roll_out_deciles}
+def roll_out_pooled(block: Block, context: np.ndarray, steps: int, longest: int, max_context: int) -> Forecast:
+    """The rule of Moirai students: the quantiles of all paths' quantiles; see ``MoiraiForecaster.roll_out``."""
+    first = block(context, longest, 0)
+    levels, windows = first.levels.astype(np.float64), len(context)
+    blocks, paths = [first.quantiles], np.repeat(context[:, None], len(levels), axis=1)
+    for done in range(longest, steps, longest):
+        paths = np.concatenate([paths, blocks[-1]], axis=2)[..., -max_context:]
+        ahead = block(paths.reshape(-1, paths.shape[2]), longest, done).quantiles
+        pooled = ahead.reshape(windows, -1, longest)
+        blocks.append(np.quantile(pooled, levels, axis=1).transpose(1, 0, 2))
+    return _continued(first, blocks, steps)
+
+
+ROLLOUTS = {"paths": roll_out_paths, "deciles": roll_out_deciles, "pooled": roll_out_pooled}
 
 
 def _continued(first: Forecast, blocks: list[np.ndarray], steps: int) -> Forecast:

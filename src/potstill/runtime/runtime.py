@@ -5,7 +5,7 @@ Shapes: B windows, C context, Q levels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from .contexts import contexts_of
 from .experts import ExportedMixture
 from .folder import EXPERTS_FOLDER, Manifest, read_manifest
 from .forecast import Forecast
+from .items import are_items, windows_of
 from .model import ExportedModel
 
 MAX_STEPS = 100_000  # of a forecast
@@ -71,29 +72,36 @@ class Runtime:
         *,
         quantiles: Sequence[float] | None = None,
         batch_size: int = 256,
+        groups: Sequence[Hashable] | None = None,
     ) -> Forecast:
         """Forecast one or many series.
 
         Parameters
         ----------
         contexts
-            ``[C]``, ``[B, C]``, or a list of series of any lengths; NaN where a value is missing.
+            ``[C]``, ``[B, C]``, or a list of series of any lengths; NaN where a value is missing. A model exported
+            with ``--groups`` also reads a list of dictionaries as chronos-forecasting does: ``target`` (``[C]``, or
+            several series ``[V, C]`` that are forecast together), ``past_covariates`` (``[C]`` by name) and
+            ``future_covariates`` (``[prediction_length]`` by name, for some of these names). All are numbers.
         prediction_length
             Steps ahead; default: the longest horizon of one pass. Beyond it the model's own forecasts are fed back.
         quantiles
             Levels in (0, 1); default: the model's own.
         batch_size
-            Series per pass.
+            Series per pass. With groups and covariates passes are smaller, and a group is never split.
+        groups
+            An id for each series or dictionary: those with the same id are forecast together.
 
         Returns
         -------
         Forecast
-            ``.quantiles`` is ``[B, Q, prediction_length]`` float64 in the units of the contexts.
+            ``.quantiles`` is ``[B, Q, prediction_length]`` float64 in the units of the contexts; B counts the series of
+            all targets, in their order.
 
         Raises
         ------
         ExportError
-            If the contexts are not numbers, or an option is out of range.
+            If the contexts are not numbers, an option is out of range, or the model was exported without groups.
         NotFinite
             An ExportError: the forecast of a context with at least one value is NaN or infinite.
         """
@@ -101,9 +109,16 @@ class Runtime:
         steps = whole_number("prediction_length", steps, MAX_STEPS)
         size = whole_number("batch_size", batch_size)
         levels = None if quantiles is None else levels_of(quantiles)
-        context = contexts_of(contexts, self.manifest.max_context)
-        parts = [self.model.predict(context[start : start + size], steps) for start in range(0, len(context), size)]
-        forecast = parts[0] if len(parts) == 1 else _joined(parts)
+        if groups is not None or are_items(contexts):
+            windows = windows_of(contexts, groups, self.manifest.max_context, steps)
+            context = windows.context
+        else:
+            windows, context = None, contexts_of(contexts, self.manifest.max_context)
+        if windows is None or windows.stands_alone:
+            parts = [self.model.predict(context[start : start + size], steps) for start in range(0, len(context), size)]
+            forecast = parts[0] if len(parts) == 1 else _joined(parts)
+        else:
+            forecast = self.model.predict_together(windows, steps)
         check_finite(forecast, context)
         return forecast if levels is None else forecast.at_levels(levels)
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .units import SafeContexts
+from .units import SafeContexts, in_safe_units
 
 ROUNDING = 1e-6  # of a context's mean: the spread that float32 rounding alone gives a constant context
+UNI2TS_VARIANCE = 1e-5
 MIN_SCALE = 1e-30  # dividing by less overflows in float32
 
 
@@ -62,3 +63,31 @@ def standardise(safe: SafeContexts, constant_scale: float, rounding: bool, arcsi
     x = x / scale
     values = (np.arcsinh(x) if arcsinh else x).astype(np.float32)
     return Scaled(values, safe.loc + safe.scale * loc, safe.scale * scale)
+
+
+def standardise_as_uni2ts(safe: SafeContexts) -> Scaled:
+    """Standardise contexts as uni2ts's scaler does: by the unbiased variance of the known values plus 1e-5."""
+    x = safe.values.astype(np.float64)
+    known = ~np.isnan(x)
+    count = known.sum(1, keepdims=True)
+    loc = np.where(known, x, 0.0).sum(1, keepdims=True) / np.maximum(count, 1)
+    square = (np.where(known, x - loc, 0.0) ** 2).sum(1, keepdims=True)
+    scale = np.sqrt(square / np.maximum(count - 1, 1) + UNI2TS_VARIANCE)
+    loc, scale = (part.astype(np.float32).astype(np.float64) for part in (loc, scale))
+    values = ((x - loc) / scale).astype(np.float32)
+    return Scaled(values, safe.loc + safe.scale * loc, safe.scale * scale)
+
+
+def standardise_with_future(
+    context: np.ndarray, future: np.ndarray, constant_scale: float, rounding: bool, arcsinh: bool
+) -> tuple[Scaled, np.ndarray]:
+    """Contexts ``[B, C]`` as by :func:`standardise`, and values ahead ``[B, H]`` float32 by the contexts' scale."""
+    length = context.shape[1]
+    safe = in_safe_units(np.concatenate([context, future], axis=1))
+    values, ahead = safe.values[:, :length], safe.values[:, length:].astype(np.float64)
+    missing = np.isnan(values)
+    low, high = (np.where(missing, end, values) for end in (np.inf, -np.inf))
+    varies = (high.max(1) > low.min(1))[:, None]
+    scaled = standardise(SafeContexts(values, safe.loc, safe.scale, varies), constant_scale, rounding, arcsinh)
+    ahead = (ahead - (scaled.loc - safe.loc) / safe.scale) / (scaled.scale / safe.scale)
+    return scaled, (np.arcsinh(ahead) if arcsinh else ahead).astype(np.float32)

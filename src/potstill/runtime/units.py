@@ -12,6 +12,7 @@ import numpy as np
 LARGEST_LEVEL = 2.0**13  # relative to the range of a context: forecasts then change by less than 4e-3 of the range
 SMALLEST, LARGEST = 1e-6, 1e12  # a smaller range or a larger size is converted
 SMALLEST_CONSTANT = 0.01  # Chronos-2 and Chronos-Bolt forecast constants with a spread of about 1e-5
+SMALLEST_OF_UNI2TS = 0.25  # its scaler adds 1e-5 to the variance, which leaves little of smaller ranges
 UNIT_EXPONENT = 7  # a context that is converted then has a range (if that was small) or a size of 2^6 to 2^7
 
 
@@ -34,8 +35,11 @@ class SafeContexts(NamedTuple):
     varies: np.ndarray
 
 
-def in_safe_units(context: np.ndarray) -> SafeContexts:
-    """Convert the contexts ``[B, C]`` float64 that need other units; the others are only rounded to float32."""
+def in_safe_units(context: np.ndarray, smallest: float = SMALLEST) -> SafeContexts:
+    """Convert the contexts ``[B, C]`` float64 that need other units; the others are only rounded to float32.
+
+    Contexts with a smaller range than ``smallest`` are converted.
+    """
     low, high = context.min(1, keepdims=True), context.max(1, keepdims=True)
     if np.isnan(low).any():
         missing = np.isnan(context)
@@ -48,7 +52,7 @@ def in_safe_units(context: np.ndarray) -> SafeContexts:
     varies = change > 0
     far = varies & (size > LARGEST_LEVEL * change)
     least, most = np.where(varies, change, size), np.where(far, change, size)
-    small = (least > 0) & (least < np.where(varies, SMALLEST, SMALLEST_CONSTANT))
+    small = (least > 0) & (least < np.where(varies, smallest, SMALLEST_CONSTANT))
     unsafe = small | (most > LARGEST)
     loc, scale = np.zeros_like(size), np.ones_like(size)
     if far.any() or unsafe.any():

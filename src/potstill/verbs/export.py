@@ -34,6 +34,7 @@ def export(
     format: Format = "onnx",
     quantize: Quantisation | None = None,
     data: Any = None,
+    groups: bool = False,
     allow_loss: bool = False,
 ) -> Export | LanguageExport:
     """Export a forecaster to ONNX or OpenVINO, or a language model to ONNX, and compare it with PyTorch.
@@ -52,6 +53,9 @@ def export(
     data
         Data whose validation part the export is calibrated on and compared on: paths, a data frame or a data section;
         default: those of the run that the model belongs to, for forecasters without one generated series.
+    groups
+        Export the form that reads groups of series and covariates; the data section names those that it is compared
+        on. For Chronos-2 models.
     allow_loss
         Accept a loss of more than 1 % SQL, or perplexity.
 
@@ -69,8 +73,15 @@ def export(
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(f"{folder}: already exists; choose another --output.", key="export.exists")
     if not isinstance(model, Forecaster) and (isinstance(model, Model) or is_language(model)):
+        if groups:
+            raise UserError("--groups: is for forecasters; leave it out for a language model.", key="export.no_groups")
         return _export_language(model, folder, data, format=format, quantize=quantize, allow_loss=allow_loss)
-    options = ExportOptions(format, quantize)
+    if isinstance(data, SeriesData) and not groups and (data.known or data.past or data.groups):
+        raise UserError(
+            "--known, --past, data.groups: a graph of single series reads no covariates and groups; add --groups.",
+            key="export.covariates_without_groups",
+        )
+    options = ExportOptions(format, quantize, groups)
     loaded = forecaster_of(model, "cpu")
     loaded.freeze()
     if isinstance(loaded, ExportedForecaster):
@@ -82,7 +93,7 @@ def export(
     def fit(settings: SeriesData, store: Store) -> SeriesData:
         return fit_lengths(settings, store, [loaded])
 
-    return export_forecaster(loaded, folder, options, validation_of(loaded, data, fit), allow_loss)
+    return export_forecaster(loaded, folder, options, validation_of(loaded, data, fit, groups), allow_loss)
 
 
 def _export_language(model: str | Path | Model, output: Path, data: Any, **options: Any) -> LanguageExport:

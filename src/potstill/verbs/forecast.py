@@ -234,8 +234,8 @@ def _check_covariates(forecaster: Forecaster, known: Any, used: bool, future: An
         )
     if used and "forecast" not in forecaster.group_signals:
         raise UserError(
-            f"{forecaster.source.name}: a {forecaster.family} model cannot use covariates or groups; leave --known,"
-            " --past and --groups out, or use a Chronos-2 model.",
+            f"{forecaster.source.name}: {forecaster.family} models cannot use covariates or groups; leave --known,"
+            f" --past and --groups out, or {forecaster.groups_advice}.",
             key="model.no_groups",
         )
 

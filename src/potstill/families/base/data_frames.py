@@ -141,8 +141,8 @@ def _without_covariates(
     known = [] if future_df is None else [c for c in future_df.columns if c not in (identity, time)]
     if known:
         raise UserError(
-            f"{forecaster.source.name}: a {forecaster.family} model cannot use covariates such as {known[0]!r} of"
-            " future_df; leave future_df out, or use a Chronos-2 model.",
+            f"{forecaster.source.name}: {forecaster.family} models cannot use covariates such as {known[0]!r} of"
+            f" future_df; leave future_df out, or {forecaster.groups_advice}.",
             key="model.no_groups",
         )
     extra = [str(c) for c in df.columns if c not in (identity, time, *targets)]

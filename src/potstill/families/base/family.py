@@ -163,6 +163,19 @@ class Family(ABC, Generic[M]):
             key="export.unsupported_family",
         )
 
+    def group_graph(self, model: M) -> Graph:
+        """The model as a graph that reads group ids and covariates.
+
+        Raises
+        ------
+        UserError
+            As :meth:`graph`.
+        """
+        raise UserError(
+            f"--groups: a {self.name} model forecasts each series on its own; export {model.source.name} without it.",
+            key="export.no_groups",
+        )
+
     def anatomy(self, module: Any) -> Anatomy:
         """What the weights of a model's module mean, for cutting it; see :mod:`potstill.transfer.anatomy`."""
         raise NotImplementedError(f"{self.name} models do not describe their weights")

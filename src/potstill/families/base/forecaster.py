@@ -40,6 +40,8 @@ class Forecaster(Model):
         Horizons are computed in multiples of this many steps (an output patch).
     spread
         Factor by which :meth:`scale_spread` has changed the distances of the quantiles from the median.
+    groups_advice
+        What a user of groups or covariates should do if this model cannot read them.
     """
 
     levels: Tensor
@@ -47,6 +49,7 @@ class Forecaster(Model):
     max_horizon: int
     horizon_multiple: int = 1
     spread: float = 1.0
+    groups_advice: str = "use a Chronos-2 model"
     signals = frozenset({"forecast"})
 
     @abstractmethod
@@ -212,8 +215,8 @@ class Forecaster(Model):
         """Raise UserError if the forward pass over these windows cannot return what ``request`` asks for."""
         if not windows.stands_alone and "forecast" not in self.group_signals:
             raise UserError(
-                f"{self.source.name}: a {self.family} model forecasts each series on its own; it cannot use groups or"
-                " covariates.",
+                f"{self.source.name}: {self.family} models forecast each series on its own, without groups and"
+                f" covariates; {self.groups_advice}.",
                 key="model.no_groups",
             )
         self.check_request(request, self.signals if windows.stands_alone else self.group_signals)

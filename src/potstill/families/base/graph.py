@@ -1,10 +1,11 @@
 """A forecaster as one module of tensors in, tensors out, for export.
 
-Shapes: B windows, C context, N output patches, Q levels, H horizon.
+Shapes: B windows, C context, N output patches, P steps per patch, Q levels, H horizon.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,18 @@ class Graph:
         Whether the scale is at least a millionth of the mean.
     rollout
         The rule of forecasts beyond the longest horizon, in ``potstill.runtime.rollout``.
+    groups
+        Whether rows are series and covariates, and those with one group id are forecast together. The inputs after
+        ``context`` are then ``future [B, N, P]`` float32, scaled like the row's context, NaN where unknown, and
+        ``group [B]`` int64.
+    scaling
+        How contexts are standardised: see ``potstill.runtime.scaling``. With ``uni2ts`` the graph has a second input
+        ``missing [B, 1]``, the scaled 0.
+    distribution
+        Names of components, of ``potstill.runtime.distribution.KINDS``: the graph's values are then the parameters of a
+        mixture distribution. Empty: they are quantiles.
+    student_t
+        Coefficients of the Student-t curve, if a component is one.
     """
 
     module: nn.Module
@@ -44,4 +57,8 @@ class Graph:
     arcsinh: bool
     constant_scale: float
     rounding: bool
-    rollout: Literal["paths", "deciles"]
+    rollout: Literal["paths", "deciles", "pooled"]
+    groups: bool = False
+    scaling: Literal["standard", "uni2ts"] = "standard"
+    distribution: Sequence[str] = ()
+    student_t: Sequence[Sequence[float]] = ()

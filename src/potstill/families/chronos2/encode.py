@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from potstill.families.chronos2.groups import attend_in_groups, attend_to_self, members_by_size
 from potstill.families.chronos2.rows import Rows
@@ -75,12 +75,29 @@ def encode_univariate(model: Any, context: Tensor, patches: int, request: Reques
 def encode_groups(model: Any, rows: Rows, patches: int, request: Request | None = None) -> Encoded:
     """Run the encoder on rows that attend to their group's other rows; parameters as in :func:`encode_univariate`."""
     members = members_by_size(rows.group)
-    stream, mask = _tokens(model, rows.context, patches, rows.future)
+    size = model.chronos_config.output_patch_size
+    future = rows.future
+    if future is not None:
+        short = patches * size - future.shape[1]
+        future = nn.functional.pad(future, (0, short), value=torch.nan).unflatten(1, (patches, size))
 
     def attend_within(layer: Any, x: Tensor, visible: Tensor) -> Tensor:
         return attend_in_groups(layer, x, visible, members)
 
-    return _encode(model, stream, mask, patches, Recorder(request), attend_within)
+    return encode_rows(model, rows.context, patches, future, attend_within, Recorder(request))
+
+
+def encode_rows(
+    model: Any,
+    context: Tensor,
+    patches: int,
+    future: Tensor | None,
+    group_attention: GroupAttention,
+    recorder: Recorder | None = None,
+) -> Encoded:
+    """Run the encoder on rows with ``future [R, N, P]``, NaN where unknown, and any form of attention within groups."""
+    stream, mask = _tokens(model, context, patches, future)
+    return _encode(model, stream, mask, patches, recorder or Recorder(None), group_attention)
 
 
 def _encode(
@@ -109,15 +126,31 @@ def _tokens(model: Any, context: Tensor, patches: int, future: Tensor | None = N
     """Embedded context, register and future tokens ``[R, T, D]`` and the mask ``[R, T]`` of tokens with a value."""
     patched, mask, loc_scale = model._prepare_patched_context(context=context)
     rows = context.shape[0]  # len would make the batch size a constant of an exported graph
-    # without future covariates the future tokens are the same for every window, unless dropout makes them differ
-    per_row = future is not None or (model.training and model.config.dropout_rate > 0)
-    ahead, _ = model._prepare_patched_future(future, None, loc_scale, patches, rows if per_row else 1)
+    if future is not None:
+        ahead = _patches_ahead(model, future, loc_scale)
+    else:
+        # without covariates the future tokens are the same for every window, unless dropout makes them differ
+        per_row = model.training and model.config.dropout_rate > 0
+        ahead, _ = model._prepare_patched_future(None, None, loc_scale, patches, rows if per_row else 1)
     tokens = [model.input_patch_embedding(patched)]
     if model.chronos_config.use_reg_token:
         tokens.append(model.shared.weight[model.config.reg_token_id].to(tokens[0].dtype).expand(rows, 1, -1))
     tokens.append(model.input_patch_embedding(ahead).expand(rows, -1, -1))
     stream = torch.cat(tokens, dim=1)
     return stream, torch.cat([mask, mask.new_ones(rows, stream.shape[1] - mask.shape[1])], dim=1)
+
+
+def _patches_ahead(model: Any, future: Tensor, loc_scale: tuple[Tensor, Tensor]) -> Tensor:
+    """Upstream's patches of times, values and masks ``[R, N, 3 · P]`` from values ahead ``[R, N, P]``.
+
+    Without its check for NaN, which depends on the data, so that a graph cannot express it.
+    """
+    scaled, _ = model.instance_norm(future.flatten(1), loc_scale)
+    scaled = scaled.to(model.dtype).view_as(future)
+    known = scaled.isnan().logical_not()
+    steps = torch.arange(future.shape[1] * future.shape[2], device=future.device, dtype=torch.float32)
+    time = (steps / model.chronos_config.time_encoding_scale).to(model.dtype).view(1, *future.shape[1:])
+    return torch.cat([time.expand_as(scaled), torch.where(known, scaled, 0.0), known.to(scaled.dtype)], dim=-1)
 
 
 def _attend_in_time(

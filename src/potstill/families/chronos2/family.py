@@ -158,6 +158,10 @@ class Chronos2Family(Family[Chronos2Forecaster]):
         """See :func:`potstill.families.chronos2.graph.graph_of`."""
         return graph_of(model)
 
+    def group_graph(self, model: Chronos2Forecaster) -> Graph:
+        """See :func:`potstill.families.chronos2.graph.graph_of`."""
+        return graph_of(model, groups=True)
+
     def anatomy(self, module: Any) -> Anatomy:
         """See :func:`potstill.families.chronos2.anatomy.anatomy`."""
         return anatomy(module)

@@ -52,7 +52,9 @@ def encode_univariate(module: Any, tokens: Any, patch: int, request: Request | N
     stream = torch.where(tokens.future[..., None], module.mask_encoding.weight.to(stream.dtype), stream)
     stream = stream.to(next(module.encoder.parameters()).dtype)
     recorder = Recorder(request)
-    stream = _encode(module.encoder, stream, tokens, recorder)
+    mask = tokens.sample_id[:, None, :, None] == tokens.sample_id[:, None, None]
+    mask = None if bool(tokens.sample_id.all()) else mask  # without padding every token attends to every other
+    stream = encode_stream(module.encoder, stream, tokens.time_id, mask, int(tokens.future[0].sum()), recorder)
     # the 8-bit mantissa of bf16 is too short for a distribution
     with torch.autocast(stream.device.type, enabled=False):
         distribution = _head(module, stream.float(), index, patch)
@@ -75,13 +77,21 @@ def future_distribution(module: Any, tokens: Any) -> Any:
     return _head(module, stream[:, -int(tokens.future[0].sum()) :], 0, patch)
 
 
-def _encode(encoder: Any, stream: Tensor, tokens: Any, recorder: Recorder) -> Tensor:
-    """The stream of the future ``[B, N, D]`` after the final norm."""
-    count, last = int(tokens.future[0].sum()), len(encoder.layers) - 1
-    mask = tokens.sample_id[:, None, :, None] == tokens.sample_id[:, None, None]
-    mask = None if bool(tokens.sample_id.all()) else mask  # without padding every token attends to every other
+def encode_stream(
+    encoder: Any, stream: Tensor, time_id: Tensor, mask: Tensor | None, count: int, recorder: Recorder
+) -> Tensor:
+    """The stream of the future, the last ``count`` tokens ``[B, N, D]``, after the final norm.
+
+    Parameters
+    ----------
+    stream, time_id
+        ``[B, T, D]`` embedded tokens, and their positions ``[B, T]``.
+    mask
+        True, or an additive 0, where a token attends to another: ``[B, 1, T, T]``; None: everywhere.
+    """
+    last = len(encoder.layers) - 1
     theta = encoder.layers[0].self_attn.time_qk_proj.query_proj.theta
-    angles = (tokens.time_id[:, None, :, None] * theta.float()).repeat_interleave(2, dim=-1)  # [B, 1, T, W]
+    angles = (time_id[:, None, :, None] * theta.float()).repeat_interleave(2, dim=-1)  # [B, 1, T, W]
     turn = (angles.cos().to(stream.dtype), angles.sin().to(stream.dtype))
     for index, layer in enumerate(encoder.layers):
         whole = index != last or recorder.needs_all_tokens(index)
@@ -133,7 +143,12 @@ def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 def _head(module: Any, stream: Tensor, index: int, patch: int) -> Any:
-    """Upstream's projection to a distribution, for one patch size.
+    """Upstream's projection to a distribution, for one patch size."""
+    return module.distr_output._distribution(parameters(module, stream, index, patch), validate_args=False)
+
+
+def parameters(module: Any, stream: Tensor, index: int, patch: int) -> Any:
+    """The distribution's parameters, in the dictionaries and lists of uni2ts.
 
     Upstream stores each parameter as (dimension, largest patch) but its mask assumes (dimension, patch). For a
     parameter with several dimensions, all weights but those of the first dimension are therefore masked, and only their
@@ -153,5 +168,4 @@ def _head(module: Any, stream: Tensor, index: int, patch: int) -> Any:
             return [bounded(*pair) for pair in zip(projections, domain, strict=True)]
         return domain(project(projections))
 
-    head = module.param_proj
-    return module.distr_output._distribution(bounded(head.proj, head.domain_map), validate_args=False)
+    return bounded(module.param_proj.proj, module.param_proj.domain_map)

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from potstill.errors import UserError
-from potstill.families.base import Architecture, Family, Model, ModelSource
+from potstill.families.base import Architecture, Family, Graph, Model, ModelSource
 from potstill.families.moirai.anatomy import anatomy, obstacle, with_one_patch
 from potstill.families.moirai.checkpoint import download, kind_of, open_module, uni2ts_module, with_licence
 from potstill.families.moirai.decoder_model import MoiraiDecoderForecaster
 from potstill.families.moirai.design import MoiraiArchitecture, count, design_student
 from potstill.families.moirai.encoder_model import AUTO_PATCH, MoiraiForecaster, default_patch
+from potstill.families.moirai.graph import graph_of
 from potstill.families.moirai.model import POTSTILL_KEY, MoiraiModel
 from potstill.transfer.anatomy import Anatomy
 from potstill.transfer.layers import copy_layers
@@ -47,6 +48,10 @@ class MoiraiFamily(Family[MoiraiModel]):
             module.encoder.to(torch.bfloat16)  # scaling and distribution need the 24-bit mantissa of fp32
         forecaster = MoiraiForecaster if kind == "moirai" else MoiraiDecoderForecaster
         return forecaster(module, with_licence(source), config)
+
+    def graph(self, model: MoiraiModel) -> Graph:
+        """See :func:`potstill.families.moirai.graph.graph_of`."""
+        return graph_of(model)
 
     def design(self, teacher: Model | None, overrides: dict[str, Any], context: int, horizon: int) -> Architecture:
         """Derive the sizes from the overrides; without any, at most a third of a Moirai teacher's parameters.

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, ModelSource, in_safe_units
+from potstill.runtime.units import SMALLEST_OF_UNI2TS
 from potstill.types import Forecast, Output, Request, Windows
 
 DEFAULT_CONTEXT, DEFAULT_HORIZON = 720, 96
 DEFAULT_LEVELS = tuple(k / 10 for k in range(1, 10))
-#: of a context: uni2ts divides by the root of its variance plus 1e-5, which of smaller ranges leaves little
-SMALLEST_RANGE = 0.25
 POTSTILL_KEY = "potstill"  # Potstill's settings in config.json, which from_pretrained ignores
 
 
@@ -46,7 +45,7 @@ class MoiraiModel(Forecaster):
 
     def forward(self, windows: Windows, request: Request) -> Output:
         """Forecast contexts in units of which uni2ts's scaler keeps the range; see ``_forward``."""
-        windows, units = in_safe_units(windows, SMALLEST_RANGE)
+        windows, units = in_safe_units(windows, SMALLEST_OF_UNI2TS)
         output = self._forward(windows, request)
         return output if units is None else replace(output, answer=units.to_input(output.forecast))
 

@@ -22,7 +22,7 @@ DEGREE_W, DEGREE_NU = 12, 8  # of the polynomial R
 
 def cdf_curve(df: Tensor) -> Tensor:
     """Coefficients ``[D + 1, N]`` of R in powers of 2·w²/36 - 1 for each ν of ``df [N]``, ν ≥ 2."""
-    table = torch.from_numpy(_table()).to(df)
+    table = torch.from_numpy(cdf_table()).to(df)
     chebyshev = [torch.ones_like(df), 4 / df.clamp_min(2.0) - 1]
     while len(chebyshev) <= DEGREE_NU:
         chebyshev.append(2 * chebyshev[1] * chebyshev[-1] - chebyshev[-2])
@@ -50,7 +50,7 @@ def student_t_cdf(t: Tensor, df: Tensor, curve: Tensor) -> tuple[Tensor, Tensor]
 
 
 @functools.cache
-def _table() -> Any:
+def cdf_table() -> Any:
     """Coefficients ``[D + 1, DEGREE_NU + 1]`` of R: powers of 2·w²/36 - 1, by Chebyshev polynomials in 4/ν - 1."""
     import numpy as np
     from numpy.polynomial import chebyshev
