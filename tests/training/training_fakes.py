@@ -16,6 +16,7 @@ from potstill.teaching.stored import StoredForecasts
 from potstill.teaching.stores.forecasts import ForecastStore
 from potstill.training.run import TrainingRun
 
+PROCESSES = 2  # of a run that a launcher starts
 STUDENT = {"num_layers": 1, "d_model": 32, "d_ff": 32, "num_heads": 1, "d_kv": 16}
 
 
@@ -65,6 +66,11 @@ def log_lines(run: Path, event: str | None = None) -> list[dict[str, Any]]:
     """The lines of a run's log, or those of one event."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if event in (None, line["event"])]
+
+
+def losses(run: Path, name: str = "loss") -> list[float]:
+    """A figure of all lines about the training."""
+    return [line[name] for line in log_lines(run, "train")]
 
 
 class Recorded:

@@ -21,11 +21,12 @@ from potstill.families.base import Architecture, Family, Forecaster, Model
 from potstill.families.load import load_forecaster
 from potstill.families.weighting import Weighting
 from potstill.objectives.objective import Objective
-from potstill.ranks import on_main, world_size
+from potstill.ranks import on_main
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
 from potstill.tasks.start import BASES, calibration_batches, choose_start, default_rate, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.live import LiveTeachers
+from potstill.training.division import windows_per_step
 from potstill.training.freezing import Freeze
 from potstill.training.run import TrainingRun
 
@@ -149,7 +150,7 @@ class Task(ABC):
     @property
     def windows_per_step(self) -> int:
         """Windows per optimizer step, over all processes."""
-        return self.recipe.training.batch_size * self.recipe.training.accumulate * world_size()
+        return windows_per_step(self.recipe.training)
 
     @property
     def teacher(self) -> Model | None:
@@ -305,7 +306,7 @@ def steps_of(training: TrainingConfig, windows: int, repeats: bool = True) -> in
     """
     if training.max_steps is not None:
         return training.max_steps
-    one_pass = windows / (training.batch_size * training.accumulate * world_size())
+    one_pass = windows / windows_per_step(training)
     if training.epochs is not None:
         return max(1, round(one_pass * training.epochs))
     least = min(MIN_DEFAULT_STEPS, math.ceil(MOST_DEFAULT_PASSES * one_pass)) if repeats else MIN_DEFAULT_STEPS

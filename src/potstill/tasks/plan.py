@@ -12,6 +12,7 @@ from potstill.tasks.base import AUTO_LABELS, GKD, Task
 from potstill.tasks.gkd import objective_line
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.stored import info_of_labels
+from potstill.training.division import batches_per_step
 from potstill.training.rollout import rollouts
 from potstill.training.step import TrainingStep
 
@@ -83,7 +84,8 @@ def _measure_step(task: Task, stored: TargetProvider | None) -> tuple[float, int
     patch = getattr(run.student, "horizon_multiple", 1)
     if recipe.training.algorithm == GKD and task.horizon:
         step.rollout = rollouts(recipe.training.gkd.lmbda, recipe.training.gkd.max_new_tokens, patch)
-    batch = run.data.dataset.batch(list(range(min(recipe.training.batch_size, len(run.data.dataset))))).to(task.device)
+    batch_size, batches = batches_per_step(recipe.training)
+    batch = run.data.dataset.batch(list(range(min(batch_size, len(run.data.dataset))))).to(task.device)
     targets = None
     if getattr(recipe, "labels", None) and run.data.provider is not None:  # read from the store during training
         found = run.data.provider.outputs(batch, step.requests)
@@ -96,7 +98,7 @@ def _measure_step(task: Task, stored: TargetProvider | None) -> tuple[float, int
         best = min(best, time.perf_counter() - start)
         if best > SLOW_STEP_SECONDS:
             break
-    return best * recipe.training.accumulate, held, patch
+    return best * batches, held, patch
 
 
 def _one_step(step: TrainingStep, batch: Any, targets: Any, number: int) -> None:

@@ -14,6 +14,7 @@ from potstill.console import say
 from potstill.errors import UserError
 from potstill.families.precision import device_precision
 from potstill.recipe import TrainingConfig
+from potstill.training.division import batches_per_step
 
 LOADER_WORKERS = 4  # processes that prepare batches while a GPU computes
 #: arguments that another key of the recipe or an option decides
@@ -94,12 +95,13 @@ def _constructed(
     kind: type[TrainingArguments],
     more: Mapping[str, Any],
 ) -> Any:
+    batch_size, accumulate = batches_per_step(config)
     decay = {"num_decay_steps": max(1, round(config.decay * max_steps)), "decay_type": "1-sqrt", "min_lr_ratio": 0.0}
     workers = LOADER_WORKERS if device != "cpu" else 0
     defaults = {
         "output_dir": str(checkpoints),
-        "per_device_train_batch_size": config.batch_size,
-        "gradient_accumulation_steps": config.accumulate,
+        "per_device_train_batch_size": batch_size,
+        "gradient_accumulation_steps": accumulate,
         "max_steps": max_steps,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.schedule,

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Sampler, SequentialSampler
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer
 
 from potstill.errors import UserError
-from potstill.ranks import barrier, on_main
+from potstill.ranks import barrier, gathered, on_main, rank, world_size
 from potstill.runs import begin_folder, put_in_place
 from potstill.training.callbacks import best_step
 from potstill.training.checkpoints import keep_newest, seal
-from potstill.training.sampler import PermutedSampler
+from potstill.training.sampler import PermutedSampler, SharedBatches
 
 
 class Diverged(UserError):
@@ -83,12 +83,15 @@ class RunTrainer(_Base):
         self.windows = 0
         self.since_log: list[_LoggedBatch] = []
 
-    def note(self, loss: Tensor, terms: dict[str, Tensor], batch: Any) -> None:
-        """Add a batch's terms to the next log line, without synchronising with the device."""
+    def note(self, loss: Tensor, terms: dict[str, Tensor], batch: Any, windows: int | None = None) -> None:
+        """Add a batch's terms to the next log line, without synchronising with the device.
+
+        ``windows`` are those that count; default: all of the batch.
+        """
         for name, value in terms.items():
             self.term_sums[name] = self.term_sums.get(name, value.new_zeros(())) + value.detach()
         self.term_counts.update(terms.keys())
-        self.windows += len(batch)
+        self.windows += len(batch) if windows is None else windows
         series = getattr(batch, "series", None)
         # copies: a tensor sent by a worker process keeps a file open as long as it exists
         ids, series = batch.ids.clone(), None if series is None else series.clone()
@@ -97,25 +100,34 @@ class RunTrainer(_Base):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log with the mean of every term since the last line over the batches that had it, and the number of windows.
 
+        All figures are those of all processes.
+
         Raises
         ------
         Diverged
-            If one of the losses since the last line is not finite.
+            In all processes, if one of the losses since the last line is not finite in one of them.
         """
         if "loss" in logs and self.since_log:
-            self._check_finite()
-            logs.update({f"term_{k}": v.item() / self.term_counts[k] for k, v in self.term_sums.items()})
-            logs["windows"] = self.windows
+            sums = {name: value.item() for name, value in self.term_sums.items()}
+            diverged, sums, counts, windows = zip(
+                *gathered((self._divergence(), sums, self.term_counts, self.windows)), strict=True
+            )
+            for message in filter(None, diverged):
+                raise Diverged(message)
+            names = dict.fromkeys(name for one in counts for name in one)
+            logs.update({f"term_{n}": sum(s.get(n, 0) for s in sums) / sum(c[n] for c in counts) for n in names})
+            logs["windows"] = sum(windows)
             self.term_sums, self.term_counts, self.windows, self.since_log = {}, Counter(), 0, []
         super().log(logs, start_time)
 
-    def _check_finite(self) -> None:
+    def _divergence(self) -> str | None:
+        """A sentence about the first loss since the last line that is not finite; None if all are."""
         finite = torch.stack([batch.loss for batch in self.since_log]).isfinite().tolist()
         if all(finite):
-            return
+            return None
         first = self.since_log[finite.index(False)]
         terms = ", ".join(f"{name} {value.item():.4g}" for name, value in first.terms.items())
-        raise Diverged(
+        return (
             f"The loss became {first.loss.item()} at step {first.step} ({terms}) on the series"
             f" {self.hooks.describe(first.ids, first.series)}; the last checkpoint is kept."
             " Lower training.learning_rate or leave the series out."
@@ -144,6 +156,18 @@ class RunTrainer(_Base):
         if self.dataset.stores_inputs:
             return SequentialSampler(self.dataset)
         return PermutedSampler(len(self.dataset), self.args.seed)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The data loader of transformers; of several processes each reads its part of every batch."""
+        loader = super().get_train_dataloader()
+        shard: Any = loader.batch_sampler
+        if world_size() > 1:
+            # accelerate's own division repeats windows at the end of an epoch; transformers switches it off like this
+            together, shard.batch_size, shard.num_processes, shard.process_index = shard.batch_sampler, None, 1, 0
+            shard.batch_sampler = SharedBatches(
+                together.sampler, together.batch_size, together.drop_last, rank(), world_size()
+            )
+        return loader
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """The checkpoint of transformers, written to a temporary folder and renamed, so that it is atomic.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
 from potstill.errors import UserError
-from potstill.ranks import world_size
+from potstill.ranks import one_batch, world_size
 from potstill.teaching.base import TrainingData
 from potstill.training.batches import TrainingBatches, identity_collator
 from potstill.training.hooks import RunTrainer, TrainerHooks
@@ -63,8 +63,9 @@ class DistillationTrainer(RunTrainer, Trainer):
     ) -> Tensor:
         """The loss of a batch, weighted so that the batches of an optimizer step together yield their mean."""
         batch, shares = inputs["batch"], self._shares(inputs["units"])  # the data loader has moved them to the device
-        loss, terms = self.step(model, batch, inputs["targets"], self.state.global_step, shares)
-        self.note(loss, terms, batch)
+        with one_batch():
+            loss, terms = self.step(model, batch, inputs["targets"], self.state.global_step, shares)
+        self.note(loss, terms, batch, inputs["units"].get("windows"))
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -96,8 +96,7 @@ class LanguageTask(Task):
 
     def sampler(self) -> LengthSampler:
         """The order of the examples: shuffled, with similar lengths in one batch."""
-        training = self.recipe.training
-        return LengthSampler(self.examples.lengths, training.batch_size, training.seed)
+        return LengthSampler(self.examples.lengths, self.windows_per_step, self.recipe.training.seed)
 
     def validation(self) -> LanguageValidation:
         """Cross-entropy, perplexity and divergence from the teacher on a sample of validation examples."""
