@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Result = TypeVar("Result")
+FSDP_SWITCH = "ACCELERATE_USE_FSDP"  # `accelerate launch --use_fsdp` sets it
+_fsdp = False  # whether the launcher asks for FSDP
 _one_batch = False  # whether a training step runs
 
 
@@ -35,10 +37,18 @@ def is_main() -> bool:
 
 def connect(device: str | None) -> None:
     """Initialise communication between the processes if a launcher started several; otherwise do nothing."""
+    global _fsdp
+    # with it, transformers would load weights in the main process only, and accelerate would shard a second time
+    _fsdp = os.environ.pop(FSDP_SWITCH, "").lower() == "true" or _fsdp
     if world_size() > 1:
         from accelerate import PartialState
 
         PartialState(cpu=device == "cpu")
+
+
+def launched_with_fsdp() -> bool:
+    """Whether the launcher asks for sharded weights."""
+    return _fsdp
 
 
 def barrier() -> None:
@@ -68,7 +78,9 @@ def one_batch() -> Iterator[None]:
     try:
         yield
     finally:
-        _one_batch = False
+        FSDP_SWITCH = "ACCELERATE_USE_FSDP"  # `accelerate launch --use_fsdp` sets it
+_fsdp = False  # whether the launcher asks for FSDP
+_one_batch = False
 
 
 def summed(tensor: Tensor) -> Tensor:

@@ -43,6 +43,8 @@ DECIDED_ELSEWHERE = {
 }
 #: transformers' two names for activation checkpointing
 CHECKPOINTING_ARGUMENTS = ("activation_checkpointing", "gradient_checkpointing")
+#: arguments that Potstill carries out itself, see sharding.py
+SHARDING_ARGUMENTS = ("fsdp", "fsdp_config")
 #: arguments on which Potstill's trainer relies
 FIXED_ARGUMENTS = ("remove_unused_columns", "logging_nan_inf_filter", "load_best_model_at_end", "save_only_model")
 
@@ -132,7 +134,8 @@ def _constructed(
     if config.arguments.get("dataloader_num_workers") == 0:
         defaults["dataloader_persistent_workers"] = False
     try:
-        return kind(**{**defaults, **more, **config.arguments})
+        given = {key: value for key, value in config.arguments.items() if key not in SHARDING_ARGUMENTS}
+        return kind(**{**defaults, **more, **given})
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(
             f"training.arguments: transformers rejects them ({str(error).splitlines()[0]}); correct or remove them.",

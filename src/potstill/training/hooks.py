@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -15,11 +17,12 @@ from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer
 
 from potstill.errors import UserError
-from potstill.ranks import barrier, gathered, on_main, rank, world_size
+from potstill.ranks import barrier, gathered, is_main, on_main, rank, world_size
 from potstill.runs import begin_folder, put_in_place
 from potstill.training.callbacks import best_step
 from potstill.training.checkpoints import keep_newest, seal
 from potstill.training.sampler import PermutedSampler, SharedBatches
+from potstill.training.sharding import is_sharded, shard_state, whole_state
 
 
 class Diverged(UserError):
@@ -35,7 +38,7 @@ class TrainerHooks:
     Attributes
     ----------
     validate
-        Returns validation metrics of the student, including ``metric``. Called in the main process.
+        Returns validation metrics of the student, including ``metric``. Called in all processes.
     describe
         Returns the names of the series or examples of a batch, from its ids ``[B]`` and its series ``[B]`` (None for
         text), for the message of a diverging run.
@@ -135,7 +138,7 @@ class RunTrainer(_Base):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The student's metrics on the validation part, logged as ``eval_…``."""
-        metrics = {f"eval_{name}": value for name, value in on_main(self.hooks.validate).items()}
+        metrics = {f"eval_{name}": value for name, value in self.hooks.validate().items()}
         # checked here, before a checkpoint of these weights is written
         if not math.isfinite(metrics[f"eval_{self.hooks.metric}"]):
             raise Diverged(
@@ -172,7 +175,7 @@ class RunTrainer(_Base):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """The checkpoint of transformers, written to a temporary folder and renamed, so that it is atomic.
 
-        Every process writes the state of its random number generators, the main process everything else.
+        The main process writes all files.
         """
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         temporary = on_main(lambda: begin_folder(folder))
@@ -183,6 +186,38 @@ class RunTrainer(_Base):
             self.args.output_dir = output_dir
         barrier()
         on_main(lambda: self._finish_checkpoint(temporary, folder))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """The state of the random number generators of each process, all written by the main process."""
+        with TemporaryDirectory() as own:
+            super()._save_rng_state(own)
+            files = {file.name: file.read_bytes() for file in Path(own).iterdir()}
+        for name, content in (pair for one in gathered(files) for pair in one.items()):
+            if is_main():
+                (Path(output_dir) / name).write_bytes(content)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """That of transformers; the state of a sharded optimizer is written whole."""
+        if not is_sharded(self.model):
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        state = whole_state(self.optimizer)
+        if is_main():
+            torch.save(state, Path(output_dir) / "optimizer.pt")
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        shard_state(self.optimizer)
+
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
+        """Gradients of sharded weights are summed over processes with the last batch of a step."""
+        self.model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            self.model.set_requires_gradient_sync(True)
 
     def _finish_checkpoint(self, temporary: Path, folder: Path) -> None:
         inner = temporary / folder.name
