@@ -78,9 +78,7 @@ def one_batch() -> Iterator[None]:
     try:
         yield
     finally:
-        FSDP_SWITCH = "ACCELERATE_USE_FSDP"  # `accelerate launch --use_fsdp` sets it
-_fsdp = False  # whether the launcher asks for FSDP
-_one_batch = False
+        _one_batch = False
 
 
 def summed(tensor: Tensor) -> Tensor:

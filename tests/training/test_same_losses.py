@@ -19,6 +19,7 @@ from torch.utils.data import BatchSampler
 from training_fakes import log_lines, losses, small_recipe
 from usage_errors import usage_error
 
+from potstill.families.load import load
 from potstill.families.registry import family
 from potstill.recipe import Recipe, TrainingConfig
 from potstill.training.division import batches_per_step, fix_processes, windows_per_step
@@ -52,7 +53,7 @@ def recipes(tiny_teacher: Path, gaps: Path, tmp_path_factory: pytest.TempPathFac
         recipe.data.train_windows = WINDOWS
         return recipe
 
-    live, stored = forecaster(ema=0.5), forecaster()
+    live, stored = forecaster(), forecaster(ema=0.5)
     live.objective.terms = {"hidden_states": {"weight": 0.5, "layers": "last"}}  # for which there are no labels
     live.student.overrides |= {"num_layers": 2, "experts": 2}
     stored.labels = "auto"
@@ -101,28 +102,53 @@ def _router(data: Path, folder: Path) -> Any:
     return Recipe.lay_over(tree, {})
 
 
+@pytest.fixture(scope="module")
+def alone(launch, recipes, tmp_path_factory):
+    """The run of one process, by what is trained; made once."""
+    made: dict[str, Path] = {}
+
+    def run(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = started(launch, recipes[kind], tmp_path_factory.mktemp("alone"), 1)
+        return made[kind]
+
+    return run
+
+
+def started(launch: Any, recipe: Any, folder: Path, processes: int, *options: str) -> Path:
+    """A run in a number of processes that share the batches of the recipe."""
+    recipe = recipe.model_copy(deep=True)
+    recipe.training.batch_size //= processes
+    recipe.write(folder / "recipe.yaml")
+    verb = "mix" if recipe.task == "mixture" else "distill"
+    codes = launch(verb, folder / "recipe.yaml", "--output", folder / "run", *options, processes=processes)
+    assert codes == [0] * processes
+    return folder / "run"
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_losses_and_figures_are_those_of_one_process_with_the_whole_batch(launch, recipes, tmp_path, kind):
-    runs = {}
-    for processes in (1, 2):
-        recipe = recipes[kind].model_copy(deep=True)
-        recipe.training.batch_size //= processes
-        recipe.write(tmp_path / f"{processes}.yaml")
-        runs[processes] = tmp_path / str(processes)
-        verb = "mix" if kind == "router" else "distill"
-        codes = launch(verb, tmp_path / f"{processes}.yaml", "--output", runs[processes], processes=processes)
-        assert codes == [0] * processes
-    alone, together = runs[1], runs[2]
-    assert len(losses(alone)) == STEPS["max_steps"]
-    np.testing.assert_allclose(losses(together), losses(alone), rtol=0, atol=1e-5)
-    assert losses(together, "epoch") == losses(alone, "epoch")
-    for one, other in zip(log_lines(together, "train"), log_lines(alone, "train"), strict=True):
+def test_losses_and_figures_are_those_of_one_process_with_the_whole_batch(launch, recipes, alone, tmp_path, kind):
+    check_equal(started(launch, recipes[kind], tmp_path, 2), alone(kind))
+
+
+@pytest.mark.parametrize("kind", ["live teacher", "several batches", "text"])
+def test_sharded_weights_change_no_loss(launch, recipes, alone, tmp_path, kind):
+    run = started(launch, recipes[kind], tmp_path, 2, "--set", "training.arguments.fsdp=true")
+    check_equal(run, alone(kind))
+    assert load(run / "student").parameters == load(alone(kind) / "student").parameters
+
+
+def check_equal(together: Path, single: Path) -> None:
+    assert len(losses(single)) == STEPS["max_steps"]
+    np.testing.assert_allclose(losses(together), losses(single), rtol=0, atol=1e-5)
+    assert losses(together, "epoch") == losses(single, "epoch")
+    for one, other in zip(log_lines(together, "train"), log_lines(single, "train"), strict=True):
         windows = [line["windows_per_second"] * line["seconds"] for line in (one, other)]
         assert windows[0] == pytest.approx(windows[1])
         assert set(one["terms"]) == set(other["terms"])
-    found = [log_lines(run, "eval")[-1] for run in (together, alone)]
-    metric = "loss" if kind == "text" else "sql"
-    assert found[0][metric] == pytest.approx(found[1][metric], abs=1e-5)
+    metrics = [log_lines(run, "eval")[-1] for run in (together, single)]
+    metric = "sql" if "sql" in metrics[0] else "loss"
+    assert metrics[0][metric] == pytest.approx(metrics[1][metric], abs=1e-5)
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])

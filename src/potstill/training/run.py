@@ -162,7 +162,7 @@ class TrainingRun:
         UserError
             For invalid ``training.arguments`` or ``training.learning_rates``.
         """
-        check_sharding(self.config, self.student.family == "mixture", self.freeze is not None)
+        check_sharding(self.config, self.student, self.freeze is not None)
         if self.teacher is not None:
             from potstill.training.gkd import check_gkd_settings
 
@@ -219,8 +219,6 @@ class TrainingRun:
         self.whole = copy.deepcopy(self.student) if is_main() else None
         step.module.to(self.device)
         shard(step.module)
-        module: Any = step.module
-        module.is_distributed_loading_by_transformers = True  # the trainer then neither places nor wraps it
 
     @contextmanager
     def _sharded_teachers(self) -> Iterator[None]:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from potstill.errors import UserError
+from potstill.families.base import Model
+from potstill.families.blocks import open_block
 from potstill.ranks import launched_with_fsdp, world_size
 from potstill.recipe import TrainingConfig
 
@@ -24,7 +26,7 @@ def is_requested(config: TrainingConfig) -> bool:
     return bool(config.arguments.get("fsdp") or launched_with_fsdp()) and world_size() > 1
 
 
-def check_sharding(config: Any, is_mixture: bool, freezes: bool) -> None:
+def check_sharding(config: Any, student: Model, freezes: bool) -> None:
     """Raise UserError for what does not work with sharded weights."""
     for key, value in (config.arguments.get("fsdp_config") or {}).items():
         if (key, value) != ("version", 2):
@@ -40,7 +42,7 @@ def check_sharding(config: Any, is_mixture: bool, freezes: bool) -> None:
         "training.algorithm: gkd": config.algorithm == "gkd",
         "training.ema": getattr(config, "ema", None) is not None,
         "training.rollout": rollout is not None and rollout.share > 0,
-        "a mixture": is_mixture,
+        f"a {student.family} student": student.passes_vary,
         "weights that are frozen at first (student.grow.frozen)": freezes,
     }
     for what in (what for what, asked in refused.items() if asked):
@@ -71,19 +73,24 @@ def shard_blocks(module: nn.Module) -> None:
     from torch.distributed.fsdp import fully_shard
 
     for block in _blocks(module):
+        open_block(block)
         fully_shard(block, mesh=_mesh(module), reshard_after_forward=True)
 
 
 @contextmanager
-def sharded_blocks(modules: list[Any]) -> Iterator[None]:
-    """Within the block, the ``module`` of each of these frozen models is sharded; afterwards it is whole again."""
-    skeletons = [_without_weights(model.module) for model in modules]
-    for model in modules:
+def sharded_blocks(models: list[Any]) -> Iterator[None]:
+    """Within the block, the ``module`` of each of these frozen models is sharded; afterwards it is whole again.
+
+    Models whose passes vary are left whole: the processes would wait for one another in different blocks.
+    """
+    models = [model for model in models if not model.passes_vary]
+    skeletons = [_without_weights(model.module) for model in models]
+    for model in models:
         shard_blocks(model.module)
     try:
         yield
     finally:
-        for model, skeleton in zip(modules, skeletons, strict=True):
+        for model, skeleton in zip(models, skeletons, strict=True):
             _fill(skeleton, whole_weights(model.module))
             model.module = skeleton
 

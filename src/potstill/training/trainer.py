@@ -16,6 +16,7 @@ from potstill.ranks import one_batch, world_size
 from potstill.teaching.base import TrainingData
 from potstill.training.batches import TrainingBatches, identity_collator
 from potstill.training.hooks import RunTrainer, TrainerHooks
+from potstill.training.sharding import is_sharded
 from potstill.training.step import TrainingStep
 
 
@@ -57,6 +58,8 @@ class DistillationTrainer(RunTrainer, Trainer):
             data_collator=identity_collator,
             callbacks=callbacks,
         )
+        if is_sharded(step.module):  # as a model that transformers itself has sharded: it is not wrapped again
+            self.is_distributed_loading_by_transformers = self._mixed_mesh_grads = True
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
