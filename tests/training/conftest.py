@@ -45,14 +45,19 @@ def launch() -> Callable[..., list[int | None]]:
     context.set_forkserver_preload(["potstill.cli", "potstill.verbs", "run_apart"])
 
     def start(
-        *arguments: object, processes: int = PROCESSES, moment: str | None = None, rank: int = 0, **options: object
+        *arguments: object,
+        processes: int = PROCESSES,
+        moment: str | None = None,
+        number: int = signal.SIGKILL,
+        rank: int = 0,
+        **options: object,
     ) -> list[int | None]:
         shared = {"WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
         children = []
-        for number in range(processes):
-            environment = {**shared, "RANK": number, "LOCAL_RANK": number, "LOCAL_WORLD_SIZE": processes}
-            own = moment if number == rank else None
-            given = [str(argument) for argument in arguments], own, signal.SIGKILL, environment if processes > 1 else {}
+        for place in range(processes):
+            environment = {**shared, "RANK": place, "LOCAL_RANK": place, "LOCAL_WORLD_SIZE": processes}
+            own = moment if place == rank else None
+            given = [str(argument) for argument in arguments], own, number, environment if processes > 1 else {}
             children.append(context.Process(target=run_apart.run, args=given, kwargs=options))
         for child in children:
             child.start()

@@ -26,7 +26,8 @@ def recipe_file(tiny_teacher: Path, small_csv: Path, tmp_path_factory: pytest.Te
 @pytest.fixture(scope="module")
 def undisturbed(launch, recipe_file, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("two") / "run"
-    assert launch("distill", recipe_file, "--output", run) == [0, 0]
+    errors = run.parent / "errors.txt"
+    assert launch("distill", recipe_file, "--output", run, errors=errors, guarded=run) == [0, 0]
     return run
 
 
@@ -39,6 +40,24 @@ def test_two_processes_write_one_run(undisturbed):
     assert checkpoint is not None
     assert {f"rng_state_{rank}.pth" for rank in range(PROCESSES)} <= {path.name for path in checkpoint.iterdir()}
     assert load(undisturbed / "student").parameters > 0
+
+
+def test_only_the_main_process_writes(undisturbed):
+    printed = (undisturbed.parent / "errors.txt").read_text()
+    assert "Training the student" in printed
+    assert "CHANGED" not in printed
+
+
+def test_an_error_in_one_process_ends_all_with_its_sentence(launch, recipe_file, tmp_path):
+    run, errors = tmp_path / "run", tmp_path / "errors.txt"
+    codes = launch(
+        "distill", recipe_file, "--output", run, moment="between two checkpoints", number=0, rank=1, errors=errors
+    )
+    assert codes[1] == 2
+    assert codes[0] != 0
+    assert [line for line in errors.read_text().splitlines() if line.startswith("potstill:")] == [
+        "potstill: one process has its own error."
+    ]
 
 
 @pytest.mark.parametrize("moment", ["between two later checkpoints", "in the writing of a checkpoint"])

@@ -151,19 +151,20 @@ def check_equal(together: Path, single: Path) -> None:
     assert metrics[0][metric] == pytest.approx(metrics[1][metric], abs=1e-5)
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_another_number_of_processes_continues_with_the_same_steps(launch, recipes, tmp_path, before, after):
+@pytest.mark.parametrize(("before", "after", "sharded"), [(2, 1, False), (2, 1, True), (1, 2, True)])
+def test_another_number_of_processes_continues_with_the_same_steps(
+    launch, recipes, alone, tmp_path, before, after, sharded
+):
     recipe = recipes["several batches"].model_copy(deep=True)
     recipe.training.batch_size //= before
     recipe.training.eval_steps = 2
+    recipe.training.arguments = {"fsdp": sharded}
     recipe.write(tmp_path / "recipe.yaml")
-    undisturbed, run = tmp_path / "undisturbed", tmp_path / "run"
-    arguments = "distill", tmp_path / "recipe.yaml", "--output"
-    assert launch(*arguments, undisturbed, processes=before) == [0] * before
-    codes = launch(*arguments, run, processes=before, moment="between two checkpoints")
+    arguments = "distill", tmp_path / "recipe.yaml", "--output", tmp_path / "run"
+    codes = launch(*arguments, processes=before, moment="between two checkpoints")
     assert codes[0] == -signal.SIGKILL
-    assert launch(*arguments, run, "--resume", processes=after) == [0] * after
-    np.testing.assert_allclose(losses(run), losses(undisturbed), rtol=0, atol=1e-5)
+    assert launch(*arguments, "--resume", processes=after) == [0] * after
+    np.testing.assert_allclose(losses(tmp_path / "run"), losses(alone("several batches")), rtol=0, atol=1e-5)
 
 
 @given(st.integers(1, 64), st.integers(1, 8), st.integers(1, 8), st.integers(1, 16))
