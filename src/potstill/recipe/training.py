@@ -113,8 +113,8 @@ class TrainingConfig(RecipeNode):
     seed: int = Field(
         default=0, ge=0, description="random seed; the same seed on the same machine yields the same result"
     )
-    device: Literal["cpu", "cuda"] | None = Field(
-        default=None, description="device to compute on; default: cuda if available"
+    device: str | None = Field(
+        default=None, description="device to compute on: cpu, cuda, cuda:N, xpu, xpu:N or mps; default: a GPU if any"
     )
     eval_steps: int | None = Field(default=None, ge=1, description="default: a tenth of the run")
     eval_windows: int = Field(default=512, ge=1, description="validation windows per evaluation")

@@ -18,6 +18,7 @@ from transformers import set_seed
 from potstill.console import say
 from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Forecaster, Model
+from potstill.families.devices import forecasting_device
 from potstill.families.load import load_forecaster
 from potstill.families.weighting import Weighting
 from potstill.objectives.objective import Objective
@@ -44,7 +45,7 @@ class Task(ABC):
     recipe
         The run's copy of the recipe; the task fills in resolved values.
     device
-        ``cpu`` or ``cuda``.
+        Where models compute, such as ``cpu`` or ``cuda:1``.
     teachers
         Frozen models by name; may be empty if labels are stored.
     family
@@ -326,24 +327,15 @@ def check_teachers(recipe: Any, objective: Objective) -> None:
         raise UserError("labels: auto: the recipe names no teacher; give --teacher.", key="teacher.missing")
 
 
-def available_device(device: str | None) -> str:
-    """The requested device; default: cuda if available. Raises UserError if the device is not available."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "--device cuda: torch sees no GPU on this machine; use --device cpu.", key="device.not_available"
-        )
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def forecaster_of(model: str | Path | Model, device: str | None) -> Forecaster:
     """A loaded forecaster as it is (moved to ``device`` if that is given), or the one at a place; see ``load``."""
     if isinstance(model, Forecaster):
         if device is not None:
-            model.module.to(available_device(device))
+            model.module.to(forecasting_device(device))
         return model
     if isinstance(model, Model):
         raise UserError(
             f"{model.source.name}: is a language model, not a forecaster; use `potstill generate`.",
             key="model.not_a_forecaster",
         )
-    return load_forecaster(model, device=available_device(device))
+    return load_forecaster(model, device=forecasting_device(device))

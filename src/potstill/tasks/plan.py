@@ -7,16 +7,17 @@ from typing import Any
 
 import torch
 
+from potstill.families.devices import CPU
 from potstill.families.precision import device_precision
 from potstill.tasks.base import AUTO_LABELS, GKD, Task
 from potstill.tasks.gkd import objective_line
+from potstill.tasks.memory import memory_line, process_lines
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.stored import info_of_labels
 from potstill.training.division import batches_per_step
 from potstill.training.rollout import rollouts
 from potstill.training.step import TrainingStep
 
-ADAM_COPIES = 4  # weights, gradients, two moments
 SLOW_STEP_SECONDS = 2.0  # a slower step is timed once
 
 
@@ -29,7 +30,6 @@ def plan_lines(task: Task, stored: TargetProvider | None) -> list[str]:
         share = f", {student.parameters / largest:.1%} of the teacher's"
     active = f" ({student.active_parameters:,} of them active)" if student.active_parameters else ""
     seconds, held, patch = _measure_step(task, stored)
-    weights = ADAM_COPIES * 4 * student.parameters + sum(teacher.bytes for teacher in task.teachers.values())
     return [
         *task.source_lines(),
         f"Student    {student.label}, {student.parameters:,} parameters{active}{share}, start: {task.start}",
@@ -38,7 +38,8 @@ def plan_lines(task: Task, stored: TargetProvider | None) -> list[str]:
         f" {device_precision(training.precision, task.device)}, learning rate {task.learning_rate():g}",
         *_label_lines(task),
         *_rollout_lines(training, patch),
-        f"Memory     about {(weights + held) / 1e6:,.0f} MB for weights, optimizer and one batch",
+        *process_lines(task),
+        memory_line(task, held),
         f"Time       about {_clock(seconds * task.steps)} for the student on this machine",
     ]
 
@@ -104,8 +105,8 @@ def _measure_step(task: Task, stored: TargetProvider | None) -> tuple[float, int
 def _one_step(step: TrainingStep, batch: Any, targets: Any, number: int) -> None:
     loss, _ = step(step.module, batch, targets, number)
     loss.backward()
-    if batch.ids.device.type == "cuda":
-        torch.cuda.synchronize()
+    if batch.ids.device.type != CPU:
+        torch.accelerator.synchronize()
 
 
 def _bytes_held(step: TrainingStep, batch: Any, targets: Any) -> int:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from potstill.console import say
 from potstill.errors import UserError
+from potstill.families.devices import CPU, PINNED, kind_of
 from potstill.families.precision import device_precision
 from potstill.recipe import TrainingConfig
 from potstill.training.division import batches_per_step
@@ -64,7 +66,7 @@ def training_arguments(
     UserError
         As :func:`check_arguments`.
     """
-    return one_gpu(_constructed(config, checkpoints, max_steps, device, kind, more))
+    return on_one_device(_constructed(config, checkpoints, max_steps, device, kind, more), device)
 
 
 def check_arguments(
@@ -99,7 +101,8 @@ def _constructed(
 ) -> Any:
     batch_size, accumulate = batches_per_step(config)
     decay = {"num_decay_steps": max(1, round(config.decay * max_steps)), "decay_type": "1-sqrt", "min_lr_ratio": 0.0}
-    workers = LOADER_WORKERS if device != "cpu" else 0
+    kind_of_device = kind_of(device)
+    workers, pinned = (LOADER_WORKERS if kind_of_device != CPU else 0), kind_of_device in PINNED
     defaults = {
         "output_dir": str(checkpoints),
         "per_device_train_batch_size": batch_size,
@@ -112,7 +115,7 @@ def _constructed(
         "max_grad_norm": config.clip,
         "optim": "adamw_torch_fused",
         "bf16": device_precision(config.precision, device) == "bf16",
-        "use_cpu": device == "cpu",
+        "use_cpu": kind_of_device == CPU,
         "seed": config.seed,
         "data_seed": config.seed,
         "eval_strategy": "no",
@@ -124,8 +127,8 @@ def _constructed(
         "report_to": config.report_to or "none",
         "remove_unused_columns": False,
         "disable_tqdm": True,  # callbacks.Progress shows the steps
-        "dataloader_pin_memory": device != "cpu",
-        "accelerator_config": {"non_blocking": device != "cpu"},  # copies of pinned batches then overlap with computing
+        "dataloader_pin_memory": pinned,
+        "accelerator_config": {"non_blocking": pinned},  # copies of pinned batches then overlap with computing
         "dataloader_num_workers": workers,
         "dataloader_persistent_workers": workers > 0,
         "lr_scheduler_kwargs": decay if config.schedule == "warmup_stable_decay" else {},
@@ -143,8 +146,13 @@ def _constructed(
         ) from None
 
 
-def one_gpu(arguments: Any) -> Any:
+def on_one_device(arguments: Any, device: str) -> Any:
     """The arguments restricted to one GPU per process. To use several, a launcher starts one process per GPU."""
+    index = torch.device(device).index
+    if index is not None and kind_of(device) != CPU:
+        torch.accelerator.set_device_index(index)
+        arguments.__dict__["_setup_devices"] = torch.device(device)  # transformers would take the first
+        arguments._n_gpu = 1
     if arguments.n_gpu > 1:
         say(
             f"Using one of {arguments.n_gpu} GPUs; start Potstill with `accelerate launch -m potstill …` to use all of"

@@ -60,7 +60,7 @@ class TrainingRun:
     horizon
         Steps of the future that the loss uses; 0 for language models.
     device
-        ``cpu`` or ``cuda``.
+        Where the student is trained, such as ``cpu`` or ``cuda:1``.
     describe, metric, sampler
         See :class:`potstill.training.hooks.TrainerHooks`.
     teacher

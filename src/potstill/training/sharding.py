@@ -52,6 +52,11 @@ def check_sharding(config: Any, student: Model, freezes: bool) -> None:
         )
 
 
+def block_bytes(module: nn.Module) -> int:
+    """The size of the weights that :func:`shard_blocks` divides."""
+    return sum(weight.numel() * weight.element_size() for block in _blocks(module) for weight in block.parameters())
+
+
 def is_sharded(module: nn.Module) -> bool:
     """Whether the weights of a module are distributed tensors."""
     return any(hasattr(weight, "full_tensor") for weight in module.parameters())
