@@ -16,35 +16,48 @@ def recipe(tiny_teacher, small_csv):
     return small_recipe(tiny_teacher, small_csv, accumulate=2)
 
 
-def plan_in(processes: int, recipe, monkeypatch) -> str:
-    monkeypatch.setenv("WORLD_SIZE", str(processes))
+@pytest.fixture
+def launched(monkeypatch):
+    """Sets the number of processes of the run, without starting any."""
+
+    def launch(processes: int) -> None:
+        for module in ("tasks.memory", "training.division", "training.sharding"):
+            monkeypatch.setattr(f"potstill.{module}.world_size", lambda: processes)
+
+    return launch
+
+
+def plan_of(recipe) -> str:
     return "\n".join(plan_lines(prepare_forecasting(recipe), None))
 
 
-def test_one_process_is_not_mentioned(recipe, monkeypatch):
-    plan = plan_in(1, recipe, monkeypatch)
+def test_one_process_is_not_mentioned(recipe, launched):
+    launched(1)
+    plan = plan_of(recipe)
     assert "Processes" not in plan
     assert "in each process" not in plan
     assert "12 steps of 16 windows" in plan
 
 
 @pytest.mark.parametrize(("sharded", "words"), [(True, "a part of every weight (FSDP)"), (False, "all weights (DDP)")])
-def test_several_share_a_step(recipe, monkeypatch, sharded, words):
+def test_several_share_a_step(recipe, launched, sharded, words):
     recipe.training.arguments = {"fsdp": sharded}
-    plan = plan_in(4, recipe, monkeypatch)
+    launched(4)
+    plan = plan_of(recipe)
     assert "12 steps of 64 windows" in plan
     assert f"Processes  4, each with {words} and 2 batches of 8 windows a step" in plan
     assert "MB in each process: " in plan
 
 
-def test_the_plan_of_a_run_meant_for_fewer_keeps_its_windows(recipe, monkeypatch):
+def test_the_plan_of_a_run_meant_for_fewer_keeps_its_windows(recipe, launched):
     recipe.training.processes = 1
-    plan = plan_in(4, recipe, monkeypatch)
+    launched(4)
+    plan = plan_of(recipe)
     assert "12 steps of 16 windows" in plan
     assert "one batch of 4 windows a step" in plan
 
 
-def test_sharding_divides_weights_gradients_and_state(recipe, monkeypatch):
+def test_sharding_divides_weights_gradients_and_state(recipe, launched):
     task = prepare_forecasting(recipe)
     whole, teacher = 4 * task.architecture.parameters, next(iter(task.teachers.values()))
     assert bytes_by_part(task, 5) == {
@@ -55,10 +68,10 @@ def test_sharding_divides_weights_gradients_and_state(recipe, monkeypatch):
         "teacher": teacher.bytes,
         "one batch": 5,
     }
-    monkeypatch.setenv("WORLD_SIZE", "4")
+    launched(4)
     assert bytes_by_part(task, 5)["gradients"] == 2 * whole  # and the buckets of DDP
     task.recipe.training.arguments = {"fsdp": True}
     found = bytes_by_part(task, 5)
-    blocks = sum(4 * weight.numel() for weight in teacher.module.encoder.block.parameters())
+    blocks = sum(weight.element_size() * weight.numel() for weight in teacher.module.encoder.block.parameters())
     assert found["teacher"] == teacher.bytes - blocks * 3 / 4
     assert (found["weights"], found["gradients"], found["optimizer"]) == (whole / 4, whole / 4, whole / 2)
