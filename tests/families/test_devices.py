@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,7 @@ def machine(monkeypatch):
 
     def have(**counts: int) -> None:
         for kind in ("cuda", "xpu", "mps"):
-            monkeypatch.setattr(getattr(torch, kind), "device_count", lambda n=counts.get(kind, 0): n)
+            monkeypatch.setattr(getattr(torch, kind), "device_count", partial(counts.get, kind, 0))
 
     have()
     return have
@@ -92,9 +93,7 @@ def test_sums_in_float64():
 
 def test_bf16_only_where_the_hardware_has_it(machine, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    monkeypatch.setattr(
-        torch.xpu, "get_device_properties", lambda *_: SimpleNamespace(has_bfloat16_conversions=True)
-    )
+    monkeypatch.setattr(torch.xpu, "get_device_properties", lambda *_: SimpleNamespace(has_bfloat16_conversions=True))
     chosen = {name: device_precision("auto", name) for name in ("cuda:1", "xpu", "mps")}
     assert chosen == {"cuda:1": "fp32", "xpu": "bf16", "mps": "fp32"}
     assert device_precision("bf16", "mps") == "bf16"

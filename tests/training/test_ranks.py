@@ -13,6 +13,7 @@ from potstill.errors import UserError
 from potstill.families.load import load
 from potstill.training.checkpoints import newest_checkpoint
 
+
 @pytest.fixture(scope="module")
 def recipe_file(tiny_teacher: Path, small_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dropout, so that each process draws random numbers of its own, and short epochs."""

@@ -190,7 +190,8 @@ def test_the_parts_of_all_processes_are_the_batch_of_one(length, batch_size, pro
     order = PermutedSampler(length, seed=0)
     parts = [list(SharedBatches(order, batch_size, False, rank, processes)) for rank in range(processes)]
     whole = list(BatchSampler(order, batch_size * processes, False))
-    counted = [[ids for part in step if not isinstance(part, SpareBatch) for ids in part] for step in zip(*parts)]
+    steps = zip(*parts, strict=True)
+    counted = [[ids for part in step if not isinstance(part, SpareBatch) for ids in part] for step in steps]
     assert counted == whole
     assert len(SharedBatches(order, batch_size, False, 0, processes)) == len(whole)
     assert all(part for step in parts for part in step)

@@ -27,7 +27,7 @@ def memory_line(task: Task, activations: int) -> str:
     """The memory of each process by what takes it; ``activations`` are the bytes that one batch keeps."""
     parts = {name: size / 1e6 for name, size in bytes_by_part(task, activations).items() if size}
     where = " in each process" if world_size() > 1 else ""
-    words = ", ".join(f"{name} {size:,.0f}" for name, size in parts.items())
+    words = ", ".join(f"{name} {size:,.{0 if size >= 10 else 1}f}" for name, size in parts.items())
     return f"Memory     about {sum(parts.values()):,.0f} MB{where}: {words}"
 
 

@@ -63,9 +63,7 @@ def _seconds(training: TrainingRun, place: int) -> list[float]:
     clock, config = _Clock(), training.config
     planned, training.steps = training.steps, TIMED_STEPS + 1
     if training.sampler is not None:
-        training.sampler = _WithoutFirst(
-            training.sampler, place * training.steps * windows_per_step(config)
-        )
+        training.sampler = _WithoutFirst(training.sampler, place * training.steps * windows_per_step(config))
     with tempfile.TemporaryDirectory() as folder:
         trainer = training.trainer(Path(folder), [clock])
         trainer.args.logging_steps = max(1, min(50, planned // 100))  # as often as in the full training

@@ -35,7 +35,7 @@ def fix_processes(recipe: Any, resume: bool) -> None:
     whole = windows_per_step(training)
     if whole % world_size():
         raise UserError(
-            f"training.processes: a step has {whole} windows, which {world_size()} processes cannot share equally; start"
-            f" a number of processes that divides {whole}.",
+            f"training.processes: a step has {whole} windows, which {world_size()} processes cannot share equally;"
+            f" start a number of processes that divides {whole}.",
             key="training.windows_not_divisible",
         )

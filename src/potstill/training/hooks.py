@@ -198,13 +198,14 @@ class RunTrainer(_Base):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """That of transformers; the state of a sharded optimizer is written whole."""
-        if not is_sharded(self.model):
+        trainer: Any = self
+        if not is_sharded(trainer.model):
             super()._save_optimizer_and_scheduler(output_dir)
             return
         state = whole_state(self.optimizer)
         if is_main():
             torch.save(state, Path(output_dir) / "optimizer.pt")
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
+            torch.save(trainer.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -213,11 +214,12 @@ class RunTrainer(_Base):
     @contextmanager
     def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
         """Gradients of sharded weights are summed over processes with the last batch of a step."""
-        self.model.set_requires_gradient_sync(False)
+        module: Any = self.model
+        module.set_requires_gradient_sync(False)
         try:
             yield
         finally:
-            self.model.set_requires_gradient_sync(True)
+            module.set_requires_gradient_sync(True)
 
     def _finish_checkpoint(self, temporary: Path, folder: Path) -> None:
         inner = temporary / folder.name

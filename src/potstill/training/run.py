@@ -33,7 +33,6 @@ from potstill.training.sharding import check_sharding, is_requested, shard, shar
 from potstill.training.step import DistillationModule, TrainingStep
 from potstill.training.trainer import DistillationTrainer, check_rates
 
-
 STUDENT = "student_module."  # prefix of the student's weights
 
 

@@ -31,8 +31,8 @@ def check_sharding(config: Any, student: Model, freezes: bool) -> None:
     for key, value in (config.arguments.get("fsdp_config") or {}).items():
         if (key, value) != ("version", 2):
             raise UserError(
-                f"training.arguments.fsdp_config.{key}: Potstill shards each block of a model with FSDP2, without options;"
-                " leave it out.",
+                f"training.arguments.fsdp_config.{key}: Potstill shards each block of a model with FSDP2, without"
+                " options; leave it out.",
                 key="training.fsdp_without_options",
             )
     if not is_requested(config):
@@ -47,7 +47,8 @@ def check_sharding(config: Any, student: Model, freezes: bool) -> None:
     }
     for what in (what for what, asked in refused.items() if asked):
         raise UserError(
-            f"training.arguments.fsdp: {what} needs whole weights in every process; leave it out, or train without FSDP.",
+            f"training.arguments.fsdp: {what} needs whole weights in every process; leave it out, or train"
+            " without FSDP.",
             key="training.not_with_fsdp",
         )
 

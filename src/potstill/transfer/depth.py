@@ -55,7 +55,8 @@ def important_layers(
 
     def error(layers: list[int]) -> float:
         with only_layers(module, blocks, layers):
-            return sum(float(in_float64((run(batch) - y).abs()).mean()) for batch, y in zip(batches, whole, strict=True))
+            pairs = zip(batches, whole, strict=True)
+            return sum(float(in_float64((run(batch) - y).abs()).mean()) for batch, y in pairs)
 
     while len(kept) > count:
         errors = {layer: error([k for k in kept if k != layer]) for layer in kept[1:]}

@@ -63,9 +63,7 @@ def _branch(state: RunState, name: str, series: np.ndarray) -> Any:
     except UserError as error:
         say(f"No expert for {name}: {error}")
         return None
-    count = config.max_steps * windows_per_step(
-        recipe.training.model_copy(update={"batch_size": config.batch_size})
-    )
+    count = config.max_steps * windows_per_step(recipe.training.model_copy(update={"batch_size": config.batch_size}))
     training = task.training_of(
         f"{EXPERTS}/{name}",
         load_forecaster(config.source, device=task.device),
