@@ -133,7 +133,9 @@ def test_losses_and_figures_are_those_of_one_process_with_the_whole_batch(launch
 
 @pytest.mark.parametrize("kind", ["live teacher", "several batches", "text"])
 def test_sharded_weights_change_no_loss(launch, recipes, alone, tmp_path, kind):
-    run = started(launch, recipes[kind], tmp_path, 2, "--set", "training.arguments.fsdp=true")
+    control = ["--control"] if kind == "several batches" else []
+    run = started(launch, recipes[kind], tmp_path, 2, "--set", "training.arguments.fsdp=true", *control)
+    assert (run / "control").exists() == bool(control)
     check_equal(run, alone(kind))
     assert load(run / "student").parameters == load(alone(kind) / "student").parameters
 
@@ -142,11 +144,11 @@ def check_equal(together: Path, single: Path) -> None:
     assert len(losses(single)) == STEPS["max_steps"]
     np.testing.assert_allclose(losses(together), losses(single), rtol=0, atol=1e-5)
     assert losses(together, "epoch") == losses(single, "epoch")
-    for one, other in zip(log_lines(together, "train"), log_lines(single, "train"), strict=True):
+    for one, other in zip(*(log_lines(run, "train", "student") for run in (together, single)), strict=True):
         windows = [line["windows_per_second"] * line["seconds"] for line in (one, other)]
         assert windows[0] == pytest.approx(windows[1])
         assert set(one["terms"]) == set(other["terms"])
-    metrics = [log_lines(run, "eval")[-1] for run in (together, single)]
+    metrics = [log_lines(run, "eval", "student")[-1] for run in (together, single)]
     metric = "sql" if "sql" in metrics[0] else "loss"
     assert metrics[0][metric] == pytest.approx(metrics[1][metric], abs=1e-5)
 
