@@ -14,7 +14,7 @@ from potstill.families.load import load
 
 LAUNCHERS = {
     "accelerate": ["accelerate.commands.launch", "--cpu"],
-    "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"],
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
 }
 
 
