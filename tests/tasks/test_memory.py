@@ -39,7 +39,7 @@ def test_one_process_is_not_mentioned(recipe, launched):
     assert "12 steps of 16 windows" in plan
 
 
-@pytest.mark.parametrize(("sharded", "words"), [(True, "a part of every weight (FSDP)"), (False, "all weights (DDP)")])
+@pytest.mark.parametrize(("sharded", "words"), [(True, "a part of every weight (FSDP)"), (False, "all weights")])
 def test_several_share_a_step(recipe, launched, sharded, words):
     recipe.training.arguments = {"fsdp": sharded}
     launched(4)
@@ -54,7 +54,15 @@ def test_the_plan_of_a_run_meant_for_fewer_keeps_its_windows(recipe, launched):
     launched(4)
     plan = plan_of(recipe)
     assert "12 steps of 16 windows" in plan
-    assert "one batch of 4 windows a step" in plan
+    assert "Processes  4 (the recipe is meant for 1), each with all weights and one batch of 4 windows a step" in plan
+
+
+def test_one_process_continues_what_several_began(recipe, launched):
+    recipe.training.processes = 4
+    launched(1)
+    plan = plan_of(recipe)
+    assert "12 steps of 64 windows" in plan
+    assert "Processes  1 (the recipe is meant for 4), each with all weights and 8 batches of 8 windows a step" in plan
 
 
 def test_sharding_divides_weights_gradients_and_state(recipe, launched):

@@ -13,14 +13,16 @@ FLOAT_BYTES = 4  # weights are trained in fp32
 
 
 def process_lines(task: Task) -> list[str]:
-    """How a step is divided into several processes; empty for one."""
+    """How a step is divided into processes; empty for one, unless the recipe is meant for another number."""
     config = task.recipe.training
-    if world_size() == 1:
+    others = config.processes not in (None, world_size())
+    if world_size() == 1 and not others:
         return []
     batch_size, count = batches_per_step(config)
     batches = f"{count} batches" if count > 1 else "one batch"
-    weights = "a part of every weight (FSDP)" if is_requested(config) else "all weights (DDP)"
-    return [f"Processes  {world_size()}, each with {weights} and {batches} of {batch_size} {task.unit} a step"]
+    weights = "a part of every weight (FSDP)" if is_requested(config) else "all weights"
+    meant = f" (the recipe is meant for {config.processes})" if others else ""
+    return [f"Processes  {world_size()}{meant}, each with {weights} and {batches} of {batch_size} {task.unit} a step"]
 
 
 def memory_line(task: Task, activations: int) -> str:

@@ -93,12 +93,10 @@ def sharded_blocks(models: list[Any]) -> Iterator[None]:
     skeletons = [_without_weights(model.module) for model in models]
     for model in models:
         shard_blocks(model.module)
-    try:
-        yield
-    finally:
-        for model, skeleton in zip(models, skeletons, strict=True):
-            _fill(skeleton, whole_weights(model.module))
-            model.module = skeleton
+    yield  # after an error in one process the others take no part in gathering, so nothing is restored
+    for model, skeleton in zip(models, skeletons, strict=True):
+        _fill(skeleton, whole_weights(model.module))
+        model.module = skeleton
 
 
 def whole_weights(module: nn.Module) -> dict[str, Tensor]:
