@@ -50,9 +50,10 @@ def test_gkd_is_not_sharded():
         sharding.check_sharding(config, student(), False)
 
 
-def test_there_is_nothing_to_choose():
-    config = TrainingConfig(arguments={"fsdp": True, "fsdp_config": {"version": 2, "min_num_params": 7}})
-    with usage_error("training.fsdp_without_options", "min_num_params"):
+@pytest.mark.parametrize("options", [{"version": 2, "min_num_params": 7}, {"version": 1}, "fsdp.json"], ids=str)
+def test_there_is_nothing_to_choose(options):
+    config = TrainingConfig(arguments={"fsdp": True, "fsdp_config": options})
+    with usage_error("training.fsdp_without_options", "fsdp_config"):
         sharding.check_sharding(config, student(), False)
 
 

@@ -28,13 +28,12 @@ def is_requested(config: TrainingConfig) -> bool:
 
 def check_sharding(config: Any, student: Model, freezes: bool) -> None:
     """Raise UserError for what does not work with sharded weights."""
-    for key, value in (config.arguments.get("fsdp_config") or {}).items():
-        if (key, value) != ("version", 2):
-            raise UserError(
-                f"training.arguments.fsdp_config.{key}: Potstill shards each block of a model with FSDP2, without"
-                " options; leave it out.",
-                key="training.fsdp_without_options",
-            )
+    if config.arguments.get("fsdp_config") not in (None, {}, {"version": 2}):
+        raise UserError(
+            "training.arguments.fsdp_config: Potstill shards each block of a model with FSDP2, without options; leave it"
+            " out.",
+            key="training.fsdp_without_options",
+        )
     if not is_requested(config):
         return
     rollout = getattr(config, "rollout", None)
