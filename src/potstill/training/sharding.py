@@ -30,8 +30,8 @@ def check_sharding(config: Any, student: Model, freezes: bool) -> None:
     """Raise UserError for what does not work with sharded weights."""
     if config.arguments.get("fsdp_config") not in (None, {}, {"version": 2}):
         raise UserError(
-            "training.arguments.fsdp_config: Potstill shards each block of a model with FSDP2, without options; leave it"
-            " out.",
+            "training.arguments.fsdp_config: Potstill shards each block of a model with FSDP2, without options; leave"
+            " it out.",
             key="training.fsdp_without_options",
         )
     if not is_requested(config):
