@@ -125,9 +125,11 @@ def test_the_runtime_imports_itself_and_no_torch(path: Path):
 SHARED: dict[str, set[str]] = {
     "__init__": set(),
     "attention": set(),
+    "blocks": set(),
+    "devices": set(),
     "norm": set(),
     "standardise": set(),
-    "precision": set(),
+    "precision": {"devices"},
     "recorder": {"attention"},
     "checkpoint": set(),
     "base": {"checkpoint"},
@@ -146,7 +148,7 @@ SHARED: dict[str, set[str]] = {
     },  # language: the type of what it returns
 }
 #: what a family may import beside its own files
-FOR_FAMILIES = {"base", "checkpoint", "attention", "norm", "recorder", "sparse", "standardise"}
+FOR_FAMILIES = {"base", "blocks", "checkpoint", "attention", "norm", "recorder", "sparse", "standardise"}
 #: a mixture loads its experts, of any family
 ALSO = {"experts": {"load"}}
 

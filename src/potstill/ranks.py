@@ -7,10 +7,17 @@ process writes the run folder, the log, the best student and the checkpoints.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Result = TypeVar("Result")
+FSDP_SWITCH = "ACCELERATE_USE_FSDP"  # `accelerate launch --use_fsdp` sets it
+_fsdp = False  # whether the launcher asks for FSDP
+_one_batch = False  # whether a training step runs
 
 
 def rank() -> int:
@@ -30,10 +37,18 @@ def is_main() -> bool:
 
 def connect(device: str | None) -> None:
     """Initialise communication between the processes if a launcher started several; otherwise do nothing."""
+    global _fsdp
+    # with it, transformers would load weights in the main process only, and accelerate would shard a second time
+    _fsdp = os.environ.pop(FSDP_SWITCH, "").lower() == "true" or _fsdp
     if world_size() > 1:
         from accelerate import PartialState
 
         PartialState(cpu=device == "cpu")
+
+
+def launched_with_fsdp() -> bool:
+    """Whether the launcher asks for sharded weights."""
+    return _fsdp
 
 
 def barrier() -> None:
@@ -44,15 +59,38 @@ def barrier() -> None:
         distributed.barrier()
 
 
-def any_rank(flag: bool) -> bool:
-    """Whether the flag is set in any process; all processes must call this."""
+def gathered(value: Result) -> list[Result]:
+    """The values of all processes, by rank; all processes must call this."""
     if world_size() == 1:
-        return flag
+        return [value]
     import torch.distributed as distributed
 
-    flags: list[Any] = [None] * world_size()
-    distributed.all_gather_object(flags, flag)
-    return any(flags)
+    values: list[Any] = [None] * world_size()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+@contextmanager
+def one_batch() -> Iterator[None]:
+    """A block in which the batches of all processes are one: :func:`summed` then sums over the processes."""
+    global _one_batch
+    _one_batch = world_size() > 1
+    try:
+        yield
+    finally:
+        _one_batch = False
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """In a block of :func:`one_batch` the sum over all processes, through which gradients flow; elsewhere the tensor.
+
+    For losses that are no mean over windows, such as the balance of experts. In the block all processes must call this.
+    """
+    if not _one_batch:
+        return tensor
+    from torch.distributed.nn.functional import all_reduce
+
+    return all_reduce(tensor)
 
 
 def on_main(function: Callable[[], Result]) -> Result:
@@ -71,3 +109,17 @@ def on_main(function: Callable[[], Result]) -> Result:
     if outcome[1] is not None:
         raise outcome[1]
     return outcome[0]
+
+
+def fails_first() -> bool:
+    """Whether this process is the first of the run that fails, and so the one that prints why."""
+    if world_size() == 1:
+        return True
+    import torch.distributed as distributed
+
+    if not distributed.is_initialized():  # all fail alike, on the same options
+        return is_main()
+    try:
+        return distributed.distributed_c10d._get_default_store().add("potstill/failed", 1) == 1
+    except RuntimeError:  # the main process keeps the store, and has already ended
+        return False

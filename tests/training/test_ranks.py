@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
-import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import run_apart
-from training_fakes import log_lines, small_recipe
+from training_fakes import PROCESSES, log_lines, losses, small_recipe
 
 from potstill import ranks
 from potstill.errors import UserError
 from potstill.families.load import load
 from potstill.training.checkpoints import newest_checkpoint
-
-PROCESSES = 2
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def launch() -> Callable[..., list[int | None]]:
-    """Runs ``potstill`` in two processes, as a launcher does, and gives their exit codes.
-
-    Where one is killed, the other is killed as well.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["potstill.cli", "potstill.verbs"])
-
-    def start(*arguments: object, moment: str | None = None) -> list[int | None]:
-        shared = {"WORLD_SIZE": PROCESSES, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-        children = []
-        for rank in range(PROCESSES):
-            environment = {**shared, "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": PROCESSES}
-            child_arguments = [str(a) for a in arguments], moment if rank == 0 else None, signal.SIGKILL, environment
-            children.append(context.Process(target=run_apart.run, args=child_arguments))
-        for child in children:
-            child.start()
-        children[0].join()
-        if children[0].exitcode != 0:
-            children[1].join(timeout=5)
-            children[1].kill()
-        children[1].join()
-        return [child.exitcode for child in children]
-
-    return start
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +27,9 @@ def recipe_file(tiny_teacher: Path, small_csv: Path, tmp_path_factory: pytest.Te
 @pytest.fixture(scope="module")
 def undisturbed(launch, recipe_file, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("two") / "run"
-    assert launch("distill", recipe_file, "--output", run) == [0, 0]
+    errors = run.parent / "errors.txt"
+    assert launch("distill", recipe_file, "--output", run, errors=errors, guarded=run) == [0, 0]
     return run
-
-
-def losses(run: Path) -> list[float]:
-    return [line["loss"] for line in log_lines(run, "train")]
 
 
 def test_two_processes_write_one_run(undisturbed):
@@ -84,6 +41,24 @@ def test_two_processes_write_one_run(undisturbed):
     assert checkpoint is not None
     assert {f"rng_state_{rank}.pth" for rank in range(PROCESSES)} <= {path.name for path in checkpoint.iterdir()}
     assert load(undisturbed / "student").parameters > 0
+
+
+def test_only_the_main_process_writes(undisturbed):
+    printed = (undisturbed.parent / "errors.txt").read_text()
+    assert "Training the student" in printed
+    assert "CHANGED" not in printed
+
+
+def test_an_error_in_one_process_ends_all_with_its_sentence(launch, recipe_file, tmp_path):
+    run, errors = tmp_path / "run", tmp_path / "errors.txt"
+    codes = launch(
+        "distill", recipe_file, "--output", run, moment="between two checkpoints", number=0, rank=1, errors=errors
+    )
+    assert codes[1] == 2
+    assert codes[0] != 0
+    assert [line for line in errors.read_text().splitlines() if line.startswith("potstill:")] == [
+        "potstill: one process has its own error."
+    ]
 
 
 @pytest.mark.parametrize("moment", ["between two later checkpoints", "in the writing of a checkpoint"])
@@ -101,7 +76,7 @@ def test_bad_input_ends_all_processes(launch, recipe_file, tmp_path):
 
 
 def test_alone_there_is_one_main_process():
-    assert (ranks.rank(), ranks.world_size(), ranks.is_main(), ranks.any_rank(False)) == (0, 1, True, False)
+    assert (ranks.rank(), ranks.world_size(), ranks.is_main(), ranks.gathered(False)) == (0, 1, True, [False])
     assert ranks.on_main(lambda: 3) == 3
     with pytest.raises(UserError, match="wrong"):
         ranks.on_main(lambda: (_ for _ in ()).throw(UserError("wrong")))

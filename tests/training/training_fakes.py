@@ -16,6 +16,7 @@ from potstill.teaching.stored import StoredForecasts
 from potstill.teaching.stores.forecasts import ForecastStore
 from potstill.training.run import TrainingRun
 
+PROCESSES = 2  # of a run that a launcher starts
 STUDENT = {"num_layers": 1, "d_model": 32, "d_ff": 32, "num_heads": 1, "d_kv": 16}
 
 
@@ -61,10 +62,15 @@ def stopping(evaluation: int) -> Callable[[Any], dict[str, float]]:
     return validate
 
 
-def log_lines(run: Path, event: str | None = None) -> list[dict[str, Any]]:
-    """The lines of a run's log, or those of one event."""
+def log_lines(run: Path, event: str | None = None, model: str | None = None) -> list[dict[str, Any]]:
+    """The lines of a run's log, or those of one event and one model."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [line for line in lines if event in (None, line["event"])]
+    return [line for line in lines if event in (None, line["event"]) and model in (None, line["model"])]
+
+
+def losses(run: Path, name: str = "loss") -> list[float]:
+    """A figure of all lines about the training of the student."""
+    return [line[name] for line in log_lines(run, "train", "student")]
 
 
 class Recorded:

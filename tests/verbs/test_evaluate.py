@@ -46,7 +46,8 @@ def test_loaded_models_are_judged_like_their_folders(figures, distilled, tiny_te
     models = [potstill.load(tiny_teacher), f"student={distilled}"]
     folder = potstill.evaluate(models, data, tmp_path / "out", stride=7, baselines=[], reference=models[0])
     found = json.loads((folder / "metrics.json").read_text())["models"]
-    assert found["tiny"]["small"]["sql"] == metrics["models"]["tiny"]["small"]["sql"]
+    expected = metrics["models"]["tiny"]["small"]["sql"]
+    assert found["tiny"]["small"]["sql"] == pytest.approx(expected, rel=1e-6)  # sums depend on where tensors lie
 
 
 def test_lengths_follow_the_models_and_stand_in_the_recipe(figures):

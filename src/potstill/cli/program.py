@@ -14,6 +14,7 @@ import typer
 
 from potstill.cli.app import app
 from potstill.errors import UserError
+from potstill.ranks import fails_first
 
 # click's class; its module differs between releases of typer
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
@@ -62,6 +63,7 @@ def _prepare_libraries() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # advice about settings that Potstill chooses
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if not sys.warnoptions:
@@ -87,7 +89,8 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(sentence: str, code: int) -> int:
-    print("potstill:", " ".join(sentence.split()), file=sys.stderr)
+    if fails_first():
+        print("potstill:", " ".join(sentence.split()), file=sys.stderr, flush=True)
     return code
 
 

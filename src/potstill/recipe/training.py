@@ -100,6 +100,12 @@ class TrainingConfig(RecipeNode):
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     accumulate: int = Field(default=1, ge=1, description="batches per optimizer step")
+    processes: int | None = Field(
+        default=None,
+        ge=1,
+        description="processes for which batch_size and accumulate are meant; other numbers share the same windows of a"
+        " step; default: those that the launcher starts",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="auto: bf16 if the hardware supports it"
     )
@@ -107,8 +113,8 @@ class TrainingConfig(RecipeNode):
     seed: int = Field(
         default=0, ge=0, description="random seed; the same seed on the same machine yields the same result"
     )
-    device: Literal["cpu", "cuda"] | None = Field(
-        default=None, description="device to compute on; default: cuda if available"
+    device: str | None = Field(
+        default=None, description="device to compute on: cpu, cuda, cuda:N, xpu, xpu:N or mps; default: a GPU if any"
     )
     eval_steps: int | None = Field(default=None, ge=1, description="default: a tenth of the run")
     eval_windows: int = Field(default=512, ge=1, description="validation windows per evaluation")

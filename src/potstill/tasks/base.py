@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import set_seed
@@ -18,15 +17,17 @@ from transformers import set_seed
 from potstill.console import say
 from potstill.errors import UserError
 from potstill.families.base import Architecture, Family, Forecaster, Model
+from potstill.families.devices import forecasting_device
 from potstill.families.load import load_forecaster
 from potstill.families.weighting import Weighting
 from potstill.objectives.objective import Objective
-from potstill.ranks import on_main, world_size
+from potstill.ranks import on_main
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
 from potstill.tasks.start import BASES, calibration_batches, choose_start, default_rate, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.live import LiveTeachers
 from potstill.teaching.stores.writing import Distribute
+from potstill.training.division import windows_per_step
 from potstill.training.freezing import Freeze
 from potstill.training.run import TrainingRun
 
@@ -44,7 +45,7 @@ class Task(ABC):
     recipe
         The run's copy of the recipe; the task fills in resolved values.
     device
-        ``cpu`` or ``cuda``.
+        Where models compute, such as ``cpu`` or ``cuda:1``.
     teachers
         Frozen models by name; may be empty if labels are stored.
     family
@@ -157,7 +158,7 @@ class Task(ABC):
     @property
     def windows_per_step(self) -> int:
         """Windows per optimizer step, over all processes."""
-        return self.recipe.training.batch_size * self.recipe.training.accumulate * world_size()
+        return windows_per_step(self.recipe.training)
 
     @property
     def teacher(self) -> Model | None:
@@ -313,7 +314,7 @@ def steps_of(training: TrainingConfig, windows: int, repeats: bool = True) -> in
     """
     if training.max_steps is not None:
         return training.max_steps
-    one_pass = windows / (training.batch_size * training.accumulate * world_size())
+    one_pass = windows / windows_per_step(training)
     if training.epochs is not None:
         return max(1, round(one_pass * training.epochs))
     least = min(MIN_DEFAULT_STEPS, math.ceil(MOST_DEFAULT_PASSES * one_pass)) if repeats else MIN_DEFAULT_STEPS
@@ -333,24 +334,15 @@ def check_teachers(recipe: Any, objective: Objective) -> None:
         raise UserError("labels: auto: the recipe names no teacher; give --teacher.", key="teacher.missing")
 
 
-def available_device(device: str | None) -> str:
-    """The requested device; default: cuda if available. Raises UserError if the device is not available."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "--device cuda: torch sees no GPU on this machine; use --device cpu.", key="device.not_available"
-        )
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def forecaster_of(model: str | Path | Model, device: str | None) -> Forecaster:
     """A loaded forecaster as it is (moved to ``device`` if that is given), or the one at a place; see ``load``."""
     if isinstance(model, Forecaster):
         if device is not None:
-            model.module.to(available_device(device))
+            model.module.to(forecasting_device(device))
         return model
     if isinstance(model, Model):
         raise UserError(
             f"{model.source.name}: is a language model, not a forecaster; use `potstill generate`.",
             key="model.not_a_forecaster",
         )
-    return load_forecaster(model, device=available_device(device))
+    return load_forecaster(model, device=forecasting_device(device))

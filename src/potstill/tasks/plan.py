@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 
+from potstill.families.devices import CPU
 from potstill.families.precision import device_precision
 from potstill.tasks.base import AUTO_LABELS, GKD, Task
 from potstill.tasks.gkd import objective_line
+from potstill.tasks.memory import memory_line, process_lines
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.stored import info_of_labels
+from potstill.training.division import batches_per_step
 from potstill.training.rollout import rollouts
 from potstill.training.step import TrainingStep
 
-ADAM_COPIES = 4  # weights, gradients, two moments
 SLOW_STEP_SECONDS = 2.0  # a slower step is timed once
 
 
@@ -28,7 +30,6 @@ def plan_lines(task: Task, stored: TargetProvider | None) -> list[str]:
         share = f", {student.parameters / largest:.1%} of the teacher's"
     active = f" ({student.active_parameters:,} of them active)" if student.active_parameters else ""
     seconds, held, patch = _measure_step(task, stored)
-    weights = ADAM_COPIES * 4 * student.parameters + sum(teacher.bytes for teacher in task.teachers.values())
     return [
         *task.source_lines(),
         f"Student    {student.label}, {student.parameters:,} parameters{active}{share}, start: {task.start}",
@@ -37,7 +38,8 @@ def plan_lines(task: Task, stored: TargetProvider | None) -> list[str]:
         f" {device_precision(training.precision, task.device)}, learning rate {task.learning_rate():g}",
         *_label_lines(task),
         *_rollout_lines(training, patch),
-        f"Memory     about {(weights + held) / 1e6:,.0f} MB for weights, optimizer and one batch",
+        *process_lines(task),
+        memory_line(task, held),
         f"Time       about {_clock(seconds * task.steps)} for the student on this machine",
     ]
 
@@ -83,7 +85,8 @@ def _measure_step(task: Task, stored: TargetProvider | None) -> tuple[float, int
     patch = getattr(run.student, "horizon_multiple", 1)
     if recipe.training.algorithm == GKD and task.horizon:
         step.rollout = rollouts(recipe.training.gkd.lmbda, recipe.training.gkd.max_new_tokens, patch)
-    batch = run.data.dataset.batch(list(range(min(recipe.training.batch_size, len(run.data.dataset))))).to(task.device)
+    batch_size, batches = batches_per_step(recipe.training)
+    batch = run.data.dataset.batch(list(range(min(batch_size, len(run.data.dataset))))).to(task.device)
     targets = None
     if getattr(recipe, "labels", None) and run.data.provider is not None:  # read from the store during training
         found = run.data.provider.outputs(batch, step.requests)
@@ -96,14 +99,14 @@ def _measure_step(task: Task, stored: TargetProvider | None) -> tuple[float, int
         best = min(best, time.perf_counter() - start)
         if best > SLOW_STEP_SECONDS:
             break
-    return best * recipe.training.accumulate, held, patch
+    return best * batches, held, patch
 
 
 def _one_step(step: TrainingStep, batch: Any, targets: Any, number: int) -> None:
     loss, _ = step(step.module, batch, targets, number)
     loss.backward()
-    if batch.ids.device.type == "cuda":
-        torch.cuda.synchronize()
+    if batch.ids.device.type != CPU:
+        torch.accelerator.synchronize()
 
 
 def _bytes_held(step: TrainingStep, batch: Any, targets: Any) -> int:

@@ -10,13 +10,14 @@ from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
 from potstill.evaluation.baselines import make_baseline
 from potstill.families.base import Forecaster, TeacherFamily
+from potstill.families.devices import forecasting_device
 from potstill.families.load import load_forecaster
 from potstill.families.registry import default_student, family, students
 from potstill.objectives.objective import Objective
 from potstill.objectives.registry import import_terms
 from potstill.ranks import on_main
 from potstill.recipe import ForecastGkdRecipe, ForecastRecipe, Recipe
-from potstill.tasks.base import AUTO_LABELS, available_device, check_teachers, objective_config
+from potstill.tasks.base import AUTO_LABELS, check_teachers, objective_config
 from potstill.tasks.ensemble import learn_weights
 from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.gkd import check_gkd
@@ -52,7 +53,7 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
             key="data.label_share_without_truth",
         )
     _check_rollout(recipe, objective)
-    device = available_device(recipe.training.device)
+    device = forecasting_device(recipe.training.device)
     teachers = load_teachers(recipe, device)
     grow = recipe.student.grow
     source = load_forecaster(grow.source, device=device) if grow else None

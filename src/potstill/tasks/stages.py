@@ -53,7 +53,7 @@ Stage = Callable[[RunState], None]
 def train_student(state: RunState) -> None:
     """Train the student."""
     task = state.task
-    say(f"Training the student: {task.steps:,} steps of {task.recipe.training.batch_size} {task.unit}")
+    say(f"Training the student: {task.steps:,} steps of {task.windows_per_step} {task.unit}")
     training = task.training("student", state.data, task.steps, state.validate)
     if state.data.provider is not None and state.data.provider.stored:
         with task.teacher_unloaded():
@@ -67,7 +67,8 @@ def train_control(state: RunState, name: str, random_start: bool) -> None:
     """Train a control: the same student without a teacher's outputs, for the time that the student took."""
     task, recipe = state.task, state.task.recipe
     if recipe.control_steps is None:
-        recipe.control_steps = on_main(lambda: _control_steps(state))
+        steps = _control_steps(state)  # all processes train for it
+        recipe.control_steps = on_main(lambda: steps)
         write_recipe(task, state.folder)
     weights = "random weights" if random_start or task.start == "random" else "the student's first weights"
     say(f"Training the {name.replace('_', ' ')}, without a teacher, from {weights}: {recipe.control_steps:,} steps")

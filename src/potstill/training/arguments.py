@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from potstill.console import say
 from potstill.errors import UserError
+from potstill.families.devices import CPU, PINNED, kind_of
 from potstill.families.precision import device_precision
 from potstill.recipe import TrainingConfig
+from potstill.training.division import batches_per_step
 
 LOADER_WORKERS = 4  # processes that prepare batches while a GPU computes
 #: arguments that another key of the recipe or an option decides
@@ -42,6 +45,8 @@ DECIDED_ELSEWHERE = {
 }
 #: transformers' two names for activation checkpointing
 CHECKPOINTING_ARGUMENTS = ("activation_checkpointing", "gradient_checkpointing")
+#: arguments that Potstill carries out itself, see sharding.py
+SHARDING_ARGUMENTS = ("fsdp", "fsdp_config")
 #: arguments on which Potstill's trainer relies
 FIXED_ARGUMENTS = ("remove_unused_columns", "logging_nan_inf_filter", "load_best_model_at_end", "save_only_model")
 
@@ -61,7 +66,7 @@ def training_arguments(
     UserError
         As :func:`check_arguments`.
     """
-    return one_gpu(_constructed(config, checkpoints, max_steps, device, kind, more))
+    return on_one_device(_constructed(config, checkpoints, max_steps, device, kind, more), device)
 
 
 def check_arguments(
@@ -94,12 +99,14 @@ def _constructed(
     kind: type[TrainingArguments],
     more: Mapping[str, Any],
 ) -> Any:
+    batch_size, accumulate = batches_per_step(config)
     decay = {"num_decay_steps": max(1, round(config.decay * max_steps)), "decay_type": "1-sqrt", "min_lr_ratio": 0.0}
-    workers = LOADER_WORKERS if device != "cpu" else 0
+    kind_of_device = kind_of(device)
+    workers, pinned = (LOADER_WORKERS if kind_of_device != CPU else 0), kind_of_device in PINNED
     defaults = {
         "output_dir": str(checkpoints),
-        "per_device_train_batch_size": config.batch_size,
-        "gradient_accumulation_steps": config.accumulate,
+        "per_device_train_batch_size": batch_size,
+        "gradient_accumulation_steps": accumulate,
         "max_steps": max_steps,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.schedule,
@@ -108,7 +115,7 @@ def _constructed(
         "max_grad_norm": config.clip,
         "optim": "adamw_torch_fused",
         "bf16": device_precision(config.precision, device) == "bf16",
-        "use_cpu": device == "cpu",
+        "use_cpu": kind_of_device == CPU,
         "seed": config.seed,
         "data_seed": config.seed,
         "eval_strategy": "no",
@@ -120,8 +127,8 @@ def _constructed(
         "report_to": config.report_to or "none",
         "remove_unused_columns": False,
         "disable_tqdm": True,  # callbacks.Progress shows the steps
-        "dataloader_pin_memory": device != "cpu",
-        "accelerator_config": {"non_blocking": device != "cpu"},  # copies of pinned batches then overlap with computing
+        "dataloader_pin_memory": pinned,
+        "accelerator_config": {"non_blocking": pinned},  # copies of pinned batches then overlap with computing
         "dataloader_num_workers": workers,
         "dataloader_persistent_workers": workers > 0,
         "lr_scheduler_kwargs": decay if config.schedule == "warmup_stable_decay" else {},
@@ -130,7 +137,8 @@ def _constructed(
     if config.arguments.get("dataloader_num_workers") == 0:
         defaults["dataloader_persistent_workers"] = False
     try:
-        return kind(**{**defaults, **more, **config.arguments})
+        given = {key: value for key, value in config.arguments.items() if key not in SHARDING_ARGUMENTS}
+        return kind(**{**defaults, **more, **given})
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(
             f"training.arguments: transformers rejects them ({str(error).splitlines()[0]}); correct or remove them.",
@@ -138,8 +146,13 @@ def _constructed(
         ) from None
 
 
-def one_gpu(arguments: Any) -> Any:
+def on_one_device(arguments: Any, device: str) -> Any:
     """The arguments restricted to one GPU per process. To use several, a launcher starts one process per GPU."""
+    index = torch.device(device).index
+    if index is not None and kind_of(device) != CPU:
+        torch.accelerator.set_device_index(index)
+        arguments.__dict__["_setup_devices"] = torch.device(device)  # transformers would take the first
+        arguments._n_gpu = 1
     if arguments.n_gpu > 1:
         say(
             f"Using one of {arguments.n_gpu} GPUs; start Potstill with `accelerate launch -m potstill …` to use all of"

@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 
 from potstill.objectives.objective import units
 from potstill.teaching.base import TrainingData
+from potstill.training.sampler import SpareBatch
 
 
 class TrainingBatches(Dataset[Any]):
@@ -39,7 +40,10 @@ class TrainingBatches(Dataset[Any]):
         """
         batch = self.dataset.batch(ids)
         targets = self.provider.outputs(batch, {}) if self.provider is not None else None
-        return {"batch": batch, "targets": targets, "units": units(batch) if self.several else {}}
+        counts = units(batch) if self.several else {}
+        if isinstance(ids, SpareBatch):
+            counts = dict.fromkeys(counts, 0)
+        return {"batch": batch, "targets": targets, "units": counts}
 
     __getitems__ = batch
 

@@ -15,7 +15,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from potstill.console import progress_bar
-from potstill.ranks import any_rank
+from potstill.ranks import gathered
 from potstill.runs import write_atomically
 
 
@@ -194,7 +194,7 @@ class StopOnSignal(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        if any_rank(self.received is not None):  # all processes stop after the same step
+        if any(gathered(self.received is not None)):  # all processes stop after the same step
             self.received = self.received or signal.SIGTERM
             control.should_log = control.should_save = control.should_training_stop = True
         return control

@@ -18,6 +18,7 @@ from typing import Any
 from torch.utils.data import Sampler
 from transformers import TrainerCallback
 
+from potstill.training.division import windows_per_step
 from potstill.training.run import TrainingRun
 
 TIMING_ROUNDS, TIMED_STEPS = 4, 4  # interleaved rounds, and timed steps per round after one warm-up step
@@ -62,9 +63,7 @@ def _seconds(training: TrainingRun, place: int) -> list[float]:
     clock, config = _Clock(), training.config
     planned, training.steps = training.steps, TIMED_STEPS + 1
     if training.sampler is not None:
-        training.sampler = _WithoutFirst(
-            training.sampler, place * training.steps * config.batch_size * config.accumulate
-        )
+        training.sampler = _WithoutFirst(training.sampler, place * training.steps * windows_per_step(config))
     with tempfile.TemporaryDirectory() as folder:
         trainer = training.trainer(Path(folder), [clock])
         trainer.args.logging_steps = max(1, min(50, planned // 100))  # as often as in the full training

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Sampler, SequentialSampler
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer
 
 from potstill.errors import UserError
-from potstill.ranks import barrier, on_main
+from potstill.ranks import barrier, gathered, is_main, on_main, rank, world_size
 from potstill.runs import begin_folder, put_in_place
 from potstill.training.callbacks import best_step
 from potstill.training.checkpoints import keep_newest, seal
-from potstill.training.sampler import PermutedSampler
+from potstill.training.sampler import PermutedSampler, SharedBatches
+from potstill.training.sharding import is_sharded, shard_state, whole_state
 
 
 class Diverged(UserError):
@@ -35,7 +38,7 @@ class TrainerHooks:
     Attributes
     ----------
     validate
-        Returns validation metrics of the student, including ``metric``. Called in the main process.
+        Returns validation metrics of the student, including ``metric``. Called in all processes.
     describe
         Returns the names of the series or examples of a batch, from its ids ``[B]`` and its series ``[B]`` (None for
         text), for the message of a diverging run.
@@ -83,12 +86,15 @@ class RunTrainer(_Base):
         self.windows = 0
         self.since_log: list[_LoggedBatch] = []
 
-    def note(self, loss: Tensor, terms: dict[str, Tensor], batch: Any) -> None:
-        """Add a batch's terms to the next log line, without synchronising with the device."""
+    def note(self, loss: Tensor, terms: dict[str, Tensor], batch: Any, windows: int | None = None) -> None:
+        """Add a batch's terms to the next log line, without synchronising with the device.
+
+        ``windows`` are those that count; default: all of the batch.
+        """
         for name, value in terms.items():
             self.term_sums[name] = self.term_sums.get(name, value.new_zeros(())) + value.detach()
         self.term_counts.update(terms.keys())
-        self.windows += len(batch)
+        self.windows += len(batch) if windows is None else windows
         series = getattr(batch, "series", None)
         # copies: a tensor sent by a worker process keeps a file open as long as it exists
         ids, series = batch.ids.clone(), None if series is None else series.clone()
@@ -97,25 +103,34 @@ class RunTrainer(_Base):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log with the mean of every term since the last line over the batches that had it, and the number of windows.
 
+        All figures are those of all processes.
+
         Raises
         ------
         Diverged
-            If one of the losses since the last line is not finite.
+            In all processes, if one of the losses since the last line is not finite in one of them.
         """
         if "loss" in logs and self.since_log:
-            self._check_finite()
-            logs.update({f"term_{k}": v.item() / self.term_counts[k] for k, v in self.term_sums.items()})
-            logs["windows"] = self.windows
+            sums = {name: value.item() for name, value in self.term_sums.items()}
+            diverged, sums, counts, windows = zip(
+                *gathered((self._divergence(), sums, self.term_counts, self.windows)), strict=True
+            )
+            for message in filter(None, diverged):
+                raise Diverged(message)
+            names = dict.fromkeys(name for one in counts for name in one)
+            logs.update({f"term_{n}": sum(s.get(n, 0) for s in sums) / sum(c[n] for c in counts) for n in names})
+            logs["windows"] = sum(windows)
             self.term_sums, self.term_counts, self.windows, self.since_log = {}, Counter(), 0, []
         super().log(logs, start_time)
 
-    def _check_finite(self) -> None:
+    def _divergence(self) -> str | None:
+        """A sentence about the first loss since the last line that is not finite; None if all are."""
         finite = torch.stack([batch.loss for batch in self.since_log]).isfinite().tolist()
         if all(finite):
-            return
+            return None
         first = self.since_log[finite.index(False)]
         terms = ", ".join(f"{name} {value.item():.4g}" for name, value in first.terms.items())
-        raise Diverged(
+        return (
             f"The loss became {first.loss.item()} at step {first.step} ({terms}) on the series"
             f" {self.hooks.describe(first.ids, first.series)}; the last checkpoint is kept."
             " Lower training.learning_rate or leave the series out."
@@ -123,7 +138,7 @@ class RunTrainer(_Base):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The student's metrics on the validation part, logged as ``eval_…``."""
-        metrics = {f"eval_{name}": value for name, value in on_main(self.hooks.validate).items()}
+        metrics = {f"eval_{name}": value for name, value in self.hooks.validate().items()}
         # checked here, before a checkpoint of these weights is written
         if not math.isfinite(metrics[f"eval_{self.hooks.metric}"]):
             raise Diverged(
@@ -145,10 +160,22 @@ class RunTrainer(_Base):
             return SequentialSampler(self.dataset)
         return PermutedSampler(len(self.dataset), self.args.seed)
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The data loader of transformers; of several processes each reads its part of every batch."""
+        loader = super().get_train_dataloader()
+        shard: Any = loader.batch_sampler
+        if world_size() > 1:
+            # accelerate's own division repeats windows at the end of an epoch; transformers switches it off like this
+            together, shard.batch_size, shard.num_processes, shard.process_index = shard.batch_sampler, None, 1, 0
+            shard.batch_sampler = SharedBatches(
+                together.sampler, together.batch_size, together.drop_last, rank(), world_size()
+            )
+        return loader
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """The checkpoint of transformers, written to a temporary folder and renamed, so that it is atomic.
 
-        Every process writes the state of its random number generators, the main process everything else.
+        The main process writes all files.
         """
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         temporary = on_main(lambda: begin_folder(folder))
@@ -159,6 +186,40 @@ class RunTrainer(_Base):
             self.args.output_dir = output_dir
         barrier()
         on_main(lambda: self._finish_checkpoint(temporary, folder))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """The state of the random number generators of each process, all written by the main process."""
+        with TemporaryDirectory() as own:
+            super()._save_rng_state(own)
+            files = {file.name: file.read_bytes() for file in Path(own).iterdir()}
+        for name, content in (pair for one in gathered(files) for pair in one.items()):
+            if is_main():
+                (Path(output_dir) / name).write_bytes(content)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """That of transformers; the state of a sharded optimizer is written whole."""
+        trainer: Any = self
+        if not is_sharded(trainer.model):
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        state = whole_state(self.optimizer)
+        if is_main():
+            torch.save(state, Path(output_dir) / "optimizer.pt")
+            torch.save(trainer.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        shard_state(self.optimizer)
+
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
+        """Gradients of sharded weights are summed over processes with the last batch of a step."""
+        module: Any = self.model
+        module.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            module.set_requires_gradient_sync(True)
 
     def _finish_checkpoint(self, temporary: Path, folder: Path) -> None:
         inner = temporary / folder.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -28,8 +29,11 @@ from potstill.training.checkpoints import TRAINER_STATE_FILE, newest_checkpoint
 from potstill.training.freezing import Freeze, FrozenWeights
 from potstill.training.heap import BoundedHeap
 from potstill.training.hooks import TrainerHooks
+from potstill.training.sharding import check_sharding, is_requested, shard, sharded_blocks
 from potstill.training.step import DistillationModule, TrainingStep
 from potstill.training.trainer import DistillationTrainer, check_rates
+
+STUDENT = "student_module."  # prefix of the student's weights
 
 
 class Interrupted(KeyboardInterrupt):
@@ -55,7 +59,7 @@ class TrainingRun:
     horizon
         Steps of the future that the loss uses; 0 for language models.
     device
-        ``cpu`` or ``cuda``.
+        Where the student is trained, such as ``cpu`` or ``cuda:1``.
     describe, metric, sampler
         See :class:`potstill.training.hooks.TrainerHooks`.
     teacher
@@ -81,6 +85,7 @@ class TrainingRun:
     teacher: Model | None = None
     grouped: bool = field(default=False)
     freeze: Freeze | None = None
+    whole: Model | None = field(default=None, init=False)  # the whole student in the main process, where it is sharded
 
     def run(self, run: Path, resume: bool) -> int:
         """Train, writing checkpoints, ``log.jsonl`` and the best student so far into ``run``.
@@ -111,7 +116,7 @@ class TrainingRun:
             callbacks.append(BestStudent(lambda step, score: self._keep(trainer, run / self.name), self.metric))
             callbacks.append(RunLog(run / "log.jsonl", self.name, self.metric))
         trainer = self.trainer(checkpoints, callbacks)
-        with signals, closing(progress), _loading(checkpoint):
+        with signals, closing(progress), _loading(checkpoint), self._sharded_teachers():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if signals.received is not None:
             raise Interrupted
@@ -132,6 +137,8 @@ class TrainingRun:
             )
         else:
             step = self.step()
+            if is_requested(self.config):
+                self._shard(step)
             average = step.module.average
             trainer = DistillationTrainer(
                 step,
@@ -154,6 +161,7 @@ class TrainingRun:
         UserError
             For invalid ``training.arguments`` or ``training.learning_rates``.
         """
+        check_sharding(self.config, self.student, self.freeze is not None)
         if self.teacher is not None:
             from potstill.training.gkd import check_gkd_settings
 
@@ -205,14 +213,42 @@ class TrainingRun:
             "dataloader_pin_memory": False,
         }
 
+    def _shard(self, step: TrainingStep) -> None:
+        """Shard student and objective; the main process keeps a whole copy of the student, to validate and save it."""
+        self.whole = copy.deepcopy(self.student) if is_main() else None
+        step.module.to(self.device)
+        shard(step.module)
+
+    @contextmanager
+    def _sharded_teachers(self) -> Iterator[None]:
+        """A block in which live teachers are sharded, if the student is."""
+        teachers = getattr(self.data.provider, "teachers", {}) if is_requested(self.config) else {}
+        if not teachers:
+            yield
+            return
+        on_main(getattr(self.validate, "prepare", lambda: None))  # the main process alone cannot run them afterwards
+        with sharded_blocks(list(teachers.values())):
+            yield
+
     def _validated(self, trainer: Trainer) -> dict[str, float]:
+        """Validation metrics, computed by the main process; all processes must call this."""
+        self._collect(trainer)
         with self._averaged(trainer):
-            return self.validate(self.student)
+            return on_main(lambda: self.validate(self.whole or self.student))
+
+    def _collect(self, trainer: Any) -> None:
+        """Copy sharded weights into the whole student."""
+        if not is_requested(self.config):
+            return
+        state = trainer.step.module.state_dict()
+        if self.whole is not None:
+            own = {n.removeprefix(STUDENT): t for n, t in state.items() if n.startswith(STUDENT)}
+            self.whole.module.load_state_dict(own, strict=False)  # further names of tied weights are not in it
 
     def _keep(self, trainer: Trainer, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with self._averaged(trainer):
-            write_folder(folder, self.student.save)
+            write_folder(folder, (self.whole or self.student).save)
 
     @staticmethod
     def _averaged(trainer: Trainer) -> AbstractContextManager[None]:

@@ -5,11 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 from potstill.data.permutation import Permutation
 
 IDS_PER_CHUNK = 8192
+
+
+class SpareBatch(list[int]):
+    """The batch of a process for which no id is left: its windows are computed, and weigh nothing."""
+
+
+class SharedBatches(BatchSampler):
+    """The batches of one process, which together with those of the others are the batches of a single process.
+
+    One after the other, ``processes · batch_size`` ids of the order are divided into consecutive parts. So an optimizer
+    step has the windows that it has in one process with a batch of that size, at the end of an epoch as well.
+
+    Parameters
+    ----------
+    sampler
+        The order of the ids, the same in all processes.
+    batch_size
+        Ids per batch and process.
+    drop_last
+        Whether ids that do not fill the batches of all processes are left out.
+    rank, processes
+        The number of this process and how many there are.
+    """
+
+    def __init__(self, sampler: Sampler[int], batch_size: int, drop_last: bool, rank: int, processes: int):
+        self.together = BatchSampler(sampler, batch_size * processes, drop_last)
+        self.sampler, self.rank, self.processes = sampler, rank, processes
+
+    def __len__(self) -> int:
+        return len(self.together)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for ids in self.together:
+            own = slice(len(ids) * self.rank // self.processes, len(ids) * (self.rank + 1) // self.processes)
+            yield ids[own] or SpareBatch(ids[:1])
 
 
 class PermutedSampler(Sampler[int]):
@@ -42,7 +77,7 @@ class LengthSampler(Sampler[int]):
     lengths
         Number of tokens of each example ``[n]``.
     batch_size
-        Ids per batch.
+        Ids per optimizer step, over all processes: so the order does not depend on how a step is divided.
     seed
         The run's seed.
     """

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from potstill.recipe import RolloutConfig
 from potstill.teaching.base import TargetProvider
 from potstill.training.average import WeightAverage
 from potstill.training.rollout import on_policy
+from potstill.training.sharding import is_sharded, load_whole, whole_weights
 from potstill.types import Output, Request, Tokens, Windows
 
 
@@ -78,7 +80,12 @@ class DistillationModule(nn.Module):
         module.gradient_checkpointing_enable(**options)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Each weight under one name: safetensors rejects tied weights (such as embeddings) under two names."""
+        """Each weight under one name: safetensors rejects tied weights (such as embeddings) under two names.
+
+        Sharded weights are whole in it; all processes must call this.
+        """
+        if is_sharded(self):
+            return whole_weights(self)
         state = super().state_dict(*args, **kwargs)
         for name in self._second_names(state):
             del state[name]
@@ -86,6 +93,9 @@ class DistillationModule(nn.Module):
 
     def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
         """Load what :meth:`state_dict` returned."""
+        if is_sharded(self):
+            load_whole(self, state_dict)
+            return SimpleNamespace(missing_keys=[], unexpected_keys=[])
         second = self._second_names(super().state_dict())
         whole = {**state_dict, **{name: state_dict[first] for name, first in second.items() if first in state_dict}}
         return super().load_state_dict(whole, *args, **kwargs)

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
 from potstill.errors import UserError
-from potstill.ranks import world_size
+from potstill.ranks import one_batch, world_size
 from potstill.teaching.base import TrainingData
 from potstill.training.batches import TrainingBatches, identity_collator
 from potstill.training.hooks import RunTrainer, TrainerHooks
+from potstill.training.sharding import is_sharded
 from potstill.training.step import TrainingStep
 
 
@@ -57,14 +58,17 @@ class DistillationTrainer(RunTrainer, Trainer):
             data_collator=identity_collator,
             callbacks=callbacks,
         )
+        if is_sharded(step.module):  # as a model that transformers itself has sharded: it is not wrapped again
+            self.is_distributed_loading_by_transformers = self._mixed_mesh_grads = True
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         """The loss of a batch, weighted so that the batches of an optimizer step together yield their mean."""
         batch, shares = inputs["batch"], self._shares(inputs["units"])  # the data loader has moved them to the device
-        loss, terms = self.step(model, batch, inputs["targets"], self.state.global_step, shares)
-        self.note(loss, terms, batch)
+        with one_batch():
+            loss, terms = self.step(model, batch, inputs["targets"], self.state.global_step, shares)
+        self.note(loss, terms, batch, inputs["units"].get("windows"))
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from potstill.transfer.anatomy import Anatomy
+from potstill.types.exact import in_float64
 
 MAX_ROWS = 2048  # rows of each norm, units and batch that enter the moments, whose cost grows with the rows
 
@@ -90,8 +91,8 @@ class _Moments:
         self.sum, self.products, self.rows = torch.zeros(()), torch.zeros(()), 0
 
     def add(self, rows: Tensor) -> None:
-        self.sum = self.sum + rows.double().sum(0).cpu()
-        self.products = self.products + (rows.T @ rows).double().cpu()
+        self.sum = self.sum + in_float64(rows).sum(0).cpu()
+        self.products = self.products + in_float64(rows.T @ rows).cpu()
         self.rows += len(rows)
 
     def first(self) -> Tensor:

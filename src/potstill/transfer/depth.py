@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from potstill.types.exact import in_float64
+
 
 @contextlib.contextmanager
 def only_layers(module: nn.Module, blocks: str, kept: Sequence[int]) -> Iterator[None]:
@@ -53,7 +55,8 @@ def important_layers(
 
     def error(layers: list[int]) -> float:
         with only_layers(module, blocks, layers):
-            return sum(float((run(batch) - y).abs().double().mean()) for batch, y in zip(batches, whole, strict=True))
+            pairs = zip(batches, whole, strict=True)
+            return sum(float(in_float64((run(batch) - y).abs()).mean()) for batch, y in pairs)
 
     while len(kept) > count:
         errors = {layer: error([k for k in kept if k != layer]) for layer in kept[1:]}

@@ -16,6 +16,7 @@ from potstill.runs import check_run, open_run, writing_into
 from potstill.tasks.plan import plan_lines
 from potstill.tasks.prepare import prepare
 from potstill.tasks.stages import RunState, stages_of, write_recipe
+from potstill.training.division import fix_processes
 from potstill.verbs.run import Run
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def distill(
         if not dry_run:
             on_main(lambda: check_run(run, resume))
         recipe = recipe_of_run(run, recipe) if resume else recipe.absolute()
+        fix_processes(recipe, resume)
         task = prepare(recipe)
         labels = task.ready_labels()
         plan = plan_lines(task, labels)

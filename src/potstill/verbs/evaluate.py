@@ -14,9 +14,10 @@ from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.cost import measure_costs
 from potstill.families.base import Forecaster, Model
+from potstill.families.devices import available_device
 from potstill.recipe import DataConfig
 from potstill.runs import check_run, open_run
-from potstill.tasks.base import available_device, forecaster_of
+from potstill.tasks.base import forecaster_of
 from potstill.tasks.evaluation import are_language_models, evaluation_recipe, named_sources, write_evaluation
 from potstill.tasks.lengths import fit_lengths
 

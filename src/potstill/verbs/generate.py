@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from potstill.data.text import prompt_of
 from potstill.errors import UserError
+from potstill.families.devices import available_device
 from potstill.families.load import load_language
 from potstill.recipe.base import MAX_WHOLE
-from potstill.tasks.base import available_device
 
 
 def generate(

@@ -10,7 +10,7 @@ import torch
 
 from potstill.families.experts.features import FEATURE_NAMES
 from potstill.families.experts.router import Router, RouterSettings
-from potstill.families.experts.routing import balance_losses, gumbel_softmax, smallest_mass, top_k
+from potstill.families.experts.routing import balance_losses, gumbel_noise, gumbel_softmax, smallest_mass, top_k
 from potstill.types import Windows
 
 P = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
@@ -34,12 +34,21 @@ def test_as_few_experts_as_have_the_mass():
 
 
 def test_gumbel_chooses_by_probability():
-    torch.manual_seed(0)
-    logits = P[:1].log().expand(20_000, -1)
-    chosen = gumbel_softmax(logits, 0.01).argmax(dim=1).bincount() / 20_000
+    logits, noise = P[:1].log().expand(20_000, -1), gumbel_noise(torch.arange(20_000), 3, torch.tensor(7))
+    chosen = gumbel_softmax(logits, noise, 0.01).argmax(dim=1).bincount() / 20_000
     torch.testing.assert_close(chosen, P[0], atol=0.015, rtol=0)
-    assert gumbel_softmax(logits, 1e-3).amax(dim=1).median() > 0.999
-    assert gumbel_softmax(logits, 100.0).amax() < 0.5
+    assert gumbel_softmax(logits, noise, 1e-3).amax(dim=1).median() > 0.999
+    assert gumbel_softmax(logits, noise, 100.0).amax() < 0.5
+
+
+def test_the_noise_of_a_window_does_not_depend_on_its_batch():
+    whole, ids = gumbel_noise(torch.arange(2000), 3, torch.tensor(7)), torch.tensor([1999, 3])
+    torch.testing.assert_close(gumbel_noise(ids, 3, torch.tensor(7)), whole[ids])
+    other = gumbel_noise(torch.arange(2000), 3, torch.tensor(8))
+    columns = torch.cat([whole, other], dim=1)
+    assert columns.T.corrcoef().fill_diagonal_(0).abs().max() < 0.1  # independent by expert and by step
+    assert columns.mean().item() == pytest.approx(0.5772, abs=0.05)  # of the Gumbel distribution
+    assert columns.std().item() == pytest.approx(math.pi / math.sqrt(6), abs=0.05)
 
 
 def test_balance_by_hand():

@@ -119,8 +119,8 @@ def _timed(runs: Mapping[str, Callable[[], Any]], tokens: int) -> TimedPasses:
 def _seconds(run: Callable[[], Any]) -> float:
     start = time.perf_counter()
     run()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
     return time.perf_counter() - start
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from potstill.families.base import evaluating
 from potstill.families.language.project import log_probabilities
 from potstill.types import Logits, Output, Request, Tokens, chunks
+from potstill.types.exact import in_float64
 
 CROSS_ENTROPY, KL, AGREEMENT = "cross_entropy", "kl", "agreement"
 BATCH_TOKENS = 4096  # per batch, with padding
@@ -170,8 +171,9 @@ def sums_of(
         for name, answer in answers.items():
             own = teacher if teacher is not None and name == reference else log_probabilities(answer, part, width)
             for figure, values in _per_token(own, teacher, targets[part]).items():
-                whole = sums[name].setdefault(figure, own.new_zeros(len(tokens), dtype=torch.float64))
-                whole.index_add_(0, row[part].to(own.device), values.double())
+                exact = in_float64(values)
+                whole = sums[name].setdefault(figure, exact.new_zeros(len(tokens)))
+                whole.index_add_(0, row[part].to(exact.device), exact)
     return sums
 
 

@@ -74,6 +74,11 @@ class LanguageValidation:
     def __len__(self) -> int:
         return self.count
 
+    def prepare(self) -> None:
+        """Run the teacher, if that is still to be done."""
+        if self.teacher is not None:
+            self._teacher_logits = self._teacher_logits or [answer_of(self.teacher, tokens) for tokens in self.batches]
+
     def __call__(self, model: Scorable) -> dict[str, float]:
         """``{"loss", "perplexity"}`` and, with a teacher, ``kl`` or ``kl_kept`` of a model; lower is better.
 
@@ -83,7 +88,7 @@ class LanguageValidation:
         width = model.vocabulary
         if self.teacher is not None:
             width = min(width, self.teacher.vocabulary)
-            self._teacher_logits = self._teacher_logits or [answer_of(self.teacher, tokens) for tokens in self.batches]
+            self.prepare()
         totals = {CROSS_ENTROPY: 0.0, KL: 0.0, KL_KEPT: 0.0}
         for i, tokens in enumerate(self.batches):
             answers = {_MODEL: answer_of(model, tokens)}

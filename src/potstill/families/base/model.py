@@ -67,6 +67,11 @@ class Model(ABC):
         """Write the model in its upstream layout, so that upstream tools load it."""
 
     @property
+    def passes_vary(self) -> bool:
+        """Whether it depends on the windows of a batch which blocks run, and how often; FSDP cannot shard them then."""
+        return False
+
+    @property
     def device(self) -> torch.device:
         """The device that the weights are on."""
         return next(self.module.parameters()).device

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from potstill.families.blocks import through
 from potstill.families.chronos2.groups import attend_in_groups, attend_to_self, members_by_size
 from potstill.families.chronos2.rows import Rows
 from potstill.families.chronos2.sparse import ExtendedFeedForward
@@ -109,14 +110,18 @@ def _encode(
     positions = torch.arange(stream.shape[1], device=stream.device)[None]
     turn = encoder.block[0].layer[0].self_attention.rope_embed(stream, positions)
     routings: list[Routing] = []
-    for index, block in enumerate(encoder.block):
+
+    def one(block: Any, stream: Tensor, index: int) -> Tensor:
         time, group, feedforward = block.layer
         whole = index < len(encoder.block) - 1 or recorder.needs_all_tokens(index)
         kept = stream.shape[1] if whole else patches
         stream = _attend_in_time(time, stream, time_mask, turn, kept, recorder, index)
         present = mask[:, -stream.shape[1] :]
         stream = group_attention(group, stream, present)
-        stream = _feed_forward(feedforward, stream, present, routings)
+        return _feed_forward(feedforward, stream, present, routings)
+
+    for index, block in enumerate(encoder.block):
+        stream = through(block, one, stream, index)
         recorder.record_state(index, stream)
     normed = encoder.dropout(encoder.final_layer_norm(stream[:, -patches:]))
     return Encoded(normed, mask, recorder, routings)

@@ -86,6 +86,11 @@ class Mixture(Forecaster):
         return self.module.router
 
     @property
+    def passes_vary(self) -> bool:
+        """Only the experts run that are chosen."""
+        return True
+
+    @property
     def device(self) -> torch.device:
         """The device that the router is on; it has weights even where an expert has none."""
         return self.router.centre.device

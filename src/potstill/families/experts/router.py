@@ -16,6 +16,7 @@ from potstill.families.experts.routing import gumbel_noise, gumbel_softmax, smal
 from potstill.types import Windows
 
 _LARGEST = 5.0  # standardised feature: what no training window had must not decide alone
+_SEED_STRIDE = 1_000_003  # between the noise of seeds, in steps
 _SMALLEST_SPREAD = 1e-3  # of a feature that is nearly the same for all windows
 
 
@@ -133,7 +134,7 @@ class Router(nn.Module):
         logits = self.logits(windows)
         probabilities, settings = logits.softmax(dim=1), self.settings
         if self.training:
-            return probabilities, self._explored(logits, probabilities)
+            return probabilities, self._explored(logits, probabilities, windows.ids)
         if settings.routing == "mass":
             weights = smallest_mass(probabilities, settings.mass, settings.top_k)
         else:
@@ -143,12 +144,13 @@ class Router(nn.Module):
             weights = torch.where(uncertain, 1 / weights.shape[1], weights)
         return probabilities, weights
 
-    def _explored(self, logits: Tensor, probabilities: Tensor) -> Tensor:
+    def _explored(self, logits: Tensor, probabilities: Tensor, ids: Tensor) -> Tensor:
         """Weights in training: noise that becomes smaller lets all experts be tried, and be compared."""
         temperature = self.temperature
         self.steps += 1
+        noise = gumbel_noise(ids, logits.shape[1], self.steps + torch.initial_seed() * _SEED_STRIDE % 2**62)
         if self.settings.routing == "gumbel":
-            return gumbel_softmax(logits, temperature)
+            return gumbel_softmax(logits, noise, temperature)
         # the weight of a single expert is 1, without a gradient: two are compared
         k = max(2, self.settings.top_k)
-        return top_k(probabilities, k, logits.detach() + temperature * gumbel_noise(logits))
+        return top_k(probabilities, k, logits.detach() + temperature * noise)

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from potstill.ranks import summed
+
 ROUTINGS = ("top_k", "mass", "gumbel")
+_GOLDEN, _FIRST, _SECOND = -0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15  # splitmix64's, as int64
 
 
 def top_k(probabilities: Tensor, k: int, scores: Tensor | None = None) -> Tensor:
@@ -44,19 +47,28 @@ def _before(scores: Tensor) -> Tensor:
     return (other > mine) | ((other == mine) & (number < number[:, None]))
 
 
-def gumbel_softmax(logits: Tensor, temperature: float) -> Tensor:
+def gumbel_softmax(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
     """Softmax of logits with Gumbel noise; close to one expert per window at low temperatures. ``[B, N]``.
 
     References
     ----------
     Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax", ICLR 2017.
     """
-    return ((logits + gumbel_noise(logits)) / temperature).softmax(dim=1)
+    return ((logits + noise) / temperature).softmax(dim=1)
 
 
-def gumbel_noise(like: Tensor) -> Tensor:
-    """Gumbel noise in the shape of a tensor: logits with it have their maximum at expert i with its probability."""
-    return -torch.empty_like(like).exponential_().clamp(min=1e-20).log()
+def gumbel_noise(ids: Tensor, experts: int, salt: Tensor) -> Tensor:
+    """Gumbel noise ``[B, N]``: logits with it have their maximum at expert i with its probability.
+
+    It is a hash of the windows' ids and of ``salt``, so that a window has the same in any batch and process.
+    """
+    x = ids[:, None] * experts + torch.arange(experts, device=ids.device)
+    for constant in (salt, _GOLDEN):  # splitmix64's finaliser; int64 overflows as uint64 does
+        x = x * _GOLDEN + constant
+        for shift, factor in ((30, _FIRST), (27, _SECOND), (31, 1)):
+            x = (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * factor
+    uniform = (((x >> 41) & 0x7FFFFF).float() + 0.5) * 2.0**-23  # never 0 or 1
+    return -(-uniform.log()).log()
 
 
 def balance_losses(probabilities: Tensor, weights: Tensor) -> Mapping[str, Tensor]:
@@ -76,9 +88,9 @@ def balance_losses(probabilities: Tensor, weights: Tensor) -> Mapping[str, Tenso
         fᵢ of the chosen experts and the mean probability Pᵢ, as in Switch Transformers (Fedus et al., 2022).
     """
     count = probabilities.shape[1]
-    mean = probabilities.mean(dim=0)
-    chosen = (weights.detach() > 0).to(probabilities)
-    share = chosen.sum(dim=0) / chosen.sum().clamp(min=1)
+    mean = summed(probabilities.sum(dim=0)) / summed(probabilities.new_tensor(len(probabilities)))
+    chosen = summed((weights.detach() > 0).to(probabilities).sum(dim=0))
+    share = chosen / chosen.sum().clamp(min=1)
     return {"usage_mse": count * (mean - 1 / count).square().sum(), "balance": count * (share * mean).sum()}
 
 

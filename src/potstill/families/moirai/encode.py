@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from potstill.families.blocks import through
 from potstill.families.norm import rms_norm
 from potstill.families.recorder import Recorder
 from potstill.types import Request
@@ -95,7 +96,8 @@ def encode_stream(
     turn = (angles.cos().to(stream.dtype), angles.sin().to(stream.dtype))
     for index, layer in enumerate(encoder.layers):
         whole = index != last or recorder.needs_all_tokens(index)
-        stream = _layer(layer, stream, mask, turn, stream.shape[1] if whole else count, recorder, index)
+        kept = stream.shape[1] if whole else count
+        stream = through(layer, _layer, stream, mask, turn, kept, recorder, index)
         recorder.record_state(index, stream)
     return _norm(encoder.norm, stream[:, -count:])
 

@@ -90,6 +90,11 @@ class MoiraiForecaster(MoiraiModel):
         layers = () if self.patch_size == AUTO_PATCH else LAYER_SIGNALS
         return frozenset({"forecast", *layers})
 
+    @property
+    def passes_vary(self) -> bool:
+        """With ``auto``, there is a pass for each patch size that windows need."""
+        return self.patch_size == AUTO_PATCH
+
     def _forward(self, windows: Windows, request: Request) -> Output:
         """Forecast the mixture's quantiles, as arcsinh in the context's scale.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from potstill.families.sparse.routing import Router
+from potstill.types.exact import in_float64
 
 
 @torch.no_grad()
@@ -35,7 +36,7 @@ def centre_routers(module: nn.Module, run: Callable[[Any], Any], batches: Sequen
     inputs: dict[nn.Module, list[Tensor]] = {router: [] for router in routers}
 
     def note(router: nn.Module, given: tuple[Tensor, ...]) -> None:
-        inputs[router].append(given[0].double().sum(dim=0))
+        inputs[router].append(in_float64(given[0]).sum(dim=0))
 
     handles = [router.register_forward_pre_hook(note) for router in routers]
     try:

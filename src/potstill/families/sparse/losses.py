@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from potstill.families.sparse.routing import Routing
+from potstill.ranks import summed
 
 #: names of the losses in ``Output.auxiliary``
 AUXILIARY = ("balance", "router_z")
@@ -60,9 +61,8 @@ def _usage(routing: Routing) -> Tensor:
 
 
 def _mean(values: Tensor, routing: Routing) -> Tensor:
-    """The mean of ``values [S, …]`` over the counted tokens; 0 if there are none."""
-    if routing.counted is None:
-        return values.mean(dim=0)
-    counted = routing.counted.to(values)
+    """The mean of ``values [S, …]`` over the counted tokens of all processes; 0 if there are none."""
+    counted = values.new_ones(len(values)) if routing.counted is None else routing.counted.to(values)
     # no matrix product: autocast would round it to bf16
-    return (counted.view(-1, *[1] * (values.ndim - 1)) * values).sum(dim=0) / counted.sum().clamp(min=1)
+    total = (counted.view(-1, *[1] * (values.ndim - 1)) * values).sum(dim=0)
+    return summed(total) / summed(counted.sum()).clamp(min=1)

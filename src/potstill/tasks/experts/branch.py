@@ -19,6 +19,7 @@ from potstill.tasks.experts.groups import group_series
 from potstill.tasks.experts.report import RESERVED
 from potstill.tasks.stages import RunState
 from potstill.teaching.base import TrainingData
+from potstill.training.division import windows_per_step
 
 EXPERTS = "experts"  # folder of the run
 
@@ -62,7 +63,7 @@ def _branch(state: RunState, name: str, series: np.ndarray) -> Any:
     except UserError as error:
         say(f"No expert for {name}: {error}")
         return None
-    count = config.max_steps * config.batch_size
+    count = config.max_steps * windows_per_step(recipe.training.model_copy(update={"batch_size": config.batch_size}))
     training = task.training_of(
         f"{EXPERTS}/{name}",
         load_forecaster(config.source, device=task.device),

@@ -8,6 +8,7 @@ from typing import Any, cast
 from potstill.data.series.opening import open_store
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, ModelSource
+from potstill.families.devices import forecasting_device
 from potstill.families.experts.model import Mixture
 from potstill.families.experts.router import RouterSettings
 from potstill.families.load import load_forecaster
@@ -16,7 +17,7 @@ from potstill.objectives.objective import Objective
 from potstill.objectives.registry import import_terms
 from potstill.recipe import ExpertConfig, MixtureRecipe, Recipe
 from potstill.recipe.mixture import MixtureData
-from potstill.tasks.base import available_device, check_teachers, objective_config
+from potstill.tasks.base import check_teachers, objective_config
 from potstill.tasks.experts.general import needs_general
 from potstill.tasks.experts.report import RESERVED
 from potstill.tasks.experts.task import MixtureTask
@@ -40,7 +41,7 @@ def prepare_mixture(recipe: Recipe) -> MixtureTask:
     import_terms(recipe.imports)
     check_teachers(recipe, Objective(objective_config(recipe, None)))
     check_router(recipe)
-    device = available_device(recipe.training.device)
+    device = forecasting_device(recipe.training.device)
     experts, cards = _load_experts(recipe, device)
     teachers = load_teachers(recipe, device)
     whole = Mixture(experts, RouterSettings(), ModelSource("the mixture", "mixture"))

@@ -67,7 +67,7 @@ def train_jointly(state: RunState) -> None:
     """Train router and experts together; the result is kept if its validation loss is lower."""
     task: Any = state.task
     config, validate = task.recipe.joint, task.live_validation()
-    say(f"Training router and experts together: {config.max_steps:,} steps of {config.batch_size} {task.unit}")
+    say(f"Training router and experts together: {config.max_steps:,} steps of batches of {config.batch_size}")
     mixture = task.open("student", state.folder / "student")
     mixture.module.requires_grad_(True)
     mixture.router.settings.gate, mixture.spread = 0.0, 1.0

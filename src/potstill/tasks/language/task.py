@@ -18,6 +18,7 @@ from potstill.evaluation.language.rouge import rouge_scorer
 from potstill.evaluation.language.stored_logits_gap import gap_of_labels
 from potstill.evaluation.language.validation import LanguageValidation
 from potstill.families.base import Architecture
+from potstill.families.devices import available_device
 from potstill.families.language.model import LanguageModel
 from potstill.families.load import load_language
 from potstill.families.registry import default_student, family
@@ -26,7 +27,7 @@ from potstill.objectives.registry import import_terms
 from potstill.recipe import LanguageGkdRecipe, LanguageRecipe, Recipe
 from potstill.reporting import draw_report, summary_lines
 from potstill.runs import METRICS_FILE, write_json
-from potstill.tasks.base import AUTO_LABELS, Task, available_device, check_teachers, objective_config
+from potstill.tasks.base import AUTO_LABELS, Task, check_teachers, objective_config
 from potstill.tasks.card import write_cards
 from potstill.tasks.gkd import check_gkd
 from potstill.tasks.provenance import provenance
@@ -97,8 +98,7 @@ class LanguageTask(Task):
 
     def sampler(self) -> LengthSampler:
         """The order of the examples: shuffled, with similar lengths in one batch."""
-        training = self.recipe.training
-        return LengthSampler(self.examples.lengths, training.batch_size, training.seed)
+        return LengthSampler(self.examples.lengths, self.windows_per_step, self.recipe.training.seed)
 
     def validation(self) -> LanguageValidation:
         """Cross-entropy, perplexity and divergence from the teacher on a sample of validation examples."""
