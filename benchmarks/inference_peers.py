@@ -14,9 +14,9 @@ Arm = Callable[[np.ndarray], Any]
 
 def pipeline(run: Path, horizon: int) -> Arm:
     """The student in chronos-forecasting, as a user without Potstill would run it."""
-    from chronos import BaseChronosPipeline
+    from chronos import Chronos2Pipeline
 
-    model: Any = BaseChronosPipeline.from_pretrained(run / "student", device_map="cpu")
+    model: Any = Chronos2Pipeline.from_pretrained(str(run / "student"), device_map="cpu")
     levels = [0.1, 0.5, 0.9]
     return lambda contexts: model.predict_quantiles(
         [torch.from_numpy(row).float() for row in contexts], prediction_length=horizon, quantile_levels=levels
