@@ -31,12 +31,12 @@ def main() -> None:
 
 
 def _darts(student: Path) -> dict[str, Any]:
-    import darts
+    import darts  # pyright: ignore[reportMissingImports]
     import onnxruntime
-    from darts import TimeSeries
-    from darts.models.forecasting.chronos2_model import Chronos2Model
-    from darts.utils.likelihood_models.torch import QuantileRegression
-    from darts.utils.onnx.inference import run_onnx_prediction
+    from darts import TimeSeries  # pyright: ignore[reportMissingImports]
+    from darts.models.forecasting.chronos2_model import Chronos2Model  # pyright: ignore[reportMissingImports]
+    from darts.utils.likelihood_models.torch import QuantileRegression  # pyright: ignore[reportMissingImports]
+    from darts.utils.onnx.inference import run_onnx_prediction  # pyright: ignore[reportMissingImports]
 
     values = np.cumsum(np.random.default_rng(0).standard_normal(CONTEXT + HORIZON)).astype("f")
     series = TimeSeries.from_times_and_values(pd.date_range("2024", periods=len(values), freq="h"), values)

@@ -15,6 +15,7 @@ from potstill.errors import NotFinite, UserError
 from potstill.families.base import batches_of
 from potstill.teaching.backtest import relative_error
 from potstill.teaching.engines.groups import WholeGroups
+from potstill.teaching.engines.overlap import overlapped
 from potstill.teaching.engines.progress import ProgressCounter, Report
 from potstill.teaching.share import labelled
 from potstill.teaching.stores.forecasts import (
@@ -113,6 +114,9 @@ def label_forecasts(
             counter.add(len(ids))
         return store
     labeller = ForecastLabeller(forecaster, dataset, store, batch_size=batch_size, seed=seed)
+    if labeller.on_accelerator:
+        labeller.label_overlapped(todo, counter)
+        return store
     for ids in todo:
         labeller.label(ids, counter)
     return store
@@ -136,12 +140,36 @@ class ForecastLabeller:
         self.batch_size, self.seed = batch_size, seed
         self.groups = WholeGroups(store, dataset)
 
+    @property
+    def on_accelerator(self) -> bool:
+        """Whether the teacher leaves the processor free to read and write meanwhile."""
+        return torch.device(self.forecaster.device).type != "cpu"
+
     def label(self, ids: range, counter: ProgressCounter | None = None) -> None:
         """Label the windows of a shard and write it; ``counter`` counts each batch."""
         began = time.perf_counter()
         counter = counter or ProgressCounter(None, 0, len(ids), "windows")
+        tensors = self._tensors(ids, self._windows(ids), counter)
+        write_rows(self.store, ids, tensors, time.perf_counter() - began)
+
+    def label_overlapped(self, todo: list[range], counter: ProgressCounter) -> None:
+        """Label shards and write them, while others are read and written in threads."""
+        began = time.perf_counter()
+
+        def make(ids: range, windows: Windows) -> tuple[dict[str, Tensor], float]:
+            nonlocal began
+            tensors, since = self._tensors(ids, windows, counter), began
+            began = time.perf_counter()
+            return tensors, began - since
+
+        overlapped(todo, self._windows, make, lambda ids, made: write_rows(self.store, ids, *made))
+
+    def _windows(self, ids: range) -> Windows:
+        return self.dataset.batch(np.arange(ids.start, ids.stop))
+
+    def _tensors(self, ids: range, windows: Windows, counter: ProgressCounter) -> dict[str, Tensor]:
+        """The arrays of a shard."""
         store = self.store
-        windows = self.dataset.batch(np.arange(ids.start, ids.stop))
         self.groups.check(ids, windows)
         rows = labelled(windows, self.seed, store.label_share).nonzero()[:, 0]
         chosen = windows.take(rows)
@@ -151,7 +179,7 @@ class ForecastLabeller:
             tensors = _spread(tensors, rows, len(windows), store)
         if store.stores_inputs:
             tensors |= _inputs(windows)
-        write_rows(store, ids, tensors, time.perf_counter() - began)
+        return tensors
 
 
 def _describe(
