@@ -230,7 +230,7 @@ CASES = [
     ),
     Case("absent recipe", "distill {tmp}/r.yaml --output {tmp}/run", ("r.yaml",)),
     Case("steps and epochs", DISTILL + " --epochs 2", ("max_steps", "epochs")),
-    Case("no such device", DISTILL + " --device cuda", ("cuda", "cpu")),
+    Case("no such device", DISTILL + " --device cuda", ("cuda", "CPU")),
     # runs, labels
     Case("existing run", DISTILL, ("run", "--resume"), prepare=old_run),
     Case("output is a file", DISTILL, ("run", "file"), {"run": "x"}),
@@ -254,7 +254,7 @@ CASES = [
         ("a.csv",),
     ),
     Case("quantiles beyond one", FORECAST + "f.csv --quantiles 0.1,1.5", ("--quantiles", "1.5")),
-    Case("forecast on an absent device", FORECAST + "f.csv --device cuda", ("--device", "cpu")),
+    Case("forecast on an absent device", FORECAST + "f.csv --device cuda", ("--device", "CPU")),
     Case("forecast an absent column", FORECAST + "f.csv --target OT", ("OT", "y")),
     Case(
         "evaluate on an absent device", "evaluate {teacher} --data {good} --output {tmp}/out --device cuda", ("cuda",)

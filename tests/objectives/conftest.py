@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,6 +43,11 @@ def passed() -> Callable[..., LossInputs]:
         future = torch.full((rows, steps), torch.nan) if truth is None else torch.as_tensor(truth).float()
         ids = torch.arange(rows)
         windows = Windows(torch.zeros(rows, 4), future, ids, ids, ids)
-        return LossInputs(windows, Output(student), {"teacher": Output(teacher)} if teacher is not None else {})
+        # without covariates both forecast 0, so that a response to them is the forecast itself
+        alone = [one and replace(one, values=torch.zeros_like(one.values)) for one in (student, teacher)]
+        outputs = [
+            one and Output(one, without_covariates=zero) for one, zero in zip((student, teacher), alone, strict=True)
+        ]
+        return LossInputs(windows, outputs[0], {"teacher": outputs[1]} if teacher is not None else {})
 
     return batch

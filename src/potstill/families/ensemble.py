@@ -63,10 +63,14 @@ class Ensemble:
 
     def _weights(self, windows: Windows) -> Tensor:
         """The weights, computed where the models are, from the windows cut to what all of them read."""
-        first = next(iter(self.models.values()))
         windows, _ = in_safe_units(windows.newest(self.max_context))
         with torch.inference_mode():
-            return self.weighting.of(windows.to(first.device))
+            return self.weighting.of(windows.to(self.device))
+
+    @property
+    def device(self) -> Any:
+        """Where the first model is; all are there."""
+        return next(iter(self.models.values())).device
 
     @property
     def source(self) -> ModelSource:
