@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -51,8 +52,16 @@ def test_the_provider_names_its_teacher_and_survives_pickling(tmp_path):
 
 @pytest.mark.parametrize("way", ["fork", "spawn"])
 def test_workers_of_a_data_loader_read_the_store(tmp_path, way):
+    """In a process of its own: libraries of other tests have threads in this one, and a fork of it may crash."""
+    process = multiprocessing.get_context("spawn").Process(target=_read_in_workers, args=(tmp_path / "labels", way))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def _read_in_workers(folder, way):
     source = FakeWindows(40, stores_inputs=True)
-    store = label_forecasts(FakeTeacher(), source, tmp_path / "labels", shard_windows=16)
+    store = label_forecasts(FakeTeacher(), source, folder, shard_windows=16)
     expected = store.forecast(range(40)).values  # the parent has shards open
     loader = torch.utils.data.DataLoader(
         torch.arange(40),  # type: ignore[arg-type]  # ids alone: the worker reads what belongs to them
