@@ -43,11 +43,12 @@ def passed() -> Callable[..., LossInputs]:
         future = torch.full((rows, steps), torch.nan) if truth is None else torch.as_tensor(truth).float()
         ids = torch.arange(rows)
         windows = Windows(torch.zeros(rows, 4), future, ids, ids, ids)
-        # without covariates both forecast 0, so that a response to them is the forecast itself
-        alone = [one and replace(one, values=torch.zeros_like(one.values)) for one in (student, teacher)]
-        outputs = [
-            one and Output(one, without_covariates=zero) for one, zero in zip((student, teacher), alone, strict=True)
-        ]
-        return LossInputs(windows, outputs[0], {"teacher": outputs[1]} if teacher is not None else {})
+        teachers = {"teacher": _output(teacher)} if teacher is not None else {}
+        return LossInputs(windows, _output(student), teachers)
 
     return batch
+
+
+def _output(forecast: Forecast) -> Output:
+    """An output with 0 as the forecast without covariates: the response to them is then the forecast itself."""
+    return Output(forecast, without_covariates=replace(forecast, values=torch.zeros_like(forecast.values)))
