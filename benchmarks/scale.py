@@ -61,10 +61,14 @@ def main() -> None:
     table = series_file(given.runs, count)
     student = trained(table, given)
     figures: dict[str, Any] = {"quick": given.quick, "series": count}
-    figures["training"] = training(table, given)
-    figures["labelling"] = labelling(table, given)
-    figures["forecasting"] = forecasting(table, count, given)
-    figures["ray_ms_per_block"] = overhead(given)
+    for name, figure in {
+        "training": lambda: training(table, given),
+        "labelling": lambda: labelling(table, given),
+        "forecasting": lambda: forecasting(table, count, given),
+        "ray_ms_per_block": lambda: overhead(given),
+    }.items():
+        figures[name] = figure()
+        print(name, figures[name], flush=True)
     figures["growth"] = growth(student, given)
     harness.finish(figures, given.output)
 
