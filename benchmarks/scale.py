@@ -6,7 +6,8 @@ its processes, and that of each process. Needs `pip install "potstill[ray]"`.
 - training: windows per second of a student with stored labels, in one process and in two (``torchrun``)
 - labelling and forecasting with the embedded teacher: the local engine, and Ray with one worker and with two. Both
   write the same bytes. The overhead of Ray per block is that of ``ray_engine.py``: blocks that do nothing
-- growth: forecasts of 10³, 10⁴ and 10⁵ series of 192 rows by a student, an exported student and the teacher
+- growth: the first reading of a table of 10³, 10⁴ and 10⁵ series of 192 rows, which is kept in the cache, and then
+  forecasts by a student, an exported student and the teacher
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ import torch
 ROWS, HORIZON, CONTEXT = 192, 24, 96
 POTSTILL = [sys.executable, "-m", "potstill"]
 STUDENT = "chronos2:num_layers=3,d_model=128,d_ff=512,num_heads=2"
+READING = (
+    "import sys; from potstill.data.series.opening import open_store; from potstill.recipe import SeriesData;"
+    " open_store(SeriesData(paths=[sys.argv[1]]))"
+)
 GROWTH = (1_000, 10_000, 100_000)
 TEACHER_MOST = 10_000  # series that the teacher forecasts
 WORKERS = (1, 2)
@@ -136,9 +141,13 @@ def growth(student: Path, given: Any) -> dict[str, Any]:
         command = ["export", str(student), "--format", "openvino", "--quantize", "bf16", "--output", str(exported)]
         subprocess.run([*POTSTILL, *command, "--allow-loss"], check=True)
     models = {"student": str(student), "exported student": str(exported), "teacher": "embedded"}
-    found: dict[str, Any] = {name: {} for name in models}
+    found: dict[str, Any] = {name: {} for name in ("first reading", *models)}
     for count in GROWTH[: 1 if given.quick else None]:
         table = series_file(given.runs, count)
+        os.environ["POTSTILL_CACHE"] = str(fresh(given.runs / f"cache-{count}"))
+        found["first reading"][f"{count:,}"] = measure([sys.executable, "-c", READING, str(table)]).figures(
+            count, "series"
+        )
         for name, model in models.items():
             if name == "teacher" and count > TEACHER_MOST:
                 continue
