@@ -149,6 +149,25 @@ def test_it_is_trained_and_logged(tiny_teacher: Path, table: pd.DataFrame, tmp_p
     assert students[0] != students[1]
 
 
+def test_the_student_runs_once_where_the_truth_alone_counts(tiny_teacher: Path, table: pd.DataFrame, tmp_path: Path):
+    """``objective.grouped: truth`` compares with no teacher where there are covariates."""
+    passes = {}
+    for grouped in ("all", "truth"):
+        given = recipe(
+            tiny_teacher, 3.0, **{"objective.grouped": grouped, "data.known": ["promo"], "data.target": ["y"]}
+        )
+        table.to_csv(tmp_path / "table.csv", index=False)
+        given.data.paths = [str(tmp_path / "table.csv")]
+        task = prepare(given)
+        run = task.training("student", task.training_data(tmp_path / grouped, None), 2, dict, random_start=True)
+        step, calls = run.step(), []
+        forward = run.student.forward
+        run.student.forward = lambda *args, calls=calls, forward=forward: calls.append(args) or forward(*args)
+        step(step.module, run.data.dataset.batch([0, 1]), None, 0)
+        passes[grouped] = len(calls)
+    assert passes == {"all": 2, "truth": 1}
+
+
 def test_data_without_covariates_are_refused(tiny_teacher: Path, table: pd.DataFrame, tmp_path: Path):
     with usage_error("objective.no_covariates", "covariate_response", "--known"):
         potstill.distill(recipe(tiny_teacher, 1.0), tmp_path / "run", data=table[["ds", "y"]])

@@ -24,7 +24,7 @@ def predictor_of(model: Any, device: str | None = None) -> Predictor:
     model
         What the verbs take (a folder, a hub id, ``embedded``), a loaded forecaster, or any ``Predictor``.
     device
-        ``cpu`` or ``cuda``; default: cuda if available. A loaded model stays where it is by default.
+        Such as ``cpu`` or ``cuda:1``; default: a GPU if there is one. A loaded model stays where it is by default.
 
     Raises
     ------

@@ -40,7 +40,7 @@ class PotstillModel(fev.ForecastingModel):
     name
         The model's name in summaries; default: that of its source.
     device
-        ``cpu`` or ``cuda``; default: cuda if available.
+        Such as ``cpu`` or ``cuda:1``; default: a GPU if there is one.
 
     Raises
     ------

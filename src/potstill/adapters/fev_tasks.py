@@ -91,7 +91,7 @@ def evaluate_tasks(
     baseline
         Whether seasonal naive is evaluated too.
     device
-        ``cpu`` or ``cuda``.
+        Such as ``cpu`` or ``cuda:1``.
 
     Raises
     ------

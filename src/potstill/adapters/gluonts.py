@@ -42,7 +42,7 @@ class PotstillPredictor(RepresentablePredictor):
     quantile_levels
         Levels of the forecasts; default: the model's own, and 0.1, 0.2, …, 0.9. GluonTS interpolates between them.
     device
-        ``cpu`` or ``cuda``; default: cuda if available.
+        Such as ``cpu`` or ``cuda:1``; default: a GPU if there is one.
 
     Raises
     ------

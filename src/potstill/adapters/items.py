@@ -70,7 +70,7 @@ class ItemForecaster:
     season
         Steps of a season, for simple forecasts.
     device
-        ``cpu`` or ``cuda``.
+        Such as ``cpu`` or ``cuda:1``.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class NixtlaForecaster:
         Columns that help to forecast: known ahead (given in ``X_df``), or only up to the last row. A model that cannot
         use them ignores them with a warning.
     device
-        ``cpu`` or ``cuda``; default: cuda if available.
+        Such as ``cpu`` or ``cuda:1``; default: a GPU if there is one.
 
     Raises
     ------

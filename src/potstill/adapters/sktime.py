@@ -35,7 +35,7 @@ class PotstillForecaster(BaseForecaster):
     model
         MODEL as in the verbs, or a loaded forecaster.
     device
-        ``cpu`` or ``cuda``; default: cuda if available.
+        Such as ``cpu`` or ``cuda:1``; default: a GPU if there is one.
 
     Examples
     --------

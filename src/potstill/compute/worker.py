@@ -1,4 +1,7 @@
-"""The code that runs in a worker. It imports nothing heavy: threads are set before torch is imported."""
+"""The code that runs in a worker. It imports nothing heavy: threads are set before torch is imported.
+
+What is pickled here goes only between processes of one job, by Ray, which pickles actors and arguments itself.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def load(source: str | Path, *, device: str = "cpu", precision: str = "fp32", re
         ``Salesforce/moirai-1.1-R-base:patch_size=64``; ``:gguf_file=NAME`` selects one of several GGUF files. Offline
         mode (``HF_HUB_OFFLINE``) and mirrors (``HF_ENDPOINT``) are respected.
     device
-        ``cpu`` or ``cuda``.
+        Such as ``cpu`` or ``cuda:1``.
     precision
         ``fp32`` or ``bf16`` weights; ``auto``: bf16 if the hardware multiplies bf16 and the family supports it well.
     revision

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from potstill.objectives.base import LossInputs, Requests, Term
 from potstill.objectives.checks import positive
-from potstill.objectives.expected_pinball import weights_within
+from potstill.objectives.huber_match import huber_distance
 from potstill.objectives.levels import teacher_forecast
 from potstill.types import WITHOUT_COVARIATES, ModelInfo, Request
 
@@ -18,9 +18,8 @@ class CovariateResponse(Term):
 
     The response is the forecast with them minus the forecast of the same window without them, at each level and step. A
     term on the forecast alone is dominated by what a window's own past tells; this one compares the effect of the
-    covariates directly. It needs a second pass of teacher and student. ``e² / (2 · delta)`` up to a distance of
-    ``delta`` and ``|e| − delta / 2`` beyond, averaged over steps, with spacing weights over levels. A batch of windows
-    without covariates and groups has the loss 0.
+    covariates directly, by the distance of ``huber_match``. It needs a second pass of teacher and student. A batch of
+    windows without covariates and groups has the loss 0.
 
     Parameters
     ----------
@@ -63,11 +62,8 @@ class CovariateResponse(Term):
         student, alone = inputs.student.forecast, inputs.student.without_covariates
         if alone is None:
             return student.values.new_zeros(len(student.values))
-        response = student.values - alone.in_scale_of(student).values
-        teacher = inputs.teacher
-        without = teacher.without_covariates
+        without = inputs.teacher.without_covariates
         assert without is not None, "the provider does not forecast without covariates, as the objective requests"
+        response = student.values - alone.in_scale_of(student).values
         change = teacher_forecast(inputs).values - without.at_levels(student.levels).in_scale_of(student).values
-        distance = nn.functional.huber_loss(response, change.to(response), reduction="none", delta=self.delta)
-        known = teacher.forecast.levels.to(student.levels)
-        return inputs.mean_over_steps(distance / self.delta) @ weights_within(student.levels, known)
+        return huber_distance(inputs, response, change, self.delta)

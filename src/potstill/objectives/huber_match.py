@@ -52,7 +52,12 @@ class HuberMatch(Term):
 
     def __call__(self, inputs: LossInputs) -> Tensor:
         """``[B]``, in the context's scale."""
-        student, known = inputs.student.forecast, inputs.teacher.forecast.levels
-        teacher = teacher_forecast(inputs).values.to(student.values)
-        distance = nn.functional.huber_loss(student.values, teacher, reduction="none", delta=self.delta) / self.delta
-        return inputs.mean_over_steps(distance) @ weights_within(student.levels, known.to(student.levels))
+        teacher = teacher_forecast(inputs).values
+        return huber_distance(inputs, inputs.student.forecast.values, teacher, self.delta)
+
+
+def huber_distance(inputs: LossInputs, student: Tensor, teacher: Tensor, delta: float) -> Tensor:
+    """``[B]``: the distance of ``[B, Q, H]`` at the student's levels, as in :class:`HuberMatch`."""
+    distance = nn.functional.huber_loss(student, teacher.to(student), reduction="none", delta=delta) / delta
+    levels = inputs.student.forecast.levels
+    return inputs.mean_over_steps(distance) @ weights_within(levels, inputs.teacher.forecast.levels.to(levels))

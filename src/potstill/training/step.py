@@ -64,7 +64,8 @@ class DistillationModule(nn.Module):
         """The total loss and the value of each term; arguments as in ``Objective.forward``."""
         request = self.objective.student_request(horizon)
         output = self.student.forward(batch, request)
-        if request.without_covariates and isinstance(batch, Windows) and not batch.stands_alone:
+        # without targets no term compares with a teacher
+        if request.without_covariates and targets and isinstance(batch, Windows) and not batch.stands_alone:
             output.without_covariates = self.student.forward(batch.alone(), Request(horizon)).forecast
         with torch.autocast(batch.ids.device.type, enabled=False):
             return self.objective(LossInputs(batch, output, targets), shares, progress)

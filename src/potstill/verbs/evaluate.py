@@ -64,7 +64,7 @@ def evaluate(
         Tasks of fev on which forecasters are evaluated instead: a YAML file or its address, see
         ``adapters.fev_tasks.evaluate_tasks``.
     device
-        ``cpu`` or ``cuda``, for the models; default: cuda if available.
+        Where the models compute, such as ``cpu`` or ``cuda:1``; default: a GPU if there is one.
 
     Raises
     ------

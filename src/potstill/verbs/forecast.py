@@ -117,7 +117,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     decimal
         The decimal mark of numbers in text, ``.`` or ``,``; default: found.
     device
-        ``cpu`` or ``cuda``; default: cuda if available. A loaded model stays where it is by default.
+        Such as ``cpu`` or ``cuda:1``; default: a GPU if there is one. A loaded model stays where it is by default.
     engine
         Where the model runs: ``local``, in this process, or ``ray``, in the workers of a Ray cluster. The table is the
         same.

@@ -33,7 +33,7 @@ def generate(
     seed
         Seed of the sampling.
     device
-        ``cpu`` or ``cuda``; default: cuda if available.
+        Such as ``cpu`` or ``cuda:1``; default: a GPU if there is one.
 
     Raises
     ------

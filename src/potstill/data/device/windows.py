@@ -41,7 +41,7 @@ class DeviceSource:
     seed
         The run's seed.
     device
-        ``cpu`` or ``cuda``.
+        Such as ``cpu`` or ``cuda:1``.
     """
 
     def __init__(self, windows: SeriesWindows, data: SeriesData, seed: int, device: str):
