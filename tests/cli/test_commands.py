@@ -117,6 +117,7 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
                 ("target", "known", "past", "groups", "id_column", "time_column", "date_format", "freq", "decimal"),
                 None,
             ),
+            "known_method": "auto",
             "device": None,
             "engine": "local",
             **unset,

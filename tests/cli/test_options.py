@@ -30,7 +30,7 @@ EXPECTED = {
     "export": "--data --target --known --past --id-column --time-column --date-format --freq --decimal --max-files"
     " --split --context-length --prediction-length --set --output --format --quantize --groups --allow-loss",
     "forecast": "--prediction-length --output --quantiles --mean --non-negative --strict --layout --future --target"
-    " --known --past --groups --id-column --time-column --date-format --freq --decimal --device"
+    " --known --known-method --past --groups --id-column --time-column --date-format --freq --decimal --device"
     " --engine --ray-address --concurrency --gpus-per-worker",
     "generate": "--max-new-tokens --temperature --device --seed",
 }

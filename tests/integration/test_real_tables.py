@@ -51,8 +51,9 @@ def test_known_covariates_of_a_real_table(shared_data: Path, tiny_teacher: Path)
     levels = [round(level, 6) for level in model.levels.tolist()]
     joined = model.predict_df(past.assign(item="x"), ahead.assign(item="x"), "item", "date", "Demand", STEPS, levels)
     table = potstill.forecast(
-        model, past, STEPS, target="Demand", known=["Temperature", "Holiday"], future=ahead, quantiles=levels
-    )
+        model, past, STEPS, target="Demand", known=["Temperature", "Holiday"], known_method="model", future=ahead,
+        quantiles=levels,
+    )  # fmt: skip
     expected = np.sort(joined[[str(level) for level in levels]].to_numpy(), axis=1)
     np.testing.assert_allclose(table[[f"q{level:g}" for level in levels]], expected, rtol=1e-4)
     assert table["date"].tolist() == frame["date"][64:].tolist()

@@ -38,7 +38,7 @@ def items() -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.concat(history, ignore_index=True), pd.concat(future, ignore_index=True)
 
 
-KNOWN = {"known": ["promo", "weather"], "past": "visits", "target": "sold"}
+KNOWN = {"known": ["promo", "weather"], "past": "visits", "target": "sold", "known_method": "model"}
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +134,5 @@ def test_a_model_that_cannot_use_covariates_is_named(tiny_bolt: Path):
     history, future = items()
     with usage_error("model.no_groups", "cannot use covariates"):
         potstill.forecast(tiny_bolt, history, STEPS, future=future, **KNOWN)
+    with usage_error("model.no_groups", "--known-method regression"):
+        potstill.forecast(tiny_bolt, history, STEPS, future=future, target="sold", known="promo")

@@ -37,6 +37,10 @@ def forecast(
         str | None,
         typer.Option(metavar="FILE", help="Table with ids, times and the --known columns of the steps ahead."),
     ] = None,
+    known_method: Annotated[
+        Literal["auto", "model", "regression"],
+        typer.Option(help="How --known columns are used; auto: as the last known steps show."),
+    ] = "auto",
     engine: Engine = "local",
     ray_address: RayAddress = None,
     concurrency: Concurrency = None,
@@ -70,6 +74,7 @@ def forecast(
         target=target,
         known=known,
         past=past,
+        known_method=known_method,
         groups=groups,
         id_column=id_column,
         time_column=time_column,

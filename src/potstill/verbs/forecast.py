@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, get_args, overload
 
 from potstill.compute.cluster import connected
 from potstill.compute.options import ray_options
@@ -27,8 +27,9 @@ from potstill.remote.outputs import uploaded
 from potstill.remote.urls import check_url, is_url
 from potstill.tasks.base import forecaster_of
 from potstill.verbs.forecasting.batches import TableSettings
+from potstill.verbs.forecasting.known_method import REGRESSION, KnownMethod, choose
 from potstill.verbs.forecasting.run import ForecastRun, in_process, on_cluster, refuse_series
-from potstill.verbs.forecasting.series import check_future, reasons
+from potstill.verbs.forecasting.series import check_future, known_ahead, reasons
 from potstill.verbs.forecasting.table import LAYOUTS, WRITERS, as_frame
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     target: str | list[str] | None = None,
     known: str | list[str] | None = None,
     past: str | list[str] | None = None,
+    known_method: KnownMethod = "auto",
     groups: str | None = None,
     id_column: str | list[str] | None = None,
     time_column: str | None = None,
@@ -106,7 +108,11 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
         Columns to forecast; default: all numeric ones.
     known, past
         Columns that help to forecast: known ahead (the forecast then begins after the last known target), or only up
-        to the last row. The model must be able to use them.
+        to the last row. The model must be able to use them, except with ``known_method="regression"``.
+    known_method
+        How the columns ``known`` are used: by the ``model``, or by a ``regression`` for each series, on whose
+        residuals the model forecasts. ``auto`` compares both on the last known steps, leaves the columns out where they
+        do not help, and says so. The numbers of ``predict_df`` are those of ``model``.
     groups
         Series that are forecast together: ``table`` for all of a table, or an id column, whose values name the groups.
     id_column
@@ -149,7 +155,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
             key="ray.loaded_model",
         )
     forecaster = forecaster_of(model, device)
-    _check_covariates(forecaster, known, bool(known or past or groups), future)
+    _check_covariates(forecaster, known, past or groups, known_method, future)
     store, _ = store_of(
         data,
         future,
@@ -168,8 +174,9 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     if strict:
         _refuse(store, why)
     _warn_of_levels(forecaster, levels)
+    known_method, said_of_known = _decided(known_method, forecaster, store, why, prediction_length, levels)
     as_text = output is not None and Path(output).suffix == ".csv"
-    settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative)
+    settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative, known_method)
     run = ForecastRun(store, why, forecaster.source.name, settings, strict, began)
     with _local(output) as path, connected(ray) if ray is not None else nullcontext() as cluster:
         if cluster is None:
@@ -178,7 +185,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
             forecasts = on_cluster(cluster, absolute_source(str(model), "MODEL"), device, store)
         summary, tables = run.write(forecasts, path)
     said = summary.lines(prediction_length, non_negative, str(output or ""))
-    say(*said, *([cluster.line()] if cluster is not None else []))
+    say(*said_of_known, *said, *([cluster.line()] if cluster is not None else []))
     if path is None:
         return as_frame(tables, settings.table(store).own_columns, data)
     return cast("Path", output) if is_url(output) else path
@@ -226,16 +233,37 @@ def _check(output: str | Path | None, prediction_length: int, quantiles: Sequenc
     return levels
 
 
-def _check_covariates(forecaster: Forecaster, known: Any, used: bool, future: Any) -> None:
+def _decided(
+    method: KnownMethod, forecaster: Forecaster, store: Store, why: list[str], horizon: int, levels: Sequence[float]
+) -> tuple[str, list[str]]:
+    """The method of known covariates, and what there is to say of it."""
+    if method != "auto" or not known_ahead(store):
+        return method, []
+    assert store.covariates is not None
+    usable = [i for i, reason in enumerate(why) if not reason]
+    choice = choose(forecaster, store, usable, horizon, levels)
+    return choice.method, [choice.line(store.covariates.names.known, horizon)]
+
+
+def _check_covariates(forecaster: Forecaster, known: Any, others: Any, known_method: str, future: Any) -> None:
+    if known_method not in get_args(KnownMethod):
+        raise UnknownName("known method", known_method, list(get_args(KnownMethod)))
+    if known_method != "auto" and not known:
+        raise UserError(
+            f"--known-method {known_method}: name the columns that are known ahead with --known, such as promo.",
+            key="known_method.without_known",
+        )
     if future is not None and not known:
         raise UserError(
             "--future: name its columns that are known ahead with --known, such as --known promo,price.",
             key="future.without_known",
         )
-    if used and "forecast" not in forecaster.group_signals:
+    by_model = others or (known and known_method != REGRESSION)
+    if by_model and "forecast" not in forecaster.group_signals:
+        regress = "" if others else "; --known-method regression uses --known with any model"
         raise UserError(
             f"{forecaster.source.name}: {forecaster.family} models cannot use covariates or groups; leave --known,"
-            f" --past and --groups out, or {forecaster.groups_advice}.",
+            f" --past and --groups out, or {forecaster.groups_advice}{regress}.",
             key="model.no_groups",
         )
 

@@ -47,7 +47,10 @@ class FinishedBatch:
 
 @dataclass(frozen=True)
 class TableSettings:
-    """What the output table is made of, see ``ForecastTable`` and :func:`potstill.forecast`."""
+    """What the output table is made of, see ``ForecastTable`` and :func:`potstill.forecast`.
+
+    ``known_method`` is one of ``forecast_by``.
+    """
 
     layout: str
     levels: Sequence[float]
@@ -56,6 +59,7 @@ class TableSettings:
     as_text: bool
     horizon: int
     non_negative: bool
+    known_method: str
 
     def table(self, store: Store) -> ForecastTable:
         """The table of a store."""
@@ -78,7 +82,9 @@ class BatchForecaster:
     def __init__(self, forecaster: Any, store: Store, settings: TableSettings, why: list[str]):
         self.store, self.settings = store, settings
         self.table = settings.table(store)
-        self.forecasts = SeriesForecaster(forecaster, store, settings.horizon, self.table.levels, why)
+        self.forecasts = SeriesForecaster(
+            forecaster, store, settings.horizon, self.table.levels, why, settings.known_method
+        )
 
     def __call__(self, series: range) -> FinishedBatch:
         """Forecast some series."""

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from potstill.data.series.frames import CONSTANT, NO_VALUES
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite, UserError
 from potstill.evaluation.simple import simple_forecast
 from potstill.families.base import Forecaster
-from potstill.types import Windows
+from potstill.verbs.forecasting.known_method import forecast_by, windows_before
 
 NOT_FINITE = "the model's forecast is not finite"
 
@@ -105,10 +104,21 @@ class SeriesForecaster:
         Steps and quantile levels, ascending.
     why
         See :func:`reasons`.
+    known_method
+        How known covariates are used, see ``known_method.forecast_by``.
     """
 
-    def __init__(self, forecaster: Forecaster, store: Store, horizon: int, levels: Sequence[float], why: list[str]):
+    def __init__(
+        self,
+        forecaster: Forecaster,
+        store: Store,
+        horizon: int,
+        levels: Sequence[float],
+        why: list[str],
+        known_method: str,
+    ):
         self.forecaster, self.store, self.horizon, self.levels, self.why = forecaster, store, horizon, levels, why
+        self.known_method = known_method
         self.tail = trailing(store)
         self.kind = column_type(store)
 
@@ -142,33 +152,17 @@ class SeriesForecaster:
             if not len(kept):
                 break
             try:
-                forecast = self.forecaster.predict(self._windows([series[k] for k in kept]), self.horizon)
+                quantiles[kept], mean[kept] = self._forecast([series[k] for k in kept])
+                break
             except NotFinite as error:
                 kept = np.delete(kept, error.rows)
-                continue
-            quantiles[kept] = forecast.at_levels(torch.tensor(self.levels)).quantiles.numpy()
-            mean[kept] = forecast.mean.numpy()
-            break
         return quantiles, mean
 
-    def _windows(self, series: list[int]) -> Windows:
-        windows = Windows.of_context(self._contexts(series), self.horizon)
-        if self.store.covariates is None and self.store.groups is None:
-            return windows
-        rows = torch.tensor(series)
-        origin = torch.from_numpy(self.store.lengths[series] + self.tail[series])
-        return self.store.completed(replace(windows, series=rows, origin=origin))
-
-    def _contexts(self, series: list[int]) -> torch.Tensor:
-        """``[n, C]``: the newest rows up to the table's last one. Missing values at the end are part of the context."""
-        lengths = [len(self.store.series(i)) + int(self.tail[i]) for i in series]
-        length = min(self.forecaster.max_context, max(lengths))
-        contexts = np.full((len(series), length), np.nan, dtype=np.float32)
-        for place, i in enumerate(series):
-            end = length - int(self.tail[i])
-            known = self.store.series(i)[-end:]
-            contexts[place, end - len(known) : end] = known
-        return torch.from_numpy(contexts)
+    def _forecast(self, series: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """As ``forecast_by``, after the last row of the table."""
+        origin = self.store.lengths[series] + self.tail[series]
+        windows = windows_before(self.store, series, origin, self.forecaster.max_context, self.horizon)
+        return forecast_by(self.known_method, self.forecaster, windows, self.levels, self.store.season[series])
 
     def _without_model(self, i: int, why: str) -> tuple[np.ndarray | float, np.ndarray | float, str]:
         if why == NO_VALUES:

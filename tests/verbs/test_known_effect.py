@@ -1,0 +1,91 @@
+"""The linear effect of known covariates on a target."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from potstill.types import Windows
+from potstill.verbs.forecasting.known_effect import linear_effect
+
+STEPS, AHEAD, SEASON = 70, 14, 7
+
+
+def windows(target: np.ndarray, *covariates: np.ndarray) -> Windows:
+    return Windows.of_context(
+        torch.tensor(target, dtype=torch.float32)[None], AHEAD,
+        future_covariates=torch.tensor(np.stack(covariates), dtype=torch.float32)[None],
+    )  # fmt: skip
+
+
+def events(seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).random(STEPS + AHEAD) < 0.3).astype(float)
+
+
+def effect(target: np.ndarray, *covariates: np.ndarray, season: int = SEASON) -> np.ndarray:
+    return linear_effect(windows(target, *covariates), np.array([season]))[0]
+
+
+def test_the_effect_on_a_seasonal_series_with_a_level():
+    """Without noise ridge regression gives n / (n + 1) of the effect, with n differences."""
+    promo = events()
+    wave = 100 + 5 * np.sin(2 * np.pi * np.arange(STEPS) / SEASON)
+    found = effect(wave + 40 * promo[:STEPS], promo)
+    pairs = STEPS - SEASON
+    np.testing.assert_allclose(found, 40 * pairs / (pairs + 1) * (promo - promo.mean()), rtol=1e-4)
+
+
+def test_two_covariates_of_different_units():
+    promo, price = events(), 1e6 + 1e3 * np.random.default_rng(1).standard_normal(STEPS + AHEAD)
+    found = effect(40 * promo[:STEPS] - 0.01 * price[:STEPS], promo, price)
+    wanted = 40 * (promo - promo.mean()) - 0.01 * (price - price.mean())
+    np.testing.assert_allclose(found, wanted, atol=0.04 * np.abs(wanted).max())
+
+
+def test_a_season_that_the_covariate_shares_is_no_effect():
+    weekend = (np.arange(STEPS + AHEAD) % SEASON >= 5).astype(float)
+    assert not effect(10 * weekend[:STEPS], weekend).any()
+    assert effect(10 * weekend[:STEPS], weekend, season=1).any()
+
+
+@pytest.mark.parametrize("season", [1, SEASON, STEPS])
+def test_missing_values(season):
+    promo = events()
+    target = 30 + 40 * promo[:STEPS]
+    whole = effect(target, promo, season=season)
+    target[[3, 20, 21]], gaps = np.nan, promo.copy()
+    gaps[-2] = np.nan
+    found = effect(target, gaps, season=season)
+    assert found[-2] == 0, "a missing covariate counts as its mean"
+    np.testing.assert_allclose(np.delete(found - whole, -2), (found - whole)[0], atol=0.5)
+
+
+def test_padding_of_a_short_history_is_no_cycle():
+    promo = events()
+    target = 30 + 40 * promo[:STEPS]
+    target[:-12] = np.nan  # less than two seasons
+    np.testing.assert_allclose(effect(target, promo), effect(target, promo, season=1))
+    assert effect(target, promo).any()
+
+
+def test_without_enough_steps_or_a_change_there_is_no_effect():
+    promo = events()
+    target = 30 + 40 * promo[:STEPS]
+    assert not effect(target, np.full(STEPS + AHEAD, 3.3)).any()
+    assert not effect(target, np.full(STEPS + AHEAD, np.nan)).any()
+    assert not effect(np.full(STEPS, np.nan), promo).any()
+    target[:-5] = np.nan
+    assert not effect(target, promo).any()
+
+
+def test_windows_do_not_depend_on_each_other():
+    promo, other = events(), events(1)
+    one, two = windows(30 + 40 * promo[:STEPS], promo), windows(np.arange(STEPS) - 7 * other[:STEPS], other)
+    both = Windows.of_context(
+        torch.cat([one.context, two.context]), AHEAD,
+        future_covariates=torch.cat([one.future_covariates, two.future_covariates]),  # pyright: ignore
+    )  # fmt: skip
+    found = linear_effect(both, np.array([SEASON, 1]))
+    np.testing.assert_allclose(found[0], linear_effect(one, np.array([SEASON]))[0])
+    np.testing.assert_allclose(found[1], linear_effect(two, np.array([1]))[0])

@@ -1,0 +1,116 @@
+"""``potstill forecast --known-method``: the last known steps decide how known covariates are used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from usage_errors import usage_error
+
+import potstill
+
+STEPS = 14
+
+
+def sales(effect: float, count: int = 10, days: int = 200) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """History and future of daily sales about 30, with promotions."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for item in range(count):
+        promo = (rng.random(days + STEPS) < 0.2).astype(int)
+        weekday = 5 * np.sin(2 * np.pi * np.arange(days + STEPS) / 7)
+        sold = 30 + weekday + effect * promo + 2 * rng.standard_normal(days + STEPS)
+        dates = pd.date_range("2024-01-01", periods=days + STEPS)
+        parts.append(pd.DataFrame({"item": f"i{item}", "day": dates, "sold": sold, "promo": promo}))
+    frame = pd.concat(parts)
+    ahead = frame.groupby("item").cumcount() >= days
+    return frame[~ahead], frame[ahead]
+
+
+def error(model: Any, frames: tuple[pd.DataFrame, pd.DataFrame], **options: Any) -> float:
+    """The MAE of the medians."""
+    history, future = frames
+    options = {"known": "promo", "future": future.drop(columns="sold"), **options}
+    if options["known"] is None:
+        del options["future"]
+    table = potstill.forecast(model, history, STEPS, target="sold", **options)
+    assert table["item"].tolist() == future["item"].tolist()
+    return float(np.abs(table["q0.5"].to_numpy() - future["sold"].to_numpy()).mean())
+
+
+def test_a_large_effect_is_used_with_the_embedded_teacher(capsys):
+    """The teacher itself hardly uses events with a large effect (benchmarks/covariates.py)."""
+    frames = sales(effect=40)
+    with_promo = error("embedded", frames)
+    assert "promo: used by a regression for each series" in capsys.readouterr().err
+    assert with_promo < 0.25 * error("embedded", frames, known=None)
+    assert with_promo < 1.25 * 2 * np.sqrt(2 / np.pi), "the noise"
+    assert error("embedded", frames, known_method="regression") == with_promo
+
+
+@pytest.mark.parametrize(
+    ("worse", "said"), [("with", "weekend: not used, they do not help"), ("without", "by the model")]
+)
+def test_past_windows_decide(tiny_teacher: Path, monkeypatch: pytest.MonkeyPatch, capsys, worse: str, said: str):
+    """A column that repeats each season has no effect of its own. The model is made worse with it, or without it."""
+    history, future = (frame.assign(weekend=frame["day"].dt.dayofweek // 5) for frame in sales(effect=0))
+    told: Any = {"target": "sold", "known": "weekend", "future": future.drop(columns="sold")}
+    model: Any = potstill.load(tiny_teacher)
+    predict = model.predict
+
+    def disturbed(windows: Any, horizon: int) -> Any:
+        forecast = predict(windows, horizon)
+        forecast.loc = forecast.loc + 500 * ((windows.future_covariates is None) == (worse == "without"))
+        return forecast
+
+    by_model = potstill.forecast(model, history, STEPS, known_method="model", **told)
+    alone = potstill.forecast(model, history, STEPS, target="sold")
+    assert np.abs(by_model["q0.5"] - alone["q0.5"]).max() > 0.01
+    capsys.readouterr()
+    monkeypatch.setattr(model, "predict", disturbed)
+    table = potstill.forecast(model, history, STEPS, **told)
+    assert said in capsys.readouterr().err
+    wanted = alone if worse == "with" else by_model
+    np.testing.assert_allclose(table.filter(like="q0"), wanted.filter(like="q0"), rtol=1e-5)
+
+
+def test_histories_that_are_too_short_leave_it_to_the_model(tiny_teacher: Path, capsys):
+    history, future = sales(effect=40, count=2, days=20)
+    told = {"target": "sold", "known": "promo", "future": future.drop(columns="sold")}
+    table = potstill.forecast(tiny_teacher, history, STEPS, **told)
+    assert "no series is long enough to compare" in capsys.readouterr().err
+    by_model = potstill.forecast(tiny_teacher, history, STEPS, known_method="model", **told)
+    pd.testing.assert_frame_equal(table, by_model)
+
+
+@pytest.mark.parametrize("past", [None, "visits"])
+def test_a_regression_is_for_every_model(tiny_teacher: Path, tiny_bolt: Path, past: str | None):
+    """With a model that reads no covariates, and with one that also reads those of the past."""
+    history, future = sales(effect=40)
+    history["visits"] = np.arange(len(history))
+    model = tiny_teacher if past else tiny_bolt
+    told: Any = {"target": "sold", "known": "promo", "past": past, "known_method": "regression"}
+    table = potstill.forecast(model, history, STEPS, future=future.drop(columns="sold"), **told)
+    gain = np.where(future["promo"] == 1, table["q0.5"], np.nan), np.where(future["promo"] == 0, table["q0.5"], np.nan)
+    assert np.nanmean(gain[0]) - np.nanmean(gain[1]) > 25
+
+
+def test_constant_and_empty_series_are_forecast_as_before(tiny_teacher: Path):
+    history, future = sales(effect=40, count=3)
+    history.loc[history["item"] == "i1", "sold"] = 7.0
+    history.loc[history["item"] == "i2", "sold"] = np.nan
+    told: Any = {"target": "sold", "known": "promo", "known_method": "regression"}
+    table = potstill.forecast(tiny_teacher, history, STEPS, future=future.drop(columns="sold"), **told)
+    assert (table.loc[table["item"] == "i1", "q0.5"] == 7).all()
+    assert table.loc[table["item"] == "i2", "q0.5"].isna().all()
+
+
+def test_a_method_without_columns_and_an_unknown_one(tiny_teacher: Path):
+    history, _ = sales(effect=0, count=1)
+    with usage_error("known_method.without_known", "--known"):
+        potstill.forecast(tiny_teacher, history, STEPS, known_method="regression")
+    with usage_error("names.unknown_known_method", "regression"):
+        potstill.forecast(tiny_teacher, history, STEPS, known="promo", known_method="regresion")  # pyright: ignore
