@@ -28,6 +28,21 @@ def test_every_recipe_reads(path: Path):
     assert recipe.student.family in ((None, "small") if recipe.task == "language" else (None, *known()))
 
 
+def test_chronos2_ett_on_one_of_its_files(shared_data: Path, tmp_path: Path, capsys):
+    recipe = RECIPES / "chronos2-ett.yaml"
+    given = Recipe.read(recipe)
+    training = given.training
+    assert given.teacher[0].source == "amazon/chronos-2"
+    assert (training.learning_rate, training.batch_size, training.epochs) == (5e-5, 32, 10)
+    etth1 = shared_data / "suite" / "ETTh1.csv"
+    potstill.distill(recipe, tmp_path / "run", teacher="embedded", data=etth1, device="cpu", dry_run=True)
+    plan = " ".join(capsys.readouterr().err.split())
+    windows = 12 * 30 * 24 - 96 - 24 + 1
+    assert f"1 data sets, 1 series; {windows} training and" in plan
+    assert "validation windows of 96 → 24 (split ett)" in plan
+    assert f"Training {round(windows / 32 * 10)} steps of 32 windows" in plan
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Three files of hourly data two folders deep, one of them with two columns, and two odd files."""
