@@ -9,11 +9,13 @@ long on average), plus normal noise. Neither event nor level can be forecast fro
 - without: the target alone
 - past: event and level known up to the origin
 - known: event and level known over the horizon, too
+- by regression: the same, used by ``potstill forecast --known-method regression``
 - unrelated: two covariates of another window, which say nothing about this one
 - perfect: the noise alone, which no forecast can avoid
 - regression: least squares of the context on wave, event and level, to show that the context tells the effects
 
-``used`` is the share of the possible gain, (without − known) / (without − perfect), with a 95 % interval over windows.
+``used`` is the share of the possible gain, (without − known) / (without − perfect), with a 95 % interval over windows,
+by the model and by the regression.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import torch
 from potstill.families.base import Forecaster
 from potstill.families.load import load_forecaster
 from potstill.types import Windows
+from potstill.verbs.forecasting.known_method import MODEL, REGRESSION, forecast_by
 
 CONTEXT, HORIZON, SEASON = 512, 96, 24
 WINDOWS, QUICK_WINDOWS = 1000, 64
@@ -91,6 +94,7 @@ def main() -> None:
         label = Path(name).name
         figures["mae"][label] = {arm: errors.mean() for arm, errors in found.items()}
         figures.setdefault("used", {})[label] = used(found["without"], found["known"], perfect)
+        figures.setdefault("used by regression", {})[label] = used(found["without"], found["by regression"], perfect)
         print(label, figures["mae"][label], figures["used"][label], file=sys.stderr)
     harness.finish(figures, given.output)
 
@@ -105,12 +109,14 @@ def measure(model: Forecaster, task: Task) -> dict[str, np.ndarray]:
         "known": {"future_covariates": known},
         "unrelated": {"future_covariates": known.roll(1, dims=0)},
     }
-    return {arm: task.errors(median(model, Windows.of_context(context, HORIZON, **more))) for arm, more in arms.items()}
+    windows = {arm: Windows.of_context(context, HORIZON, **more) for arm, more in arms.items()}
+    found = {arm: task.errors(median(model, one)) for arm, one in windows.items()}
+    return {**found, "by regression": task.errors(median(model, windows["known"], REGRESSION))}
 
 
-def median(model: Forecaster, windows: Windows) -> np.ndarray:
+def median(model: Forecaster, windows: Windows, method: str = MODEL) -> np.ndarray:
     """``[n, H]``."""
-    return model.predict(windows, HORIZON).at_levels(torch.tensor([0.5])).quantiles[:, 0].numpy()
+    return forecast_by(method, model, windows, [0.5], np.full(len(windows), SEASON))[0][:, 0]
 
 
 def used(without: np.ndarray, known: np.ndarray, perfect: np.ndarray) -> dict[str, float]:

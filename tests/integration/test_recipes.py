@@ -38,9 +38,9 @@ def test_chronos2_ett_on_one_of_its_files(shared_data: Path, tmp_path: Path, cap
     potstill.distill(recipe, tmp_path / "run", teacher="embedded", data=etth1, device="cpu", dry_run=True)
     plan = " ".join(capsys.readouterr().err.split())
     windows = 12 * 30 * 24 - 96 - 24 + 1
-    assert f"1 data sets, 1 series; {windows} training and" in plan
+    assert f"1 data sets, 1 series; {windows:,} training and" in plan
     assert "validation windows of 96 → 24 (split ett)" in plan
-    assert f"Training {round(windows / 32 * 10)} steps of 32 windows" in plan
+    assert f"Training {round(windows / 32 * 10):,} steps of 32 windows" in plan
 
 
 @pytest.fixture
