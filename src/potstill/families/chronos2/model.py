@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from chronos.chronos2 import Chronos2Model, Chronos2Pipeline
 from torch import Tensor
@@ -19,12 +20,15 @@ from potstill.families.chronos2.encode import Encoded, encode_groups, encode_uni
 from potstill.families.chronos2.rows import rows_of
 from potstill.families.recorder import patch_spans
 from potstill.families.sparse import AUXILIARY, auxiliary_losses, routing_statistics, sparse_layers
+from potstill.runtime.forecast import Forecast as PathForecast
+from potstill.runtime.rollout import roll_out_deciles
 from potstill.types import Forecast, Output, Request, Windows
 
 #: levels of the quantile paths that a roll-out feeds back: upstream's default
 ROLLOUT_LEVELS = [round(0.1 * k, 1) for k in range(1, 10)]
 
 
+ROLLOUT_ROWS = 512  # of one pass: more do not fit into the caches of a processor
 SPREAD_KEY = "spread_factor"  # key of the config that upstream ignores: the weights contain the factor
 
 
@@ -65,7 +69,9 @@ class Chronos2Forecaster(Forecaster):
         Sparse layers also give their auxiliary losses, over the tokens of windows and covariates.
         """
         self.check_windows(windows, request)
-        windows = windows.newest(self.max_context)
+        return self._forward(windows.newest(self.max_context), request)
+
+    def _forward(self, windows: Windows, request: Request) -> Output:
         patches = -(-request.horizon // self.horizon_multiple)
         encoded = self._encoded(windows, request, patches)
         loc, scale = instance_scale(windows.context, self.module.instance_norm.eps)
@@ -93,9 +99,12 @@ class Chronos2Forecaster(Forecaster):
     def roll_out(self, windows: Windows, prediction_length: int) -> Forecast:
         """Roll out as upstream does: several quantile paths are fed back, so that intervals keep growing.
 
-        Known-future covariates are used as far as they are known.
+        Known-future covariates are used as far as they are known. Upstream's code also computes the attention between
+        all paths of single series, which makes it several times slower; here they are forecast without it.
         """
         windows = windows.newest(self.max_context)
+        if windows.stands_alone:
+            return self._roll_out_alone(windows, prediction_length)
         rows = rows_of(windows, prediction_length)
         future = rows.future
         if future is None:
@@ -115,6 +124,24 @@ class Chronos2Forecaster(Forecaster):
         loc, scale = instance_scale(windows.context.cpu(), self.module.instance_norm.eps)
         values = (quantiles - loc[:, :, None]) / scale[:, :, None]
         return Forecast(self.levels, values.float(), loc, scale)
+
+    def _roll_out_alone(self, windows: Windows, prediction_length: int) -> Forecast:
+        """As ``roll_out``, of windows without groups and covariates."""
+
+        def block(contexts: np.ndarray, steps: int, done: int) -> PathForecast:
+            rows = torch.from_numpy(contexts).float().to(self.device)
+            parts = [Windows.of_context(part, steps) for part in rows.split(ROLLOUT_ROWS)]
+            found = [self._forward(part, Request(steps)).forecast for part in parts]
+            values, loc, scale = (
+                torch.cat([getattr(one, name).cpu() for one in found]).numpy() for name in ("values", "loc", "scale")
+            )
+            return PathForecast(self.levels.numpy(), values, loc, scale, found[0].arcsinh)
+
+        longest = self.module.chronos_config.max_output_patches * self.horizon_multiple
+        contexts = windows.context.double().cpu().numpy()
+        found = roll_out_deciles(block, contexts, prediction_length, longest, self.max_context)
+        arrays = (torch.from_numpy(array) for array in (found.levels, found.values, found.loc, found.scale))
+        return Forecast(*arrays, arcsinh=found.arcsinh)
 
     @torch.no_grad()
     def scale_spread(self, factor: float) -> bool:
