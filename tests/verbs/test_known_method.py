@@ -81,7 +81,7 @@ def test_histories_that_are_too_short_leave_it_to_the_model(tiny_teacher: Path, 
     history, future = sales(effect=40, count=2, days=20)
     told = {"target": "sold", "known": "promo", "future": future.drop(columns="sold")}
     table = potstill.forecast(tiny_teacher, history, STEPS, **told)
-    assert "no series is long enough to compare" in capsys.readouterr().err
+    assert "the known steps are too few to compare" in capsys.readouterr().err
     by_model = potstill.forecast(tiny_teacher, history, STEPS, known_method="model", **told)
     pd.testing.assert_frame_equal(table, by_model)
 

@@ -15,6 +15,7 @@ from potstill.types import Windows
 
 RIDGE = 1.0  # of standardised differences: the weight of one further step on which no covariate has an effect
 ROWS_PER_COVARIATE = 3  # known differences; with fewer nothing is estimated
+KNOWN_SHARE = 0.5  # of a covariate's values in the context
 ROUNDING = 1e-6  # relative to the covariate's size: differences below it are float32 rounding errors
 
 
@@ -24,7 +25,8 @@ def linear_effect(windows: Windows, season: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     windows
-        With ``future_covariates``. Missing values of a covariate count as its mean.
+        With ``future_covariates``. Steps at which one is missing are not used for the estimate, and its effect there
+        is that of its mean. A covariate of which less than half of the context is known has no effect.
     season
         ``[B]`` steps of a season, 1 without one. A season with less than two cycles in the context counts as 1.
 
@@ -44,15 +46,17 @@ def _effect(target: np.ndarray, covariates: np.ndarray, season: int) -> np.ndarr
     first, steps = np.argmax(np.isfinite(target)), len(target)  # the padding of a short history is no cycle
     lag = season if 2 * season <= steps - first else 1
     known = np.isfinite(covariates)
+    enough = known[:, first:steps].mean(1) >= KNOWN_SHARE
+    covariates, known = covariates[enough], known[enough]
     level = np.where(known, covariates, 0).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
     centred = np.where(known, covariates - level, 0)
     y, x = target[lag:] - target[:-lag], centred[:, lag:steps] - centred[:, : steps - lag]
-    both = np.isfinite(y)
-    y, x = y[both], x[:, both]
-    size = np.sqrt((x**2).mean(1)) if len(y) else np.zeros(len(x))
-    used = size > ROUNDING * np.abs(covariates, where=known, out=np.zeros_like(covariates)).max(1)
+    pairs = np.isfinite(y) & (known[:, lag:steps] & known[:, : steps - lag]).all(0)
+    y, x = y[pairs], x[:, pairs]
+    size = np.sqrt((x**2).sum(1) / max(len(y), 1))
+    used = size > ROUNDING * np.where(known, np.abs(covariates), 0).max(1, initial=0)
     if len(y) < ROWS_PER_COVARIATE * (used.sum() + 1):
-        return np.zeros(covariates.shape[1])
+        return np.zeros(centred.shape[1])
     x = x[used] / size[used, None]
     weights = np.linalg.solve(x @ x.T + RIDGE * np.eye(len(x)), x @ y)
     return (weights / size[used]) @ centred[used]

@@ -81,7 +81,7 @@ class Choice:
         """What is said of it."""
         columns = ", ".join(names)
         if not self.windows:
-            return f"{columns}: used by the model; no series is long enough to compare it with a regression"
+            return f"{columns}: used by the model; the known steps are too few to compare it with a regression"
         losses = ", ".join(f"{name} {loss:.3g}" for name, loss in self.losses.items())
         how = {MODEL: "used by the model", REGRESSION: "used by a regression for each series, the model forecasts the"
                " rest", IGNORED: "not used, they do not help"}[self.method]  # fmt: skip
