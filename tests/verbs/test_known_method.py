@@ -11,6 +11,7 @@ import pytest
 from usage_errors import usage_error
 
 import potstill
+from potstill.errors import NotFinite
 
 STEPS = 14
 
@@ -81,9 +82,25 @@ def test_histories_that_are_too_short_leave_it_to_the_model(tiny_teacher: Path, 
     history, future = sales(effect=40, count=2, days=20)
     told = {"target": "sold", "known": "promo", "future": future.drop(columns="sold")}
     table = potstill.forecast(tiny_teacher, history, STEPS, **told)
-    assert "the known steps are too few to compare" in capsys.readouterr().err
+    assert "no past windows to compare" in capsys.readouterr().err
     by_model = potstill.forecast(tiny_teacher, history, STEPS, known_method="model", **told)
     pd.testing.assert_frame_equal(table, by_model)
+
+
+def test_past_forecasts_that_are_not_finite_leave_it_to_the_model(tiny_teacher: Path, monkeypatch, capsys):
+    history, future = sales(effect=40, count=2)
+    told: Any = {"target": "sold", "known": "promo", "future": future.drop(columns="sold")}
+    model: Any = potstill.load(tiny_teacher)
+    predict = model.predict
+
+    def broken(windows: Any, horizon: int) -> Any:
+        if len(windows) > 2:  # the past windows
+            raise NotFinite("model", [0], 1)
+        return predict(windows, horizon)
+
+    monkeypatch.setattr(model, "predict", broken)
+    assert len(potstill.forecast(model, history, STEPS, **told)) == 2 * STEPS
+    assert "used by the model; there are no past windows" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("past", [None, "visits"])

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from potstill.data.series.store import Store
+from potstill.errors import NotFinite
 from potstill.evaluation.histories import Histories
 from potstill.evaluation.metrics import pinball
 from potstill.families.base import Forecaster
@@ -81,7 +82,7 @@ class Choice:
         """What is said of it."""
         columns = ", ".join(names)
         if not self.windows:
-            return f"{columns}: used by the model; the known steps are too few to compare it with a regression"
+            return f"{columns}: used by the model; there are no past windows to compare it with a regression"
         losses = ", ".join(f"{name} {loss:.3g}" for name, loss in self.losses.items())
         how = {MODEL: "used by the model", REGRESSION: "used by a regression for each series, the model forecasts the"
                " rest", IGNORED: "not used, they do not help"}[self.method]  # fmt: skip
@@ -109,7 +110,10 @@ def choose(
     windows = windows_before(store, series, origin, forecaster.max_context, horizon)
     losses = {}
     for method in (MODEL, IGNORED, REGRESSION):
-        quantiles, _ = forecast_by(method, forecaster, windows, levels, store.season[series])
+        try:
+            quantiles, _ = forecast_by(method, forecaster, windows, levels, store.season[series])
+        except NotFinite:  # said with the forecast, if that has such series too
+            return Choice(MODEL, {}, 0)
         loss = 2 * np.nanmean(pinball(quantiles, truth, np.array(levels))[counted], axis=(1, 2))
         losses[method] = float((loss / past.scale[counted]).mean())
     best = min(losses, key=lambda name: losses[name])
