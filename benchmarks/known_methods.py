@@ -57,16 +57,17 @@ def main() -> None:
 def losses_of(model: Any, table: Table, method: str | None, quick: bool) -> np.ndarray:
     """SQL of each series and origin; ``method`` None: without the columns."""
     options: dict[str, Any] = {"known": table.known, "known_method": method} if method else {}
+    options |= {"target": table.target, "quantiles": EVALUATION_LEVELS.tolist()}
     found = []
-    times = table.frame["date"].drop_duplicates().sort_values().to_numpy()
+    times = np.unique(table.frame["date"].to_numpy())
     for cut in np.linspace(len(times) // 2, len(times) - table.horizon, 2 if quick else ORIGINS).astype(int):
         shown = table.frame["date"].between(times[max(cut - ROWS, 0)], times[cut - 1])
         ahead = table.frame["date"].between(times[cut], times[cut + table.horizon - 1])
-        history, future = table.frame[shown], table.frame[ahead]
-        more = {"future": future.drop(columns=table.target)} if method else {}
-        forecast = potstill.forecast(
-            model, history, table.horizon, target=table.target, quantiles=EVALUATION_LEVELS.tolist(), **options, **more
-        )
+        history: Any = table.frame[shown]
+        future: Any = table.frame[ahead]
+        if method:
+            options["future"] = future.drop(columns=table.target)
+        forecast = potstill.forecast(model, history, table.horizon, **options)
         count = len(forecast) // table.horizon
         quantiles = forecast.filter(like="q0.").to_numpy().reshape(count, table.horizon, -1).transpose(0, 2, 1)
         truth = future[table.target].to_numpy(float).reshape(count, table.horizon)
@@ -104,8 +105,8 @@ def public() -> dict[str, Table]:
 def read(file: str, target: str, known: str, season: int) -> Table:
     """A wide table of the data."""
     columns = known.split(",")
-    frame = pd.read_csv(DATA / f"{file}.csv", usecols=["date", target, *columns], parse_dates=["date"])
-    return Table(frame, target, columns, season, 48)
+    frame: Any = pd.read_csv(DATA / f"{file}.csv", parse_dates=["date"])
+    return Table(frame[["date", target, *columns]], target, columns, season, 48)
 
 
 def promotions(effect: float) -> Table:

@@ -16,7 +16,7 @@ from potstill.errors import NotFinite
 STEPS = 14
 
 
-def sales(effect: float, count: int = 10, days: int = 200) -> tuple[pd.DataFrame, pd.DataFrame]:
+def sales(effect: float, count: int = 10, days: int = 200) -> tuple[Any, Any]:
     """History and future of daily sales about 30, with promotions."""
     rng = np.random.default_rng(0)
     parts = []
@@ -31,7 +31,7 @@ def sales(effect: float, count: int = 10, days: int = 200) -> tuple[pd.DataFrame
     return frame[~ahead], frame[ahead]
 
 
-def error(model: Any, frames: tuple[pd.DataFrame, pd.DataFrame], **options: Any) -> float:
+def error(model: Any, frames: tuple[Any, Any], **options: Any) -> float:
     """The MAE of the medians."""
     history, future = frames
     options = {"known": "promo", "future": future.drop(columns="sold"), **options}

@@ -174,9 +174,9 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     if strict:
         _refuse(store, why)
     _warn_of_levels(forecaster, levels)
-    known_method, said_of_known = _decided(known_method, forecaster, store, why, prediction_length, levels)
+    method, said_of_known = _decided(known_method, forecaster, store, why, prediction_length, levels)
     as_text = output is not None and Path(output).suffix == ".csv"
-    settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative, known_method)
+    settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative, method)
     run = ForecastRun(store, why, forecaster.source.name, settings, strict, began)
     with _local(output) as path, connected(ray) if ray is not None else nullcontext() as cluster:
         if cluster is None:

@@ -133,5 +133,5 @@ def _past_windows(store: Store, usable: Sequence[int], horizon: int) -> tuple[li
     able = able[np.unique(np.linspace(0, len(able) - 1, TRIED).astype(int))]
     most = min(ORIGINS, -(-TRIED // len(able)))
     series = np.repeat(able, np.minimum(room[able], most))
-    back = np.concatenate([np.arange(1, 1 + min(room[i], most)) for i in able])
+    back = np.concatenate([np.arange(1, 1 + count) for count in np.minimum(room[able], most).tolist()])
     return series.tolist(), store.lengths[series] - back * horizon
