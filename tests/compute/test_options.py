@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import socket
 import sys
@@ -12,7 +13,7 @@ from label_fakes import FakeTeacher
 from usage_errors import usage_error
 
 import potstill
-from potstill.compute.cluster import Cluster, connected
+from potstill.compute.cluster import OOM_VARIABLE, Cluster, _connect, connected
 from potstill.compute.options import RayOptions, ray_options
 from potstill.compute.stream import _explained
 from potstill.compute.worker import Answer, Worker, _portable
@@ -93,6 +94,21 @@ class OutOfMemoryError(Exception):
 def test_workers_that_die_again_and_again_are_one_sentence(error: Exception, key: str):
     with usage_error(key, "--concurrency", "(now 3)"):
         raise _explained(error, a_cluster())
+
+
+def test_a_local_cluster_gives_up_where_memory_stays_short(monkeypatch: pytest.MonkeyPatch):
+    """Ray repeats tasks that it kills for lack of memory for ever, unless this variable is set before it starts."""
+    seen: dict[str, str | None] = {}
+
+    class Ray:
+        def init(self, **settings: object) -> None:
+            seen["retries"] = os.environ.get(OOM_VARIABLE)
+
+    monkeypatch.setenv(OOM_VARIABLE, "")
+    monkeypatch.delenv(OOM_VARIABLE)
+    _connect(Ray(), "local", RayOptions(), 1)
+    assert OOM_VARIABLE == "RAY_task_oom_retries"
+    assert seen == {"retries": "3"}
 
 
 def test_the_summary_counts_workers_machines_and_restarts():

@@ -22,6 +22,7 @@ from potstill.errors import UserError
 
 OBJECT_STORE = 2**30  # bytes of a local cluster; results wait there
 MEMORY_SHARE = 0.25  # of the memory that a local cluster's object store may take
+OOM_VARIABLE, OOM_RETRIES = "RAY_task_oom_retries", 3
 CONNECT_SECONDS = 5
 LOCAL = "local"
 
@@ -115,6 +116,8 @@ def _connect(ray: Any, address: str, options: RayOptions, threads: int) -> None:
     if address == LOCAL:
         cpus = max(len(os.sched_getaffinity(0)), (options.concurrency or 1) * threads)
         settings |= {"num_cpus": cpus, "object_store_memory": _object_store(), "include_dashboard": False}
+    # by default tasks that are killed because memory is short are repeated for ever; this process decides for its tasks
+    os.environ.setdefault(OOM_VARIABLE, str(OOM_RETRIES))
     before = signal.getsignal(signal.SIGTERM)
     try:
         with _quiet_stderr():

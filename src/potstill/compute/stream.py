@@ -111,8 +111,8 @@ def _explained(error: Exception | None, cluster: Cluster) -> UserError:
     """One sentence about workers that failed although their blocks were repeated."""
     if type(error).__name__ in OUT_OF_MEMORY or "low on memory" in str(error):
         return UserError(
-            "--engine ray: a worker ran out of memory; lower --concurrency"
-            f" (now {cluster.workers}) or the batch size: finished work is kept.",
+            f"--engine ray: a worker ran out of memory; lower --concurrency (now {cluster.workers}), or use machines"
+            " with more memory: finished labels are kept.",
             key="ray.out_of_memory",
         )
     times = f"{MAX_RETRIES + 1} time{'s' if MAX_RETRIES else ''}"
