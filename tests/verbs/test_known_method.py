@@ -100,17 +100,21 @@ def test_past_forecasts_that_are_not_finite_leave_it_to_the_model(tiny_teacher: 
 
     monkeypatch.setattr(model, "predict", broken)
     assert len(potstill.forecast(model, history, STEPS, **told)) == 2 * STEPS
-    assert "used by the model; there are no past windows" in capsys.readouterr().err
+    assert "used by the model (there are no past windows" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("past", [None, "visits"])
-def test_a_regression_is_for_every_model(tiny_teacher: Path, tiny_bolt: Path, past: str | None):
+def test_a_regression_is_for_every_model(tiny_teacher: Path, tiny_bolt: Path, capsys, past: str | None):
     """With a model that reads no covariates, and with one that also reads those of the past."""
     history, future = sales(effect=40)
     history["visits"] = np.arange(len(history))
     model = tiny_teacher if past else tiny_bolt
     told: Any = {"target": "sold", "known": "promo", "past": past, "known_method": "regression"}
     table = potstill.forecast(model, history, STEPS, future=future.drop(columns="sold"), **told)
+    assert (
+        capsys.readouterr().err.count("promo: used by a regression for each series, the model forecasts the rest\n")
+        == 1
+    )
     gain = np.where(future["promo"] == 1, table["q0.5"], np.nan), np.where(future["promo"] == 0, table["q0.5"], np.nan)
     assert np.nanmean(gain[0]) - np.nanmean(gain[1]) > 25
 

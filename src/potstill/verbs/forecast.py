@@ -27,9 +27,9 @@ from potstill.remote.outputs import uploaded
 from potstill.remote.urls import check_url, is_url
 from potstill.tasks.base import forecaster_of
 from potstill.verbs.forecasting.batches import TableSettings
-from potstill.verbs.forecasting.known_method import REGRESSION, KnownMethod, choose
+from potstill.verbs.forecasting.known_method import MODEL, REGRESSION, Choice, KnownMethod, choose
 from potstill.verbs.forecasting.run import ForecastRun, in_process, on_cluster, refuse_series
-from potstill.verbs.forecasting.series import check_future, known_ahead, reasons
+from potstill.verbs.forecasting.series import check_future, reasons
 from potstill.verbs.forecasting.table import LAYOUTS, WRITERS, as_frame
 
 if TYPE_CHECKING:
@@ -237,12 +237,11 @@ def _decided(
     method: KnownMethod, forecaster: Forecaster, store: Store, why: list[str], horizon: int, levels: Sequence[float]
 ) -> tuple[str, list[str]]:
     """The method of known covariates, and what there is to say of it."""
-    if method != "auto" or not known_ahead(store):
-        return method, []
-    assert store.covariates is not None
+    if store.covariates is None or not store.covariates.names.known:
+        return MODEL, []
     usable = [i for i, reason in enumerate(why) if not reason]
-    choice = choose(forecaster, store, usable, horizon, levels)
-    return choice.method, [choice.line(store.covariates.names.known, horizon)]
+    choice = Choice(method) if method != "auto" else choose(forecaster, store, usable, horizon, levels)
+    return choice.method, [choice.line(store.covariates.names.known)]
 
 
 def _check_covariates(forecaster: Forecaster, known: Any, others: Any, known_method: str, future: Any) -> None:

@@ -24,6 +24,11 @@ from potstill.verbs.forecasting.known_effect import linear_effect
 
 KnownMethod = Literal["auto", "model", "regression"]
 MODEL, REGRESSION, IGNORED = "model", "regression", "ignored"
+WORDS = {
+    MODEL: "used by the model",
+    REGRESSION: "used by a regression for each series, the model forecasts the rest",
+    IGNORED: "not used, they do not help",
+}
 TRIED = 128  # windows that decide, about, from as many series as possible
 ORIGINS = 8  # of a series at most
 MARGIN = 0.05  # share of the loss by which another method must be better than the model's own
@@ -72,24 +77,17 @@ def forecast_by(
 
 @dataclass(frozen=True)
 class Choice:
-    """The method that is used, and the mean scaled quantile loss of each on ``windows`` past windows."""
+    """The method that is used, and why: what is said in brackets."""
 
     method: str
-    losses: dict[str, float]
-    windows: int
+    reason: str = ""
 
-    def line(self, names: Sequence[str], horizon: int) -> str:
+    def line(self, names: Sequence[str]) -> str:
         """What is said of it."""
-        columns = ", ".join(names)
-        if not self.windows:
-            return f"{columns}: used by the model; there are no past windows to compare it with a regression"
-        losses = ", ".join(f"{name} {loss:.3g}" for name, loss in self.losses.items())
-        how = {MODEL: "used by the model", REGRESSION: "used by a regression for each series, the model forecasts the"
-               " rest", IGNORED: "not used, they do not help"}[self.method]  # fmt: skip
-        return (
-            f"{columns}: {how} (SQL of {self.windows:,} past windows of {horizon:,} steps: {losses};"
-            " --known-method decides otherwise)"
-        )
+        return f"{', '.join(names)}: {WORDS[self.method]}" + (f" ({self.reason})" if self.reason else "")
+
+
+NOT_COMPARED = Choice(MODEL, "there are no past windows to compare it with a regression")
 
 
 def choose(
@@ -101,24 +99,26 @@ def choose(
     """
     series, origin = _past_windows(store, usable, horizon)
     if not series:
-        return Choice(MODEL, {}, 0)
+        return NOT_COMPARED
     truth = np.stack([store.series(i)[at : at + horizon] for i, at in zip(series, origin.tolist(), strict=True)])
     past = Histories(store).before(np.array(series), origin, horizon)
     counted = past.usable & np.isfinite(truth).any(1)
     if not counted.any():
-        return Choice(MODEL, {}, 0)
+        return NOT_COMPARED
     windows = windows_before(store, series, origin, forecaster.max_context, horizon)
     losses = {}
     for method in (MODEL, IGNORED, REGRESSION):
         try:
             quantiles, _ = forecast_by(method, forecaster, windows, levels, store.season[series])
         except NotFinite:  # said with the forecast, if that has such series too
-            return Choice(MODEL, {}, 0)
+            return NOT_COMPARED
         loss = 2 * np.nanmean(pinball(quantiles, truth, np.array(levels))[counted], axis=(1, 2))
         losses[method] = float((loss / past.scale[counted]).mean())
     best = min(losses, key=lambda name: losses[name])
     better = losses[best] < (1 - MARGIN) * losses[MODEL]
-    return Choice(best if better else MODEL, losses, int(counted.sum()))
+    compared = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
+    reason = f"SQL of {counted.sum():,} past windows of {horizon:,} steps: {compared}; --known-method decides otherwise"
+    return Choice(best if better else MODEL, reason)
 
 
 def _past_windows(store: Store, usable: Sequence[int], horizon: int) -> tuple[list[int], np.ndarray]:
