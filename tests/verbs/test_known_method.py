@@ -134,4 +134,4 @@ def test_a_method_without_columns_and_an_unknown_one(tiny_teacher: Path):
     with usage_error("known_method.without_known", "--known"):
         potstill.forecast(tiny_teacher, history, STEPS, known_method="regression")
     with usage_error("names.unknown_known_method", "regression"):
-        potstill.forecast(tiny_teacher, history, STEPS, known="promo", known_method="regresion")  # pyright: ignore
+        potstill.forecast(tiny_teacher, history, STEPS, known="promo", known_method="regress")  # pyright: ignore
