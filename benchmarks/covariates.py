@@ -116,7 +116,8 @@ def measure(model: Forecaster, task: Task) -> dict[str, np.ndarray]:
 
 def median(model: Forecaster, windows: Windows, method: str = MODEL) -> np.ndarray:
     """``[n, H]``."""
-    return forecast_by(method, model, windows, [0.5], np.full(len(windows), SEASON))[0][:, 0]
+    forecast = forecast_by(method, model, windows, np.full(len(windows), SEASON))
+    return forecast.at_levels(torch.tensor([0.5])).quantiles[:, 0].numpy()
 
 
 def used(without: np.ndarray, known: np.ndarray, perfect: np.ndarray) -> dict[str, float]:

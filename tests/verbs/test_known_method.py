@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from usage_errors import usage_error
 
 import potstill
 from potstill.errors import NotFinite
+from potstill.recipe import SeriesData
 
 STEPS = 14
 
@@ -127,6 +129,20 @@ def test_constant_and_empty_series_are_forecast_as_before(tiny_teacher: Path):
     table = potstill.forecast(tiny_teacher, history, STEPS, future=future.drop(columns="sold"), **told)
     assert (table.loc[table["item"] == "i1", "q0.5"] == 7).all()
     assert table.loc[table["item"] == "i2", "q0.5"].isna().all()
+
+
+def test_evaluate_measures_both_ways(tmp_path: Path, capsys):
+    history, _ = sales(effect=40, count=4, days=150)
+    history.to_csv(tmp_path / "sales.csv", index=False)
+    data = SeriesData(paths=[str(tmp_path / "sales.csv")], target=["sold"], known=["promo"], prediction_length=STEPS)
+    folder = potstill.evaluate(["embedded"], data, tmp_path / "out", split="6:2:2", baselines=[])
+    metrics = json.loads((folder / "metrics.json").read_text())
+    overall = {name: found["sql_rel_naive"] for name, found in metrics["overall"].items()}
+    assert list(overall) == ["embedded", "embedded+regression", "seasonal_naive"]
+    assert overall["embedded+regression"] < 0.5 * overall["embedded"]
+    assert metrics["subject"] == "embedded", "no verdict is about the regression"
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"promo: SQL relative to seasonal naive {overall['embedded']:.3g} used by embedded, " in said
 
 
 def test_a_method_without_columns_and_an_unknown_one(tiny_teacher: Path):

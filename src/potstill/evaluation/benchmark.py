@@ -38,6 +38,7 @@ def evaluate_models(
     config: ForecastEvaluation,
     reference: str = "teacher",
     progress: ProgressCallback | None = None,
+    variants: Mapping[str, Predictor] | None = None,
 ) -> Evaluation:
     """Evaluate all models and baselines on the same windows.
 
@@ -56,6 +57,8 @@ def evaluate_models(
         The model that retention is relative to. Without it among the models there is no retention.
     progress
         Called after every batch; ``progress_bar`` returns one that shows the rate and the time left.
+    variants
+        Other forecasts by the models, by name: they are scored too, and no verdict is about them.
 
     Raises
     ------
@@ -72,6 +75,7 @@ def evaluate_models(
             )
     subject = next((name for name in ("student", *models) if name in models and name != reference), reference)
     subject = subject if subject in models else SEASONAL_NAIVE
+    models = {**models, **(variants or {})}
     histories = Histories(windows_test.store)
     selections = [select_windows(windows_test, name, config, histories) for name in windows_test.store.datasets]
     account: dict[str, Any] = {s.dataset: s.report() for s in selections if s.available}

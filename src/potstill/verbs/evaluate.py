@@ -15,6 +15,7 @@ from potstill.evaluation.benchmark import evaluate_models
 from potstill.evaluation.cost import measure_costs
 from potstill.families.base import Forecaster, Model
 from potstill.families.devices import available_device
+from potstill.families.known_regression import KnownRegression
 from potstill.recipe import DataConfig
 from potstill.runs import check_run, open_run
 from potstill.tasks.base import forecaster_of
@@ -36,6 +37,9 @@ def evaluate(
     device: str | None = None,
 ) -> Path:
     """Evaluate forecasters, or language models with the same tokenizer, on a part of the data.
+
+    With covariates that are known ahead, each model is also evaluated with a regression on them (``NAME+regression``),
+    as ``potstill forecast --known-method regression`` forecasts.
 
     Parameters
     ----------
@@ -104,10 +108,16 @@ def evaluate(
     require_windows(windows)
     say(*windows.report.lines())
     folder = open_run(output, resume=False)
+    regressed = {f"{name}+regression": KnownRegression(model, store.season) for name, model in loaded.items()}
+    variants = regressed if data.known else {}
     with progress_bar("Evaluating") as progress:
         train = SeriesWindows(store, data, "train")
-        result = evaluate_models(loaded, windows, train, config.baselines, config, against, progress)
+        result = evaluate_models(loaded, windows, train, config.baselines, config, against, progress, variants)
     metrics = result.to_dict()
+    for name, variant in zip(loaded, variants, strict=False):
+        by_model, by_regression = (metrics["overall"][one]["sql_rel_naive"] for one in (name, variant))
+        say(f"{', '.join(data.known)}: SQL relative to seasonal naive {by_model:.3g} used by {name},"
+            f" {by_regression:.3g} used by a regression for each series")  # fmt: skip
     metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
     say("Measuring costs")
     costs = measure_costs(loaded, data.context_length, data.prediction_length, reference=against)

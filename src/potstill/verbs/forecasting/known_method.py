@@ -19,8 +19,8 @@ from potstill.errors import NotFinite
 from potstill.evaluation.histories import Histories
 from potstill.evaluation.metrics import pinball
 from potstill.families.base import Forecaster
-from potstill.types import Windows
-from potstill.verbs.forecasting.known_effect import linear_effect
+from potstill.families.known_regression import KnownRegression
+from potstill.types import Forecast, Windows
 
 KnownMethod = Literal["auto", "model", "regression"]
 MODEL, REGRESSION, IGNORED = "model", "regression", "ignored"
@@ -51,28 +51,20 @@ def windows_before(store: Store, series: Sequence[int], origin: np.ndarray, long
     return store.completed(replace(windows, series=torch.tensor(series), origin=torch.from_numpy(origin)))
 
 
-def forecast_by(
-    method: str, forecaster: Forecaster, windows: Windows, levels: Sequence[float], season: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Quantiles ``[n, Q, H]`` and means ``[n, H]`` of windows whose known covariates are used by ``method``.
+def forecast_by(method: str, forecaster: Forecaster, windows: Windows, season: np.ndarray) -> Forecast:
+    """Forecast windows whose known covariates are used by ``method``; ``season [S]`` is that of the store.
 
     Raises
     ------
     NotFinite
         For forecasts that are not finite.
     """
-    steps, horizon = windows.context.shape[1], windows.future.shape[1]
-    effect = np.zeros((len(windows), 1, 1))
-    if method != MODEL and windows.future_covariates is not None:
-        context = windows.context
-        if method == REGRESSION:
-            found = linear_effect(windows, season)
-            context = (context.double() - torch.from_numpy(found[:, :steps])).float()
-            effect = found[:, None, steps:]
-        windows = replace(windows, context=context, future_covariates=None)
-    forecast = forecaster.predict(windows, horizon)
-    quantiles = forecast.at_levels(torch.tensor(levels)).quantiles.numpy()
-    return quantiles + effect, forecast.mean.numpy() + effect[:, 0]
+    horizon = windows.future.shape[1]
+    if method == REGRESSION and windows.future_covariates is not None:
+        return KnownRegression(forecaster, season).predict(windows, horizon)
+    if method == IGNORED:
+        windows = replace(windows, future_covariates=None)
+    return forecaster.predict(windows, horizon)
 
 
 @dataclass(frozen=True)
@@ -109,9 +101,10 @@ def choose(
     losses = {}
     for method in (MODEL, IGNORED, REGRESSION):
         try:
-            quantiles, _ = forecast_by(method, forecaster, windows, levels, store.season[series])
+            forecast = forecast_by(method, forecaster, windows, store.season)
         except NotFinite:  # said with the forecast, if that has such series too
             return NOT_COMPARED
+        quantiles = forecast.at_levels(torch.tensor(levels)).quantiles.numpy()
         loss = 2 * np.nanmean(pinball(quantiles, truth, np.array(levels))[counted], axis=(1, 2))
         losses[method] = float((loss / past.scale[counted]).mean())
     best = min(losses, key=lambda name: losses[name])

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from potstill.data.series.frames import CONSTANT, NO_VALUES
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite, UserError
 from potstill.evaluation.simple import simple_forecast
 from potstill.families.base import Forecaster
+from potstill.types import Forecast
 from potstill.verbs.forecasting.known_method import forecast_by, windows_before
 
 NOT_FINITE = "the model's forecast is not finite"
@@ -152,17 +154,20 @@ class SeriesForecaster:
             if not len(kept):
                 break
             try:
-                quantiles[kept], mean[kept] = self._forecast([series[k] for k in kept])
-                break
+                forecast = self._forecast([series[k] for k in kept])
             except NotFinite as error:
                 kept = np.delete(kept, error.rows)
+                continue
+            quantiles[kept] = forecast.at_levels(torch.tensor(self.levels)).quantiles.numpy()
+            mean[kept] = forecast.mean.numpy()
+            break
         return quantiles, mean
 
-    def _forecast(self, series: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """As ``forecast_by``, after the last row of the table."""
+    def _forecast(self, series: list[int]) -> Forecast:
+        """The model's forecast of the steps after the last row of the table."""
         origin = self.store.lengths[series] + self.tail[series]
         windows = windows_before(self.store, series, origin, self.forecaster.max_context, self.horizon)
-        return forecast_by(self.known_method, self.forecaster, windows, self.levels, self.store.season[series])
+        return forecast_by(self.known_method, self.forecaster, windows, self.store.season)
 
     def _without_model(self, i: int, why: str) -> tuple[np.ndarray | float, np.ndarray | float, str]:
         if why == NO_VALUES:

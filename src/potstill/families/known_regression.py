@@ -1,22 +1,51 @@
-"""The linear effect of covariates that are known ahead, estimated on the context of each window.
+"""A model and a regression on covariates that are known ahead: the model forecasts what the regression leaves.
 
-A model can be trained without covariates, or use them too little. Regression with the model on the residuals is the
-``covariate_regressor`` of AutoGluon-TimeSeries; here the regression is on seasonal differences, so that a season or
-slow level that a covariate shares with the target is left to the model.
+A model can be trained without covariates, or use them too little. This is the ``covariate_regressor`` of
+AutoGluon-TimeSeries; here the regression is on seasonal differences, so that a season or slow level that a covariate
+shares with the target is left to the model (docs/decisions/0027).
 
-Shapes: B windows, F covariates, C context steps, H steps ahead, N known differences.
+Shapes: B windows, F covariates, C context steps, H steps ahead, N known differences, S series.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
-from potstill.types import Windows
+import numpy as np
+import torch
+
+from potstill.types import Forecast, Predictor, Windows
 
 RIDGE = 1.0  # of standardised differences: the weight of one further step on which no covariate has an effect
 ROWS_PER_COVARIATE = 3  # known differences; with fewer nothing is estimated
 KNOWN_SHARE = 0.5  # of a covariate's values in the context
 ROUNDING = 1e-6  # relative to the covariate's size: differences below it are float32 rounding errors
+
+
+class KnownRegression:
+    """Forecasts windows of a store by a regression on their known covariates and a model on the residuals.
+
+    Parameters
+    ----------
+    model
+        Need not be able to use covariates. Those of the past and groups are left to it.
+    season
+        ``[S]`` steps of the season of each series of the store.
+    """
+
+    def __init__(self, model: Predictor, season: np.ndarray):
+        self.model, self.season = model, season
+        self.levels, self.max_context, self.max_horizon = model.levels, model.max_context, model.max_horizon
+
+    def predict(self, windows: Windows, prediction_length: int) -> Forecast:
+        """As ``Forecaster.predict``."""
+        steps = windows.context.shape[1]
+        effect = torch.from_numpy(linear_effect(windows, self.season[windows.series.numpy()]))
+        residuals = (windows.context.double() - effect[:, :steps]).float()
+        rest = self.model.predict(replace(windows, context=residuals, future_covariates=None), prediction_length)
+        quantiles = rest.quantiles.double() + effect[:, None, steps:]
+        values = (quantiles - rest.loc[:, :, None]) / rest.scale[:, :, None]
+        return Forecast(rest.levels, values.float(), rest.loc, rest.scale, double=rest.double)
 
 
 def linear_effect(windows: Windows, season: np.ndarray) -> np.ndarray:

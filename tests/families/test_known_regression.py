@@ -1,4 +1,4 @@
-"""The linear effect of known covariates on a target."""
+"""A regression on known covariates: the linear effect, and forecasts with it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from potstill.families.known_regression import linear_effect
 from potstill.types import Windows
-from potstill.verbs.forecasting.known_effect import linear_effect
 
 STEPS, AHEAD, SEASON = 70, 14, 7
 
