@@ -16,9 +16,9 @@ import torch
 
 from potstill.types import Forecast, Predictor, Windows
 
-RIDGE = 1.0  # of standardised differences: the weight of one further step on which no covariate has an effect
+RIDGE = 0.5  # of differences relative to the largest one: how many large changes without an effect are added
 ROWS_PER_COVARIATE = 3  # known differences; with fewer nothing is estimated
-KNOWN_SHARE = 0.5  # of a covariate's values in the context
+PAIRED_SHARE = 0.25  # of a target's known values that need one a lag before
 ROUNDING = 1e-6  # relative to the covariate's size: differences below it are float32 rounding errors
 
 
@@ -55,14 +55,17 @@ def linear_effect(windows: Windows, season: np.ndarray) -> np.ndarray:
     ----------
     windows
         With ``future_covariates``. Steps at which one is missing are not used for the estimate, and its effect there
-        is that of its mean. A covariate of which less than half of the context is known has no effect.
+        is that of its mean.
     season
-        ``[B]`` steps of a season, 1 without one. A season with less than two cycles in the context counts as 1.
+        ``[B]`` steps of a season, 1 without one. Where the context has too few differences at this lag, another is
+        taken.
 
     Notes
     -----
     Ridge regression of ``y[t] - y[t - season]`` on the same differences of the covariates, without a constant. A
-    covariate whose differences are all 0 has no effect.
+    covariate that changed only a few times has a smaller effect than was seen. Steps ahead at which one is larger or
+    smaller than ever in the context have the effect of the largest or smallest. Of covariates that are too many for
+    the known differences, those with the most are used; one whose differences are all 0 has no effect.
     """
     assert windows.future_covariates is not None
     targets = windows.context.double().numpy()
@@ -72,20 +75,37 @@ def linear_effect(windows: Windows, season: np.ndarray) -> np.ndarray:
 
 def _effect(target: np.ndarray, covariates: np.ndarray, season: int) -> np.ndarray:
     """``[C + H]`` of one window; ``target [C]``, ``covariates [F, C + H]``."""
-    first, steps = np.argmax(np.isfinite(target)), len(target)  # the padding of a short history is no cycle
-    lag = season if 2 * season <= steps - first else 1
+    steps = len(target)
+    lag = _lag(target, season)
     known = np.isfinite(covariates)
-    enough = known[:, first:steps].mean(1) >= KNOWN_SHARE
-    covariates, known = covariates[enough], known[enough]
-    level = np.where(known, covariates, 0).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
-    centred = np.where(known, covariates - level, 0)
+    low, high = (
+        reduce.reduce(np.where(known, covariates, default)[:, :steps], axis=1, keepdims=True, initial=default)
+        for reduce, default in ((np.minimum, np.inf), (np.maximum, -np.inf))
+    )
+    known[:, steps:] &= low <= high  # nothing is known of a covariate that the context does not have
+    values = np.where(known, np.clip(covariates, low, high), 0)
+    level = values.sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
+    centred = np.where(known, values - level, 0)
     y, x = target[lag:] - target[:-lag], centred[:, lag:steps] - centred[:, : steps - lag]
-    pairs = np.isfinite(y) & (known[:, lag:steps] & known[:, : steps - lag]).all(0)
-    y, x = y[pairs], x[:, pairs]
-    size = np.sqrt((x**2).sum(1) / max(len(y), 1))
-    used = size > ROUNDING * np.where(known, np.abs(covariates), 0).max(1, initial=0)
-    if len(y) < ROWS_PER_COVARIATE * (used.sum() + 1):
+    pairs = np.isfinite(y) & known[:, lag:steps] & known[:, : steps - lag]
+    size = np.where(pairs, np.abs(x), 0).max(1, initial=0)
+    used = np.flatnonzero(size > ROUNDING * np.abs(values).max(1, initial=0))
+    used = used[np.argsort(-pairs[used].sum(1), kind="stable")]
+    while len(used) and pairs[used].all(0).sum() < ROWS_PER_COVARIATE * (len(used) + 1):
+        used = used[:-1]  # the one with the fewest pairs
+    if not len(used):
         return np.zeros(centred.shape[1])
-    x = x[used] / size[used, None]
-    weights = np.linalg.solve(x @ x.T + RIDGE * np.eye(len(x)), x @ y)
+    both = pairs[used].all(0)
+    x = x[np.ix_(used, both)] / size[used, None]
+    weights = np.linalg.solve(x @ x.T + RIDGE * np.eye(len(x)), x @ y[both])
     return (weights / size[used]) @ centred[used]
+
+
+def _lag(target: np.ndarray, season: int) -> int:
+    """The first lag with enough known differences: a season, two, a step, two; 1 if there is none."""
+    known = np.isfinite(target)
+    first, steps = int(known.argmax()), len(target)  # the padding of a short history is no cycle
+    for lag in (season, 2 * season, 1, 2):
+        if 2 * lag <= steps - first and (known[lag:] & known[:-lag]).sum() >= PAIRED_SHARE * known.sum():
+            return lag
+    return 1

@@ -110,6 +110,11 @@ def evaluate(
     folder = open_run(output, resume=False)
     regressed = {f"{name}+regression": KnownRegression(model, store.season) for name, model in loaded.items()}
     variants = regressed if data.known else {}
+    for name in set(variants) & set(loaded):
+        raise UserError(
+            f"{name}: with --known this is the name of a model with a regression; give the model another NAME=.",
+            key="evaluation.reserved_model_name",
+        )
     with progress_bar("Evaluating") as progress:
         train = SeriesWindows(store, data, "train")
         result = evaluate_models(loaded, windows, train, config.baselines, config, against, progress, variants)

@@ -125,6 +125,7 @@ class Chronos2Forecaster(Forecaster):
         values = (quantiles - loc[:, :, None]) / scale[:, :, None]
         return Forecast(self.levels, values.float(), loc, scale)
 
+    @torch.no_grad()
     def _roll_out_alone(self, windows: Windows, prediction_length: int) -> Forecast:
         """As ``roll_out``, of windows without groups and covariates."""
 

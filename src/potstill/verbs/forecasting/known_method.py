@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from potstill.console import progress_bar
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite
-from potstill.evaluation.histories import Histories
 from potstill.evaluation.metrics import pinball
 from potstill.families.base import Forecaster
 from potstill.families.known_regression import KnownRegression
@@ -26,11 +26,14 @@ KnownMethod = Literal["auto", "model", "regression"]
 MODEL, REGRESSION, IGNORED = "model", "regression", "ignored"
 WORDS = {
     MODEL: "used by the model",
-    REGRESSION: "used by a regression for each series, the model forecasts the rest",
-    IGNORED: "not used, they do not help",
+    REGRESSION: "used by a regression for each series; the model forecasts the rest",
+    IGNORED: "not used, because they do not help",
 }
-TRIED = 128  # windows that decide, about, from as many series as possible
+METHODS = (MODEL, IGNORED, REGRESSION)
+TRIED = 128  # windows that decide, from as many series as possible; a quarter where forecasts are rolled out
+TRIED_BATCH = 16  # windows of one pass: a pass compares all rows of its windows with each other
 ORIGINS = 8  # of a series at most
+MOST_NAMED = 5  # columns
 MARGIN = 0.05  # share of the loss by which another method must be better than the model's own
 
 
@@ -76,10 +79,12 @@ class Choice:
 
     def line(self, names: Sequence[str]) -> str:
         """What is said of it."""
-        return f"{', '.join(names)}: {WORDS[self.method]}" + (f" ({self.reason})" if self.reason else "")
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        named = ", ".join(names[:MOST_NAMED]) + more
+        return f"{named}: {WORDS[self.method]}" + (f" ({self.reason})" if self.reason else "")
 
 
-NOT_COMPARED = Choice(MODEL, "there are no past windows to compare it with a regression")
+NOT_COMPARED = Choice(MODEL, "not compared with a regression: the series have too few values")
 
 
 def choose(
@@ -87,35 +92,60 @@ def choose(
 ) -> Choice:
     """Compare the methods on the last known steps of the ``usable`` series, or of a sample of them.
 
-    The model's own use is kept unless another method's loss is lower by ``MARGIN``.
+    Every window counts the same: its losses are divided by their mean over the methods. The model's own use is kept
+    unless another method's loss is lower by ``MARGIN``.
     """
-    series, origin = _past_windows(store, usable, horizon)
-    if not series:
+    series, origin = _past_windows(store, usable, horizon, TRIED if horizon <= forecaster.max_horizon else TRIED // 4)
+    losses: list[np.ndarray] = []
+    with progress_bar("Comparing uses of known columns", "windows") as progress:
+        for first in range(0, len(series), TRIED_BATCH):
+            part = slice(first, first + TRIED_BATCH)
+            try:
+                losses.append(_losses(forecaster, store, series[part], origin[part], horizon, levels))
+            except NotFinite:  # said with the forecast, if that has such series too
+                return NOT_COMPARED
+            progress(min(part.stop, len(series)), len(series), "")
+    relative = np.concatenate(losses) if losses else np.empty((0, len(METHODS)))
+    relative = relative[np.isfinite(relative).all(1)]
+    if not len(relative):
         return NOT_COMPARED
-    truth = np.stack([store.series(i)[at : at + horizon] for i, at in zip(series, origin.tolist(), strict=True)])
-    past = Histories(store).before(np.array(series), origin, horizon)
-    counted = past.usable & np.isfinite(truth).any(1)
-    if not counted.any():
-        return NOT_COMPARED
+    found = dict(zip(METHODS, (relative.mean(0) / relative.mean(0)[0]).tolist(), strict=True))
+    best = min(found, key=lambda name: found[name])
+    compared = f"{len(relative):,} past windows of {horizon:,} {'step' if horizon == 1 else 'steps'}"
+    reason = f"loss on {compared} relative to the model's: ignored {found[IGNORED]:.3g}, regression"
+    reason += f" {found[REGRESSION]:.3g}; override with --known-method"
+    return Choice(best if found[best] < 1 - MARGIN else MODEL, reason)
+
+
+def _losses(
+    forecaster: Forecaster, store: Store, series: list[int], origin: np.ndarray, horizon: int, levels: Sequence[float]
+) -> np.ndarray:
+    """Quantile losses ``[n, methods]`` relative to their mean over the methods; NaN without a true value or a loss.
+
+    Known covariates that are missing in the steps ahead are missing in the past windows as well.
+    """
     windows = windows_before(store, series, origin, forecaster.max_context, horizon)
-    losses = {}
-    for method in (MODEL, IGNORED, REGRESSION):
-        try:
-            forecast = forecast_by(method, forecaster, windows, store.season)
-        except NotFinite:  # said with the forecast, if that has such series too
-            return NOT_COMPARED
+    assert windows.future_covariates is not None
+    assert store.covariates is not None
+    known = len(store.covariates.names.past)
+    for row, i in enumerate(series):
+        ahead = store.covariates.block(i)[known:, int(store.lengths[i]) :][:, :horizon]
+        windows.future_covariates[row, :, -horizon:][torch.from_numpy(np.isnan(ahead))] = torch.nan
+    truth = np.stack([store.series(i)[at : at + horizon] for i, at in zip(series, origin.tolist(), strict=True)])
+    seen = np.isfinite(truth)
+    found = []
+    for method in METHODS:
+        forecast = forecast_by(method, forecaster, windows, store.season)
         quantiles = forecast.at_levels(torch.tensor(levels)).quantiles.numpy()
-        loss = 2 * np.nanmean(pinball(quantiles, truth, np.array(levels))[counted], axis=(1, 2))
-        losses[method] = float((loss / past.scale[counted]).mean())
-    best = min(losses, key=lambda name: losses[name])
-    better = losses[best] < (1 - MARGIN) * losses[MODEL]
-    compared = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
-    reason = f"SQL of {counted.sum():,} past windows of {horizon:,} steps: {compared}; --known-method decides otherwise"
-    return Choice(best if better else MODEL, reason)
+        loss = np.where(seen[:, None], pinball(quantiles, np.where(seen, truth, 0), np.array(levels)), 0)
+        found.append(loss.sum((1, 2)))
+    losses = np.stack(found, axis=1)
+    mean = losses.mean(1, keepdims=True)
+    return np.divide(losses, mean, out=np.full_like(losses, np.nan), where=mean > 0)
 
 
-def _past_windows(store: Store, usable: Sequence[int], horizon: int) -> tuple[list[int], np.ndarray]:
-    """Series and origins of windows before the last known steps.
+def _past_windows(store: Store, usable: Sequence[int], horizon: int, most: int) -> tuple[list[int], np.ndarray]:
+    """Series and origins of at most ``most`` windows before the last known steps.
 
     Before an origin are at least as many steps as after it, and two seasons.
     """
@@ -123,8 +153,8 @@ def _past_windows(store: Store, usable: Sequence[int], horizon: int) -> tuple[li
     able = np.array([i for i in usable if room[i] > 0], int)
     if not len(able):
         return [], np.zeros(0, np.int64)
-    able = able[np.unique(np.linspace(0, len(able) - 1, TRIED).astype(int))]
-    most = min(ORIGINS, -(-TRIED // len(able)))
-    series = np.repeat(able, np.minimum(room[able], most))
-    back = np.concatenate([np.arange(1, 1 + count) for count in np.minimum(room[able], most).tolist()])
+    able = able[np.unique(np.linspace(0, len(able) - 1, most).astype(int))]
+    counts = np.minimum(room[able], min(ORIGINS, most // len(able)))
+    series = np.repeat(able, counts)
+    back = np.concatenate([np.arange(1, 1 + count) for count in counts.tolist()])
     return series.tolist(), store.lengths[series] - back * horizon

@@ -88,7 +88,7 @@ def check_future(store: Store, horizon: int) -> None:
         i = next(i for i, one in missing.items() if one.any())
         warnings.warn(
             f"{count:,} values of known covariates are missing in the steps ahead, such as"
-            f" {names.known[int(missing[i].argmax())]} of {store.names[i]}; the model forecasts without them",
+            f" {names.known[int(missing[i].argmax())]} of {store.names[i]}; the forecast does not use them there",
             stacklevel=2,
         )
 
