@@ -80,6 +80,26 @@ def test_past_windows_decide(tiny_teacher: Path, monkeypatch: pytest.MonkeyPatch
     np.testing.assert_allclose(table.filter(like="q0"), wanted.filter(like="q0"), rtol=1e-5)
 
 
+def test_one_nearly_constant_series_does_not_decide(capsys):
+    history, future = sales(effect=40)
+    odd = history["item"] == "i0"
+    history.loc[odd, "sold"] = 1e-3 * history.loc[odd, "sold"].to_numpy()
+    history.loc[odd & (history["day"] >= history["day"].max() - pd.Timedelta(days=15)), "sold"] = 500.0
+    told: Any = {"target": "sold", "known": "promo", "future": future.drop(columns="sold")}
+    potstill.forecast("embedded", history, STEPS, **told)
+    assert "promo: used by a regression" in capsys.readouterr().err
+
+
+def test_columns_that_are_missing_ahead_are_missing_in_the_comparison(capsys):
+    history, future = sales(effect=40)
+    told: Any = {"target": "sold", "known": "promo", "future": future.drop(columns="sold").assign(promo=np.nan)}
+    with pytest.warns(UserWarning, match="the forecast does not use them there"):
+        potstill.forecast("embedded", history, STEPS, **told)
+    said = capsys.readouterr().err
+    ratio = float(said.partition("regression ")[2].partition(";")[0])
+    assert 0.6 < ratio < 1.5, "as good as without the column, where it is 0.2 with it"
+
+
 def test_histories_that_are_too_short_leave_it_to_the_model(tiny_teacher: Path, capsys):
     history, future = sales(effect=40, count=2, days=20)
     told = {"target": "sold", "known": "promo", "future": future.drop(columns="sold")}
@@ -143,6 +163,14 @@ def test_evaluate_measures_both_ways(tmp_path: Path, capsys):
     assert metrics["subject"] == "embedded", "no verdict is about the regression"
     said = " ".join(capsys.readouterr().err.split())
     assert f"promo: SQL relative to seasonal naive {overall['embedded']:.3g} used by embedded, " in said
+
+
+def test_evaluate_refuses_a_name_that_it_needs(tiny_teacher: Path, tmp_path: Path):
+    history, _ = sales(effect=0, count=1, days=400)
+    history.to_csv(tmp_path / "sales.csv", index=False)
+    data = SeriesData(paths=[str(tmp_path / "sales.csv")], target=["sold"], known=["promo"], prediction_length=STEPS)
+    with usage_error("evaluation.reserved_model_name", "a+regression"):
+        potstill.evaluate([f"a={tiny_teacher}", f"a+regression={tiny_teacher}"], data, tmp_path / "out")
 
 
 def test_a_method_without_columns_and_an_unknown_one(tiny_teacher: Path):

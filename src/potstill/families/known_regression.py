@@ -78,11 +78,8 @@ def _effect(target: np.ndarray, covariates: np.ndarray, season: int) -> np.ndarr
     steps = len(target)
     lag = _lag(target, season)
     known = np.isfinite(covariates)
-    low, high = (
-        reduce.reduce(np.where(known, covariates, default)[:, :steps], axis=1, keepdims=True, initial=default)
-        for reduce, default in ((np.minimum, np.inf), (np.maximum, -np.inf))
-    )
-    known[:, steps:] &= low <= high  # nothing is known of a covariate that the context does not have
+    low, high = (bound.reduce(covariates[:, :steps], axis=1, keepdims=True) for bound in (np.fmin, np.fmax))
+    known[:, steps:] &= np.isfinite(low)  # nothing is known of a covariate that the context does not have
     values = np.where(known, np.clip(covariates, low, high), 0)
     level = values.sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
     centred = np.where(known, values - level, 0)
