@@ -153,3 +153,12 @@ main(["report", "r"])
 )
 def test_options_that_take_several_values(given: str, meant: str):
     assert spread(given.split()) == meant.split()
+
+
+def test_a_wrong_choice_is_one_plain_sentence(leave, capsys: pytest.CaptureFixture):
+    table = ("forecast", "embedded", "a.csv", "--prediction-length", "3", "--output", "o.csv")
+    assert leave(*table, "--known-method", "sometimes") == 2
+    assert capsys.readouterr().err == (
+        "potstill: Invalid value for '--known-method': 'sometimes' is not one of 'auto', 'model', 'regression';"
+        " see potstill forecast --help.\n"
+    )

@@ -14,6 +14,7 @@ from usage_errors import usage_error
 import potstill
 from potstill.errors import NotFinite
 from potstill.recipe import SeriesData
+from potstill.verbs.forecasting import known_method
 
 STEPS = 14
 
@@ -78,6 +79,19 @@ def test_past_windows_decide(tiny_teacher: Path, monkeypatch: pytest.MonkeyPatch
     assert said in capsys.readouterr().err
     wanted = alone if worse == "with" else by_model
     np.testing.assert_allclose(table.filter(like="q0"), wanted.filter(like="q0"), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("loss", "method"), [(0.96, "model"), (0.94, "regression")])
+def test_another_method_must_be_clearly_better(tiny_teacher: Path, monkeypatch, capsys, loss: float, method: str):
+    monkeypatch.setattr(known_method, "_losses", lambda *_: np.array([[1.0, 1.0, loss]]))
+    history, future = sales(effect=40, count=1)
+    told: Any = {"target": "sold", "known": "promo", "future": future.drop(columns="sold")}
+    potstill.forecast(tiny_teacher, history, STEPS, **told)
+    assert f"promo: {known_method.WORDS[method]} (loss on" in capsys.readouterr().err
+
+
+def test_many_columns_are_counted():
+    assert known_method.Choice("model").line(list("abcdefg")) == "a, b, c, d, e and 2 more: used by the model"
 
 
 def test_one_nearly_constant_series_does_not_decide(capsys):

@@ -80,7 +80,8 @@ def _run(arguments: list[str]) -> int:
         return _fail(str(error), 2)
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "potstill"
-        return _fail(f"{error.format_message().rstrip('.?')}; see {command} --help.", 2)
+        message = error.format_message().replace("Value error, ", "").rstrip(".?")  # typer's prefix of a wrong choice
+        return _fail(f"{message}; see {command} --help.", 2)
     except Exception as error:
         if os.environ.get("POTSTILL_TRACEBACK"):
             traceback.print_exc()

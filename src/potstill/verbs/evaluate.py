@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from potstill.console import progress_bar, say
 from potstill.data.series.from_argument import store_of
 from potstill.data.series.windows import SeriesWindows, require_windows
@@ -21,6 +23,8 @@ from potstill.runs import check_run, open_run
 from potstill.tasks.base import forecaster_of
 from potstill.tasks.evaluation import are_language_models, evaluation_recipe, named_sources, write_evaluation
 from potstill.tasks.lengths import fit_lengths
+
+REGRESSED = "+regression"  # end of the name of a model with a regression on known covariates
 
 
 def evaluate(
@@ -108,20 +112,15 @@ def evaluate(
     require_windows(windows)
     say(*windows.report.lines())
     folder = open_run(output, resume=False)
-    regressed = {f"{name}+regression": KnownRegression(model, store.season) for name, model in loaded.items()}
-    variants = regressed if data.known else {}
-    for name in set(variants) & set(loaded):
-        raise UserError(
-            f"{name}: with --known this is the name of a model with a regression; give the model another NAME=.",
-            key="evaluation.reserved_model_name",
-        )
+    regressed = _regressed(loaded, store.season) if data.known else {}
     with progress_bar("Evaluating") as progress:
         train = SeriesWindows(store, data, "train")
-        result = evaluate_models(loaded, windows, train, config.baselines, config, against, progress, variants)
+        result = evaluate_models(loaded, windows, train, config.baselines, config, against, progress, regressed)
     metrics = result.to_dict()
-    for name, variant in zip(loaded, variants, strict=False):
-        by_model, by_regression = (metrics["overall"][one]["sql_rel_naive"] for one in (name, variant))
-        say(f"{', '.join(data.known)}: SQL relative to seasonal naive {by_model:.3g} used by {name},"
+    for name in regressed:
+        model = name.removesuffix(REGRESSED)
+        by_model, by_regression = (metrics["overall"][one]["sql_rel_naive"] for one in (model, name))
+        say(f"{', '.join(data.known)}: SQL relative to seasonal naive {by_model:.3g} used by {model},"
             f" {by_regression:.3g} used by a regression for each series")  # fmt: skip
     metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
     say("Measuring costs")
@@ -129,6 +128,18 @@ def evaluate(
     metrics["cost"] = costs | result.baseline_costs
     write_evaluation(folder, recipe, metrics, loaded, store.fingerprint, {"forecasts.json": result.examples})
     return folder
+
+
+def _regressed(models: dict[str, Forecaster], season: np.ndarray) -> dict[str, KnownRegression]:
+    """Each model with a regression on the known covariates; ``season`` is that of the store."""
+    for name in models:
+        if name + REGRESSED in models:
+            raise UserError(
+                f"{name}{REGRESSED}: with --known this is the name of {name} with a regression; give the model another"
+                " NAME=.",
+                key="evaluation.reserved_model_name",
+            )
+    return {name + REGRESSED: KnownRegression(model, season) for name, model in models.items()}
 
 
 def _check_fev(data: Any, **options: Any) -> None:

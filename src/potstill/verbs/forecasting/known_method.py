@@ -84,7 +84,7 @@ class Choice:
         return f"{named}: {WORDS[self.method]}" + (f" ({self.reason})" if self.reason else "")
 
 
-NOT_COMPARED = Choice(MODEL, "not compared with a regression: the series have too few values")
+NOT_COMPARED = Choice(MODEL, "not compared with a regression, for lack of usable past windows")
 
 
 def choose(
