@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from potstill.families.attention import attend
+from potstill.families.attention import attend, without_cudnn
 
 
 @pytest.fixture
@@ -45,3 +45,16 @@ def test_a_model_with_bf16_weights_gets_bf16_also_with_gradients(qkv):
 
 def test_double_precision_is_kept(qkv):
     assert attend(*(part.double() for part in qkv)).dtype == torch.float64
+
+
+def test_on_a_gpu_cudnn_is_not_used_within_the_block_alone():
+    cuda = torch.backends.cuda
+    before = cuda.cudnn_sdp_enabled()
+    with without_cudnn(torch.device("cuda:1")):
+        assert not cuda.cudnn_sdp_enabled()
+        assert cuda.flash_sdp_enabled()
+        assert cuda.mem_efficient_sdp_enabled()
+        assert cuda.math_sdp_enabled()
+    assert cuda.cudnn_sdp_enabled() == before
+    with without_cudnn(torch.device("cpu")):
+        assert cuda.cudnn_sdp_enabled() == before

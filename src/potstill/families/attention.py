@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+#: all but cuDNN's, which torch prefers for masked attention on an H100
+BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+def without_cudnn(device: torch.device) -> AbstractContextManager[None]:
+    """A block in which attention on a GPU does not use cuDNN.
+
+    cuDNN plans its kernel anew for each shape, which takes 0.1 to 2 seconds, and batches have many shapes. It is also
+    slower for short sequences. On windows made on the device a step of a Chronos-2 of 28 M parameters took 192 ms with
+    it; without it, one of 25 M takes 71 ms (H100, torch 2.11, benchmarks/evidence/accelerator.md).
+    """
+    return sdpa_kernel(BACKENDS) if device.type == "cuda" else nullcontext()
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
@@ -29,7 +44,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
         query, key, value = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (query, key, value))
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(query.dtype)
-    with torch.autocast(device, enabled=not precise and torch.is_autocast_enabled(device)):
+    autocast = torch.autocast(device, enabled=not precise and torch.is_autocast_enabled(device))
+    with autocast, without_cudnn(query.device):
         attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
     # without autocast, which casts as needed, a model with bf16 weights multiplies the result by them
     return attended if torch.is_autocast_enabled(device) else attended.to(given)

@@ -16,6 +16,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer, TrainerState
 
 from potstill.errors import UserError
+from potstill.families.attention import without_cudnn
 from potstill.families.base import Model
 from potstill.objectives.objective import Objective
 from potstill.ranks import is_main, on_main
@@ -116,7 +117,8 @@ class TrainingRun:
             callbacks.append(BestStudent(lambda step, score: self._keep(trainer, run / self.name), self.metric))
             callbacks.append(RunLog(run / "log.jsonl", self.name, self.metric))
         trainer = self.trainer(checkpoints, callbacks)
-        with signals, closing(progress), _loading(checkpoint), self._sharded_teachers():
+        no_cudnn = without_cudnn(torch.device(self.device))  # for TRL's trainers, which call the module itself
+        with signals, closing(progress), _loading(checkpoint), self._sharded_teachers(), no_cudnn:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if signals.received is not None:
             raise Interrupted
@@ -211,6 +213,7 @@ class TrainingRun:
             "dataloader_num_workers": 0,
             "dataloader_persistent_workers": False,
             "dataloader_pin_memory": False,
+            "accelerator_config": {"non_blocking": False},
         }
 
     def _shard(self, step: TrainingStep) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 
 from potstill.errors import UserError
+from potstill.families.attention import without_cudnn
 from potstill.families.base import Model, ModelSource, evaluating
 from potstill.families.language.layers import attention_of, blocks_of, recording
 from potstill.families.language.projections import projections_of
@@ -89,7 +90,7 @@ class LanguageModel(Model):
         attention maps are requested, all layers use eager attention.
         """
         self.check_request(request)
-        with recording(self.module, request, self.source.name) as recorded:
+        with recording(self.module, request, self.source.name) as recorded, without_cudnn(tokens.input_ids.device):
             states = self.module.base_model(input_ids=tokens.input_ids, attention_mask=tokens.attention.long())
         device = tokens.input_ids.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -174,7 +175,7 @@ class LanguageModel(Model):
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {}
         if sampling:
             torch.manual_seed(seed)
-        with evaluating(self.module):
+        with evaluating(self.module), without_cudnn(self.device):
             out = self.module.generate(
                 input_ids=batch["input_ids"].to(self.device),
                 attention_mask=batch["attention_mask"].to(self.device),
