@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -152,6 +154,7 @@ def test_the_loader_has_no_processes_and_copies_nothing(given, tmp_path):
     arguments = training_arguments(given.training, tmp_path, 3, "cuda", **run._loader())
     assert (arguments.dataloader_num_workers, arguments.dataloader_pin_memory) == (0, False)
     assert not arguments.dataloader_persistent_workers
+    assert not arguments.accelerator_config.non_blocking
     assert small_run(on_device_off(given))._loader() == {}
 
 
@@ -162,6 +165,21 @@ def on_device_off(recipe):
 def test_all_data_sets_of_a_run_share_one_pool(given):
     task = prepare_forecasting(given)
     assert task.dataset(3).source is task.dataset(12).source
+
+
+def test_series_shorter_than_a_window_are_used_and_shorter_ones_reported(recipe, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, rows in (("short", 30), ("tiny", 12)):
+        frame = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=rows, freq="h"), "y": rng.normal(size=rows)})
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    more = {"data.paths": [*recipe.data.paths, str(tmp_path)], "data.train_only": [str(tmp_path)]}
+    task = prepare_forecasting(on_device(recipe, **more))
+    (left_out,) = (line for line in task.source_lines() if "left out" in line)
+    assert "1 series (its train part has fewer than 16 known values): tiny/y" in left_out
+    used = task.dataset(3).source.real.index
+    assert "short/y" in [task.store.names[i] for i in used.tolist()]
+    whole = prepare_forecasting(on_device_off(on_device(recipe, **more)))
+    assert "2 series (its train part is too short for" in "\n".join(whole.source_lines())
 
 
 def test_a_student_that_knows_no_groups_is_refused(recipe):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from potstill.data.device.series import excerpts
 from potstill.data.series.opening import open_store
 from potstill.data.series.store import Store
 from potstill.data.series.windows import SeriesWindows, require_windows
@@ -110,6 +111,8 @@ def open_windows(recipe: Any, store: Store) -> tuple[SeriesWindows, SeriesWindow
     windows = SeriesWindows(store, recipe.data, "train")
     if recipe.data.synthetic < 1:
         require_windows(windows)
+        if recipe.data.device is not None:
+            excerpts(store, windows.bounds, windows.report.add_dropped)
     validation = SeriesWindows(store, recipe.data, "validation")
     require_windows(validation)
     require_windows(SeriesWindows(store, recipe.data, recipe.evaluation.split, stride=1))

@@ -43,8 +43,13 @@ def test_excerpts_are_the_training_rows_in_units_of_their_deviation():
     x[155:] = 1e6
     x[150:160] = np.nan  # the training part ends within a gap
     store = store_of([np.ones(60, np.float32), x.astype(np.float32), rng.normal(size=8)])
-    found = excerpts(store, part_bounds(store, "8:1:1", "train"))
-    assert found.index.tolist() == [1]  # constant; too few values
+    reasons = {}
+    found = excerpts(store, part_bounds(store, "8:1:1", "train"), reasons.__setitem__)
+    assert found.index.tolist() == [1]
+    assert reasons == {
+        store.names[0]: "its train part is constant",
+        store.names[2]: "its train part has fewer than 16 known values",
+    }
     train = x[:160][: np.flatnonzero(~np.isnan(x[:160]))[-1] + 1]
     expected = (train - np.nanmean(train)) / np.nanstd(train)
     np.testing.assert_allclose(found.values, expected, atol=1e-5)

@@ -5,6 +5,7 @@ Shapes: S series, V values of all series together, n windows, C context, H horiz
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,9 @@ class Excerpts(NamedTuple):
     first_row: np.ndarray
 
 
-def excerpts(store: Store, bounds: tuple[np.ndarray, np.ndarray]) -> Excerpts:
+def excerpts(
+    store: Store, bounds: tuple[np.ndarray, np.ndarray], left_out: Callable[[str, str], None] = lambda *_: None
+) -> Excerpts:
     """The training rows of a store.
 
     Parameters
@@ -61,16 +64,21 @@ def excerpts(store: Store, bounds: tuple[np.ndarray, np.ndarray]) -> Excerpts:
     bounds
         First row and end ``[S]`` of the training part in each series. Series with fewer than ``MIN_VALUES`` known
         values there, or constant ones, are left out.
+    left_out
+        Called with the name of each series that has a training part and is left out, and the reason.
     """
     parts, index, first_row = [], [], []
     for i, (start, end) in enumerate(zip(*(bound.tolist() for bound in bounds), strict=True)):
         x = store.series(i)[start:end].astype(np.float64)
         known = np.flatnonzero(np.isfinite(x))
         if len(known) < MIN_VALUES:
+            if end > start:
+                left_out(store.names[i], f"its train part has fewer than {MIN_VALUES} known values")
             continue
         x = x[known[0] : known[-1] + 1]
         mean, deviation = np.nanmean(x), np.nanstd(x)
         if deviation <= 1e-12 * np.nanmax(np.abs(x)):
+            left_out(store.names[i], "its train part is constant")
             continue
         parts.append(((x - mean) / deviation).astype(np.float32))
         index.append(i)
