@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback
 
 from potstill.data.series.opening import open_store
 from potstill.data.series.training_windows import TrainingWindows
@@ -97,7 +98,8 @@ def train(arm: Arm, given: Any, folder: Path) -> dict[str, float]:
         TrainerHooks(dict, lambda ids, series: str(ids.tolist())),
         callbacks=[rate],
     )
-    trainer.args.save_strategy = "no"
+    trainer.args.save_strategy, trainer.args.logging_strategy = "no", "no"
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     student: Any = step.module.student
     context = torch.zeros(1, arm.context)
