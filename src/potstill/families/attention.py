@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
-def without_cudnn(device: torch.device) -> AbstractContextManager[None]:
+def without_cudnn(device: torch.device) -> AbstractContextManager[Any]:
     """A block in which attention on a GPU does not use cuDNN.
 
     cuDNN plans its kernel anew for each shape, which takes 0.1 to 2 seconds, and batches have many shapes. It is also
