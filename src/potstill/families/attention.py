@@ -16,7 +16,7 @@ BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBacke
 def without_cudnn(device: torch.device) -> AbstractContextManager[Any]:
     """A block in which attention on a GPU does not use cuDNN.
 
-    cuDNN plans its kernel anew for each shape, which takes 0.1 to 2 seconds, and batches have many shapes. It is also
+    cuDNN plans a kernel for each new shape, which takes 0.1 to 2 seconds, and batches have many shapes. It is also
     slower for short sequences. On windows made on the device a step of a Chronos-2 of 28 M parameters took 192 ms with
     it; without it, one of 25 M takes 71 ms (H100, torch 2.11, benchmarks/evidence/accelerator.md).
     """
