@@ -3,9 +3,9 @@
 A curve holds the loss and the terms of every step, and a hash of the weights after the last one. Runs go through the
 public verb and are read from their run folder, so that the curves outlive whatever lies between the two.
 
-    python tests/reference_curves.py --write [NAME…]    writes those curves anew, or all of them
+    python tests/reference_curves.py --write [NAME…]    writes those curves again, or all of them
 
-Write a curve anew only where a change of the numbers is what was wanted, and say why in the commit.
+Write a curve again only where its numbers should change, and say why in the commit.
 """
 
 from __future__ import annotations
@@ -322,7 +322,7 @@ def _version(package: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the curves that are named; write them, or say how each stands to what was written."""
-    parser = argparse.ArgumentParser(description="Run reference curves and compare them, or write them anew.")
+    parser = argparse.ArgumentParser(description="Run reference curves and compare them, or write them again.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(RECIPES)}")
     parser.add_argument("--write", action="store_true", help="keep what comes out")
     options = parser.parse_args(arguments)

@@ -71,7 +71,7 @@ def test_a_reader_sees_shards_that_arrive_later(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "swap"])
-def test_a_damaged_shard_is_reported_with_its_file_and_made_anew(tmp_path, damage):
+def test_a_damaged_shard_is_reported_with_its_file_and_made_again(tmp_path, damage):
     store = label_forecasts(TEACHER, WINDOWS, tmp_path / "labels", shard_windows=16)
     path = store.folder / "shard-00000002.safetensors"
     whole = path.read_bytes()
