@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch.nn import functional
 
+from potstill.families import attention
 from potstill.families.attention import attend, without_cudnn
 
 
@@ -58,3 +61,10 @@ def test_on_a_gpu_cudnn_is_not_used_within_the_block_alone():
     assert cuda.cudnn_sdp_enabled() == before
     with without_cudnn(torch.device("cpu")):
         assert cuda.cudnn_sdp_enabled() == before
+
+
+def test_attention_is_computed_without_cudnn(qkv, monkeypatch):
+    within = []
+    monkeypatch.setattr(attention, "without_cudnn", lambda device: within.append(device) or nullcontext())
+    attend(*qkv)
+    assert within == [torch.device("cpu")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from copy import deepcopy
 
 import numpy as np
@@ -14,6 +15,7 @@ from usage_errors import usage_error
 
 from potstill.recipe import Recipe
 from potstill.tasks.prepare_forecasting import prepare_forecasting
+from potstill.training import run as run_module
 from potstill.training.arguments import training_arguments
 from potstill.training.trainer import DistillationTrainer
 
@@ -147,6 +149,20 @@ def test_several_batches_of_a_step_are_weighted_by_their_windows(recipe, tmp_pat
     assert set(sizes) == {4, 8}
     totals = [first + second for first, second in zip(sizes[::2], sizes[1::2], strict=True)]
     assert found == pytest.approx([2 * size / totals[k // 2] for k, size in enumerate(sizes)])
+
+
+def test_the_whole_training_runs_without_cudnn(given, tmp_path, monkeypatch):
+    within = []
+
+    @contextmanager
+    def noted(device):
+        within.append(str(device))
+        yield
+        within.append("end")
+
+    monkeypatch.setattr(run_module, "without_cudnn", noted)
+    small_run(given, validate=lambda _: within.append("validated") or {"sql": 1.0}).run(tmp_path, resume=False)
+    assert (within[0], within[1], within[-1]) == ("cpu", "validated", "end")
 
 
 def test_the_loader_has_no_processes_and_copies_nothing(given, tmp_path):

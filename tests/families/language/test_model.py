@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from usage_errors import usage_error
 
+from potstill.families.language import model
 from potstill.families.language.family import LanguageFamily
 from potstill.families.language.model import LanguageModel
 from potstill.families.load import load_language
@@ -80,6 +82,14 @@ def test_a_pad_token_beyond_the_embeddings_is_not_used(gpt2_folder: Path, tmp_pa
     tokenizer.add_special_tokens({"pad_token": "<pad>"})
     tokenizer.save_pretrained(tmp_path)
     assert load_language(tmp_path).tokenizer.pad_token == "<end>"
+
+
+def test_forward_and_generation_run_without_cudnn(gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch):
+    within = []
+    monkeypatch.setattr(model, "without_cudnn", lambda device: within.append(device) or nullcontext())
+    gpt2.forward(tokens_of([[5, 6, 7]], [[0, 1, 1]]), Request())
+    gpt2.generate(["a"], max_new_tokens=1)
+    assert within == [torch.device("cpu")] * 2
 
 
 def test_greedy_ignores_the_generation_config(gpt2: LanguageModel):
