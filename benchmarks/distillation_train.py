@@ -105,7 +105,7 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
     run = folder / "runs" / cell.key
     shutil.rmtree(run, ignore_errors=True)
     began = time.process_time()
-    provider, spent = _provider(cell.task(LONG), cell, run)
+    provider, spent = provider_of(cell.task(LONG), cell, run)
     first = cell.task(LONG)
     cut = _seconds(first.fresh)
     # at equal steps, labels and the cut do not count
@@ -163,7 +163,7 @@ def score(scored: Scored, model: Any) -> dict[str, Any]:
     }
 
 
-def _provider(task: ForecastTask, cell: Cell, run: Path) -> tuple[Any, float]:
+def provider_of(task: ForecastTask, cell: Cell, run: Path) -> tuple[Any, float]:
     """The provider of the teacher's outputs, and the processor seconds that its labels took."""
     if not task.learns_from_teacher:
         return None, 0.0
@@ -187,7 +187,7 @@ def _timed(cell: Cell) -> list[float]:
     cell = replace(cell, recipe=recipe)
     with tempfile.TemporaryDirectory() as place:
         task = cell.task(LONG)
-        provider, _ = _provider(task, cell, Path(place))
+        provider, _ = provider_of(task, cell, Path(place))
         training = task.training("timed", TrainingData(task.dataset(LONG), provider), LONG, dict, random_start=True)
         training.steps = TIMED_STEPS + 2
         trainer = training.trainer(Path(place), [clock])

@@ -88,15 +88,26 @@ class Validation:
 
         Windows of one series that share a horizon are one observation. With few of them the factor is close to 1.
         """
+        counts = np.unique(self.dataset, return_inverse=True, return_counts=True)
+        factor = spread_factor(*self.band(forecaster, coverage), 1 / counts[2][counts[1]], coverage)
+        return factor ** (self.blocks / (self.blocks + PRIOR_BLOCKS))
+
+    def band(
+        self, forecaster: Predictor, coverage: float = 0.8
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Ends and median of the forecaster's central band, and the truth.
+
+        Returns
+        -------
+        tuple of ndarray
+            Low end, median, high end and true values: ``[N, H]`` each, in the forecaster's scale.
+        """
         import torch
 
         levels = torch.tensor([(1 - coverage) / 2, 0.5, (1 + coverage) / 2])
         forecast = forecaster.predict(self.windows, self.future.shape[1])
         low, median, high = forecast.at_levels(levels).values.numpy()[self.scored].swapaxes(0, 1)
-        truth = forecast.scaled(self.windows.future).numpy()[self.scored]
-        counts = np.unique(self.dataset, return_inverse=True, return_counts=True)
-        factor = spread_factor(low, median, high, truth, 1 / counts[2][counts[1]], coverage)
-        return factor ** (self.blocks / (self.blocks + PRIOR_BLOCKS))
+        return low, median, high, forecast.scaled(self.windows.future).numpy()[self.scored]
 
     def _by_dataset(self, quantiles: np.ndarray) -> np.ndarray:
         sql = score_windows(quantiles, self.future, self.scale, np.ones(len(self.scale))).sql
