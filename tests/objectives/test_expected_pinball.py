@@ -83,6 +83,24 @@ def test_the_gradient_is_that_of_finite_differences(made):
     assert torch.autograd.gradcheck(lambda x: expected_loss(replace(student, values=x), teacher), (values,))
 
 
+@pytest.mark.parametrize(
+    ("levels", "quantiles"),
+    [
+        ([0.1, 0.5, 0.9], [0.0, 0.0, 0.0]),
+        ([0.1, 0.5, 0.9], [0.0, 0.0, 1.0]),  # the first segment has no length
+        ([0.1, 0.5, 0.9], [-1.0, 0.0, 0.0]),
+        ([0.5], [0.0]),
+    ],
+)
+@pytest.mark.parametrize("x", [-3.0, -0.4, 0.4, 3.0])
+def test_the_gradient_is_right_where_outer_quantiles_of_the_teacher_are_equal(levels, quantiles, x):
+    zero, one = torch.zeros(1, 1).double(), torch.ones(1, 1).double()
+    teacher = Forecast(torch.tensor(levels), torch.tensor(quantiles).double().view(1, -1, 1), zero, one)
+    student = Forecast(torch.tensor([0.1, 0.5, 0.9]), torch.zeros(1, 3, 1).double(), zero, one)
+    values = torch.full((1, 3, 1), x).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: expected_loss(replace(student, values=x), teacher), (values,))
+
+
 def test_the_loss_is_least_at_the_teachers_quantiles(made):
     levels = [0.1, 0.5, 0.9]
     teacher = made([[[-1.0], [0.5], [4.0]]], levels)

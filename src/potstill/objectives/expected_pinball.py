@@ -109,14 +109,15 @@ def expected_loss(student: Forecast, teacher: Forecast) -> Tensor:
         steps = knots.diff(dim=1)
         area = nn.functional.pad((steps * (mass[1:] + mass[:-1])[:, None] / 2).cumsum(dim=1), (0, 0, 1, 0))
         mean = (steps * (1 - (mass[1:] + mass[:-1])[:, None] / 2)).sum(dim=1, keepdim=True) + knots[:, :1]
-        clamped = torch.minimum(torch.maximum(x, knots[:, :1]), knots[:, -1:])  # beyond all knots F is 0 or 1
+        clamped = torch.minimum(torch.maximum(x, knots[:, :1]), knots[:, -1:])
         segment = _segment(knots, clamped)
         inside = clamped - knots.gather(1, segment)
         rise = (mass.diff()[:, None] / steps.clamp(min=_SHORTEST)).gather(1, segment) * inside
         below = mass.index_select(0, segment.flatten()).view_as(x)
         area = area.gather(1, segment).addcmul_(inside, below + rise / 2).add_((x - clamped).clamp_(min=0))
         value = torch.addcmul(area, levels, mean - x)
-        slope = below.add_(rise).sub_(levels)
+        share = below.add_(rise).masked_fill_(x < knots[:, :1], 0).masked_fill_(x > knots[:, -1:], 1)  # F(x)
+        slope = share.sub_(levels)
     # value and derivative are known in closed form: autograd through the search would cost several times as much
     return 2 * (value + slope * (student.values - x))
 
