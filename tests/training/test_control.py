@@ -92,7 +92,7 @@ def test_a_student_that_patience_ended_is_charged_for_the_steps_it_took(recipe, 
     monkeypatch.setattr(ForecastTask, "finish", lambda *_: None)
     monkeypatch.setattr(stages, "control_steps", lambda student, alone, taken, labelling: seen.append(taken) or 1)
     potstill.distill(recipe, tmp_path / "run")
-    assert seen == [8]
+    assert seen == [4]
 
 
 def test_a_generating_student_is_charged_by_its_log(trainings, slow_teacher, tmp_path):

@@ -48,7 +48,15 @@ CHECKPOINTING_ARGUMENTS = ("activation_checkpointing", "gradient_checkpointing")
 #: arguments that Potstill carries out itself, see sharding.py
 SHARDING_ARGUMENTS = ("fsdp", "fsdp_config")
 #: arguments on which Potstill's trainer relies
-FIXED_ARGUMENTS = ("remove_unused_columns", "logging_nan_inf_filter", "load_best_model_at_end", "save_only_model")
+FIXED_ARGUMENTS = (
+    "remove_unused_columns",
+    "logging_nan_inf_filter",
+    "load_best_model_at_end",
+    "save_only_model",
+    "save_total_limit",
+    "eval_on_start",
+    "eval_delay",
+)
 
 
 def training_arguments(

@@ -126,7 +126,7 @@ class RunLog(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Remove the lines after the checkpoint of a resumed run, which writes them again."""
+        """Remove the lines after the checkpoint of a resumed run, or all if it has none: they are written again."""
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if not self._stale(line, state.global_step)]
         if len(kept) != len(lines):
@@ -169,7 +169,7 @@ class RunLog(TrainerCallback):
             entry = json.loads(line)
         except ValueError:  # a line torn by a kill
             return True
-        return entry.get("model") == self.model and entry.get("step", 0) > step
+        return entry.get("model") == self.model and (step == 0 or entry.get("step", 0) > step)
 
 
 class StopOnSignal(TrainerCallback):

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerState
 
+from potstill.console import say
 from potstill.errors import UserError
 from potstill.families.attention import without_cudnn
 from potstill.families.base import Model
@@ -25,7 +26,7 @@ from potstill.runs import clear_up, write_folder
 from potstill.teaching.base import TrainingData
 from potstill.training.arguments import check_arguments, evaluation_steps, refuse_checkpointing, training_arguments
 from potstill.training.average import UpdateAverage
-from potstill.training.callbacks import BestStudent, EpochOrder, Evaluations, Progress, RunLog, StopOnSignal
+from potstill.training.callbacks import BestStudent, EpochOrder, Evaluations, Progress, RunLog, StopOnSignal, best_step
 from potstill.training.checkpoints import TRAINER_STATE_FILE, newest_checkpoint
 from potstill.training.freezing import Freeze, FrozenWeights
 from potstill.training.heap import BoundedHeap
@@ -91,6 +92,8 @@ class TrainingRun:
     def run(self, run: Path, resume: bool) -> int:
         """Train, writing checkpoints, ``log.jsonl`` and the best student so far into ``run``.
 
+        The student is also evaluated before its first step: training must not make a student worse than its start.
+
         Returns
         -------
         int
@@ -117,11 +120,17 @@ class TrainingRun:
             callbacks.append(BestStudent(lambda step, score: self._keep(trainer, run / self.name), self.metric))
             callbacks.append(RunLog(run / "log.jsonl", self.name, self.metric))
         trainer = self.trainer(checkpoints, callbacks)
+        trainer.args.eval_on_start = checkpoint is None  # the start can be the best student, too
         no_cudnn = without_cudnn(torch.device(self.device))  # for TRL's trainers, which call the module itself
         with signals, closing(progress), _loading(checkpoint), self._sharded_teachers(), no_cudnn:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if signals.received is not None:
             raise Interrupted
+        if best_step(trainer.state, self.metric) == 0:
+            say(
+                f"The {self.name.replace('_', ' ')} was best on the validation part before its first step, so its first"
+                " weights are kept; training.learning_rate may be too high for so few data"
+            )
         return trainer.state.global_step
 
     def trainer(self, checkpoints: Path, callbacks: list[Any]) -> Trainer:

@@ -164,7 +164,7 @@ def test_a_run_gives_memory_back(recipe: Recipe, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(BoundedHeap, "on_evaluate", lambda *_, **__: given.append("evaluated"))
     recipe.labels = "auto"
     potstill.distill(recipe, tmp_path / "out")
-    assert given == ["shard", "begin", "evaluated", "evaluated"]
+    assert given == ["shard", "begin", "evaluated", "evaluated", "evaluated"]
 
 
 def test_the_command_line_measures_and_inspects_them(gpt2_folder: Path, data: Path, tmp_path: Path):

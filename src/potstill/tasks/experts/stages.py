@@ -88,7 +88,7 @@ def train_jointly(state: RunState) -> None:
     before = task.open("student", state.folder / "student")
     after = task.open("joint", state.folder / "joint")
     say(*on_main(lambda: task.calibrate(after, validate, "mixture")))
-    if before.fingerprint == after.fingerprint:  # a resumed run that had already kept it
+    if state.resume and before.fingerprint == after.fingerprint:  # a resumed run that had already kept it
         say("Joint training was kept before the interruption")
         state.models["student"] = after
         return
