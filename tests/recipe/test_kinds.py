@@ -334,7 +334,14 @@ def test_weights_of_terms_and_auxiliary_losses():
             "training.rollout_without_teacher",
             "training.rollout",
         ),
+        (
+            ForecastRecipe,
+            {"teacher": [{"source": "a", "weight": 1}, {"source": "b"}], "ensemble": "recent"},
+            "ensemble.weights_given",
+            "teacher.weight",
+        ),
         (ForecastGkdRecipe, {"teacher": []}, "teacher.missing", "--teacher"),
+        (ForecastGkdRecipe, {"data.label_share": 0.5}, "data.label_share_with_gkd", "label_share"),
         (LanguageGkdRecipe, {"teacher": None}, "teacher.missing", "--teacher"),
         (LanguageGkdRecipe, {"training.gkd": {"seq_kd": True, "lmbda": 1}}, "gkd.seq_kd_without_data", "seq_kd"),
     ],
@@ -359,3 +366,20 @@ def test_what_was_given_beside_a_run_of_another_kind_is_named(tmp_path: Path):
     assert type(recipe_of_run(tmp_path, Recipe())) is ForecastGkdRecipe
     with usage_error("run.other_recipe", "recipe.yaml", "objective.alpha: None", "0.5"):
         recipe_of_run(tmp_path, Recipe.read(None, {"objective.alpha": 0.5}))
+
+
+def test_a_run_with_learned_weights_is_resumed_by_the_command_that_started_it(tmp_path: Path):
+    given = {"teacher": [{"source": "a", "name": "one"}, {"source": "b"}], "ensemble": "validation"}
+    learned = [{"source": "a", "name": "one", "weight": {"x": 0.3}}, {"source": "b", "weight": {"x": 0.7}}]
+    Recipe.lay_over({}, {"teacher": learned, "ensemble": "fixed"}).write(tmp_path / "recipe.yaml")
+    assert recipe_of_run(tmp_path, Recipe.lay_over({}, given)).teacher[1].weight == {"x": 0.7}
+    given["teacher"] = [{"source": "a", "name": "other"}, {"source": "b"}]
+    with usage_error("run.other_recipe", "'name': 'one'", "'name': 'other'"):
+        recipe_of_run(tmp_path, Recipe.lay_over({}, given))
+
+
+def test_given_weights_are_not_taken_for_learned_ones(tmp_path: Path):
+    teachers = [{"source": "a", "weight": 3}, {"source": "b"}]
+    Recipe.lay_over({}, {"teacher": teachers}).write(tmp_path / "recipe.yaml")
+    with usage_error("run.other_recipe", "{'source': 'a', 'weight': 3.0}, b"):
+        recipe_of_run(tmp_path, Recipe.lay_over({}, {"teacher": ["a", "b"], "ensemble": "validation"}))

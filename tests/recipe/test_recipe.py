@@ -134,6 +134,7 @@ def test_windows_on_the_device_are_read_and_written(tmp_path: Path):
         (device_recipe(groups={"kinds": {"other": 1}}), "recipe.invalid_value", ["kinds"]),
         ({"data": {"device": {}, "stride": 2}}, "data.not_on_device", ["stride"]),
         ({"data": {"device": {}, "missing": "drop"}}, "data.not_on_device", ["missing"]),
+        ({"data": {"device": {}, "distinct_windows": 64}}, "data.not_on_device", ["distinct_windows"]),
         ({"data": {"paths": ["a"], "train_only": ["b"]}}, "data.train_only_not_in_paths", ["'b'", "paths"]),
     ],
 )

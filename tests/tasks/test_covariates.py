@@ -93,6 +93,13 @@ def test_models_that_cannot_use_them_are_refused_by_name(recipe: Recipe, tmp_pat
         potstill.distill(changed(recipe, teacher=str(run), student__family="chronos2"), tmp_path / "other")
 
 
+def test_gkd_has_covariates_too(recipe: Recipe):
+    tree = recipe.model_dump(mode="json", exclude_unset=True)
+    del tree["objective"]
+    task = prepare_forecasting(Recipe.lay_over(tree, {"training.algorithm": "gkd"}))
+    assert any("event (known ahead)" in line for line in task.source_lines())
+
+
 def test_a_teacher_that_hardly_uses_them_is_reported(recipe: Recipe, tmp_path: Path, capsys: Any):
     potstill.distill(recipe, tmp_path / "run", dry_run=True)
     assert "objective.grouped: truth" in capsys.readouterr().err

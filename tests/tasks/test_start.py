@@ -84,6 +84,13 @@ def test_layers_that_do_not_fit(recipe, layers):
         prepare_forecasting(recipe).fresh()
 
 
+@pytest.mark.parametrize("start", ["random", "copy"])
+def test_layers_of_a_student_that_is_not_cut_are_refused(recipe, start):
+    recipe.student.start, recipe.student.layers = start, [1]
+    with usage_error("student.layers_without_cut", f"start: {start} keeps no chosen layers"):
+        prepare_forecasting(recipe).fresh()
+
+
 def test_calibration_takes_as_many_windows_of_each_data_set(recipe, tmp_path: Path, small_csv: Path):
     long = pd.read_csv(small_csv)
     for name, rows in (("long", 500), ("short", 200)):

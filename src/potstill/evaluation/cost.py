@@ -66,7 +66,7 @@ def measure_costs(
     costs = {name: _static(models[name], passes[name]) for name in models}
     sizes = {}
     for name, run in passes.items():
-        costs[name]["peak_mb"] = peak_megabytes(lambda run=run: run(32))
+        costs[name]["peak_mb"] = peak_megabytes(lambda run=run: run(32), getattr(models[name], "device", None))
         sizes[name] = _affordable(run)
         if sizes[name] < 256:
             costs[name]["note"] = (
@@ -164,9 +164,17 @@ def count_flops(run: Callable[[], Any]) -> int | None:
     return int(counter.get_total_flops()) or None
 
 
-def peak_megabytes(run: Callable[[], Any]) -> float | None:
-    """Peak resident memory during ``run`` minus that before it, in MiB; None where /proc does not report it."""
+def peak_megabytes(run: Callable[[], Any], device: torch.device | None = None) -> float | None:
+    """Peak memory during ``run`` minus that before it, in MiB: of a CUDA device, or the process's resident memory.
+
+    None where /proc does not report it.
+    """
     run()  # the first pass also loads code and fills caches
+    if device is not None and device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        used = torch.cuda.memory_allocated(device)
+        run()
+        return (torch.cuda.max_memory_allocated(device) - used) / 2**20
     release()  # so that memory which the pass reuses counts in full
     try:
         Path("/proc/self/clear_refs").write_text("5")

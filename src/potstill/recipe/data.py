@@ -148,7 +148,7 @@ class SeriesData(DataConfig):
     def _check_device(self) -> SeriesData:
         if self.device is None:
             return self
-        for key in ("stride", "missing", "balance", "train_windows"):
+        for key in ("stride", "missing", "balance", "train_windows", "distinct_windows"):
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise invalid("data.not_on_device", f"{key} does not apply to windows made on the device; leave it out")
         for key, limit in (("contexts", "context_length"), ("horizons", "prediction_length")):

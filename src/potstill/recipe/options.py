@@ -146,7 +146,7 @@ def recipe_of_run(run: Path, given: Recipe) -> Recipe:
     """
     path = run / RECIPE_FILE
     own = Recipe.read(path)
-    given = given.absolute()
+    given = _with_learned_weights(given.absolute(), own)
     for key in _set_keys(given):
         requested, recorded = _value(given, key), _value(own, key)
         if requested is not None and requested != recorded:
@@ -156,6 +156,21 @@ def recipe_of_run(run: Path, given: Recipe) -> Recipe:
                 key="run.other_recipe",
             )
     return own
+
+
+def _with_learned_weights(given: Any, own: Any) -> Any:
+    """The given recipe with the run's weights in place of ``ensemble: validation``, as the run has written them."""
+    if getattr(given, "ensemble", None) != "validation" or getattr(own, "ensemble", None) != "fixed":
+        return given
+    if [teacher.source for teacher in given.teacher] != [teacher.source for teacher in own.teacher]:
+        return given
+    if not all(isinstance(teacher.weight, dict) for teacher in own.teacher):  # not learned
+        return given
+    given = given.model_copy(deep=True)
+    given.ensemble = own.ensemble
+    for teacher, recorded in zip(given.teacher, own.teacher, strict=True):
+        teacher.weight = recorded.weight
+    return given
 
 
 def _set_keys(node: BaseModel, prefix: str = "") -> Iterator[str]:
@@ -169,10 +184,13 @@ def _set_keys(node: BaseModel, prefix: str = "") -> Iterator[str]:
 def _value(node: Any, key: str) -> Any:
     for name in key.split("."):
         node = getattr(node, name, None)  # the run's recipe may be of another kind, without that key
-    return [item.model_dump() for item in node] if key in ("teacher", "experts") else node
+    return [item.model_dump(exclude_defaults=True) for item in node] if key in ("teacher", "experts") else node
 
 
 def _plain(value: Any) -> Any:
     if not isinstance(value, list):
         return value
-    return ", ".join(str(item["source"] if isinstance(item, dict) else item) for item in value) or "none"
+    return (
+        ", ".join(str(item["source"] if isinstance(item, dict) and len(item) == 1 else item) for item in value)
+        or "none"
+    )

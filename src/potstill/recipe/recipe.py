@@ -217,6 +217,12 @@ class ForecastRecipe(OfflineRecipe):
                 "ensemble.one_teacher",
                 f"ensemble: {self.ensemble} weights several teachers, and {len(self.teacher)} given",
             )
+        if self.ensemble != "fixed" and any("weight" in teacher.model_fields_set for teacher in self.teacher):
+            raise invalid(
+                "ensemble.weights_given",
+                f"ensemble: {self.ensemble} finds the weights of the teachers; leave teacher.weight out, or write"
+                " ensemble: fixed",
+            )
         return self
 
     @model_validator(mode="after")
@@ -256,11 +262,17 @@ class ForecastGkdRecipe(GkdRecipe):
     evaluation: ForecastEvaluation = Field(default_factory=ForecastEvaluation)
 
     @model_validator(mode="after")
-    def _check_device(self) -> Self:
+    def _check_data(self) -> Self:
         if self.data.device is not None:
             raise invalid(
                 "data.device_with_gkd",
                 "data.device: TRL's trainer loads its data; leave it out, or write another training.algorithm",
+            )
+        if self.data.label_share < 1:
+            raise invalid(
+                "data.label_share_with_gkd",
+                "data.label_share: gkd compares every window with the teacher; leave it out, or write another"
+                " training.algorithm",
             )
         return self
 

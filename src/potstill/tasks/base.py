@@ -190,6 +190,12 @@ class Task(ABC):
         chosen, reason = choose_start(config.start, self.family, self.architecture, self.teacher)
         if reason and self.teacher is not None:
             say(f"The student starts from random weights: {reason}")
+        if config.layers is not None and chosen not in BASES:
+            raise UserError(
+                f"student.layers: a student with start: {chosen} keeps no chosen layers, only one that is cut from its"
+                " teacher does; leave it out, or write start: teacher.",
+                key="student.layers_without_cut",
+            )
         config.start = chosen
         return chosen
 

@@ -16,7 +16,7 @@ def covariate_lines(data: Any, objective: Any, teacher: Any, validate: Any) -> l
     Parameters
     ----------
     data, objective
-        Sections of the recipe.
+        Sections of the recipe; ``gkd`` has no objective.
     teacher
         The model that the student learns from; None without one.
     validate
@@ -37,7 +37,7 @@ def covariate_lines(data: Any, objective: Any, teacher: Any, validate: Any) -> l
         if gain > 0
         else f"           they do not lower the teacher's validation error ({percent(-gain, fine=True)} higher)"
     )
-    if gain < _USED and objective.grouped == "all" and objective.alpha > 0:
+    if gain < _USED and objective is not None and objective.grouped == "all" and objective.alpha > 0:
         lines.append(
             "           The teacher hardly uses them; with objective.grouped: truth the student learns their effect"
             " from the data."

@@ -225,7 +225,7 @@ class ForecastTask(Task):
         if self.store.covariates is None and self.store.groups is None:
             return []
         validate = Validation(self.validation_windows, self.recipe.training.eval_windows)
-        return covariate_lines(self.recipe.data, self.recipe.objective, self._reference(), validate)
+        return covariate_lines(self.recipe.data, getattr(self.recipe, "objective", None), self._reference(), validate)
 
     def describe(self, ids: Tensor, series: Tensor | None) -> str:
         """Names of the series of a batch."""

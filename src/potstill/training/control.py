@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+import torch
 from torch.utils.data import Sampler
 from transformers import TrainerCallback
 
@@ -93,6 +94,8 @@ class _Clock(TrainerCallback):
         self.seconds: list[float] = []
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
+        if torch.accelerator.is_available():  # otherwise only the launch of a step's kernels is timed
+            torch.accelerator.synchronize()
         now = time.perf_counter()
         if self.last is not None:
             self.seconds.append(now - self.last)

@@ -78,14 +78,22 @@ def test_without_groups_windows_stand_alone(tmp_path):
     assert np.mean(alone) == pytest.approx(0.5, abs=0.1)
 
 
+def test_each_batch_has_group_numbers_of_its_own(tmp_path):
+    """A hash of the number decides which groups are labelled."""
+    dataset = small_source(tmp_path, device={"groups": GROUPS}).dataset(10**6)
+    first, second = (set(dataset.batch(range(k * 60, k * 60 + 60)).group.tolist()) for k in (0, 1))
+    assert len(first) >= 20
+    assert not first & second
+
+
 def test_groups_hold_windows_and_covariates_of_one_size(tmp_path):
     dataset = small_source(tmp_path, device={"groups": GROUPS}).dataset(10**6)
     covariates = set()
     for k in range(40):
         batch = dataset.batch(range(k * 60, k * 60 + 60))
-        sizes = batch.group.bincount()
+        sizes = (batch.group - batch.group[0]).bincount()
         rows = rows_of(batch, batch.future.shape[1])
-        in_group = rows.group.bincount()
+        in_group = (rows.group - rows.group.min()).bincount()
         assert in_group.unique().numel() == 1  # of windows and covariates together
         assert int(in_group[0]) in (2, 3)
         assert len(rows.context) == pytest.approx(60, abs=3)

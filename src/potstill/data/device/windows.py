@@ -141,7 +141,7 @@ class DeviceWindows:
         rows_, covariates, series, origin = (torch.cat(part) for part in zip(*parts, strict=True))
         sizes = [(len(block.rows), size - block.known) for block in blocks]
         windows = self._windows(draws, first, rows_, series, origin, context)
-        windows.group = _group_ids(sizes, draws.device)
+        windows.group = _group_ids(sizes, first, draws.device)
         windows.future_covariates = covariates if most else None
         return windows
 
@@ -195,9 +195,12 @@ def _rows_and_covariates(block: Groups, most: int) -> tuple[Tensor, Tensor, Tens
     )
 
 
-def _group_ids(sizes: list[tuple[int, int]], device: torch.device) -> Tensor:
-    """A number per group, repeated for its windows; ``sizes`` lists groups and windows per group."""
-    ids, begin = [], 0
+def _group_ids(sizes: list[tuple[int, int]], first: int, device: torch.device) -> Tensor:
+    """A number per group, repeated for its windows; ``sizes`` lists groups and windows per group.
+
+    They begin at the batch's first id: equal numbers in every batch would be labelled, or not, in every batch.
+    """
+    ids, begin = [], first
     for groups, windows in sizes:
         ids.append(torch.arange(begin, begin + groups, device=device).repeat_interleave(windows))
         begin += groups

@@ -59,7 +59,7 @@ def measure_language_costs(
         costs[name] = {
             "parameters": model.parameters,
             "bytes": weight_bytes(model, saved_weights(model.source)),
-            "peak_mb": _peak(model, read[name]),
+            "peak_mb": peak_megabytes(read[name], model.device),
         }
     rounds = interleaved([_timed(write, new), _timed(read, TEXTS_PER_BATCH * room)], repeats, seconds)
     for name, cost in costs.items():
@@ -122,13 +122,3 @@ def _seconds(run: Callable[[], Any]) -> float:
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
     return time.perf_counter() - start
-
-
-def _peak(model: LanguageModel, run: Callable[[], Any]) -> float | None:
-    if model.device.type != "cuda":
-        return peak_megabytes(run)
-    run()  # warms up, as above
-    torch.cuda.reset_peak_memory_stats(model.device)
-    before = torch.cuda.memory_allocated(model.device)
-    run()
-    return (torch.cuda.max_memory_allocated(model.device) - before) / 2**20
