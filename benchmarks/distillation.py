@@ -133,7 +133,8 @@ def cells_of(plan: dict[str, Any], given: argparse.Namespace) -> list[Cell]:
         for seed, arm, source in product(entry.get("seeds", plan["seeds"]), entry["arms"], sources):
             recipe = recipe_of(plan, entry["situation"], source, entry["size"], arm, seed)
             what = (entry["situation"], source, entry["size"], equal, arm, seed)
-            cells.append(Cell(*what, recipe, about["seconds"], stored(recipe)))
+            untrained = plan["arms"][arm].get("untrained", False)
+            cells.append(Cell(*what, recipe, about["seconds"], stored(recipe), untrained))
     return cells
 
 
@@ -166,6 +167,7 @@ def recipe_of(plan: dict[str, Any], situation: str, source: Source, size: str, a
     """The recipe of a cell, without its length."""
     options = dict(plan["arms"][arm])
     generated = options.pop("generated", False)
+    options.pop("untrained", None)
     teachers = options.pop("teachers", [next(iter(plan["teachers"]))])
     overrides = {
         **{f"data.{key}": value for key, value in source.data.items()},

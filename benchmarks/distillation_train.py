@@ -49,6 +49,8 @@ class Cell:
     stored
         Whether its teacher's forecasts are stored before training: where no window is generated and no hidden state is
         compared, the teacher then runs once per window.
+    untrained
+        Whether the student is scored with its first weights.
     """
 
     situation: str
@@ -60,6 +62,7 @@ class Cell:
     recipe: ForecastRecipe
     seconds: float
     stored: bool
+    untrained: bool = False
 
     @property
     def key(self) -> str:
@@ -105,18 +108,20 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
     run = folder / "runs" / cell.key
     shutil.rmtree(run, ignore_errors=True)
     began = time.process_time()
-    provider, spent = provider_of(cell.task(LONG), cell, run)
+    provider, spent = (None, 0.0) if cell.untrained else provider_of(cell.task(LONG), cell, run)
     first = cell.task(LONG)
     cut = _seconds(first.fresh)
     # at equal steps, labels and the cut do not count
-    steps = max(1, int((cell.seconds - (spent + cut) * (cell.equal == "time")) / cost))
-    task = cell.task(steps)
+    steps = 0 if cell.untrained else max(1, int((cell.seconds - (spent + cut) * (cell.equal == "time")) / cost))
+    task = cell.task(max(1, steps))
     validate = task.validation()
-    training = task.training("student", TrainingData(task.dataset(steps), provider), steps, validate)
-    first_weights: Any = training.student
-    start = validate(first_weights)
-    training.run(run, resume=False)
-    student = task.open("student", run / "student")
+    student: Any = task.fresh()
+    student.freeze()
+    start = validate(student)
+    if steps:
+        training = task.training("student", TrainingData(task.dataset(steps), provider), steps, validate)
+        training.run(run, resume=False)
+        student = task.open("student", run / "student")
     before = {one.name: score(one, student) for one in cell.source.scored}
     task.calibrate(student, validate, "student")
     found = {one.name: score(one, student) for one in cell.source.scored}
@@ -134,7 +139,7 @@ def train_cell(cell: Cell, cost: float, folder: Path) -> None:
         "sets": found,
     }
     write_atomically(result, json.dumps(figures))
-    shutil.rmtree(run)
+    shutil.rmtree(run, ignore_errors=True)
 
 
 def score_teacher(scored: Scored, name: str, source: str, folder: Path) -> None:
@@ -209,4 +214,5 @@ class _Clock(TrainerCallback):
 
 
 def _log(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    file = run / "log.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []

@@ -45,8 +45,7 @@ def test_frozen_weights_do_not_move_and_are_trained_later(run_of, tmp_path):
         return {"sql": 1.0}
 
     replace(run, validate=validate).run(tmp_path, resume=False)
-    at_start, after_two, after_four, after_six = seen
-    assert not any(at_start.values())
+    after_two, after_four, after_six = seen
     for moved in (after_two, after_four):
         assert {name for name, changed in moved.items() if not changed} >= run.freeze.names
         assert moved["output_patch_embedding.hidden_layer.weight"]

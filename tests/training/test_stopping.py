@@ -69,10 +69,10 @@ class Scripted:
 
 def test_the_best_student_by_validation_is_kept(recipe, tmp_path):
     recipe.training.eval_steps = 2
-    judge = Scripted(1.1, 0.9, 0.7, 0.8, 0.75, 0.9, 1.0)
+    judge = Scripted(0.9, 0.7, 0.8, 0.75, 0.9, 1.0)
     small_run(recipe, validate=judge).run(tmp_path, resume=False)
-    assert len(judge.seen) == len(set(judge.seen)) == 7
-    assert load(tmp_path / "student").fingerprint == judge.seen[2]
+    assert len(judge.seen) == len(set(judge.seen)) == 6
+    assert load(tmp_path / "student").fingerprint == judge.seen[1]
     assert [line["sql"] for line in log_lines(tmp_path, "eval")] == judge.scores
     checkpoints = tmp_path / "checkpoints" / "student"
     assert {p.name for p in checkpoints.iterdir()} == {"checkpoint-4", "checkpoint-10", "checkpoint-12"}
@@ -83,19 +83,19 @@ def test_the_best_student_by_validation_is_kept(recipe, tmp_path):
 
 def test_patience_ends_the_run_and_resuming_leaves_it_ended(recipe, tmp_path):
     recipe.training.eval_steps, recipe.training.patience = 2, 2
-    judge = Scripted(1.1, 0.9, 0.7, 0.8, 0.75)
+    judge = Scripted(0.9, 0.7, 0.8, 0.75)
     small_run(recipe, validate=judge).run(tmp_path, resume=False)
-    assert len(judge.seen) == 5
+    assert len(judge.seen) == 4
     assert log_lines(tmp_path, "eval")[-1]["step"] == 8
     written = (tmp_path / "log.jsonl").read_bytes()
     small_run(recipe, validate=Scripted()).run(tmp_path, resume=True)
     assert (tmp_path / "log.jsonl").read_bytes() == written
-    assert load(tmp_path / "student").fingerprint == judge.seen[2]
+    assert load(tmp_path / "student").fingerprint == judge.seen[1]
 
 
 def test_a_start_that_no_evaluation_improves_on_is_kept(recipe, tmp_path, capsys):
     judge = Scripted(0.7, 0.9, 0.8, 0.71)
-    run = small_run(recipe, validate=judge)
+    run = small_run(recipe, validate=judge, random_start=False)
     before = run.student.fingerprint
     run.run(tmp_path, resume=False)
     assert load(tmp_path / "student").fingerprint == judge.seen[0] == before
@@ -104,8 +104,15 @@ def test_a_start_that_no_evaluation_improves_on_is_kept(recipe, tmp_path, capsys
     assert [(line["step"], line["sql"]) for line in lines] == [(0, 0.7), (4, 0.9), (8, 0.8), (12, 0.71)]
 
 
+def test_random_weights_are_never_kept(recipe, tmp_path):
+    judge = Scripted(0.9, 0.8, 0.71)
+    small_run(recipe, validate=judge, random_start=True).run(tmp_path, resume=False)
+    assert [line["step"] for line in log_lines(tmp_path, "eval")] == [4, 8, 12]
+
+
 def test_an_improved_start_is_not_mentioned(recipe, tmp_path, capsys):
-    small_run(recipe, validate=Scripted(0.7, 0.9, 0.8, 0.7)).run(tmp_path, resume=False)  # the last of equal ones
+    judge = Scripted(0.7, 0.9, 0.8, 0.7)  # of equal ones the last is kept
+    small_run(recipe, validate=judge, random_start=False).run(tmp_path, resume=False)
     assert "before its first step" not in capsys.readouterr().err
 
 
@@ -114,18 +121,19 @@ def test_a_run_that_ended_before_its_first_checkpoint_starts_its_log_again(recip
         raise KeyboardInterrupt
 
     judge = Scripted(0.9)
+    interrupted = small_run(
+        recipe, validate=lambda student: stop(student) if judge.seen else judge(student), random_start=False
+    )
     with pytest.raises(KeyboardInterrupt):
-        small_run(recipe, validate=lambda student: judge(student) if not judge.seen else stop(student)).run(
-            tmp_path, resume=False
-        )
+        interrupted.run(tmp_path, resume=False)
     assert [line["step"] for line in log_lines(tmp_path, "eval")] == [0]
-    small_run(recipe, validate=Scripted(0.9, 0.8, 0.7, 0.6)).run(tmp_path, resume=True)
+    small_run(recipe, validate=Scripted(0.9, 0.8, 0.7, 0.6), random_start=False).run(tmp_path, resume=True)
     assert [line["step"] for line in log_lines(tmp_path, "eval")] == [0, 4, 8, 12]
     assert [line["step"] for line in log_lines(tmp_path, "train")] == list(range(1, 13))
 
 
 def test_a_finished_run_resumed_takes_no_further_step(recipe, tmp_path):
-    judge = Scripted(1.0, 0.9, 0.8, 0.7)
+    judge = Scripted(0.9, 0.8, 0.7)
     small_run(recipe, validate=judge).run(tmp_path, resume=False)
     written = (tmp_path / "log.jsonl").read_bytes()
     small_run(recipe, validate=Scripted()).run(tmp_path, resume=True)

@@ -290,6 +290,7 @@ class Task(ABC):
             teacher=self.teacher if has_teacher and self.recipe.training.algorithm == GKD else None,
             grouped=self.grouped,
             freeze=None if random_start else self.freeze,
+            random_start=random_start or self.start == "random",
         )
 
     @contextmanager

@@ -70,6 +70,10 @@ class TrainingRun:
         Whether windows have groups or covariates.
     freeze
         Weights of the student that are not trained at first; None: all are.
+    random_start
+        Whether the student begins with random weights. One that does not is also evaluated before its first step:
+        training must not make a student worse than its start. A few validation windows can prefer random weights by
+        chance.
     """
 
     name: str
@@ -87,12 +91,11 @@ class TrainingRun:
     teacher: Model | None = None
     grouped: bool = field(default=False)
     freeze: Freeze | None = None
+    random_start: bool = False
     whole: Model | None = field(default=None, init=False)  # the whole student in the main process, where it is sharded
 
     def run(self, run: Path, resume: bool) -> int:
         """Train, writing checkpoints, ``log.jsonl`` and the best student so far into ``run``.
-
-        The student is also evaluated before its first step: training must not make a student worse than its start.
 
         Returns
         -------
@@ -120,7 +123,7 @@ class TrainingRun:
             callbacks.append(BestStudent(lambda step, score: self._keep(trainer, run / self.name), self.metric))
             callbacks.append(RunLog(run / "log.jsonl", self.name, self.metric))
         trainer = self.trainer(checkpoints, callbacks)
-        trainer.args.eval_on_start = checkpoint is None  # the start can be the best student, too
+        trainer.args.eval_on_start = checkpoint is None and not self.random_start
         no_cudnn = without_cudnn(torch.device(self.device))  # for TRL's trainers, which call the module itself
         with signals, closing(progress), _loading(checkpoint), self._sharded_teachers(), no_cudnn:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
