@@ -1,11 +1,11 @@
-"""The data types that all parts of Potstill share; imports nothing else from Potstill.
+"""The data types that all parts of Potstill share; imports only the arithmetic of forecasts from Potstill.
 
 Windows and Tokens are batches; models return a Forecast or Logits for them; Request and Output are the options and the
 result of a forward pass; ModelInfo describes a model.
 """
 
 from potstill.types.forecast import Forecast
-from potstill.types.logits import LOGITS_OF_A_CHUNK, Logits, TopLogits, chunks
+from potstill.types.logits import LOGITS_OF_A_CHUNK, Logits, TopLogits, chunks, log_sum_exp_of_others
 from potstill.types.model import (
     LAYER_SIGNALS,
     SIGNALS,
@@ -40,5 +40,6 @@ __all__ = [
     "TopLogits",
     "Windows",
     "chunks",
+    "log_sum_exp_of_others",
     "on_device",
 ]
