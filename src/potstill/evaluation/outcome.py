@@ -40,6 +40,11 @@ class Scored:
         return values
 
     @property
+    def weights(self) -> np.ndarray:
+        """``[N]``: how much each window counts in the metrics; see ``WindowScores.weights``."""
+        return self.scores[SEASONAL_NAIVE].weights  # it is scored on all windows
+
+    @property
     def blocks(self) -> np.ndarray:
         """``[N]``: windows of one series with the same number overlap."""
         return self.origin // self.horizon
@@ -70,7 +75,8 @@ class Evaluation:
         the number of ``windows``. With fewer than 20 windows, or fewer than three that do not overlap, ``low`` and
         ``high`` are NaN. Pairs: the subject and every other model, and every model and seasonal naive.
     windows
-        ``{dataset: {"series": [N], "origin": [N], "sql": {model: [N]}}}``.
+        ``{dataset: {"series": [N], "origin": [N], "weights": [N], "sql": {model: [N]}}}``; the SQL of a data set is the
+        mean by these weights.
     examples
         ``{"levels": [0.1, 0.5, 0.9], "examples": [{"kind": "best" | "median" | "worst", …}]}`` for the report, as
         plain values for JSON; see ``examples.pick_examples``.
@@ -116,7 +122,12 @@ def conclude(scored: list[Scored], reference: str, subject: str, account: dict[s
     overall = {model: _overall(sets) for model, sets in table.items()}
     kept = {m: _retention(table[m], table[reference]) for m in table if reference in table and m != reference}
     windows = {
-        s.dataset: {"series": s.series, "origin": s.origin, "sql": {model: s.sql(model) for model in s.scores}}
+        s.dataset: {
+            "series": s.series,
+            "origin": s.origin,
+            "weights": s.weights,
+            "sql": {model: s.sql(model) for model in s.scores},
+        }
         for s in scored
     }
     return Evaluation(

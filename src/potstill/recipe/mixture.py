@@ -86,7 +86,10 @@ class MixtureData(SeriesData):
     balance: float = Field(default=0.5, ge=0, le=1, description=SeriesData.model_fields["balance"].description)
     augmented: float = Field(default=0.3, ge=0, le=1, description=SeriesData.model_fields["augmented"].description)
     distinct_windows: int = Field(
-        default=20_000, ge=1, description="number of distinct windows; every expert forecasts each of them once"
+        default=20_000,
+        ge=1,
+        description="number of distinct windows, at most all real ones where none is generated; every expert forecasts"
+        " each of them once",
     )
 
     @model_validator(mode="after")
@@ -113,3 +116,13 @@ class MixtureTraining(ForecastTraining):
 
     batch_size: BatchSize = 256
     learning_rate: LearningRate | None = Field(default=1e-3, description="peak learning rate of the router")
+
+    @model_validator(mode="after")
+    def _check_rollout(self) -> MixtureTraining:
+        if self.rollout.share > 0:
+            raise invalid(
+                "training.rollout_with_experts",
+                "rollout: the experts' forecasts are of the observed contexts, not of those that end with the mixture's"
+                " own forecast; leave it out",
+            )
+        return self

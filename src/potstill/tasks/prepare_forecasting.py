@@ -41,18 +41,7 @@ def prepare_forecasting(recipe: Recipe) -> ForecastTask:
     check_data(recipe)
     import_terms(recipe.imports)
     objective = Objective(objective_config(recipe, None))
-    if objective.task == "language":
-        raise UserError(
-            "objective: its terms are for language models; write task: language, or choose other terms.",
-            key="objective.other_task",
-        )
-    check_teachers(recipe, objective)
-    if recipe.data.label_share < 1 and not any(not term.requires for term in objective.terms.values()):
-        raise UserError(
-            "data.label_share: windows without labels are trained on the truth, and the objective has no term on it;"
-            " write an objective.alpha below 1, or label_share: 1.",
-            key="data.label_share_without_truth",
-        )
+    check_objective(recipe, objective)
     _check_rollout(recipe, objective)
     device = forecasting_device(recipe.training.device)
     teachers = load_teachers(recipe, device)
@@ -104,6 +93,27 @@ def check_data(recipe: Any) -> None:
         )
     for baseline in recipe.evaluation.baselines:
         make_baseline(baseline)  # report an unknown baseline before the training
+
+
+def check_objective(recipe: Any, objective: Objective) -> None:
+    """Raise UserError if the terms are for language models, or need a teacher or labels that are not there."""
+    if objective.task == "language":
+        raise UserError(
+            "objective: its terms are for language models; write task: language, or choose other terms.",
+            key="objective.other_task",
+        )
+    check_teachers(recipe, objective)
+    check_label_share(recipe, objective, "objective.alpha")
+
+
+def check_label_share(recipe: Any, objective: Objective, alpha: str) -> None:
+    """Raise UserError if windows without labels have no term; ``alpha`` is the key of the teacher's weight."""
+    if recipe.data.label_share < 1 and all(term.requires for term in objective.terms.values()):
+        raise UserError(
+            "data.label_share: windows without labels are trained on the truth, and the objective has no term on it;"
+            f" write {alpha} below 1, or label_share: 1.",
+            key="data.label_share_without_truth",
+        )
 
 
 def open_windows(recipe: Any, store: Store) -> tuple[SeriesWindows, SeriesWindows]:

@@ -12,7 +12,7 @@ from potstill.recipe import MixtureRecipe, Recipe
 from potstill.recipe.options import recipe_of_run, resolve, task_of_mix
 from potstill.runs import GENERAL, METRICS_FILE, RECIPE_FILE, check_run
 from potstill.tasks.experts.general import general_recipe, needs_general
-from potstill.tasks.experts.prepare import check_router
+from potstill.tasks.experts.prepare import check_sections
 from potstill.verbs.distill import distill
 from potstill.verbs.run import Run
 
@@ -72,7 +72,7 @@ def mix(
 def _from_data(recipe: MixtureRecipe, run: Run, resume: bool, dry_run: bool, frame: dict[str, Any]) -> Run:
     """Distil a general student in RUN/general, then branch the mixture's experts from it."""
     assert recipe.branch is not None
-    check_router(recipe)
+    check_sections(recipe)
     first = general_recipe(recipe)
     begun = (run / GENERAL / RECIPE_FILE).exists()
     if dry_run:

@@ -123,3 +123,13 @@ def test_padding_does_not_change_the_choice():
     alone = router(Windows.of_context(contexts, 4))[0]
     for same in (padded, older):
         torch.testing.assert_close(router(Windows.of_context(same, 4))[0], alone)
+
+
+@pytest.mark.parametrize("routing", ["top_k", "mass"])
+def test_weights_are_computed_on_the_device_of_the_contexts(routing):
+    router: Any = Router(3, RouterSettings(routing=routing, gate=0.5)).to("meta").eval()
+    windows = Windows.of_context(torch.empty(4, 64, device="meta"), 8)
+    found = router._routed(windows)  # not the forward pass: its autocast does not know the device "meta"
+    noise = gumbel_noise(windows.ids, 3, torch.empty((), dtype=torch.long, device="meta"))
+    losses = balance_losses(*found).values()
+    assert {one.device.type for one in (*found, noise, *losses, gumbel_softmax(found[0], noise, 1.0))} == {"meta"}

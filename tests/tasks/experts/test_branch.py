@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from usage_errors import usage_error
@@ -11,6 +13,7 @@ from potstill.data.series.opening import open_store
 from potstill.families.load import load_forecaster
 from potstill.recipe import SeriesData
 from potstill.tasks.experts.groups import group_series
+from potstill.tasks.experts.names import branch_names
 
 
 @pytest.fixture
@@ -71,6 +74,41 @@ def test_an_expert_that_does_not_improve_is_left_out(make_recipe, base, tmp_path
     run = potstill.mix(make_recipe([], branch=branch), tmp_path / "run")
     assert "left out" in capsys.readouterr().err
     assert set(load_forecaster(run).experts) < {"base", "daily", "weekly"}
+
+
+def test_names_of_experts_do_not_depend_on_those_that_were_left_out(make_recipe, base):
+    recipe = make_recipe(["daily"], branch={"source": str(base)})
+    recipe.evaluation.baselines = ["ridge"]
+    groups = ["daily", "weekly", "a/b", "a-b", "ridge", "base"]
+    names = branch_names(groups, recipe)
+    assert names == {
+        "daily": "daily-expert",
+        "weekly": "weekly",
+        "a/b": "a-b",
+        "a-b": "a-b-expert",
+        "ridge": "ridge-expert",
+        "base": "base-expert",
+    }
+    recipe.kept = ["weekly", "daily-expert"]
+    assert branch_names(groups, recipe) == names
+
+
+@pytest.mark.parametrize("kept", [{"daily-expert", "weekly"}, {"base", "daily-expert", "weekly"}], ids=len)
+def test_a_resumed_run_finds_the_experts_that_it_trained(make_recipe, base, tmp_path, kept):
+    branch = {"source": str(base), "by": "domain", "max_steps": 60, "batch_size": 16, "learning_rate": 3e-3}
+    recipe = make_recipe([], branch=branch, most_experts=len(kept))
+    useless = load_forecaster(base)
+    useless.scale_spread(100)
+    useless.save(tmp_path / "daily")
+    recipe.experts = [str(tmp_path / "daily")]
+    run = potstill.mix(recipe, tmp_path / "run")
+    assert set(load_forecaster(run).experts) == kept  # without the one that the recipe calls daily
+    before, trained = load_forecaster(run).fingerprint, sorted(path.name for path in (run / "experts").iterdir())
+    for name in ("student", "checkpoints/student"):
+        shutil.rmtree(run / name)
+    potstill.mix(recipe, run, resume=True)
+    assert load_forecaster(run).fingerprint == before
+    assert sorted(path.name for path in (run / "experts").iterdir()) == trained == ["daily-expert", "weekly"]
 
 
 def test_an_unknown_grouping_is_refused(make_recipe, base):

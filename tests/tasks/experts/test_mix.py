@@ -15,6 +15,8 @@ from training_fakes import Stop
 from usage_errors import usage_error
 
 import potstill
+from potstill.evaluation.metrics import WindowScores, score_windows
+from potstill.evaluation.outcome import Scored, conclude
 from potstill.families.load import load_forecaster
 from potstill.families.registry import family
 from potstill.recipe import Recipe
@@ -95,16 +97,35 @@ def test_the_report_shows_the_use_of_the_experts_and_each_alone(mixed):
 
 
 def test_the_oracle_by_hand():
-    sql = {"a": np.array([1.0, 3.0]), "b": np.array([2.0, 1.0]), "seasonal_naive": np.array([2.0, 2.0])}
-    found: Any = SimpleNamespace(windows={"x": {"sql": sql}})
+    sql = {"a": np.array([1.0, 3.0]), "b": np.array([2.0, 1.0]), "seasonal_naive": np.array([2.0, 4.0])}
+    found: Any = SimpleNamespace(windows={"x": {"sql": sql, "weights": np.array([1.5, 0.5])}})
     compared = compare_experts(found, {"a": 0.5, "b": 0.4})
     assert compared["best_expert"] == "b"
-    assert compared["oracle_sql_rel_naive"] == pytest.approx(0.5)
+    assert compared["oracle_sql_rel_naive"] == pytest.approx(0.4)
+
+
+def test_the_oracle_of_two_equal_experts_is_as_good_as_they_are():
+    """It is averaged as they are: columns count alike, and windows by their known steps."""
+    rng = np.random.default_rng(0)
+    column = np.repeat([0, 1], [100, 10])
+    truth = rng.normal(size=(110, 8))
+    truth[50:100, 2:] = np.nan
+
+    def scores(error: np.ndarray) -> WindowScores:
+        distance = error[:, None, None] * np.linspace(0.5, 1.5, 9)[:, None]
+        return score_windows(truth[:, None] + distance, truth, *np.ones((3, 110)), column)
+
+    naive, expert = scores(np.ones(110)), scores(np.where(column, 3.0, 0.2) * rng.uniform(0.1, 2, 110))
+    models, rows = {"seasonal_naive": naive, "a": expert, "b": expert}, np.arange(110)
+    scored = Scored("x", column, rows * 8, 8, models, dict.fromkeys(models, rows))
+    found = conclude([scored], "teacher", "a", {})
+    oracle = compare_experts(found, {"a": 1.0, "b": 1.0})["oracle_sql_rel_naive"]
+    assert oracle == pytest.approx(found.overall["a"]["sql_rel_naive"], rel=1e-12)
 
 
 def test_use_of_the_experts_and_balance_are_logged(mixed):
     evaluations = log_of(mixed, "eval")
-    assert len(evaluations) == 4
+    assert [line["step"] for line in evaluations] == [10, 20, 30, 40]
     for line in evaluations:
         assert line["usage_daily"] + line["usage_week"] == pytest.approx(1)
         assert 0 <= line["entropy"] <= 1
@@ -262,12 +283,29 @@ def test_a_dry_run_tells_what_will_be_done(recipe, tmp_path, capsys):
         ({"control": True}, "mixture.control", "its experts"),
         ({"student": "linear"}, "mixture.student", "experts and router"),
         ({"objective": {"alpha": 0.5}}, "teacher.missing", "--teacher"),
+        ({"objective": {"hard": "cross_entropy"}}, "objective.other_task", "task: language"),
+        ({"training": {"rollout": {"share": 0.5}}}, "training.rollout_with_experts", "training: rollout"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(make_recipe, tmp_path, change, key, fact):
     with usage_error(key, fact):
         potstill.mix(make_recipe(["daily", "weekly"], **change), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_windows_without_labels_need_a_term_on_the_truth(make_recipe, base, tmp_path):
+    branch = {"source": str(base), "alpha": 1}
+    for key, section in {"objective": {"objective": {"alpha": 1}}, "branch": {"branch": branch}}.items():
+        recipe = make_recipe(["daily", "weekly"], teacher=str(base), **section)
+        recipe.data.label_share = 0.5
+        with usage_error("data.label_share_without_truth", f"{key}.alpha"):
+            potstill.mix(recipe, tmp_path / "run")
+
+
+def test_a_backtest_of_the_gate_must_fit_into_the_windows(make_recipe, base, tmp_path):
+    recipe = make_recipe(["daily", "weekly"], teacher=str(base), objective={"alpha": 0.5, "gate": 20})
+    with usage_error("objective.gate_too_long", "at most 16"):
+        potstill.mix(recipe, tmp_path / "run")
 
 
 def test_a_mixture_needs_experts(make_recipe, tmp_path):

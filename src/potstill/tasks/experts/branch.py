@@ -14,9 +14,9 @@ from potstill.evaluation.validation import Validation
 from potstill.families.load import load_forecaster
 from potstill.objectives.objective import Objective
 from potstill.ranks import on_main
-from potstill.recipe import ForecastObjective
+from potstill.recipe import ForecastObjective, MixtureRecipe
 from potstill.tasks.experts.groups import group_series
-from potstill.tasks.experts.report import RESERVED
+from potstill.tasks.experts.names import branch_names
 from potstill.tasks.stages import RunState
 from potstill.teaching.base import TrainingData
 from potstill.training.division import windows_per_step
@@ -31,9 +31,8 @@ def branch_experts(state: RunState) -> None:
     groups = group_series(task.store, task.recipe.data.split, config.by, task.recipe.training.seed)
     say(f"Training {len(groups)} experts by {config.by}: {config.max_steps:,} steps each from {config.source}")
     found = {}
-    for group, series in groups.items():
-        name = _free_name(group.replace("/", "-"), {*task.experts, *found})
-        expert = _branch(state, name, series)
+    for group, name in branch_names(groups, task.recipe).items():
+        expert = _branch(state, name, groups[group])
         if expert is not None:
             found[name] = expert
     task.add(found)
@@ -41,11 +40,11 @@ def branch_experts(state: RunState) -> None:
     state.validate = task.validation()
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    """The name of a group, or with a suffix if another model of the run has it."""
-    while name in taken or name in RESERVED:
-        name += "-expert"
-    return name
+def branch_objective(recipe: MixtureRecipe) -> Objective:
+    """The objective of the experts that branch: of the teacher, if there is one, and the truth."""
+    assert recipe.branch is not None
+    alpha = recipe.branch.alpha if recipe.teacher else 0.0
+    return Objective(ForecastObjective(alpha=alpha, hard="scaled_pinball"))
 
 
 def _branch(state: RunState, name: str, series: np.ndarray) -> Any:
@@ -67,7 +66,7 @@ def _branch(state: RunState, name: str, series: np.ndarray) -> Any:
     training = task.training_of(
         f"{EXPERTS}/{name}",
         load_forecaster(config.source, device=task.device),
-        Objective(ForecastObjective(alpha=config.alpha if task.teachers else 0.0, hard="scaled_pinball")),
+        branch_objective(recipe),
         TrainingData(
             TrainingWindows(windows, recipe.data, recipe.training.seed, count),
             task.live_teachers() if config.alpha else None,

@@ -87,10 +87,15 @@ def set_gate(mixture: Mixture, validate: Any) -> tuple[float, float]:
         certainty = mixture.router(validate.windows.to(mixture.device))[0].amax(dim=1)
     best = without = validate(mixture)["sql"]
     chosen = 0.0
-    for threshold in certainty.quantile(torch.linspace(0.1, 1.0, _THRESHOLDS)).tolist():
+    for threshold in gate_thresholds(certainty).tolist():
         settings.gate = threshold + 1e-6
         loss = validate(mixture)["sql"]
         if loss < best and loss < (1 - _LEAST_GAIN) * without:
             best, chosen = loss, settings.gate
     settings.gate = chosen
     return float((certainty < chosen).float().mean()), best / without - 1
+
+
+def gate_thresholds(certainty: Tensor) -> Tensor:
+    """Probabilities that are tried: quantiles of those of windows ``[B]``, on the same device."""
+    return certainty.quantile(torch.linspace(0.1, 1.0, _THRESHOLDS, device=certainty.device))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from potstill.data.series.opening import open_store
 from potstill.errors import UserError
@@ -15,16 +15,20 @@ from potstill.families.load import load_forecaster
 from potstill.families.places import locate
 from potstill.objectives.objective import Objective
 from potstill.objectives.registry import import_terms
-from potstill.recipe import ExpertConfig, MixtureRecipe, Recipe
+from potstill.recipe import MixtureRecipe, Recipe
 from potstill.recipe.mixture import MixtureData
-from potstill.tasks.base import check_teachers, objective_config
-from potstill.tasks.experts.general import needs_general
-from potstill.tasks.experts.report import RESERVED
+from potstill.tasks.base import objective_config
+from potstill.tasks.experts.branch import branch_objective
+from potstill.tasks.experts.names import named_experts
 from potstill.tasks.experts.task import MixtureTask
-from potstill.tasks.lengths import fit_lengths
-from potstill.tasks.prepare_forecasting import check_data, load_teachers, open_windows
-
-BASE = "base"  # name of the student that experts branch from
+from potstill.tasks.lengths import check_gate, fit_lengths
+from potstill.tasks.prepare_forecasting import (
+    check_data,
+    check_label_share,
+    check_objective,
+    load_teachers,
+    open_windows,
+)
 
 
 def prepare_mixture(recipe: Recipe) -> MixtureTask:
@@ -38,20 +42,28 @@ def prepare_mixture(recipe: Recipe) -> MixtureTask:
     recipe = recipe.model_copy(deep=True)
     assert isinstance(recipe, MixtureRecipe)
     check_data(recipe)
-    import_terms(recipe.imports)
-    check_teachers(recipe, Objective(objective_config(recipe, None)))
-    check_router(recipe)
+    check_sections(recipe)
     device = forecasting_device(recipe.training.device)
     experts, cards = _load_experts(recipe, device)
     teachers = load_teachers(recipe, device)
     whole = Mixture(experts, RouterSettings(), ModelSource("the mixture", "mixture"))
     store = open_store(recipe.data)
     recipe.data = cast("MixtureData", fit_lengths(recipe.data, store, [whole, *teachers.values()]))
+    check_gate(Objective(objective_config(recipe, None)).gate_steps(recipe.data.prediction_length), recipe.data)
     windows, validation = open_windows(recipe, store)
     return MixtureTask(recipe, device, store, windows, validation, teachers, experts, cards)
 
 
-def check_router(recipe: MixtureRecipe) -> None:
+def check_sections(recipe: MixtureRecipe) -> None:
+    """Raise UserError if objectives and router do not fit the rest of the recipe; reads neither models nor data."""
+    import_terms(recipe.imports)
+    check_objective(recipe, Objective(objective_config(recipe, None)))
+    if recipe.branch is not None:
+        check_label_share(recipe, branch_objective(recipe), "branch.alpha")
+    _check_router(recipe)
+
+
+def _check_router(recipe: MixtureRecipe) -> None:
     """Raise UserError if the recipe names no experts, or fewer than the router chooses."""
     if not recipe.experts and recipe.branch is None:
         raise UserError(
@@ -69,53 +81,20 @@ def check_router(recipe: MixtureRecipe) -> None:
 
 
 def _load_experts(recipe: MixtureRecipe, device: str) -> tuple[dict[str, Forecaster], dict[str, str]]:
-    """The experts by name, frozen, and the model cards of those that have one."""
+    """The experts by name, frozen, and their model cards, as far as there are any.
+
+    Those that an interrupted run left out are not loaded, unless others branch: all that it kept may be still to come.
+    """
     experts: dict[str, Forecaster] = {}
     cards: dict[str, str] = {}
-    for config in _configs(recipe):
-        name = (config.name or _name_of(config.source)).replace("/", "-")
-        if name in ("", ".", ".."):
-            raise UserError(
-                f"experts: {name!r} cannot be the name of an expert, whose folder has it; write first={config.source}.",
-                key="mixture.bad_name",
-            )
-        if name in RESERVED or name in recipe.evaluation.baselines:
-            raise UserError(
-                f"experts: {name!r} is the name of another model of the report; give the expert another one, as in"
-                f" first={config.source}.",
-                key="mixture.reserved_name",
-            )
-        if name in experts:
-            raise UserError(
-                f"experts: two experts have the name {name!r}; give them different names, as in first={config.source}.",
-                key="mixture.same_name",
-            )
-        if recipe.kept is not None and name not in recipe.kept:
+    for name, config in named_experts(recipe).items():
+        if recipe.branch is None and recipe.kept is not None and name not in recipe.kept:
             continue
         experts[name] = load_forecaster(config.source, device=device, revision=config.revision).freeze()
         card = _card_of(config.source)
         if card is not None:
             cards[name] = card.read_text(encoding="utf-8")
     return experts, cards
-
-
-def _configs(recipe: MixtureRecipe) -> list[ExpertConfig]:
-    """The recipe's experts; the student that experts branch from is one as well, named ``base``."""
-    if recipe.branch is None:
-        return recipe.experts
-    if needs_general(recipe):
-        raise UserError(
-            "branch.source: no finished student; name one, or run potstill mix, which distils one first.",
-            key="mixture.no_base",
-        )
-    assert recipe.branch.source is not None
-    return [*recipe.experts, ExpertConfig(source=recipe.branch.source, name=BASE)]
-
-
-def _name_of(source: str) -> str:
-    """The last part of a path; for a run's student the name of the run."""
-    parts: list[Any] = source.rstrip("/").split("/")
-    return parts[-2] if len(parts) > 1 and parts[-1] in ("student", "control", "control_start") else parts[-1]
 
 
 def _card_of(source: str) -> Path | None:

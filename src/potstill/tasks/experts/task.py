@@ -30,6 +30,7 @@ from potstill.tasks.experts.forecasts import AlignedExpert, LabelledWindows, Liv
 from potstill.tasks.experts.groups import group_series
 from potstill.tasks.experts.monitor import MixtureValidation, collapse, set_gate
 from potstill.tasks.experts.report import compare_experts, usage_by_dataset
+from potstill.tasks.experts.sample import SampledWindows
 from potstill.tasks.experts.stages import choose_experts, train_jointly
 from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.labels import store_forecasts
@@ -83,8 +84,14 @@ class MixtureTask(ForecastTask):
 
     @property
     def size(self) -> int:
-        """Number of windows that the experts forecast."""
-        return self.recipe.data.distinct_windows
+        """Number of windows that the experts forecast; of real windows there may be fewer than the recipe allows."""
+        most = self.recipe.data.distinct_windows
+        return most if self.draws else min(most, len(self.windows))
+
+    @cached_property
+    def draws(self) -> bool:
+        """Whether training windows are drawn or generated, and not the real windows, each once."""
+        return super().dataset(1).stores_inputs
 
     def learning_rate(self, random_start: bool = False) -> float:
         """The router's learning rate."""
@@ -98,8 +105,12 @@ class MixtureTask(ForecastTask):
         return mixture
 
     def plain_dataset(self, steps: int) -> Any:
-        """The training windows without forecasts."""
-        return super().dataset(steps)
+        """The training windows without forecasts; where none is generated, a sample of the real ones."""
+        dataset = super().dataset(steps)
+        if self.draws:
+            return dataset
+        count = min(steps * self.windows_per_step, self.recipe.data.distinct_windows)
+        return SampledWindows(dataset, count, self.recipe.training.seed)
 
     def dataset(self, steps: int) -> Any:
         """The training windows; the experts forecast each batch when it is read."""
@@ -149,9 +160,10 @@ class MixtureTask(ForecastTask):
         return [*branch, choose_experts, train, *([train_jointly] if self.recipe.joint is not None else [])]
 
     def add(self, experts: Mapping[str, Forecaster]) -> None:
-        """Take further experts, trained by the run itself, except those that an earlier run left out."""
+        """Take further experts, trained by the run itself; of all, go on with those that an interrupted run kept."""
         kept, self.to_branch = self.recipe.kept, False
-        self.experts |= {name: one for name, one in experts.items() if kept is None or name in kept}
+        everyone = {**self.experts, **experts}
+        self.experts = {name: one for name, one in everyone.items() if kept is None or name in kept}
 
     def keep(self, names: list[str]) -> None:
         """Go on with some of the experts, which the recipe then names."""
