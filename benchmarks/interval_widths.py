@@ -42,8 +42,8 @@ def main() -> None:
     if given.quick:
         shorten(plan)
     steps = 5 if given.quick else STEPS
-    sizes = [50] if given.quick else [50, 200]
-    plan["cells"] = [{"situation": "scarce", "windows": n, "size": "third", "arms": list(ARMS)} for n in sizes]
+    windows = 50 if given.quick else 200
+    plan["cells"] = [{"situation": "scarce", "windows": windows, "size": "third", "arms": list(ARMS)}]
     cells = cells_of(plan, given)
     given.runs.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=_one_thread) as pool:
