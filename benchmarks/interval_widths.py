@@ -43,7 +43,7 @@ def main() -> None:
         shorten(plan)
     steps = 5 if given.quick else STEPS
     windows = 50 if given.quick else 200
-    plan["cells"] = [{"situation": "scarce", "windows": windows, "size": "third", "arms": list(ARMS)}]
+    plan["cells"] = [{"situation": "scarce", "windows": windows, "size": "third", "seeds": [0], "arms": list(ARMS)}]
     cells = cells_of(plan, given)
     given.runs.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=_one_thread) as pool:
