@@ -15,6 +15,8 @@ from potstill.evaluation.outcome import SEASONAL_NAIVE
 
 TEACHER = "teacher"
 RANDOM_START, CUT_START = "smooth-0.8", "start-slow"  # the same loss and windows
+UNTRAINED = "cut"
+SAME_START = ("start-slow", "start-features", "start-relations", "start-two-teachers")  # cut on the real windows, too
 
 
 @dataclass
@@ -79,7 +81,25 @@ def figures_of(group: Group, teachers: Mapping[str, dict[str, Any]], controls: l
     found = {"control": control, "teacher": relative[TEACHER], "arms": figures}
     if {RANDOM_START, CUT_START} <= set(group.results):
         found["steps_to_match_random_start"] = steps_to_match(group)
+    if UNTRAINED in group.results:
+        found["start_better_on_validation"] = keeping_the_start(group)
     return found
+
+
+def keeping_the_start(group: Group) -> dict[str, float]:
+    """What keeping a start that is better than all evaluations changes, over arms that start as the untrained cut.
+
+    ``cases`` of ``cells`` in which the validation part prefers the start, and the cut's SQL relative to that of the
+    trained student there, geometric mean. In these cells the start could not be kept.
+    """
+    ratios, cells = [], 0
+    for arm in set(SAME_START) & set(group.results):
+        for name, seeds in group.results[arm].items():
+            for cut, trained in zip(group.results[UNTRAINED][name], seeds, strict=False):
+                cells += 1
+                if trained["validation_at_start"] < min(trained["validation"].values()):
+                    ratios.append(np.nanmean(cut["sql"]) / np.nanmean(trained["sql"]))
+    return {"cells": cells, "cases": len(ratios), "sql": float(np.exp(np.mean(np.log(ratios)))) if ratios else 1.0}
 
 
 def steps_to_match(group: Group) -> dict[str, float | None]:
