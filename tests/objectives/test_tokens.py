@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -94,6 +95,69 @@ def test_labels_that_hold_all_the_mass_give_finite_gradients():
     assert student.grad.isfinite().all()
 
 
+#: a sure teacher (the last two tokens are not kept), whose kept logits add up to more than 1 once they are rounded
+SURE, STUDENT = (0.7, 0.3 - 1e-7, 0.6e-7, 0.4e-7), (0.5, 0.4, 0.06, 0.04)
+
+
+def rounded(shares: tuple[float, ...], count: int, others: bool) -> TopLogits:
+    """The ``count`` largest as a store holds them: relative to the largest, in half precision."""
+    logits = torch.tensor([shares], dtype=torch.float64).log()
+    top = logits.topk(count, dim=1)
+    relative = (top.values - top.values[:, :1]).half().float()
+    total = -top.values[:, 0].float()
+    left = torch.tensor([math.log(sum(sorted(shares)[:-count]))])
+    return TopLogits(top.indices, relative, total, 1.0, left if others else None)
+
+
+@pytest.mark.parametrize("name", TERMS[1:])
+def test_the_share_of_the_others_is_the_stored_one(name: str):
+    labels, term = rounded(SURE, 2, others=True), find_term(name)(temperature=1.0)
+    left = labels.log_sum_exp[:, None] - labels.logits.logsumexp(dim=1, keepdim=True)
+    assert left.item() < 0, "the kept tokens have more than the whole probability"
+    ours = term.per_token(TokenInputs(logits_of(STUDENT), labels, torch.tensor([0]))).item()
+    merged = TokenInputs(logits_of((0.5, 0.4, 0.1)), logits_of((0.7, 0.3 - 1e-7, 1e-7)), torch.tensor([0]))
+    assert ours == pytest.approx(term.per_token(merged).item(), rel=1e-3)
+    if name == "reverse_kl":
+        by_hand = 0.5 * math.log(0.5 / 0.7) + 0.4 * math.log(0.4 / 0.3) + 0.1 * math.log(0.1 / 1e-7)
+        assert ours == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_without_a_stored_share_the_others_have_the_error_of_the_kept_ones():
+    """0.3 · |ln(3/7)| · 2⁻¹¹ / √3 = 7.2e-5, and 1e-6 for float32."""
+    labels, term = rounded(SURE, 2, others=False), find_term("reverse_kl")(temperature=1.0)
+    ours = term.per_token(TokenInputs(logits_of(STUDENT), labels, torch.tensor([0]))).item()
+    share = 0.3 * math.log(7 / 3) * 2**-11 / math.sqrt(3) + 2**-20
+    by_hand = 0.5 * math.log(0.5 / 0.7) + 0.4 * math.log(0.4 / 0.3) + 0.1 * math.log(0.1 / share)
+    assert ours == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_some_tokens_of_a_batch_may_have_a_stored_share():
+    both, old = rounded(SURE, 2, others=True), rounded(SURE, 2, others=False)
+    assert both.others is not None
+    others = torch.cat([both.others, torch.tensor([torch.nan])])
+    mixed = TopLogits(*(getattr(both, n).repeat_interleave(2, 0) for n in ("indices", "logits", "log_sum_exp")), 1.0)
+    mixed.others = others
+    term, targets = find_term("reverse_kl")(temperature=1.0), torch.tensor([0])
+    ours = term.per_token(TokenInputs(logits_of(STUDENT, STUDENT), mixed, targets.expand(2)))
+    alone = [term.per_token(TokenInputs(logits_of(STUDENT), labels, targets)) for labels in (both, old)]
+    assert torch.equal(ours, torch.cat(alone))
+
+
+@pytest.mark.parametrize("name", TERMS[1:])
+def test_labels_of_all_tokens_leave_no_others(name: str):
+    """The loss and its gradient are those of the whole logits."""
+    generator = torch.Generator().manual_seed(3)
+    student, teacher = torch.randn(5, 32, generator=generator), torch.randn(5, 32, generator=generator)
+    term, found = find_term(name)(temperature=1.0), []
+    for labels in (teacher, kept(teacher, 32, 1.0)):
+        own = student.clone().requires_grad_()
+        loss = term.per_token(TokenInputs(own, labels, torch.zeros(5).long()))
+        found.append((loss, *torch.autograd.grad(loss.sum(), own)))
+    for whole, ours in zip(*found, strict=True):
+        assert ours.isfinite().all()
+        assert torch.allclose(ours, whole, atol=1e-6)
+
+
 def test_labels_of_another_temperature_are_refused():
     places = TokenInputs(torch.zeros(1, 4), kept(torch.zeros(1, 4), 2, 1.0), torch.zeros(1).long())
     with usage_error("labels.other_temperature", "objective.temperature: 1"):
@@ -139,6 +203,19 @@ def test_chunks_give_the_loss_and_the_gradients_of_the_whole(name: str, monkeypa
         assert whole is not None
         assert own.abs().max() > 0
         assert torch.allclose(own, whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_chunks_of_stored_labels_are_the_whole(known: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(logits_module, "LOGITS_OF_A_CHUNK", 1)
+    model, objective = Whole(), Objective(LanguageObjective(soft="reverse_kl", temperature=1.0))
+    taught = 9 * model.teacher(model.taught).detach()
+    labels = kept(taught, 4, 1.0)
+    labels.others = taught.scatter(1, labels.indices, -torch.inf).logsumexp(1) - labels.log_sum_exp if known else None
+    batch = replace(model.batch(), teachers={"teacher": Output(labels)})
+    places = TokenInputs(model.head(model.states), labels, model.targets)
+    expected = objective.terms["reverse_kl"].per_token(places).mean().item()  # type: ignore[attr-defined]
+    assert objective(batch)[1]["reverse_kl"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_nothing_as_large_as_the_answer_times_the_vocabulary_is_made(monkeypatch: pytest.MonkeyPatch):

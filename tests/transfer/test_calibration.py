@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_transformer import Tiny, describe, inputs
@@ -32,6 +34,20 @@ def test_moments_are_those_of_what_the_output_matrices_read():
     for name, rows in seen.items():
         every = torch.cat(rows)
         assert torch.allclose(found[name], every.T @ every / len(every))
+
+
+def test_padding_does_not_count():
+    """In the middle of one batch and at the end of another; before its first block no token sees another."""
+    model, batches = Tiny(4, depth=0), inputs()[:2]
+    masks = [torch.ones(4, 5, dtype=torch.bool) for _ in batches]
+    masks[0][1, 2:4], masks[1][:, 3:] = False, False
+    by_batch = dict(zip(map(id, batches), masks, strict=True))
+    masked = replace(describe(model), real=lambda batch: by_batch[id(batch)])
+    streams = torch.cat([model.embed(x)[mask] for x, mask in zip(batches, masks, strict=True)])
+    scaled = streams / streams.square().mean(1, keepdim=True).sqrt()
+    assert len(scaled) == 40 - 2 - 8
+    found = measure_activity(model, masked, batches, []).covariance
+    assert torch.allclose(found, scaled.T @ scaled / len(scaled) / 4, atol=1e-6)
 
 
 def test_only_the_named_units_are_measured_and_no_hooks_are_left():

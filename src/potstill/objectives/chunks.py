@@ -55,7 +55,8 @@ class _ChunkLoss:
         if self.teacher is None:
             return None
         kept = {name: getattr(self.teacher, name)[rows] for name in ("indices", "logits", "log_sum_exp")}
-        return replace(self.teacher, **kept)
+        others = None if self.teacher.others is None else self.teacher.others[rows]
+        return replace(self.teacher, **kept, others=others)
 
 
 def project(logits: Logits) -> Tensor:

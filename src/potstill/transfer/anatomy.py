@@ -130,6 +130,9 @@ class Anatomy:
         Whether the norms subtract the mean (LayerNorm).
     output_layer
         For a language model.
+    real
+        For batches with padding: from a batch to ``[B, T]`` bool, the tokens that calibration counts; every norm and
+        output projection then sees ``[B, T, …]``. None: all tokens count.
     """
 
     width: int
@@ -140,3 +143,4 @@ class Anatomy:
     run: Callable[[Any], Tensor]
     centred: bool = False
     output_layer: OutputLayer | None = None
+    real: Callable[[Any], Tensor] | None = None

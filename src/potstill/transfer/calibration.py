@@ -46,10 +46,11 @@ def measure_activity(module: nn.Module, anatomy: Anatomy, batches: Sequence[Any]
     stream, last = _Moments(), _Moments()
     outputs, inputs = {name: _Moments() for name in units}, {name: _Moments() for name in units}
     output_norm = anatomy.output_layer.norm if anatomy.output_layer else None
+    real: Tensor | None = None  # of the batch that runs
 
     def on_norm(name: str) -> Any:
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            rows = _rows(inputs[0])
+            rows = _rows(inputs[0], real)
             rows = rows - rows.mean(-1, keepdim=True) if anatomy.centred else rows
             scaled = rows / rows.square().mean(-1, keepdim=True).sqrt().clamp_min(torch.finfo(rows.dtype).tiny)
             stream.add(scaled)
@@ -59,10 +60,10 @@ def measure_activity(module: nn.Module, anatomy: Anatomy, batches: Sequence[Any]
         return hook
 
     def on_output(name: str) -> Any:
-        return lambda _module, inputs: outputs[name].add(_rows(inputs[0]))
+        return lambda _module, inputs: outputs[name].add(_rows(inputs[0], real))
 
     def on_input(name: str) -> Any:
-        return lambda _module, _inputs, output: inputs[name].add(_rows(output))
+        return lambda _module, _inputs, output: inputs[name].add(_rows(output, real))
 
     handles = [module.get_submodule(name).register_forward_pre_hook(on_norm(name)) for name in anatomy.norms]
     for name in units:
@@ -72,6 +73,7 @@ def measure_activity(module: nn.Module, anatomy: Anatomy, batches: Sequence[Any]
             handles.append(module.get_submodule(source).register_forward_hook(on_input(name)))
     try:
         for batch in batches:
+            real = anatomy.real(batch) if anatomy.real else None
             anatomy.run(batch)
     finally:
         for handle in handles:
@@ -102,8 +104,8 @@ class _Moments:
         return self.products / self.rows
 
 
-def _rows(x: Tensor) -> Tensor:
-    """``[R, …]`` float: every row, or evenly spaced ones if there are more than ``MAX_ROWS``."""
-    rows = x.detach().flatten(0, -2)
+def _rows(x: Tensor, real: Tensor | None) -> Tensor:
+    """``[R, …]`` float: every real row, or evenly spaced ones if there are more than ``MAX_ROWS``."""
+    rows = x.detach().flatten(0, -2) if real is None else x.detach()[real]
     rows = rows[:: -(-len(rows) // MAX_ROWS)]
     return rows if rows.dtype == torch.float64 else rows.float()

@@ -6,6 +6,7 @@ token.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,16 +57,24 @@ class TopLogits:
     logits
         ``[N, K]`` float32.
     log_sum_exp
-        ``[N]`` float32, of all V logits divided by ``temperature``; the total probability of the other V − K tokens is
-        then exact.
+        ``[N]`` float32, of all V logits divided by ``temperature``.
     temperature
         The temperature of ``log_sum_exp``.
+    others
+        ``[N]`` float32: logarithm of the probability of the other V − K tokens at ``temperature``; NaN where a store
+        does not have it. None: nowhere known. What the kept logits leave of 1 is too inexact if they are rounded.
     """
 
     indices: Tensor
     logits: Tensor
     log_sum_exp: Tensor
     temperature: float
+    others: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+def log_sum_exp_of_others(logits: Tensor, indices: Tensor) -> Tensor:
+    """``[n]``: log-sum-exp over the logits ``[n, V]`` of all tokens but those of ``indices [n, K]``; −inf if K = V."""
+    return logits.scatter(1, indices, -math.inf).logsumexp(dim=1)

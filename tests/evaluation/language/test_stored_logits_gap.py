@@ -47,6 +47,14 @@ def test_no_gap_with_two_tokens():
     assert found["gap"] == pytest.approx(0, abs=1e-5)
 
 
+def test_a_vocabulary_of_no_more_tokens_than_are_kept_has_no_others():
+    full = kl([0.8, 0.2], [0.6, 0.4])
+    found = gap_of_labels(Coin(0.8), Coin(0.6), ROWS, 64, 1.0)
+    assert (found["mass"], found["kl_kept"]) == (pytest.approx(1.0), pytest.approx(full, rel=1e-4))
+    validation = LanguageValidation(ROWS, 10, Coin(0.8), kept=64)
+    assert validation(Coin(0.6))["kl_kept"] == pytest.approx(full, rel=1e-4)
+
+
 def test_validation_keeps_only_the_teachers_largest_logits():
     teacher = Coin(0.8)
     validation = LanguageValidation(ROWS, 10, teacher, kept=1, most=1)

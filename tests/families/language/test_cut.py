@@ -15,6 +15,7 @@ from potstill.families.base import ModelSource
 from potstill.families.language.anatomy import anatomy, obstacle, with_own_output_layer
 from potstill.families.language.family import LanguageFamily
 from potstill.families.language.model import LanguageModel
+from potstill.transfer.calibration import measure_activity
 from potstill.transfer.cut import cut
 from potstill.transfer.rotation import largest_dimensions, principal_components
 from potstill.types import Tokens
@@ -121,6 +122,32 @@ def test_the_last_norm_of_a_tied_student_is_the_closest_one(kind):
                 weight[place] -= step
     last.weight.fill_(1.0)
     assert distance() > 1.1 * best
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_is_not_calibrated_on(kind):
+    """Examples of any length in one batch give what each of them gives alone."""
+    module = model(kind, tied=True)
+    whole, lengths = tokens(rows=6), [20, 3, 7, 20, 4, 11]
+    real = torch.arange(20) < torch.tensor(lengths)[:, None]
+    padded = Tokens(whole.input_ids.where(real, 0), real, real, whole.ids)
+    alone = [
+        Tokens(*(part[row : row + 1, :length] for part in (whole.input_ids, real, real)), whole.ids[row : row + 1])
+        for row, length in enumerate(lengths)
+    ]
+    every = list(anatomy(module).units)
+    together, one_by_one = (measure_activity(module, anatomy(module), part, every) for part in ([padded], alone))
+    assert torch.allclose(together.covariance, one_by_one.covariance, atol=1e-6)
+    assert together.last is not None
+    assert one_by_one.last is not None
+    pairs = list(zip(together.last, one_by_one.last, strict=True))
+    pairs += [
+        (getattr(together, of)[name], own)
+        for of in ("moments", "inputs")
+        for name, own in getattr(one_by_one, of).items()
+    ]
+    for ours, expected in pairs:
+        assert torch.allclose(ours, expected, rtol=1e-4, atol=1e-5)
 
 
 SMALLER: dict[str, dict[str, Any]] = {

@@ -12,6 +12,7 @@ from usage_errors import usage_error
 
 import potstill
 from potstill.recipe import Recipe
+from potstill.tasks.prepare import prepare
 from potstill.training.sampler import LengthSampler
 from potstill.training.trainer import DistillationTrainer
 
@@ -164,6 +165,24 @@ def test_training_from_stored_logits_needs_no_teacher_in_memory(recipe: Recipe, 
     assert "Labels: the largest 64 logits hold" in (first / "report.html").read_text()
     checked = [json.loads(line) for line in (first / "log.jsonl").read_text().splitlines()]
     assert all(line["kl_kept"] > 0 for line in checked if line["event"] == "eval")
+
+
+@pytest.mark.parametrize("labels", ["auto", "made"])
+def test_a_term_at_another_temperature_than_the_labels_is_refused_before_labelling(
+    recipe: Recipe, tmp_path: Path, labels: str
+):
+    def changed(**more: object) -> Recipe:
+        terms = {"objective.terms": {"jsd": {"weight": 0.1, "temperature": 2.0}}}
+        return Recipe.lay_over(recipe.model_dump(mode="json", exclude_unset=True), {**terms, **more})
+
+    with usage_error("labels.other_temperature", "objective.terms.jsd.temperature: 2", "objective.temperature: 1"):
+        potstill.distill(changed(labels=labels), tmp_path / "run")
+    with usage_error("labels.other_temperature", "objective.terms.jsd.temperature"):
+        potstill.label(changed(), tmp_path / "made")
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "made").exists()
+    prepare(changed())  # a live teacher has its logits at any temperature
+    prepare(changed(labels="auto", **{"objective.temperature": 2.0}))
 
 
 def test_accumulated_batches_are_one_mean_over_their_tokens(recipe: Recipe, tmp_path: Path, data: Path, monkeypatch):

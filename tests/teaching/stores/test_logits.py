@@ -10,10 +10,15 @@ import pytest
 import torch
 from label_fakes import FakeExamples
 from logit_fakes import small_store, tiny_teacher_of_text
+from safetensors.torch import load_file
 from usage_errors import usage_error
 
 from potstill.families.language.model import LanguageModel
+from potstill.objectives.registry import find_term
+from potstill.objectives.tokens import TokenInputs
+from potstill.teaching.engines.logits import label_logits
 from potstill.teaching.stores.logits import LogitStore
+from potstill.teaching.stores.shards import write_shard
 from potstill.types import Request
 
 
@@ -41,6 +46,49 @@ def test_they_are_the_largest_of_each_token_and_the_sum_of_all(store, teacher, e
     assert torch.equal(stored.indices, whole.topk(16, dim=1).indices)
     ours = stored.logits - stored.log_sum_exp[:, None]
     assert torch.allclose(ours, whole.log_softmax(dim=1).gather(1, stored.indices), atol=5e-3)
+
+
+def test_the_share_of_the_others_is_exact(store, teacher, examples):
+    live = teacher.forward(examples.batch(np.array([13, 2])), Request()).logits
+    whole = live.head(live.states).double().log_softmax(dim=1)
+    stored = store.logits([13, 2])
+    expected = whole.scatter(1, stored.indices, -torch.inf).logsumexp(dim=1)
+    assert torch.allclose(stored.others.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_store_of_an_earlier_version_is_read_without_that_share(store, teacher, examples, tmp_path):
+    """Its shards do not have the array; a shard that is labelled now has it."""
+    now = store.logits([3, 17])
+    for index in (0, 1, 2):
+        path = store.path(index)
+        arrays = load_file(path)
+        del arrays["others"]
+        write_shard(path, store.manifest.key, arrays)
+    path.unlink()
+    store = small_store(teacher, examples, store.folder)  # writes the last shard only
+    then = store.logits([3, 17])
+    assert then.others is not None
+    assert now.others is not None
+    first = int(examples.batch(np.array([3])).answer.sum())
+    assert then.others[:first].isnan().all()
+    assert torch.equal(then.others[first:], now.others[first:])
+    assert all(torch.equal(getattr(then, n), getattr(now, n)) for n in ("indices", "logits", "log_sum_exp"))
+
+
+def test_all_logits_of_a_token_are_its_whole_distribution(teacher, examples, tmp_path):
+    """The vocabulary is not larger than the number of logits to keep."""
+    store = label_logits(teacher, examples, tmp_path / "labels", 1.0, kept=1000, shard_examples=8)
+    stored = store.logits([3])
+    live = teacher.forward(examples.batch(np.array([3])), Request()).logits
+    whole = live.head(live.states).detach()
+    student, targets = torch.zeros_like(whole).requires_grad_(), torch.zeros(len(whole)).long()
+    assert store.kept == teacher.vocabulary == whole.shape[1]
+    assert store.mass() == pytest.approx(1.0, abs=1e-3)
+    for name in ("kl", "reverse_kl", "jsd"):
+        term = find_term(name)(temperature=1.0)
+        ours, full = (term.per_token(TokenInputs(student, labels, targets)) for labels in (stored, whole))
+        assert torch.allclose(ours, full, rtol=1e-2, atol=1e-3)
+        assert torch.autograd.grad(ours.sum(), student)[0].isfinite().all()
 
 
 def test_a_pickled_store_reads_the_same_without_the_open_shards(store):

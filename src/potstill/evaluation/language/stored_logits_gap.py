@@ -17,7 +17,7 @@ from potstill.evaluation.language.scoring import HeldOut, Scorable, answer_of, b
 from potstill.families.language.project import log_probabilities
 from potstill.objectives.kl import Kl
 from potstill.objectives.tokens import TokenInputs
-from potstill.types import TopLogits, chunks
+from potstill.types import TopLogits, chunks, log_sum_exp_of_others
 
 EXAMPLES_FOR_GAP = 100
 
@@ -25,7 +25,10 @@ EXAMPLES_FOR_GAP = 100
 def largest(log_probability: Tensor, kept: int, temperature: float = 1.0) -> TopLogits:
     """The part of log-probabilities ``[n, V]`` that a label store keeps."""
     top = log_probability.topk(min(kept, log_probability.shape[1]), dim=1)
-    return TopLogits(top.indices, top.values, (log_probability / temperature).logsumexp(dim=1), temperature)
+    scaled = log_probability / temperature
+    total = scaled.logsumexp(dim=1)
+    others = log_sum_exp_of_others(scaled, top.indices) - total
+    return TopLogits(top.indices, top.values, total, temperature, others)
 
 
 def kl_of(own: Tensor, teacher: Tensor | TopLogits, targets: Tensor, temperature: float = 1.0) -> Tensor:

@@ -168,7 +168,12 @@ def _finished(
     def run(tokens: Tokens) -> Tensor:
         return outputs(module, tokens)
 
-    return Anatomy(width, blocks, tuple(norms), axes, units, run, centred, output_layer)
+    return Anatomy(width, blocks, tuple(norms), axes, units, run, centred, output_layer, _real)
+
+
+def _real(tokens: Tokens) -> Tensor:
+    """``[B, T]`` bool: texts differ in length, and half of a batch can be padding."""
+    return tokens.attention
 
 
 def outputs(module: Any, tokens: Tokens) -> Tensor:

@@ -233,6 +233,7 @@ def prepare_language(recipe: Recipe) -> LanguageTask:
             key="objective.other_task",
         )
     check_teachers(recipe, objective)
+    _check_temperatures(recipe, objective)
     check_data(recipe.data)
     device = available_device(recipe.training.device)
     check_gkd(recipe, [default_student("language")], family(default_student("language")))
@@ -247,6 +248,21 @@ def prepare_language(recipe: Recipe) -> LanguageTask:
     task = LanguageTask(recipe, device, teacher, parts["train"], parts["validation"], held_out)
     _check_student(task)
     return task
+
+
+def _check_temperatures(recipe: Any, objective: Objective) -> None:
+    """Raise UserError, before any label is made, if a term has another temperature than the labels that it reads."""
+    if getattr(recipe, "labels", None) is None:
+        return
+    stored = recipe.objective.temperature
+    for name, term in objective.terms.items():
+        own = recipe.objective.terms.get(name, {}).get("temperature", stored)
+        if term.tempered and own != stored:
+            raise UserError(
+                f"objective.terms.{name}.temperature: {own:g}, but labels hold the teacher's logits at one temperature,"
+                f" objective.temperature: {stored:g}; write the same for both, or leave out labels.",
+                key="labels.other_temperature",
+            )
 
 
 def _load_teacher(recipe: Recipe, device: str) -> LanguageModel:

@@ -16,10 +16,10 @@ from torch import Tensor
 from potstill.families.language.project import log_probabilities
 from potstill.malloc import release
 from potstill.teaching.engines.progress import ProgressCounter, Report
-from potstill.teaching.stores.logits import KEPT_LOGITS, LOGIT_FIELDS, LogitStore
+from potstill.teaching.stores.logits import KEPT_LOGITS, LOGIT_FIELDS, OTHERS, LogitStore
 from potstill.teaching.stores.manifest import LabelSource, Manifest
 from potstill.teaching.stores.writing import Distribute, begin_store, unfinished, write_rows
-from potstill.types import Logits, Request, Tokens, chunks
+from potstill.types import Logits, Request, Tokens, chunks, log_sum_exp_of_others
 
 if TYPE_CHECKING:
     from potstill.families.language.model import LanguageModel
@@ -111,7 +111,7 @@ def _label(
     for part in np.split(np.arange(ids.start, ids.stop), range(batch_size, len(ids), batch_size)):
         found.append(_largest(teacher, dataset.batch(part), store.kept, store.temperature))
         counter.add(len(part))
-    return {name: torch.cat([part[name] for part in found]) for name in LOGIT_FIELDS}
+    return {name: torch.cat([part[name] for part in found]) for name in (*LOGIT_FIELDS, OTHERS)}
 
 
 @torch.inference_mode()
@@ -120,15 +120,17 @@ def _largest(teacher: LanguageModel, tokens: Tokens, kept: int, temperature: flo
     tokens = tokens.to(teacher.device)
     logits = teacher.forward(tokens, Request()).logits
     assert isinstance(logits, Logits)
-    found: dict[str, list[Tensor]] = {name: [] for name in LOGIT_FIELDS[1:]}
+    found: dict[str, list[Tensor]] = {name: [] for name in (*LOGIT_FIELDS[1:], OTHERS)}
     for rows in chunks(len(logits), teacher.vocabulary):
         # log-probabilities are logits up to a constant per row, which cancels in relative logits
         whole = log_probabilities(logits, rows)
         top = whole.topk(kept, dim=1)
-        relative, total = top.values - top.values[:, :1], ((whole - top.values[:, :1]) / temperature).logsumexp(dim=1)
+        relative, scaled = top.values - top.values[:, :1], (whole - top.values[:, :1]) / temperature
+        total = scaled.logsumexp(dim=1)
         found["indices"].append(top.indices.to(torch.int32).cpu())
         found["logits"].append(relative.half().cpu())
         found["log_sum_exp"].append(total.float().cpu())
+        found[OTHERS].append((log_sum_exp_of_others(scaled, top.indices) - total).float().cpu())
         found["mass"].append((relative / temperature - total[:, None]).exp().sum(dim=1).half().cpu())
     arrays = {name: torch.cat(parts) for name, parts in found.items()}
     if teacher.vocabulary <= 2**16:

@@ -2,8 +2,8 @@
 
 A shard holds the answer tokens of a fixed range of examples. Logits are stored relative to the largest one, in half
 precision, which is most exact for the most probable tokens. ``log_sum_exp`` covers all V logits at the store's
-temperature, so that the probability of the other V − K tokens is exact. With K = 64 and a vocabulary below 65,536 a
-token takes 260 bytes.
+temperature. The probability of the other V − K tokens is stored as well, because for confident tokens it is smaller
+than the error of a sum of rounded ones. With K = 64 and a vocabulary below 65,536 a token takes 266 bytes.
 
 Shapes: N answer tokens of a batch, K kept logits, V vocabulary.
 """
@@ -32,6 +32,9 @@ KEPT_LOGITS = 64
 #: arrays of a shard: the number of answer tokens of each example; then per answer token: the token ids of the kept
 #: logits, the kept logits, the log-sum-exp over all logits, and the share of the probability that is kept
 LOGIT_FIELDS = ("counts", "indices", "logits", "log_sum_exp", "mass")
+#: logarithm of the share that is not kept, per answer token; shards of earlier versions do not have it
+OTHERS = "others"
+_TYPES_IN_MEMORY = {"indices": np.int64, "logits": np.float32, "log_sum_exp": np.float32, OTHERS: np.float32}
 
 
 class LogitStore(LabelStore):
@@ -80,6 +83,11 @@ class LogitStore(LabelStore):
         """Arrays that every shard holds."""
         return LOGIT_FIELDS
 
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Arrays that a shard may hold."""
+        return (OTHERS,)
+
     def mass(self) -> float:
         """Mean share of the teacher's probability that the kept tokens hold, at the store's temperature."""
         indices = sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob("shard-*.safetensors"))
@@ -106,12 +114,15 @@ class LogitStore(LabelStore):
                 )
             offsets = self._offsets_in(index, shard)
             place = slice(offsets[row], offsets[row + 1])
-            parts.append({name: shard.arrays[name][place] for name in ("indices", "logits", "log_sum_exp")})
-        indices, logits, total = (
+            part = {name: shard.arrays[name][place] for name in ("indices", "logits", "log_sum_exp")}
+            unknown = np.full_like(part["log_sum_exp"], np.nan)
+            part[OTHERS] = shard.arrays[OTHERS][place] if OTHERS in shard.arrays else unknown
+            parts.append(part)
+        indices, logits, total, others = (
             torch.from_numpy(np.concatenate([part[name] for part in parts]).astype(kind))
-            for name, kind in (("indices", np.int64), ("logits", np.float32), ("log_sum_exp", np.float32))
+            for name, kind in _TYPES_IN_MEMORY.items()
         )
-        return TopLogits(indices, logits, total, self.temperature)
+        return TopLogits(indices, logits, total, self.temperature, others)
 
     def _label_info(self) -> dict[str, Any]:
         return {"signals": frozenset({"logits"})}
