@@ -91,7 +91,7 @@ def test_groups_hold_windows_and_covariates_of_one_size(tmp_path):
     covariates = set()
     for k in range(40):
         batch = dataset.batch(range(k * 60, k * 60 + 60))
-        sizes = (batch.group - batch.group[0]).bincount()
+        sizes = (batch.group - batch.group.min()).bincount()
         rows = rows_of(batch, batch.future.shape[1])
         in_group = (rows.group - rows.group.min()).bincount()
         assert in_group.unique().numel() == 1  # of windows and covariates together
