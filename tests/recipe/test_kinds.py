@@ -336,7 +336,7 @@ def test_weights_of_terms_and_auxiliary_losses():
         ),
         (
             ForecastRecipe,
-            {"teacher": [{"source": "a", "weight": 1}, {"source": "b"}], "ensemble": "recent"},
+            {"teacher": [{"source": "a", "weight": 2}, {"source": "b"}], "ensemble": "recent"},
             "ensemble.weights_given",
             "teacher.weight",
         ),

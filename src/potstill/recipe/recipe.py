@@ -217,7 +217,7 @@ class ForecastRecipe(OfflineRecipe):
                 "ensemble.one_teacher",
                 f"ensemble: {self.ensemble} weights several teachers, and {len(self.teacher)} given",
             )
-        if self.ensemble != "fixed" and any("weight" in teacher.model_fields_set for teacher in self.teacher):
+        if self.ensemble != "fixed" and any(teacher.weight != 1 for teacher in self.teacher):
             raise invalid(
                 "ensemble.weights_given",
                 f"ensemble: {self.ensemble} finds the weights of the teachers; leave teacher.weight out, or write"
