@@ -77,7 +77,7 @@ def train(cells: list[Cell], plan: dict[str, Any], given: argparse.Namespace) ->
     """Train and score what has no result yet."""
     todo = [cell for cell in cells if not (given.runs / "cells" / f"{cell.key}.json").exists()]
     print(f"{len(cells) - len(todo)} of {len(cells)} cells are done", flush=True)
-    with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=one_thread) as pool:
         costs = costs_of([*todo, *(_reference(cell, plan) for cell in todo)], given.runs / "costs.json", pool)
         scored = {one.key: one for cell in cells for one in cell.source.scored}
         jobs = [
@@ -202,7 +202,8 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
+    """What each process of a pool begins with."""
     import torch
 
     torch.set_num_threads(1)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from students_judge import Judged, Scores
 
+from potstill.evaluation.metrics import geometric_mean
 from potstill.evaluation.outcome import SEASONAL_NAIVE
 
 TEACHER = "teacher"
@@ -86,20 +87,27 @@ def figures_of(group: Group, teachers: Mapping[str, dict[str, Any]], controls: l
     return found
 
 
-def keeping_the_start(group: Group) -> dict[str, float]:
-    """What keeping a start that is better than all evaluations changes, over arms that start as the untrained cut.
+def keeping_the_start(group: Group) -> dict[str, dict[str, float]]:
+    """What keeping a start that is better than all evaluations changes, for arms that start as the untrained cut.
 
-    ``cases`` of ``cells`` in which the validation part prefers the start, and the cut's SQL relative to that of the
-    trained student there, geometric mean. In these cells the start could not be kept.
+    ``cases`` of ``cells`` in which the validation part prefers the start, and the SQL on the test part relative to that
+    of the trained students, geometric mean over these cases (``sql_of_cases``) and over all cells (``sql``).
     """
-    ratios, cells = [], 0
-    for arm in set(SAME_START) & set(group.results):
+    found = {}
+    for arm in (arm for arm in SAME_START if arm in group.results):
+        ratios = []
         for name, seeds in group.results[arm].items():
-            for cut, trained in zip(group.results[UNTRAINED][name], seeds, strict=False):
-                cells += 1
-                if trained["validation_at_start"] < min(trained["validation"].values()):
-                    ratios.append(np.nanmean(cut["sql"]) / np.nanmean(trained["sql"]))
-    return {"cells": cells, "cases": len(ratios), "sql": float(np.exp(np.mean(np.log(ratios)))) if ratios else 1.0}
+            for cut, trained in zip(group.results[UNTRAINED][name], seeds, strict=True):
+                preferred = trained["validation_at_start"] < min(trained["validation"].values())
+                ratios.append(float(np.nanmean(cut["sql"]) / np.nanmean(trained["sql"])) if preferred else 1.0)
+        cases = [ratio for ratio in ratios if ratio != 1.0]
+        found[arm] = {
+            "cells": len(ratios),
+            "cases": len(cases),
+            "sql_of_cases": geometric_mean(np.array(cases)) if cases else 1.0,
+            "sql": geometric_mean(np.array(ratios)),
+        }
+    return found
 
 
 def steps_to_match(group: Group) -> dict[str, float | None]:

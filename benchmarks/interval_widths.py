@@ -1,8 +1,8 @@
 """Ways of choosing the factor for a student's intervals, and the coverage of the 80 % band that each leads to.
 
 The default student and its control are trained on the short histories of ``distillation.yaml``. Each way knows only
-what is before the test part; the coverage is that of test windows one step apart, which use every part of a test
-part that has room for a few separate horizons only. Its interval is a bootstrap over horizons of a series.
+what is before the test part. The coverage is that of test windows one step apart: in a short test part only a few do
+not overlap. Its interval is a bootstrap over horizons of a series.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 import numpy as np
-from distillation import cells_of, read_plan, shorten
+from distillation import cells_of, one_thread, read_plan, shorten
 from distillation_train import Cell, provider_of
 
 from potstill.data.series.opening import open_store
@@ -46,7 +46,7 @@ def main() -> None:
     plan["cells"] = [{"situation": "scarce", "windows": windows, "size": "third", "seeds": [0], "arms": list(ARMS)}]
     cells = cells_of(plan, given)
     given.runs.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=one_thread) as pool:
         jobs = [pool.submit(case_of, cell, steps, given.runs) for cell in cells]
         found = [job.result() for job in jobs]
     summary = {arm: over_cases([one for one in found if one["arm"] == arm]) for arm in ARMS}
@@ -141,12 +141,6 @@ def options() -> argparse.Namespace:
 def _factor(*bands: Sequence[np.ndarray]) -> float:
     low, median, high, truth = (np.concatenate(part) for part in zip(*bands, strict=True))
     return spread_factor(low, median, high, truth, np.ones(len(truth)), COVERAGE)
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":

@@ -167,3 +167,21 @@ def test_steps_until_a_cut_start_is_as_good_as_a_random_one():
     results = {"smooth-0.8": {"a": random, "b": random}, "start-slow": {"a": cut, "b": never}}
     # the first seed after 10 of 40 steps, the second before the first step
     assert steps_to_match(Group("scarce", 200, "third", "time", results)) == {"a": (10 / 40 + 0) / 2, "b": None}
+
+
+def test_what_keeping_the_start_changes():
+    from distillation_table import Group, keeping_the_start
+
+    def cell(sql: float, start: float = 1.0, best: float = 2.0) -> dict[str, Any]:
+        return {"sql": [sql, np.nan], "validation_at_start": start, "validation": {"4": best, "8": best + 1}}
+
+    arms = {
+        "cut": {"x": [cell(3.0), cell(3.0)], "y": [cell(1.0), cell(1.0)]},
+        "start-slow": {"x": [cell(2.0), cell(4.0, best=0.9)], "y": [cell(4.0), cell(5.0, best=0.5)]},
+        "truth": {"x": [cell(9.0), cell(9.0)], "y": [cell(9.0), cell(9.0)]},
+    }
+    found = keeping_the_start(Group("scarce", 50, "third", "time", arms))
+    assert set(found) == {"start-slow"}
+    assert (found["start-slow"]["cells"], found["start-slow"]["cases"]) == (4, 2)
+    assert found["start-slow"]["sql_of_cases"] == pytest.approx((3 / 2 * 1 / 4) ** (1 / 2))
+    assert found["start-slow"]["sql"] == pytest.approx((3 / 2 * 1 / 4) ** (1 / 4))

@@ -1,5 +1,6 @@
 """The program: what it imports, what it says and how it leaves."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 import potstill
-from potstill.cli.program import spread
+from potstill.cli.program import _interrupted, spread
 from potstill.errors import UserError
 
 HEAVY = "[m for m in ('torch', 'transformers', 'pandas', 'plotly') if m in sys.modules]"
@@ -111,9 +112,51 @@ def test_a_fault_of_ours_shows_its_traceback_only_on_request(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_ctrl_c_leaves_with_130(leave, fail_with):
+@pytest.mark.parametrize(
+    ("number", "name", "words"),
+    [
+        (errno.EACCES, "locked/x.csv", ["locked/x.csv: permission denied", "permissions"]),
+        (errno.EROFS, "run/.recipe.yaml.x7", ["run: read-only file system"]),
+        (errno.ENAMETOOLONG, "n" * 300, ["file name too long"]),
+        (errno.ENOSPC, None, ["the disk is full"]),
+        (errno.EFBIG, "run/a", ["run/a: the disk is full"]),
+    ],
+)
+def test_errors_of_the_system_are_one_sentence(leave, fail_with, capsys, number, name, words):
+    fail_with(OSError(number, os.strerror(number), name))
+    assert leave("report", "r") == 2
+    stderr = capsys.readouterr().err
+    assert stderr.count("\n") == 1
+    assert "internal error" not in stderr
+    for word in words:
+        assert word in stderr
+
+
+def test_ctrl_c_leaves_with_130(leave, fail_with, capsys):
     fail_with(KeyboardInterrupt())
     assert leave("report", "r") == 130
+    assert capsys.readouterr().err == "potstill: interrupted.\n"
+
+
+def test_what_continues_an_interrupted_command():
+    assert _interrupted(["distill", "--output", "r"]).endswith("--resume continues it.")
+    assert _interrupted(["label"]).endswith("the same command continues it.")
+    assert _interrupted(["evaluate"]) == "interrupted."
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "2>&- >&-"])
+def test_closed_streams(closed: str):
+    command = f"{sys.executable} -m potstill report nowhere {closed}"
+    assert subprocess.run(command, shell=True, capture_output=True).returncode == 2
+
+
+def test_a_name_that_the_streams_encoding_does_not_have():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "potstill", "report", "ü"], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("potstill: ?")
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])

@@ -75,6 +75,14 @@ def test_peak_memory_of_a_pass():
     assert 120 < peak < 300
 
 
+def test_peak_memory_of_a_cuda_device_is_the_devices(monkeypatch):
+    used = iter([100 * 2**20])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: next(used))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 350 * 2**20)
+    assert peak_megabytes(lambda: None, torch.device("cuda:1")) == 250
+
+
 def _saved_bytes(model):
     return weight_bytes(model, saved_weights(model.source))
 

@@ -82,7 +82,7 @@ def test_a_term_of_no_weight_is_not_computed(batch, alpha, left):
 
 
 def test_one_term_for_both_sides_counts_whole(batch):
-    objective = Objective(ForecastObjective(alpha=0.3, soft="pinball", hard="pinball"))
+    objective = Objective(ForecastObjective(alpha=0.0, soft="pinball", hard="pinball"))
     assert objective.weights == {"pinball": 1.0}
 
 
@@ -220,3 +220,23 @@ def test_a_term_from_an_entry_point(monkeypatch, own_terms):
     assert find_term("outside").name == "pinball"
     with usage_error("names.unknown_term", "outside"):
         find_term("outsid")
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "fact"),
+    [
+        ({"hard": "expected_pinball", "soft": "quantile_match"}, "objective.hard_needs_teacher", "expected_pinball"),
+        ({"hard": "scaled_pinball", "soft": "pinball"}, "objective.soft_without_teacher", "pinball"),
+        ({"hard": "pinball", "soft": "pinball"}, "objective.soft_without_teacher", "alpha: 0"),
+    ],
+)
+def test_the_soft_term_asks_the_teacher_and_the_hard_term_does_not(options, key, fact):
+    with usage_error(key, fact):
+        Objective(ForecastObjective(alpha=0.5, **options))
+
+
+def test_a_term_without_weight_is_not_asked_about():
+    assert Objective(ForecastObjective(alpha=0.0, hard="pinball", soft="pinball")).requires == frozenset()
+    assert set(Objective(ForecastObjective(alpha=1.0, hard="expected_pinball", soft="quantile_match")).terms) == {
+        "quantile_match"
+    }

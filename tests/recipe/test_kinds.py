@@ -383,3 +383,8 @@ def test_given_weights_are_not_taken_for_learned_ones(tmp_path: Path):
     Recipe.lay_over({}, {"teacher": teachers}).write(tmp_path / "recipe.yaml")
     with usage_error("run.other_recipe", "{'source': 'a', 'weight': 3.0}, b"):
         recipe_of_run(tmp_path, Recipe.lay_over({}, {"teacher": ["a", "b"], "ensemble": "validation"}))
+
+
+def test_a_mixture_is_not_trained_by_gkd():
+    with usage_error("recipe.invalid_value", "training.algorithm", "'offline'", "'gkd'"):
+        Recipe.read(None, {"task": "mixture", "training.algorithm": "gkd"})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from usage_errors import usage_error
 
-from potstill.runs import clear_up, last_good, open_run, write_atomically, write_folder, write_json
+from potstill.runs import check_run, clear_up, last_good, open_run, write_atomically, write_folder, write_json
 
 
 def write(path: Path, text: str) -> None:
@@ -130,3 +130,15 @@ def test_a_folder_that_is_no_run(tmp_path: Path):
         open_run(tmp_path / "file", resume=False)
     with usage_error("output.is_a_file", str(tmp_path / "file")):
         open_run(tmp_path / "file" / "run", resume=False)
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
+    with usage_error("output.not_writable", "run", str(tmp_path)):
+        check_run(tmp_path / "run", resume=False)
+
+
+def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert check_run("~/run", resume=False) == tmp_path / "run"
+    assert open_run("~/run", resume=False) == tmp_path / "run"

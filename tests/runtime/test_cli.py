@@ -246,6 +246,14 @@ def test_a_failed_run_leaves_the_old_output(model, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "next.csv"]
 
 
+def test_the_input_is_not_replaced(model, tmp_path, capsys):
+    text = "y\n1\n2\n"
+    (tmp_path / "link.csv").symlink_to(tmp_path / "data.csv")
+    for output in ("data.csv", "link.csv"):
+        refused(model, text, tmp_path, capsys, "would be replaced", options=("--output", str(tmp_path / output)))
+    assert (tmp_path / "data.csv").read_text() == text
+
+
 def test_info(exported, capsys):
     for name in ("linear", "chronos2-groups", "mixture"):
         assert main(["info", str(exported(name).folder)]) == 0

@@ -81,7 +81,7 @@ def test_layers_may_be_named(recipe, capsys):
 def test_layers_that_do_not_fit(recipe, layers):
     recipe.student.layers = layers
     with usage_error("student.bad_layers", "1 ascending numbers from 0 to 1"):
-        prepare_forecasting(recipe).fresh()
+        _ = prepare_forecasting(recipe).start  # known before the run has a folder
 
 
 @pytest.mark.parametrize("start", ["random", "copy"])
@@ -124,3 +124,15 @@ def test_a_student_that_has_weights_learns_slowly_and_its_control_from_random_we
     assert rates(recipe) == (1e-3, 1e-3)
     recipe.student.start, recipe.training.learning_rate = "teacher", 2e-4
     assert rates(recipe) == (2e-4, 2e-4)
+
+
+def test_only_a_start_with_weights_is_a_candidate(recipe):
+    task = prepare_forecasting(recipe)
+
+    def training(random_start: bool):
+        return task.training("x", TrainingData(task.dataset(2)), 2, task.validation(), random_start)
+
+    assert [training(False).random_start, training(True).random_start] == [False, True]
+    recipe.student.start = "random"
+    task = prepare_forecasting(recipe)
+    assert training(False).random_start

@@ -89,6 +89,7 @@ def refused(recipe, tmp_path):
         ({"output_dir": "x"}, "training.argument_decided_elsewhere", "--output"),
         ({"remove_unused_columns": True}, "training.argument_fixed", "remove_unused_columns"),
         ({"save_total_limit": 1}, "training.argument_fixed", "save_total_limit"),
+        ({"eval_delay": 5}, "training.argument_fixed", "eval_delay"),
         ({"eval_on_start": True}, "training.argument_fixed", "eval_on_start"),
         ({"dataloader_num_worker": 2}, "training.unknown_argument", "'dataloader_num_workers'"),
         ({"optim": "adamm"}, "training.arguments_refused", "training.arguments"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 import potstill
 from potstill.tasks import stages
@@ -55,6 +56,16 @@ def test_labels_are_paid_in_steps_of_the_mean_length(trainings, monkeypatch):
     times = iter([[1.0, 1.0], [1.0, 1.0], [1.0, 7.0], [1.0, 3.0]])
     monkeypatch.setattr(control, "_seconds", lambda run, place: [0.0, 0.0] if run.data.provider else next(times))
     assert control_steps(*trainings, taken=0, labelling=40.0) == 20
+
+
+def test_a_step_on_an_accelerator_is_timed_to_its_end(monkeypatch):
+    ended, clock = [], control._Clock()
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda: ended.append(len(clock.seconds)))
+    for _ in range(3):
+        clock.on_step_end()
+    assert ended == [0, 0, 1]
+    assert len(clock.seconds) == 2
 
 
 def test_real_steps_are_timed_by_the_trainers_clock(trainings, tmp_path):

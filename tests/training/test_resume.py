@@ -171,6 +171,26 @@ def test_a_run_resumed_behind_a_torn_checkpoint_ends_alike(stopped, tmp_path):
     assert log(run) == log(folder / "stopped")
 
 
+@pytest.mark.usefixtures("quick_trainer")
+@pytest.mark.parametrize("name", ["trainer_state.json", "model.safetensors"])
+def test_a_file_with_another_content_is_named(stopped, tmp_path, name):
+    recipe, folder = stopped
+    run = copied(folder / "stopped", tmp_path)
+    file = run / "checkpoints" / "student" / "checkpoint-8" / name
+    file.write_bytes(b"\xff" * file.stat().st_size)  # of the same size
+    with usage_error("run.bad_checkpoint", "checkpoint-8", "--resume"):
+        small_run(recipe, steps=12).run(run, resume=True)
+
+
+@pytest.mark.usefixtures("quick_trainer")
+def test_a_checkpoint_of_another_student_is_named(stopped, tmp_path):
+    recipe, folder = stopped
+    recipe = recipe.model_copy(deep=True)
+    recipe.student.overrides = {**recipe.student.overrides, "d_ff": 24}
+    with usage_error("run.other_sizes", "checkpoint-8", "recipe.yaml"):
+        small_run(recipe, steps=12).run(copied(folder / "stopped", tmp_path), resume=True)
+
+
 class Mark:
     """Leaves a file when it is loaded as a pickle."""
 

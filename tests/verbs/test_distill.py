@@ -166,6 +166,20 @@ def test_a_resumed_run_takes_its_own_recipe_and_refuses_another(distilled, recip
     assert max(line["step"] for line in log_lines(run, "train") if line["model"] == "student") == 14
 
 
+def test_a_run_is_not_continued_on_other_data(quick, small_csv, tmp_path):
+    table = shutil.copy(small_csv, tmp_path / "own.csv")
+    quick.data.paths = [str(table)]
+    run = potstill.distill(quick, tmp_path / "run")
+    (run / "metrics.json").unlink()
+    lines = small_csv.read_text().splitlines()
+    table.write_text("\n".join([*lines[:-1], lines[-1].replace(".", "1.", 1)]) + "\n")
+    with usage_error("run.other_data", "have changed"):
+        potstill.distill(output=run, resume=True)
+    table.write_text(small_csv.read_text())
+    potstill.distill(output=run, resume=True)
+    assert (run / "metrics.json").exists()
+
+
 def test_a_run_is_not_written_over(distilled, recipe):
     before = (distilled / "metrics.json").stat().st_mtime_ns
     with usage_error("run.exists", "--resume"):

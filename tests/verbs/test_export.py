@@ -208,3 +208,10 @@ def test_covariates_that_no_form_would_read_are_refused(folder: Path, tiny_teach
     model = potstill.load(folder)
     with usage_error("model.no_groups", "potstill export --groups"):
         model.predict(Windows.of_context(torch.zeros(2, 9), 3, group=torch.zeros(2, dtype=torch.int64)), 3)
+
+
+@pytest.mark.parametrize("options", [{"format": "onx"}, {"quantize": "int9"}])
+def test_unknown_forms(tiny_teacher: Path, tmp_path: Path, options: Any):
+    name = next(iter(options)).replace("quantize", "quantisation")
+    with usage_error(f"names.unknown_{name}", "Did you mean"):
+        potstill.export(tiny_teacher, tmp_path / "exported", **options)

@@ -459,3 +459,30 @@ def test_steps_of_a_microsecond_are_read(distilled, tmp_path):
     frame = pd.DataFrame({"a": 20 + 5 * np.sin(np.arange(120) / 4)}, index=index)
     table = pd.read_parquet(potstill.forecast(str(distilled), frame, 4, tmp_path / "out.parquet"))
     assert table["ds"].tolist() == pd.date_range(index[-1], periods=5, freq="us")[1:].tolist()
+
+
+def test_no_input_is_replaced(folder, tmp_path):
+    small = folder / "small.csv"
+    known = pd.read_csv(small)
+    ahead = tmp_path / "ahead.csv"
+    known.tail(4).drop(columns="low").to_csv(ahead, index=False)
+    before = {path: path.read_bytes() for path in (small, ahead)}
+    link = tmp_path / "link.csv"
+    link.symlink_to(small)
+    for data in (small, folder, [str(small)]):
+        for output in (small, link):
+            with usage_error("output.is_an_input", output.name):
+                potstill.forecast("embedded", data, 4, output)
+    with usage_error("output.is_an_input", "ahead.csv"):
+        potstill.forecast("embedded", small, 4, ahead, target="low", known="high", future=ahead)
+    assert {path: path.read_bytes() for path in before} == before
+    other = tmp_path / "old.csv"
+    other.write_text("old")
+    assert potstill.forecast("embedded", small, 4, other) == other  # another file is replaced, as before
+    assert len(pd.read_csv(other)) == 8
+
+
+def test_an_output_in_the_home_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert potstill.forecast("embedded", folder / "small.csv", 4, "~/next.csv") == tmp_path / "next.csv"
+    assert (tmp_path / "next.csv").is_file()

@@ -24,7 +24,7 @@ def inspect(recipe: Recipe, model: Model) -> None:
     table = Table("", "", show_header=False, title=model, title_justify="left")
     for key, value in _flat(verbs.inspect(model, recipe if recipe.model_fields_set else None)):
         table.add_row(key, value)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # names may contain brackets
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

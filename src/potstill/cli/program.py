@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from types import FrameType
 from typing import cast
 
@@ -15,6 +17,7 @@ import typer
 from potstill.cli.app import app
 from potstill.errors import UserError
 from potstill.ranks import fails_first
+from potstill.runs import FULL
 
 # click's class; its module differs between releases of typer
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
@@ -24,10 +27,16 @@ MULTI_VALUE_OPTIONS = (
     "--students",
 )  # take all values up to the next option, so that --data suite/*.csv works
 
+#: errors that are not Potstill's: of permissions, a read-only file system, a full disk, a name that is too long
+OF_THE_SYSTEM = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, *FULL)
+#: what continues an interrupted command
+CONTINUED_WITH = {"distill": "--resume", "mix": "--resume", "label": "the same command"}
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 success, 2 usage error, 1 internal error, 130 interrupted."""
     typed = sys.argv[1:] if arguments is None else arguments
+    _prepare_streams()
     _prepare_libraries()
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -54,6 +63,16 @@ def spread(arguments: list[str]) -> list[str]:
     return expanded
 
 
+def _prepare_streams() -> None:
+    """Closed streams take what is printed; a name that a stream's encoding does not have is printed with ``?``."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 as long as the process lives
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
 def _prepare_libraries() -> None:
     """Set what libraries read at import: waiting threads sleep, one line per warning of Potstill, progress bars only on
     a terminal."""
@@ -75,7 +94,7 @@ def _prepare_libraries() -> None:
 def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="potstill", standalone_mode=False) or 0
-        return _fail("interrupted; finished work is kept, and --resume continues a run.", code) if code == 130 else code
+        return _fail(_interrupted(arguments), code) if code == 130 else code
     except UserError as error:
         return _fail(str(error), 2)
     except UsageError as error:
@@ -83,10 +102,28 @@ def _run(arguments: list[str]) -> int:
         message = error.format_message().replace("Value error, ", "").rstrip(".?")  # typer's prefix of a wrong choice
         return _fail(f"{message}; see {command} --help.", 2)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in OF_THE_SYSTEM:
+            return _fail(_place_of(error), 2)
         if os.environ.get("POTSTILL_TRACEBACK"):
             traceback.print_exc()
         what = f"{type(error).__name__}: {error}"
         return _fail(f"internal error ({what}); run again with POTSTILL_TRACEBACK=1 to see the traceback.", 1)
+
+
+def _interrupted(arguments: list[str]) -> str:
+    how = CONTINUED_WITH.get(next((argument for argument in arguments if not argument.startswith("-")), ""))
+    return f"interrupted; finished work is kept: {how} continues it." if how else "interrupted."
+
+
+def _place_of(error: OSError) -> str:
+    """A sentence about a file or folder that cannot be read or written; a temporary file is in the named folder."""
+    path = Path(os.fsdecode(error.filename)) if error.filename else None
+    place = f"{path.parent if path.name.startswith('.') else path}: " if path else ""
+    if error.errno in FULL:
+        return f"{place}the disk is full, or its quota or a limit of file sizes reached; free some space and try again."
+    return (
+        f"{place}{(error.strerror or 'no access').lower()}; check the place and its permissions, or name another one."
+    )
 
 
 def _fail(sentence: str, code: int) -> int:

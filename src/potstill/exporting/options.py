@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from potstill.errors import UserError
+from potstill.errors import UnknownName, UserError
 
 Format = Literal["onnx", "openvino"]
 MAX_LOSS = 0.01  # relative to PyTorch: above it layers are kept in fp32, and an export is refused
@@ -31,6 +31,10 @@ class ExportOptions:
     groups: bool = False
 
     def __post_init__(self) -> None:
+        if self.format not in get_args(Format):
+            raise UnknownName("format", self.format, list(get_args(Format)))
+        if self.quantize not in (None, *get_args(Quantisation)):
+            raise UnknownName("quantisation", str(self.quantize), list(get_args(Quantisation)))
         if self.quantize == "int4":
             raise UserError(
                 "--quantize int4: is for language models; use int8 for forecasters.", key="export.language_only"

@@ -51,6 +51,7 @@ class Objective(nn.Module):
         self.terms = {
             name: _make(name, config.terms.get(name, {}), getattr(config, "temperature", None)) for name in self.weights
         }
+        _check_sides(config, self.terms)
         self.task = _task_of(self.terms)
         self.requests = Requests()
         # a term with weights is a Module: registered here, it is trained and checkpointed with the student
@@ -248,3 +249,19 @@ def _without_future(inputs: LossInputs) -> Tensor | None:
         return None
     values = inputs.student.forecast.values.detach()
     return ~inputs.batch.future.isfinite().any(dim=1) & values.isfinite().flatten(1).all(dim=1)
+
+
+def _check_sides(config: ObjectiveConfig, terms: Mapping[str, Term]) -> None:
+    """Raise UserError if the hard term compares with the teacher, or the soft term does not."""
+    if config.hard in terms and terms[config.hard].requires:
+        raise UserError(
+            f"objective.hard: {config.hard} compares with the teacher; the hard term is that on the truth. Write it as"
+            " objective.soft, or under objective.terms.",
+            key="objective.hard_needs_teacher",
+        )
+    if max(config.alpha, config.alpha_end or 0.0) > 0 and not terms[config.soft].requires:
+        raise UserError(
+            f"objective.soft: {config.soft} does not compare with the teacher, which would never be asked. Write it as"
+            " objective.hard, with objective.alpha: 0.",
+            key="objective.soft_without_teacher",
+        )

@@ -45,7 +45,7 @@ def choose(base: type[R], tree: Mapping[str, Any]) -> type[R]:
         return next(iter(known.values()))
     task, algorithm = (_value_at(base, tree, key) for key in (TASK_KEY, ALGORITHM_KEY))
     _require(TASK_KEY, task, [task for task, _ in known])
-    _require(ALGORITHM_KEY, algorithm, [algorithm for _, algorithm in known])
+    _require(ALGORITHM_KEY, algorithm, [algorithm for of, algorithm in known if of == task])
     return known[task, algorithm]
 
 

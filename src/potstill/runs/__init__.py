@@ -1,6 +1,7 @@
 """Run folders: atomic writes, the model card and provenance."""
 
 from potstill.runs.folders import (
+    FULL,
     GENERAL,
     METRICS_FILE,
     RECIPE_FILE,
@@ -9,6 +10,7 @@ from potstill.runs.folders import (
     clear_up,
     last_good,
     open_run,
+    output_path,
     put_in_place,
     run_of,
     write_atomically,
@@ -18,6 +20,7 @@ from potstill.runs.folders import (
 )
 
 __all__ = [
+    "FULL",
     "GENERAL",
     "METRICS_FILE",
     "RECIPE_FILE",
@@ -26,6 +29,7 @@ __all__ = [
     "clear_up",
     "last_good",
     "open_run",
+    "output_path",
     "put_in_place",
     "run_of",
     "write_atomically",

@@ -18,6 +18,8 @@ from potstill.runtime.folder import is_exported
 
 RECIPE_FILE = "recipe.yaml"
 METRICS_FILE = "metrics.json"  # written when a run has ended
+#: errors of a full disk, an exhausted quota or a limit of the size of files
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 GENERAL = "general"  # a run within the run of a mixture, whose student its experts branch from
 
 
@@ -114,7 +116,9 @@ def writing_into(run: Path) -> Iterator[None]:
             ) from error
         if _is_full(error):
             raise UserError(
-                f"{run}: the disk is full; free some space and continue the run with --resume.", key="output.disk_full"
+                f"{run}: the disk is full, or its quota or a limit of file sizes reached; free some space and continue"
+                " the run with --resume.",
+                key="output.disk_full",
             ) from error
         raise
 
@@ -122,19 +126,30 @@ def writing_into(run: Path) -> Iterator[None]:
 def _is_full(error: Exception) -> bool:
     """Whether an error is that of a full disk: an OSError, or what torch and safetensors make of it."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return error.errno in FULL
     text = str(error)
-    return "No space left on device" in text or ("inline_container" in text and "unexpected pos" in text)
+    return (
+        "No space left on device" in text
+        or "File too large" in text
+        or ("inline_container" in text and "unexpected pos" in text)
+    )
+
+
+def output_path(output: str | Path) -> Path:
+    """The place that an output names; ``~`` is the home folder, which shells leave alone in ``--output=~/run``."""
+    return Path(os.path.expanduser(output))
 
 
 def check_run(output: str | Path, resume: bool) -> Path:
     """Check that a run can use this folder, without creating it."""
-    run = Path(output)
+    run = output_path(output)
     existing = next(path for path in (run, *run.absolute().parents) if path.exists())
     if existing.is_file():
         raise UserError(
             f"{run}: {existing} is a file; --output needs a folder that does not exist yet.", key="output.is_a_file"
         )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{run}: {existing} cannot be written to; choose another --output.", key="output.not_writable")
     if resume and not (run / RECIPE_FILE).exists():
         raise UserError(f"{run}: holds no run to resume (no recipe.yaml){_hint(run)}", key="run.not_found")
     if not resume and run.exists() and any(path.name != GENERAL for path in run.iterdir()):

@@ -95,6 +95,8 @@ def _forecast(given: argparse.Namespace) -> None:
     steps = runtime.manifest.max_horizon
     if given.prediction_length is not None:
         steps = _number("--prediction-length", given.prediction_length, MAX_STEPS)
+    if given.output is not None and given.output.exists() and given.data.exists() and given.output.samefile(given.data):
+        raise ExportError(f"--output {given.output}: is the file that is read, and would be replaced; choose another.")
     table = read_table(given.data, Columns(given.id_column, given.time_column, given.target))
     size = max(1, min(BATCH_SIZE, BATCH_VALUES // (len(levels) * steps)))
     without: list[str] = []

@@ -23,7 +23,7 @@ from potstill.families.weighting import Weighting
 from potstill.objectives.objective import Objective
 from potstill.ranks import on_main
 from potstill.recipe import ForecastObjective, LanguageObjective, ObjectiveConfig, Recipe, TrainingConfig
-from potstill.tasks.start import BASES, calibration_batches, choose_start, default_rate, start_student
+from potstill.tasks.start import BASES, calibration_batches, check_layers, choose_start, default_rate, start_student
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.live import LiveTeachers
 from potstill.teaching.stores.writing import Distribute
@@ -196,6 +196,8 @@ class Task(ABC):
                 " teacher does; leave it out, or write start: teacher.",
                 key="student.layers_without_cut",
             )
+        if config.layers is not None and self.teacher is not None:  # before the run has a folder
+            check_layers(config.layers, self._random().layers, self.teacher.layers)
         config.start = chosen
         return chosen
 
@@ -292,6 +294,11 @@ class Task(ABC):
             freeze=None if random_start else self.freeze,
             random_start=random_start or self.start == "random",
         )
+
+    @property
+    @abstractmethod
+    def data_fingerprint(self) -> str:
+        """Hash of the data of all parts."""
 
     @contextmanager
     def teacher_unloaded(self) -> Iterator[None]:

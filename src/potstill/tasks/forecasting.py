@@ -227,6 +227,11 @@ class ForecastTask(Task):
         validate = Validation(self.validation_windows, self.recipe.training.eval_windows)
         return covariate_lines(self.recipe.data, getattr(self.recipe, "objective", None), self._reference(), validate)
 
+    @property
+    def data_fingerprint(self) -> str:
+        """That of the store."""
+        return self.store.fingerprint
+
     def describe(self, ids: Tensor, series: Tensor | None) -> str:
         """Names of the series of a batch."""
         numbers = [] if series is None else series.tolist()
@@ -263,7 +268,7 @@ class ForecastTask(Task):
         say("Measuring costs")
         costs = measure_costs(models, recipe.data.context_length, recipe.data.prediction_length)
         metrics["cost"] = costs | found.baseline_costs
-        metrics["provenance"] = provenance(recipe, self.sources, self.store.fingerprint)
+        metrics["provenance"] = provenance(recipe, self.sources, self.data_fingerprint)
         write_json(run / METRICS_FILE, metrics)
         write_json(run / "forecasts.json", found.examples)
         self.write_cards(run, models, metrics)
@@ -286,7 +291,7 @@ class ForecastTask(Task):
 
     def write_cards(self, run: Path, models: Mapping[str, Any], metrics: dict[str, Any]) -> None:
         """Write the model cards of the run's models."""
-        write_cards(self, run, models, metrics, self.store.fingerprint)
+        write_cards(self, run, models, metrics, self.data_fingerprint)
 
     def _reference(self) -> Any:
         """The model that the student is compared with: the teacher, or the ensemble of several."""

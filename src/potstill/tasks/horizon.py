@@ -49,7 +49,7 @@ def steps_ahead(alias: str, season: int) -> tuple[int, int]:
     if seconds > 0:
         one, two = (min(max(_steps(days * SECONDS["D"], seconds), LEAST_STEPS), MOST_STEPS) for days in (1, 2))
         return one, two
-    unit = "M" if unit == "WOM" else unit  # a weekday of a month, such as the third Friday
+    unit = "M" if unit in ("WOM", "LWOM") else unit  # a weekday of a month, such as the third Friday
     kind = next(
         (key for key in ("W", "Q", "Y", "A", "M", "B", "C") if key in unit.removeprefix("B") or key == unit), ""
     )

@@ -103,7 +103,7 @@ def start_student(
             family.balance_experts(student, batches)
         return lines
     if layers is not None:
-        _check_layers(layers, student.layers, teacher.layers)
+        check_layers(layers, student.layers, teacher.layers)
     with evaluating(teacher.module):
         moved = [batch.to(teacher.device) for batch in batches]
         with family.dense(student) as module:
@@ -127,7 +127,7 @@ def _batches(dataset: Any, ids: np.ndarray, size: int) -> list[Any]:
     return [dataset.batch(part) for part in np.split(ids, range(size, len(ids), size))]
 
 
-def _check_layers(layers: Sequence[int], depth: int, teacher_depth: int) -> None:
+def check_layers(layers: Sequence[int], depth: int, teacher_depth: int) -> None:
     ascending = all(a < b for a, b in itertools.pairwise(layers))
     if len(layers) != depth or not ascending or not 0 <= layers[0] <= layers[-1] < teacher_depth:
         raise UserError(

@@ -1,11 +1,19 @@
-"""Find the checkpoint from which a run resumes: the newest complete one."""
+"""Find the checkpoint from which a run resumes, the newest complete one, and report one that cannot be loaded."""
 
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
+from transformers import TrainerState
+
+from potstill.errors import UserError
 
 TRAINER_STATE_FILE = "trainer_state.json"
 CHECKPOINT_FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", TRAINER_STATE_FILE)
@@ -31,6 +39,43 @@ def keep_newest(folder: Path, count: int, best: int | None) -> None:
             shutil.rmtree(old, ignore_errors=True)
     for remnant in folder.glob(".checkpoint-*"):
         shutil.rmtree(remnant, ignore_errors=True)
+
+
+def state_of(checkpoint: Path) -> TrainerState:
+    """The trainer's state in a checkpoint. Raises UserError if the file is damaged."""
+    file = checkpoint / TRAINER_STATE_FILE
+    try:
+        return TrainerState.load_from_json(str(file))
+    except (ValueError, TypeError):  # also of JSON and of the encoding
+        raise _damaged(checkpoint) from None
+
+
+@contextmanager
+def loading(checkpoint: Path | None) -> Iterator[None]:
+    """Turn the errors of a checkpoint whose content is not what Potstill writes into UserError.
+
+    torch loads nothing from it that could run code.
+    """
+    try:
+        yield
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError) as error:
+        if checkpoint is not None and "size mismatch" in str(error):
+            raise UserError(
+                f"{checkpoint}: is of a student of other sizes than recipe.yaml; restore the recipe, or start another"
+                " run.",
+                key="run.other_sizes",
+            ) from None
+        if checkpoint is None or (isinstance(error, RuntimeError) and "PytorchStreamReader" not in str(error)):
+            raise
+        raise _damaged(checkpoint) from None
+
+
+def _damaged(checkpoint: Path) -> UserError:
+    return UserError(
+        f"{checkpoint}: a file is damaged, or holds objects that are not safe to load; remove this folder and run"
+        " --resume again, which takes the checkpoint before it.",
+        key="run.bad_checkpoint",
+    )
 
 
 def _numbered(folder: Path) -> list[Path]:

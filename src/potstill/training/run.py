@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from potstill.teaching.base import TrainingData
 from potstill.training.arguments import check_arguments, evaluation_steps, refuse_checkpointing, training_arguments
 from potstill.training.average import UpdateAverage
 from potstill.training.callbacks import BestStudent, EpochOrder, Evaluations, Progress, RunLog, StopOnSignal, best_step
-from potstill.training.checkpoints import TRAINER_STATE_FILE, newest_checkpoint
+from potstill.training.checkpoints import loading, newest_checkpoint, state_of
 from potstill.training.freezing import Freeze, FrozenWeights
 from potstill.training.heap import BoundedHeap
 from potstill.training.hooks import TrainerHooks
@@ -113,7 +112,7 @@ class TrainingRun:
         checkpoints = run / "checkpoints" / self.name
         evaluations = Evaluations(evaluation_steps(self.config, self.steps), self.config.patience, self.metric)
         checkpoint = on_main(lambda: newest_checkpoint(checkpoints)) if resume else None
-        done = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_FILE)) if checkpoint else TrainerState()
+        done = state_of(checkpoint) if checkpoint else TrainerState()
         if done.global_step >= self.steps or evaluations.exhausted(done):
             return done.global_step  # the trainer would take one more step
         signals = StopOnSignal()
@@ -125,7 +124,7 @@ class TrainingRun:
         trainer = self.trainer(checkpoints, callbacks)
         trainer.args.eval_on_start = checkpoint is None and not self.random_start
         no_cudnn = without_cudnn(torch.device(self.device))  # for TRL's trainers, which call the module itself
-        with signals, closing(progress), _loading(checkpoint), self._sharded_teachers(), no_cudnn:
+        with signals, closing(progress), loading(checkpoint), self._sharded_teachers(), no_cudnn:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if signals.received is not None:
             raise Interrupted
@@ -269,24 +268,6 @@ class TrainingRun:
     def _averaged(trainer: Trainer) -> AbstractContextManager[None]:
         step = getattr(trainer, "step", None)  # TRL's trainers have none, and no average
         return step.module.averaged() if isinstance(step, TrainingStep) else nullcontext()
-
-
-@contextmanager
-def _loading(checkpoint: Path | None) -> Iterator[None]:
-    """Turn the errors of a checkpoint whose content is not what Potstill writes into UserError.
-
-    torch loads nothing from it that could run code.
-    """
-    try:
-        yield
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        if checkpoint is None or (isinstance(error, RuntimeError) and "PytorchStreamReader" not in str(error)):
-            raise
-        raise UserError(
-            f"{checkpoint}: a file is damaged, or holds objects that are not safe to load; remove this folder and run"
-            " --resume again, which takes the checkpoint before it.",
-            key="run.bad_checkpoint",
-        ) from None
 
 
 def _printer() -> type:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -12,7 +13,7 @@ from potstill.errors import UserError
 from potstill.ranks import connect, is_main, on_main
 from potstill.recipe import Recipe
 from potstill.recipe.options import recipe_of_run, resolve
-from potstill.runs import check_run, open_run, writing_into
+from potstill.runs import check_run, open_run, output_path, write_json, writing_into
 from potstill.tasks.plan import plan_lines
 from potstill.tasks.prepare import prepare
 from potstill.tasks.stages import RunState, stages_of, write_recipe
@@ -21,6 +22,8 @@ from potstill.verbs.run import Run
 
 if TYPE_CHECKING:
     from potstill.recipe.options import DistillOptions
+
+DATA_FILE = "data.json"  # hash of the run's data
 
 
 def distill(
@@ -62,7 +65,7 @@ def distill(
     """
     if output is None:
         raise UserError("output: no folder given; name the folder of the run.", key="output.missing")
-    run = Run(output)
+    run = Run(output_path(output))
     with saved_frames(dict(options)) as (given, frame):
         recipe = resolve(recipe, _without_own_frame(run, given, frame) if resume else given)
         connect(recipe.training.device)
@@ -77,7 +80,7 @@ def distill(
             say(*plan)
             return run
         validate = task.validation()
-        on_main(lambda: open_run(run, resume))  # after all checks, so that invalid input leaves no folder
+        on_main(lambda: _begin(run, resume, task.data_fingerprint))  # after all checks: invalid input leaves no folder
         if frame is not None:
             copy = run / frame.name
             on_main(lambda: shutil.copy(frame, copy))
@@ -91,6 +94,18 @@ def distill(
         if is_main():
             task.finish(run, state.models)
     return run
+
+
+def _begin(run: Path, resume: bool, fingerprint: str) -> None:
+    """Create the run's folder, which notes its data; a run that is resumed must have the same."""
+    file = run / DATA_FILE
+    if resume and file.exists() and json.loads(file.read_text(encoding="utf-8"))["fingerprint"] != fingerprint:
+        raise UserError(
+            f"--resume: the data of {run} have changed since it began; restore them, or start another run.",
+            key="run.other_data",
+        )
+    open_run(run, resume)
+    write_json(file, {"fingerprint": fingerprint})
 
 
 def _without_own_frame(run: Path, options: dict[str, Any], frame: Path | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from potstill.families.language.model import LanguageModel
 from potstill.families.load import is_language, load_language
 from potstill.recipe import Recipe, SeriesData
 from potstill.recipe.notation import parse_source
-from potstill.runs import RECIPE_FILE, run_of
+from potstill.runs import RECIPE_FILE, output_path, run_of
 from potstill.tasks.base import forecaster_of
 from potstill.tasks.evaluation import evaluation_recipe
 from potstill.tasks.language.evaluate import fit_length
@@ -69,7 +69,7 @@ def export(
     UserError
         If the model cannot be exported, the data or options are invalid, or too much accuracy is lost.
     """
-    folder = Path(output)
+    folder = output_path(output)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(f"{folder}: already exists; choose another --output.", key="export.exists")
     if not isinstance(model, Forecaster) and (isinstance(model, Model) or is_language(model)):

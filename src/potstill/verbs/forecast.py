@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args, overload
 
@@ -22,15 +22,14 @@ from potstill.errors import UnknownName, UserError
 from potstill.families.base import Forecaster, Model
 from potstill.families.base.forecaster import MAX_STEPS
 from potstill.recipe.reading import absolute_source
-from potstill.remote.copies import check_access
-from potstill.remote.outputs import uploaded
-from potstill.remote.urls import check_url, is_url
+from potstill.remote.urls import is_url
 from potstill.tasks.base import forecaster_of
 from potstill.verbs.forecasting.batches import TableSettings
 from potstill.verbs.forecasting.known_method import MODEL, REGRESSION, Choice, KnownMethod, choose
+from potstill.verbs.forecasting.output import check_output, keep_inputs, local_file
 from potstill.verbs.forecasting.run import ForecastRun, in_process, on_cluster, refuse_series
 from potstill.verbs.forecasting.series import check_future, reasons
-from potstill.verbs.forecasting.table import LAYOUTS, WRITERS, as_frame
+from potstill.verbs.forecasting.table import LAYOUTS, as_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +155,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
         )
     forecaster = forecaster_of(model, device)
     _check_covariates(forecaster, known, past or groups, known_method, future)
-    store, _ = store_of(
+    store, section = store_of(
         data,
         future,
         target=target,
@@ -169,6 +168,8 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
         freq=freq,
         decimal=decimal,
     )
+    if output is not None:
+        keep_inputs(output, section, future)
     check_future(store, prediction_length)
     why = reasons(store, forecaster.max_context)
     if strict:
@@ -178,7 +179,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     as_text = output is not None and Path(output).suffix == ".csv"
     settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative, method)
     run = ForecastRun(store, why, forecaster.source.name, settings, strict, began)
-    with _local(output) as path, connected(ray) if ray is not None else nullcontext() as cluster:
+    with local_file(output) as path, connected(ray) if ray is not None else nullcontext() as cluster:
         if cluster is None:
             forecasts = in_process(forecaster, store, why)
         else:
@@ -191,32 +192,9 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     return cast("Path", output) if is_url(output) else path
 
 
-def _local(output: str | Path | None) -> AbstractContextManager[Path | None]:
-    """Where the table is written on this machine."""
-    if isinstance(output, str) and is_url(output):
-        return uploaded(output)
-    return nullcontext(Path(output) if output is not None else None)
-
-
 def _check(output: str | Path | None, prediction_length: int, quantiles: Sequence[float], layout: str) -> list[float]:
     if output is not None:
-        path = Path(output)
-        if is_url(output):
-            check_url(str(output))
-        elif path.is_dir():
-            raise UserError(f"--output {output}: is a folder; give the name of a file.", key="output.is_a_folder")
-        if path.suffix not in WRITERS:
-            raise UserError(
-                f"--output {output}: unknown ending {path.suffix!r}; write a .parquet or a .csv file.",
-                key="output.unknown_ending",
-            )
-        if is_url(output):
-            check_access(str(output))
-        elif not path.parent.is_dir():
-            raise UserError(
-                f"--output {output}: its folder does not exist; create {path.parent} first.",
-                key="output.no_parent_folder",
-            )
+        check_output(output)
     if layout not in LAYOUTS:
         raise UnknownName("layout", layout, list(LAYOUTS))
     if not 1 <= prediction_length <= MAX_STEPS:

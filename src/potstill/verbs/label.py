@@ -14,6 +14,7 @@ from potstill.errors import UserError
 from potstill.recipe import Recipe
 from potstill.recipe.options import resolve
 from potstill.remote.urls import is_url, shown
+from potstill.runs import output_path
 from potstill.tasks.base import Task
 from potstill.tasks.distributed_labels import label_on
 from potstill.tasks.prepare import prepare
@@ -61,7 +62,7 @@ def label(
             " the finished store there, and read it with --labels.",
             key="labels.output_is_url",
         )
-    folder = Path(output)
+    folder = output_path(output)
     ray = ray_options(engine, ray_address, concurrency, gpus_per_worker, options.get("device"))
     with saved_frames(options) as (options, _):
         recipe = resolve(recipe, options).absolute()

@@ -10,7 +10,7 @@ from potstill.data.series.in_memory import is_in_memory
 from potstill.errors import UserError
 from potstill.recipe import MixtureRecipe, Recipe
 from potstill.recipe.options import recipe_of_run, resolve, task_of_mix
-from potstill.runs import GENERAL, METRICS_FILE, RECIPE_FILE, check_run
+from potstill.runs import GENERAL, METRICS_FILE, RECIPE_FILE, check_run, output_path
 from potstill.tasks.experts.general import general_recipe, needs_general
 from potstill.tasks.experts.prepare import check_sections
 from potstill.verbs.distill import distill
@@ -66,7 +66,7 @@ def mix(
     if output is None or not needs_general(resolved):
         return distill(recipe, output, resume=resume, dry_run=dry_run, **options, **frame)
     assert isinstance(resolved, MixtureRecipe)
-    return _from_data(resolved, Run(output), resume, dry_run, frame)
+    return _from_data(resolved, Run(output_path(output)), resume, dry_run, frame)
 
 
 def _from_data(recipe: MixtureRecipe, run: Run, resume: bool, dry_run: bool, frame: dict[str, Any]) -> Run:

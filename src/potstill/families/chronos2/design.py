@@ -10,7 +10,7 @@ import torch
 from chronos.chronos2.config import Chronos2CoreConfig
 
 from potstill.errors import UserError
-from potstill.families.base import Model
+from potstill.families.base import Model, check_levels
 from potstill.families.chronos2.experts import KEYS
 from potstill.families.chronos2.model import SPREAD_KEY, Chronos2Forecaster
 from potstill.families.chronos2.sparse import build_module
@@ -44,7 +44,7 @@ def dense_config_of(teacher: Model | None, overrides: dict[str, Any], context: i
             key="student.unknown_setting",
         )
     for key, value in rest.items():
-        _check_type(key, value, settings[key])
+        _check_setting(key, value, settings[key])
         (base["chronos_config"] if key in base["chronos_config"] else base)[key] = value
     _fit_lengths(base, context, horizon, fresh=teacher is None)
     if not isinstance(teacher, Chronos2Forecaster):
@@ -130,10 +130,16 @@ def _narrowed(base: dict[str, Any], teacher: Model) -> Chronos2CoreConfig:
     return shapes[fitting - 1]
 
 
-def _check_type(key: str, value: Any, default: Any) -> None:
-    same_type = isinstance(value, (int, float)) if isinstance(default, float) else isinstance(value, type(default))
+def _check_setting(key: str, value: Any, default: Any) -> None:
+    if key == "quantiles":
+        check_levels(key, value, "--student")
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    same_type = number if isinstance(default, float) else isinstance(value, type(default))
     if not same_type or (isinstance(value, bool) and not isinstance(default, bool)):
         raise UserError(f"--student: {key}={value!r}; expected a value like {default!r}.", key="student.bad_value")
+    if number and default > 0 >= value:
+        raise UserError(f"--student: {key}={value!r}; expected a number above 0.", key="student.bad_value")
 
 
 def count_parameters(config: Chronos2CoreConfig) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
 
 from potstill.errors import UserError
-from potstill.families.base import Architecture, Family, Graph, Model, ModelSource
+from potstill.families.base import Architecture, Family, Graph, Model, ModelSource, check_levels
 from potstill.families.small.base import SmallStudentConfig, SmallStudentForecaster, SmallStudentModel
 from potstill.families.small.graph import graph_of
 
@@ -66,7 +65,7 @@ class SmallStudentFamily(Family[SmallStudentForecaster]):
         """Check what shapes of weights do not show. Raises UserError."""
         for key in self.sizes:
             _check_size(key, getattr(config, key), where)
-        _check_levels(config.levels, where)
+        check_levels("levels", config.levels, where)
         self.check(config, where)
         spread = config.spread
         if type(spread) not in (int, float) or not 0 < spread < float("inf"):
@@ -88,7 +87,7 @@ class SmallStudentFamily(Family[SmallStudentForecaster]):
                     key="student.unknown_setting",
                 )
             if key == "levels":
-                _check_levels(value, "--student")
+                check_levels(key, value, "--student")
             else:
                 _check_size(key, value, "--student")
         config = self.config(context_length=context, prediction_length=horizon, **overrides)
@@ -113,13 +112,4 @@ def _check_size(key: str, value: Any, where: str) -> None:
     if type(value) is not int or not 1 <= value <= most:
         raise UserError(
             f"{where}: {key}={value!r}; expected a whole number from 1 to {most:,}.", key="student.bad_value"
-        )
-
-
-def _check_levels(levels: Any, where: str) -> None:
-    is_list = isinstance(levels, (list, tuple)) and len(levels) > 0 and all(isinstance(v, float) for v in levels)
-    if not is_list or not all(a < b for a, b in pairwise([0.0, *levels, 1.0])):
-        raise UserError(
-            f"{where}: levels={levels!r}; expected a list of ascending numbers between 0 and 1, as [0.1, 0.5, 0.9].",
-            key="student.bad_value",
         )

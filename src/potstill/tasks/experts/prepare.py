@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from potstill.data.series.opening import open_store
-from potstill.errors import UserError
+from potstill.errors import UnknownName, UserError
 from potstill.families.base import Forecaster, ModelSource
 from potstill.families.devices import forecasting_device
 from potstill.families.experts.model import Mixture
@@ -87,7 +87,12 @@ def _load_experts(recipe: MixtureRecipe, device: str) -> tuple[dict[str, Forecas
     """
     experts: dict[str, Forecaster] = {}
     cards: dict[str, str] = {}
-    for name, config in named_experts(recipe).items():
+    named = named_experts(recipe)
+    if recipe.branch is None and recipe.kept is not None:
+        for name in recipe.kept:
+            if name not in named:
+                raise UnknownName("expert", name, list(named))
+    for name, config in named.items():
         if recipe.branch is None and recipe.kept is not None and name not in recipe.kept:
             continue
         experts[name] = load_forecaster(config.source, device=device, revision=config.revision).freeze()

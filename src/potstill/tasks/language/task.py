@@ -158,6 +158,11 @@ class LanguageTask(Task):
             f"Teacher    {teacher.source.name}: {teacher.module.config.model_type}, {teacher.parameters:,} parameters",
         ]
 
+    @property
+    def data_fingerprint(self) -> str:
+        """That of the training examples."""
+        return self.examples.fingerprint
+
     def describe(self, ids: Tensor, series: Tensor | None) -> str:
         """Numbers of the examples of a batch."""
         return f"examples {', '.join(str(i) for i in ids[:5].tolist())}{' …' if len(ids) > 5 else ''}"
@@ -185,10 +190,10 @@ class LanguageTask(Task):
         if getattr(recipe, "labels", None) and self.learns_from_teacher:
             settings = self.held_out, KEPT_LOGITS, recipe.objective.temperature
             metrics["labels"] = gap_of_labels(self.teacher, all_models["student"], *settings)
-        metrics["provenance"] = provenance(recipe, {"teachers": self.teachers}, self.examples.fingerprint)
+        metrics["provenance"] = provenance(recipe, {"teachers": self.teachers}, self.data_fingerprint)
         write_json(run / METRICS_FILE, metrics)
         write_json(run / "generations.json", generations)
-        write_cards(self, run, all_models, metrics, self.examples.fingerprint)
+        write_cards(self, run, all_models, metrics, self.data_fingerprint)
         path = draw_report(run)
         say("", *summary_lines(metrics), f"Student  {run / 'student'}", f"Report   {path}")
 
