@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from potstill.objectives.objective import Objective
 from potstill.recipe import Recipe
-from potstill.tasks.base import objective_config
+from potstill.tasks.settings import objective_config
 
 
 def test_the_control_has_neither_a_schedule_nor_a_gate():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from potstill.recipe import TrainingConfig
-from potstill.tasks.base import steps_of
+from potstill.tasks.settings import steps_of
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,10 @@ Reading a recipe does not import torch, so that ``--help`` and messages about un
 from potstill.recipe.data import DataConfig, SeriesData, TextData
 from potstill.recipe.device import DeviceData, GroupConfig
 from potstill.recipe.evaluation import EvaluationConfig, ForecastEvaluation, LanguageEvaluation
+from potstill.recipe.gkd import ForecastGkdRecipe, GkdRecipe, LanguageGkdRecipe
 from potstill.recipe.mixture import ExpertConfig, JointConfig, RouterConfig
 from potstill.recipe.objective import ForecastObjective, HorizonWeights, LanguageObjective, ObjectiveConfig
-from potstill.recipe.recipe import (
-    ForecastGkdRecipe,
-    ForecastRecipe,
-    GkdRecipe,
-    LanguageGkdRecipe,
-    LanguageRecipe,
-    MixtureRecipe,
-    OfflineRecipe,
-    Recipe,
-)
+from potstill.recipe.recipe import ForecastRecipe, LanguageRecipe, MixtureRecipe, OfflineRecipe, Recipe
 from potstill.recipe.student import ForecastStudent, GrowConfig, LanguageStudent, StudentConfig
 from potstill.recipe.teacher import TeacherConfig
 from potstill.recipe.training import (

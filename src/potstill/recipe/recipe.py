@@ -27,7 +27,7 @@ from potstill.recipe.objective import ForecastObjective, LanguageObjective, Obje
 from potstill.recipe.reading import absolute_path, absolute_source, put, read_yaml, usage_error
 from potstill.recipe.student import ForecastStudent, LanguageStudent, StudentConfig
 from potstill.recipe.teacher import TeacherConfig
-from potstill.recipe.training import ForecastGkd, ForecastTraining, LanguageGkd, LanguageTraining, TrainingConfig
+from potstill.recipe.training import ForecastTraining, LanguageTraining, TrainingConfig
 from potstill.recipe.yaml import to_yaml
 
 EXCLUSIVE_KEYS = {"training.max_steps": "training.epochs", "training.epochs": "training.max_steps"}
@@ -180,19 +180,6 @@ class OfflineRecipe(Recipe):
     )
 
 
-class GkdRecipe(Recipe):
-    """``training.algorithm: gkd``: TRL's GKD trainer, with the student's own answers and its own divergence."""
-
-    @model_validator(mode="after")
-    def _check_teacher(self) -> Self:
-        if not self.teacher:
-            raise invalid(
-                "teacher.missing",
-                "teacher: training.algorithm: gkd needs one; give --teacher, or write training.algorithm: offline",
-            )
-        return self
-
-
 class ForecastRecipe(OfflineRecipe):
     """A forecaster distilled with an objective."""
 
@@ -247,32 +234,6 @@ class ForecastRecipe(OfflineRecipe):
             raise invalid(
                 "data.device_with_labels",
                 "data.device: windows made on the device cannot be labelled in advance; leave out it or labels",
-            )
-        return self
-
-
-class ForecastGkdRecipe(GkdRecipe):
-    """A forecaster distilled by GKD."""
-
-    models = "forecasters"
-    task: Literal["forecast"] = "forecast"
-    student: ForecastStudent = Field(default_factory=ForecastStudent)
-    data: SeriesData = Field(default_factory=SeriesData)
-    training: ForecastGkd = Field(default_factory=ForecastGkd)
-    evaluation: ForecastEvaluation = Field(default_factory=ForecastEvaluation)
-
-    @model_validator(mode="after")
-    def _check_data(self) -> Self:
-        if self.data.device is not None:
-            raise invalid(
-                "data.device_with_gkd",
-                "data.device: TRL's trainer loads its data; leave it out, or write another training.algorithm",
-            )
-        if self.data.label_share < 1:
-            raise invalid(
-                "data.label_share_with_gkd",
-                "data.label_share: gkd compares every window with the teacher; leave it out, or write another"
-                " training.algorithm",
             )
         return self
 
@@ -344,14 +305,3 @@ class LanguageRecipe(OfflineRecipe):
             self.objective.temperature = 1.0
             self.objective.model_fields_set.discard("temperature")
         return self
-
-
-class LanguageGkdRecipe(GkdRecipe):
-    """A language model distilled by GKD."""
-
-    models = "language models"
-    task: Literal["language"] = "language"
-    student: LanguageStudent = Field(default_factory=LanguageStudent)
-    data: TextData = Field(default_factory=TextData)
-    training: LanguageGkd = Field(default_factory=LanguageGkd)
-    evaluation: LanguageEvaluation = Field(default_factory=LanguageEvaluation)

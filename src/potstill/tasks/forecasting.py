@@ -26,13 +26,14 @@ from potstill.families.weighting import Weighting
 from potstill.reporting import draw_report, summary_lines
 from potstill.reporting.figures import SOURCE
 from potstill.runs import METRICS_FILE, write_json
-from potstill.tasks.base import AUTO_LABELS, Task
+from potstill.tasks.base import Task
 from potstill.tasks.card import write_cards
 from potstill.tasks.covariates import covariate_lines
 from potstill.tasks.ensemble import OTHER, weighting_of
 from potstill.tasks.growth import freeze_of, grow_student, grown_architecture
 from potstill.tasks.labels import store_forecasts
 from potstill.tasks.provenance import provenance
+from potstill.tasks.settings import AUTO_LABELS
 from potstill.tasks.start import GROWN, balanced_batches, calibration_batches
 from potstill.teaching.engines.forecasts import ForecastLabeller
 from potstill.teaching.stored import StoredForecasts

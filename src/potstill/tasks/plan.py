@@ -9,9 +9,10 @@ import torch
 
 from potstill.families.devices import CPU
 from potstill.families.precision import device_precision
-from potstill.tasks.base import AUTO_LABELS, GKD, Task
+from potstill.tasks.base import GKD, Task
 from potstill.tasks.gkd import objective_line
 from potstill.tasks.memory import memory_line, process_lines
+from potstill.tasks.settings import AUTO_LABELS
 from potstill.teaching.base import TargetProvider, TrainingData
 from potstill.teaching.stored import info_of_labels
 from potstill.training.division import batches_per_step

@@ -18,11 +18,11 @@ from potstill.objectives.objective import Objective
 from potstill.objectives.registry import import_terms
 from potstill.ranks import on_main
 from potstill.recipe import ForecastGkdRecipe, ForecastRecipe, Recipe
-from potstill.tasks.base import AUTO_LABELS, check_teachers, objective_config
 from potstill.tasks.ensemble import learn_weights
 from potstill.tasks.forecasting import ForecastTask
 from potstill.tasks.gkd import check_gkd
 from potstill.tasks.lengths import check_gate, fit_lengths
+from potstill.tasks.settings import AUTO_LABELS, check_teachers, objective_config
 
 MOST_AUTO_LABELS = 100_000  # windows; above, labels are stored only where the recipe says so
 

@@ -17,7 +17,6 @@ from potstill.objectives.objective import Objective
 from potstill.objectives.registry import import_terms
 from potstill.recipe import MixtureRecipe, Recipe
 from potstill.recipe.mixture import MixtureData
-from potstill.tasks.base import objective_config
 from potstill.tasks.experts.branch import branch_objective
 from potstill.tasks.experts.names import named_experts
 from potstill.tasks.experts.task import MixtureTask
@@ -29,6 +28,7 @@ from potstill.tasks.prepare_forecasting import (
     load_teachers,
     open_windows,
 )
+from potstill.tasks.settings import objective_config
 
 
 def prepare_mixture(recipe: Recipe) -> MixtureTask:

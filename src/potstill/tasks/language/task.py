@@ -27,10 +27,11 @@ from potstill.objectives.registry import import_terms
 from potstill.recipe import LanguageGkdRecipe, LanguageRecipe, Recipe
 from potstill.reporting import draw_report, summary_lines
 from potstill.runs import METRICS_FILE, write_json
-from potstill.tasks.base import AUTO_LABELS, Task, check_teachers, objective_config
+from potstill.tasks.base import Task
 from potstill.tasks.card import write_cards
 from potstill.tasks.gkd import check_gkd
 from potstill.tasks.provenance import provenance
+from potstill.tasks.settings import AUTO_LABELS, check_teachers, objective_config
 from potstill.tasks.start import calibration_batches
 from potstill.teaching.engines.logits import label_logits, label_shard
 from potstill.teaching.engines.progress import LabelProgress
