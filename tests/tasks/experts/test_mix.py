@@ -200,8 +200,8 @@ def test_superfluous_experts_are_left_out(make_recipe, tmp_path, capsys):
 
 
 def test_experts_to_keep_that_do_not_exist(make_recipe, tmp_path):
-    with usage_error("names.unknown_expert", "'dayly'", "Did you mean 'daily'"):
-        potstill.mix(make_recipe(["daily", "weekly"], kept=["dayly"]), tmp_path / "run")
+    with usage_error("names.unknown_expert", "'dai1y'", "Did you mean 'daily'"):
+        potstill.mix(make_recipe(["daily", "weekly"], kept=["dai1y"]), tmp_path / "run")
 
 
 def test_a_run_goes_on_without_the_expert_that_stored_the_windows(make_recipe, tmp_path):
