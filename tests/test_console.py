@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from potstill.console import progress_bar
+from potstill.console import progress_bar, say
 
 
 def test_pipes_get_a_line_for_every_ten_per_cent(capsys):
@@ -26,3 +26,8 @@ def test_few_large_steps_are_one_line_each(capsys):
         advance(7, 7, "")
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" (")[0] for line in lines] == ["Labelling: 40 %", "Labelling: 100 %"]
+
+
+def test_names_are_printed_as_they_are(capsys):
+    say("[red]x[/red] by cluster:100: :smile:.csv")
+    assert capsys.readouterr().err == "[red]x[/red] by cluster:100: :smile:.csv\n"

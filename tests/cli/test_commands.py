@@ -58,6 +58,11 @@ def test_mix_lays_its_options_over_the_section_of_the_student(leave, calls: list
     assert recipe.teacher[0].source == "embedded"
 
 
+def test_a_name_with_brackets_is_printed_as_it_is(leave, calls, capsys):
+    assert leave("inspect", "m[red]x[/b]:smile:") == 0
+    assert "m[red]x[/b]:smile:" in capsys.readouterr().out
+
+
 def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
     leave, calls: list, capsys: pytest.CaptureFixture
 ):

@@ -27,7 +27,7 @@ def chosen(rows: list[int], frequency: str = "h", **data) -> int:
         ("h", (24, 48)), ("2h", (12, 24)), ("6h", (8, 8)), ("30min", (48, 96)), ("5min", (96, 96)), ("s", (96, 96)),
         ("D", (14, 28)), ("7D", (2, 4)), ("B", (10, 20)), ("W-SUN", (8, 13)), ("MS", (12, 12)), ("ME", (12, 12)),
         ("BME", (12, 12)), ("3MS", (4, 4)), ("QS", (8, 8)), ("BQE-DEC", (8, 8)), ("YE", (5, 5)), ("BYS", (5, 5)),
-        ("WOM-3FRI", (12, 12)), ("WOM-2MON", (12, 12)),
+        ("WOM-3FRI", (12, 12)), ("WOM-2MON", (12, 12)), ("LWOM-FRI", (12, 12)),
     ],
 )  # fmt: skip
 def test_the_range_follows_the_step(alias, steps):
