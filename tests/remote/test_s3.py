@@ -138,7 +138,7 @@ def test_a_server_that_does_not_answer(bucket, monkeypatch):
 
 
 def test_a_table_that_cannot_be_copied_is_kept(bucket, small_csv, tiny_teacher, monkeypatch):
-    monkeypatch.setattr(sys.modules["potstill.verbs.forecast"], "check_access", lambda url: None)
+    monkeypatch.setattr("potstill.verbs.forecasting.output.check_access", lambda url: None)
     with usage_error("url.not_uploaded", "s3://absent/out.csv") as caught:
         potstill.forecast(str(tiny_teacher), small_csv, 3, "s3://absent/out.csv")
     kept = Path(str(caught.value).rpartition(" kept as ")[2].rstrip("."))
