@@ -31,7 +31,7 @@ import torch
 from potstill.families.base import Forecaster
 from potstill.families.load import load_forecaster
 from potstill.types import Windows
-from potstill.verbs.forecasting.known_method import MODEL, REGRESSION, forecast_by
+from potstill.verbs.forecasting.known_method import MODEL, REGRESSION, predictor_by
 
 CONTEXT, HORIZON, SEASON = 512, 96, 24
 WINDOWS, QUICK_WINDOWS = 1000, 64
@@ -116,7 +116,7 @@ def measure(model: Forecaster, task: Task) -> dict[str, np.ndarray]:
 
 def median(model: Forecaster, windows: Windows, method: str = MODEL) -> np.ndarray:
     """``[n, H]``."""
-    forecast = forecast_by(method, model, windows, np.full(len(windows), SEASON))
+    forecast = predictor_by(method, model, np.full(len(windows), SEASON)).predict(windows, HORIZON)
     return forecast.at_levels(torch.tensor([0.5])).quantiles[:, 0].numpy()
 
 

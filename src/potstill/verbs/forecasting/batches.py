@@ -49,7 +49,7 @@ class FinishedBatch:
 class TableSettings:
     """What the output table is made of, see ``ForecastTable`` and :func:`potstill.forecast`.
 
-    ``known_method`` is one of ``forecast_by``.
+    ``known_method`` is one of ``known_method.METHODS``.
     """
 
     layout: str

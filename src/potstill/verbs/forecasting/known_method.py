@@ -15,12 +15,13 @@ import numpy as np
 import torch
 
 from potstill.console import progress_bar
+from potstill.data.series.past_windows import windows_before
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite
 from potstill.evaluation.metrics import pinball
 from potstill.families.base import Forecaster
 from potstill.families.known_regression import KnownRegression
-from potstill.types import Forecast, Windows
+from potstill.types import Forecast, Predictor, Windows
 
 KnownMethod = Literal["auto", "model", "regression"]
 MODEL, REGRESSION, IGNORED = "model", "regression", "ignored"
@@ -37,37 +38,23 @@ MOST_NAMED = 5  # columns
 MARGIN = 0.05  # share of the loss by which another method must be better than the model's own
 
 
-def windows_before(store: Store, series: Sequence[int], origin: np.ndarray, longest: int, horizon: int) -> Windows:
-    """Windows of series up to ``origin [n]``, with the covariates and groups of the store.
+class WithoutKnown:
+    """A model that does not see the covariates that are known ahead."""
 
-    Steps between the last known value and the origin are missing values of the context.
-    """
-    length = min(longest, int(origin.max()))
-    contexts = np.full((len(series), length), np.nan, np.float32)
-    for place, (i, at) in enumerate(zip(series, origin.tolist(), strict=True)):
-        known = store.series(i)[max(at - length, 0) : at]
-        first = length - min(at, length)
-        contexts[place, first : first + len(known)] = known
-    windows = Windows.of_context(torch.from_numpy(contexts), horizon)
-    if store.covariates is None and store.groups is None:
-        return windows
-    return store.completed(replace(windows, series=torch.tensor(series), origin=torch.from_numpy(origin)))
+    def __init__(self, model: Predictor):
+        self.model = model
+        self.levels, self.max_context, self.max_horizon = model.levels, model.max_context, model.max_horizon
+
+    def predict(self, windows: Windows, prediction_length: int) -> Forecast:
+        """As ``Forecaster.predict``."""
+        return self.model.predict(replace(windows, future_covariates=None), prediction_length)
 
 
-def forecast_by(method: str, forecaster: Forecaster, windows: Windows, season: np.ndarray) -> Forecast:
-    """Forecast windows whose known covariates are used by ``method``; ``season [S]`` is that of the store.
-
-    Raises
-    ------
-    NotFinite
-        For forecasts that are not finite.
-    """
-    horizon = windows.future.shape[1]
-    if method == REGRESSION and windows.future_covariates is not None:
-        return KnownRegression(forecaster, season).predict(windows, horizon)
-    if method == IGNORED:
-        windows = replace(windows, future_covariates=None)
-    return forecaster.predict(windows, horizon)
+def predictor_by(method: str, model: Predictor, season: np.ndarray) -> Predictor:
+    """The model with known covariates used by ``method``; ``season [S]`` is that of the store."""
+    if method == REGRESSION:
+        return KnownRegression(model, season)
+    return WithoutKnown(model) if method == IGNORED else model
 
 
 @dataclass(frozen=True)
@@ -135,7 +122,7 @@ def _losses(
     seen = np.isfinite(truth)
     found = []
     for method in METHODS:
-        forecast = forecast_by(method, forecaster, windows, store.season)
+        forecast = predictor_by(method, forecaster, store.season).predict(windows, horizon)
         quantiles = forecast.at_levels(torch.tensor(levels)).quantiles.numpy()
         loss = np.where(seen[:, None], pinball(quantiles, np.where(seen, truth, 0), np.array(levels)), 0)
         found.append(loss.sum((1, 2)))

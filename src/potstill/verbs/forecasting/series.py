@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 from potstill.data.series.frames import CONSTANT, NO_VALUES
+from potstill.data.series.past_windows import windows_before
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite, UserError
 from potstill.evaluation.simple import simple_forecast
 from potstill.families.base import Forecaster
 from potstill.types import Forecast
-from potstill.verbs.forecasting.known_method import forecast_by, windows_before
+from potstill.verbs.forecasting.known_method import predictor_by
 
 NOT_FINITE = "the model's forecast is not finite"
 
@@ -107,7 +108,7 @@ class SeriesForecaster:
     why
         See :func:`reasons`.
     known_method
-        How known covariates are used, see ``known_method.forecast_by``.
+        How known covariates are used, see ``known_method.predictor_by``.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class SeriesForecaster:
         known_method: str,
     ):
         self.forecaster, self.store, self.horizon, self.levels, self.why = forecaster, store, horizon, levels, why
-        self.known_method = known_method
+        self.predictor = predictor_by(known_method, forecaster, store.season)
         self.tail = trailing(store)
         self.kind = column_type(store)
 
@@ -167,7 +168,7 @@ class SeriesForecaster:
         """The model's forecast of the steps after the last row of the table."""
         origin = self.store.lengths[series] + self.tail[series]
         windows = windows_before(self.store, series, origin, self.forecaster.max_context, self.horizon)
-        return forecast_by(self.known_method, self.forecaster, windows, self.store.season)
+        return self.predictor.predict(windows, self.horizon)
 
     def _without_model(self, i: int, why: str) -> tuple[np.ndarray | float, np.ndarray | float, str]:
         if why == NO_VALUES:
