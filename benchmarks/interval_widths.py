@@ -1,8 +1,9 @@
 """Ways of choosing the factor for a student's intervals, and the coverage of the 80 % band that each leads to.
 
-The default student and its control are trained on the short histories of ``distillation.yaml``. Each way knows only
-what is before the test part. The coverage is that of test windows one step apart: in a short test part only a few do
-not overlap. Its interval is a bootstrap over horizons of a series.
+The default student and its control are trained on the short histories of ``distillation.yaml``, and default students of
+two sizes on data of other domains. Each way knows only what is before the test part; those of "the last horizons" know
+what is before each forecast (``evaluation.calibrated``). The coverage is that of test windows one step apart: in a
+short test part only a few do not overlap. Its interval is a bootstrap over horizons of a series.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,44 +19,60 @@ from typing import Any
 
 import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 import numpy as np
-from distillation import cells_of, one_thread, read_plan, shorten
-from distillation_train import Cell, provider_of
+from distillation import EVIDENCE, SAVED, cells_of, one_thread, read_plan, shorten
+from distillation_train import SCORED, Cell, provider_of
 
 from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
+from potstill.evaluation.calibrated import Calibrated
 from potstill.evaluation.spread import spread_factor
-from potstill.evaluation.validation import Validation
+from potstill.evaluation.validation import PRIOR_BLOCKS, Validation
 from potstill.families.load import load_forecaster
+from potstill.recipe import SeriesData
 from potstill.runs import write_atomically
 from potstill.teaching.base import TrainingData
 
 ROOT = Path(__file__).parents[1]
-ARMS, STEPS, COUNT, DRAWS = ("start-slow", "truth-generated"), 500, 600, 1_000
+COUNT, DRAWS = 600, 1_000
+CELLS = [
+    {"situation": "unseen", "size": "third", "arms": ["start-generated"]},
+    {"situation": "unseen", "size": "tenth", "arms": ["start-stored-fast"]},
+    {"situation": "scarce", "windows": 200, "size": "third", "arms": ["start-slow"]},
+]
+HORIZONS = (1, 2, 3, 4, 8)
+IN_USE = "the same, never narrower (in use)"
 COVERAGE = 0.8
 RANGE = (0.75, 0.85)
 
 
 def main() -> None:
-    """Train what is missing; print each case, and each way's figures over all cases."""
+    """Train what is missing; print each way's figures over all cases."""
     given = options()
     plan = read_plan()
     if given.quick:
         shorten(plan)
-    steps = 5 if given.quick else STEPS
-    windows = 50 if given.quick else 200
-    plan["cells"] = [{"situation": "scarce", "windows": windows, "size": "third", "seeds": [0], "arms": list(ARMS)}]
+    plan["cells"] = [{**CELLS[-1], "windows": 50}] if given.quick else CELLS
     cells = cells_of(plan, given)
     given.runs.mkdir(parents=True, exist_ok=True)
+    saved = [json.loads(line) for line in (EVIDENCE / SAVED).read_text(encoding="utf-8").splitlines()]
+    steps = {one["key"]: one["result"].get("steps") for one in saved}
     with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=one_thread) as pool:
-        jobs = [pool.submit(case_of, cell, steps, given.runs) for cell in cells]
-        found = [job.result() for job in jobs]
-    summary = {arm: over_cases([one for one in found if one["arm"] == arm]) for arm in ARMS}
-    print(json.dumps(summary, indent=1))
-    harness.finish({"quick": given.quick, "steps": steps, "summary": summary, "cases": found}, given.output)
+        jobs = [pool.submit(cases_of, cell, 5 if given.quick else steps[cell.key], given.runs) for cell in cells]
+        found = [case for job in jobs for case in job.result()]
+    arms = dict.fromkeys((one["situation"], one["size"], one["arm"]) for one in found)
+    summary = {
+        ", ".join(arm): over_cases([one for one in found if (one["situation"], one["size"], one["arm"]) == arm])
+        for arm in arms
+    }
+    cells_of_distillation = of_saved(one["result"] | {"key": one["key"]} for one in saved)
+    print(json.dumps({"ways": summary, "cells": cells_of_distillation}, indent=1))
+    harness.finish(
+        {"quick": given.quick, "summary": summary, "cells": cells_of_distillation, "cases": found}, given.output
+    )
 
 
-def case_of(cell: Cell, steps: int, folder: Path) -> dict[str, Any]:
-    """Train a student and apply every way; a case with a file is not trained again."""
+def cases_of(cell: Cell, steps: int, folder: Path) -> list[dict[str, Any]]:
+    """Train a student and apply every way to each data set; a cell with a file is not trained again."""
     file = folder / f"{cell.key}.json"
     if file.exists():
         return json.loads(file.read_text())
@@ -63,44 +80,69 @@ def case_of(cell: Cell, steps: int, folder: Path) -> dict[str, Any]:
     data = TrainingData(task.dataset(steps), provider_of(task, cell, run)[0])
     task.training("student", data, steps, task.validation()).run(run, resume=True)
     student = task.open("student", run / "student")
-    section = cell.source.scored[0].section
+    validate = task.validation()
+    found = from_validation(student, validate)
+    saved = validate.spread_factor(student)
+    cases = []
+    for scored in cell.source.scored:
+        apart = scored.test(SCORED)  # as distillation.py scores
+        store = apart.store
+        section = scored.section.model_copy(update={"split": scored.split})
+        tests = {"": Validation(SeriesWindows(store, section, "test", 1), COUNT), "apart": Validation(apart, SCORED)}
+        one = {
+            "situation": cell.situation,
+            "set": scored.name,
+            "windows": cell.source.windows,
+            "size": cell.size,
+            "arm": cell.arm,
+            "seed": cell.seed,
+            "steps": steps,
+            "horizons of test": tests[""].blocks,
+            "ways": {},
+        }
+        known = known_before(student, scored.section) if cell.situation == "scarce" else {}
+        for way, factor in {"as trained": 1.0, **found, IN_USE: saved, **known}.items():
+            student.scale_spread(factor)
+            one["ways"][way] = {"factor": factor, **judged(student, tests)}
+            student.scale_spread(1 / factor)
+        student.scale_spread(saved)
+        for horizons in HORIZONS:
+            calibrated = Calibrated(student, store, horizons)
+            one["ways"][f"in use, and the last {horizons} horizons"] = judged(calibrated, tests)
+        student.scale_spread(1 / saved)
+        cases.append(one)
+        print(one["situation"], one["set"], one["size"], one["arm"], one["ways"], flush=True)
+    write_atomically(file, json.dumps(cases))
+    return cases
+
+
+def from_validation(student: Any, validate: Validation) -> dict[str, float]:
+    """Factors from the validation part, in which data sets count equally."""
+    counts = np.unique(validate.dataset, return_inverse=True, return_counts=True)
+    factor = spread_factor(*validate.band(student), 1 / counts[2][counts[1]], COVERAGE)
+    closer = factor ** (validate.blocks / (validate.blocks + PRIOR_BLOCKS))
+    return {"validation": factor, "validation, with few horizons closer to 1": closer}
+
+
+def known_before(student: Any, section: SeriesData) -> dict[str, float]:
+    """Factors that need the training part of the data set itself."""
     store = open_store(section)
-    parts = {
-        part: Validation(SeriesWindows(store, section, part, 1), COUNT) for part in ("train", "validation", "test")
-    }
-    case = {
-        "file": cell.source.name,
-        "windows": cell.source.windows,
-        "arm": cell.arm,
-        "seed": cell.seed,
-        "horizons of validation": parts["validation"].blocks,
-        "horizons of test": parts["test"].blocks,
-        "ways": {way: judged(student, parts["test"], factor) for way, factor in ways(student, parts).items()},
-    }
-    write_atomically(file, json.dumps(case))
-    print(case["file"], case["windows"], case["arm"], case["ways"], flush=True)
-    return case
-
-
-def ways(student: Any, parts: dict[str, Validation]) -> dict[str, float]:
-    """The factor of each way."""
-    shrunk = parts["validation"].spread_factor(student)
+    train, validation = (
+        Validation(SeriesWindows(store, section, part, 1), COUNT).band for part in ("train", "validation")
+    )
     return {
-        "as trained": 1.0,
-        "validation": _factor(parts["validation"].band(student)),
-        "validation, with few horizons closer to 1 (in use)": shrunk,
-        "the same, never narrower": max(1.0, shrunk),
-        "training and validation": _factor(*(parts[part].band(student) for part in ("train", "validation"))),
-        "the teacher's on training": _factor(parts["train"].band(load_forecaster("embedded"))),
+        "training and validation": _factor(train(student), validation(student)),
+        "the teacher's on training": _factor(train(load_forecaster("embedded"))),
     }
 
 
-def judged(student: Any, test: Validation, factor: float) -> dict[str, Any]:
-    """Coverage with its 95 % interval, and SQL relative to seasonal naive, of the student with wider intervals."""
-    student.scale_spread(factor)
+def judged(student: Any, tests: dict[str, Validation]) -> dict[str, Any]:
+    """Coverage with its 95 % interval, and SQL relative to seasonal naive; coverage of windows a horizon apart."""
+    test = tests[""]
+    low, _, high, truth = tests["apart"].band(student)
+    apart = ((truth >= low) & (truth <= high)).sum() / np.isfinite(truth).sum()
     low, _, high, truth = test.band(student)
     sql = test(student)["rel_naive"]
-    student.scale_spread(1 / factor)
     known = np.isfinite(truth)
     inside = ((truth >= low) & (truth <= high) & known).sum(1)
     places = np.stack([test.windows.series.numpy(), test.windows.origin.numpy() // truth.shape[1]])[:, test.scored]
@@ -109,7 +151,7 @@ def judged(student: Any, test: Validation, factor: float) -> dict[str, Any]:
     drawn = np.random.default_rng(0).integers(0, sums.shape[1], (DRAWS, sums.shape[1]))
     shares = sums[0][drawn].sum(1) / sums[1][drawn].sum(1)
     coverage = [sums[0].sum() / sums[1].sum(), *np.quantile(shares, [0.025, 0.975])]
-    return {"factor": factor, "coverage": list(map(float, coverage)), "sql": sql}
+    return {"coverage": list(map(float, coverage)), "coverage apart": float(apart), "sql": sql}
 
 
 def over_cases(cases: list[dict[str, Any]]) -> dict[str, Any]:
@@ -117,14 +159,40 @@ def over_cases(cases: list[dict[str, Any]]) -> dict[str, Any]:
     found = {}
     for way in cases[0]["ways"]:
         ours = np.array([case["ways"][way]["coverage"][0] for case in cases])
+        apart = np.array([case["ways"][way]["coverage apart"] for case in cases])
         ratio = [case["ways"][way]["sql"] / case["ways"]["as trained"]["sql"] for case in cases]
         found[way] = {
             "distance": float(np.abs(ours - COVERAGE).mean()),
-            "within 0.75 to 0.85": int(((ours >= RANGE[0]) & (ours <= RANGE[1])).sum()),
+            "within 0.75 to 0.85": _within(ours),
+            "distance, windows apart": float(np.abs(apart - COVERAGE).mean()),
+            "within, windows apart": _within(apart),
             "cases": len(cases),
             "sql": float(np.exp(np.mean(np.log(ratio)))),
         }
     return found
+
+
+def of_saved(cells: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Coverage of the students of distillation.py before and after their factor, which could be below 1 then."""
+    found: dict[str, list[list[float]]] = {}
+    for cell in cells:
+        if "spread" not in cell:
+            continue
+        situation, *_ = cell["key"].split("-")
+        change = "narrower" if cell["spread"] < 1 else "wider or unchanged"
+        group = found.setdefault(f"{change}, {situation}, {'control' if '-truth' in cell['key'] else 'distilled'}", [])
+        group += [[before, cell["sets"][name]["coverage"]] for name, before in cell["coverage_before"].items()]
+    figures = {}
+    for group, pairs in found.items():
+        before, after = np.array(pairs).T
+        figures[group] = {
+            "count": len(pairs),
+            "distance before": float(np.abs(before - COVERAGE).mean()),
+            "distance": float(np.abs(after - COVERAGE).mean()),
+            "within before": _within(before),
+            "within": _within(after),
+        }
+    return figures
 
 
 def options() -> argparse.Namespace:
@@ -136,6 +204,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "interval_widths")
     parser.add_argument("--jobs", type=int, default=2, help="processes, each with one thread")
     return parser.parse_args()
+
+
+def _within(coverage: np.ndarray) -> int:
+    return int(((coverage >= RANGE[0]) & (coverage <= RANGE[1])).sum())
 
 
 def _factor(*bands: Sequence[np.ndarray]) -> float:

@@ -26,12 +26,12 @@ EXPECTED = {
     "label": f"{OF_RECIPE} --output --engine --ray-address --concurrency --gpus-per-worker",
     "evaluate": "--data --target --known --past --groups --time-column --date-format --freq --id-column --decimal"
     " --max-files --context-length --prediction-length"
-    " --set --output --split --stride --max-windows --reference --baselines --fev --device",
+    " --set --output --split --stride --max-windows --reference --baselines --calibrate --fev --device",
     "export": "--data --target --known --past --id-column --time-column --date-format --freq --decimal --max-files"
     " --split --context-length --prediction-length --set --output --format --quantize --groups --allow-loss",
     "forecast": "--prediction-length --output --quantiles --mean --non-negative --strict --layout --future --target"
-    " --known --known-method --past --groups --id-column --time-column --date-format --freq --decimal --device"
-    " --engine --ray-address --concurrency --gpus-per-worker",
+    " --known --known-method --calibrate --past --groups --id-column --time-column --date-format --freq --decimal"
+    " --device --engine --ray-address --concurrency --gpus-per-worker",
     "generate": "--max-new-tokens --temperature --device --seed",
 }
 COMMANDS: typing.Any = typer.main.get_command(app)

@@ -297,3 +297,14 @@ def test_models_receive_windows_with_groups_and_covariates():
     train = FakeWindows(store, 16, 4, "train")
     evaluate_models({"student": model}, Grouped(store, 16, 4), train, ["auto_theta"], ForecastEvaluation(stride=1))
     assert model.calls > 0
+
+
+def test_models_with_fitted_intervals_are_further_rows(store):
+    store.completed = lambda windows: windows
+    found = evaluate(store, {"teacher": Last(width=0.2), "student": Last(width=0.2)}, calibrate=4)
+    fitted, plain = (found.metrics[name]["set0"] for name in ("student+calibrated", "student"))
+    assert abs(fitted["coverage_80"] - 0.8) < abs(plain["coverage_80"] - 0.8)
+    assert fitted["mae"] == plain["mae"]
+    assert found.subject == "student"
+    with usage_error("evaluation.reserved_model_name", "teacher+calibrated"):
+        evaluate(store, {"teacher": Last(), "teacher+calibrated": Last()}, calibrate=4)

@@ -71,17 +71,22 @@ def test_no_usable_validation_window_is_a_usage_error():
         Validation(Sampled([CONSTANT], grouped=False), 100)
 
 
+def test_intervals_are_never_made_narrower():
+    validation = Validation(Sampled([0.1 * random_walk(0)], grouped=False), 100)
+    assert validation.spread_factor(Last(width=100.0)) == 1
+    assert validation.spread_factor(Last(width=0.01)) > 1
+
+
 def test_the_spread_factor_covers_data_sets_equally():
     store = FakeStore([0.1 * random_walk(seed) * (1 + (seed > 7)) for seed in range(10)], dataset_of=[0] * 8 + [1] * 2)
     windows = Sampled(store.arrays, grouped=False)
     windows.store = store
-    validation, model = Validation(windows, 1000), Last()
+    validation, model = Validation(windows, 1000), Last(width=0.4)
     # 40 steps: the last 8 of each of 10 series, in blocks of 4: three origins // 4 each
     assert validation.blocks == 20
     shrunk = validation.spread_factor(model)
     factor = shrunk ** ((20 + PRIOR_BLOCKS) / 20)
-    assert abs(np.log(shrunk)) < abs(np.log(factor))
-    assert 0.5 < factor < 3
+    assert 1 < shrunk < factor < 3
     forecast = model.predict(validation.windows, 4).at_levels(torch.tensor([0.1, 0.5, 0.9])).quantiles.numpy()
     low, median, high = forecast.swapaxes(0, 1)
     half = np.where(validation.future > median, high - median, median - low)

@@ -73,12 +73,13 @@ def test_a_forecast_has_the_bits_of_the_local_engine_although_a_worker_is_killed
     cluster, many, tiny_teacher, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr("potstill.verbs.forecasting.batches.BATCH_SIZE", 4)
-    local = potstill.forecast(str(tiny_teacher), many, 8, tmp_path / "local.parquet", non_negative=True)
+    options = {"non_negative": True, "calibrate": 1}
+    local = potstill.forecast(str(tiny_teacher), many, 8, tmp_path / "local.parquet", **options)
     said = capsys.readouterr().err
     dying = partial(ray_work.dying, tmp_path / "killed", 2, "potstill.verbs.forecasting.batches:worker_forecaster")
     monkeypatch.setattr("potstill.verbs.forecasting.run.worker_forecaster", dying)
     path = potstill.forecast(
-        str(tiny_teacher), many, 8, tmp_path / "ray.parquet", non_negative=True, engine="ray", concurrency=2
+        str(tiny_teacher), many, 8, tmp_path / "ray.parquet", **options, engine="ray", concurrency=2
     )
     assert (tmp_path / "killed").exists()
     assert path.read_bytes() == local.read_bytes()

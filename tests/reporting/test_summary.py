@@ -207,3 +207,24 @@ def test_differences_from_a_factor_of_two_on_are_factors() -> None:
     assert far.sentence.endswith("perplexity 16 times as high (95 % CI 15 to 18 times); worse.")
     near = Comparison("teacher", 0.99, "worse", 0, 0, Interval(1.99, 1.9, 2.1))
     assert "SQL 99.0 % higher (95 % CI +90.0 % to +110.0 %)" in near.sentence
+
+
+@pytest.mark.parametrize(
+    ("coverage", "fitted", "expected"),
+    [
+        (0.8, None, "of the true values: close to 80 %."),
+        (
+            0.6,
+            None,
+            "too narrow. --calibrate 4 of forecast and evaluate fits its width to the last errors on each series.",
+        ),
+        (0.9, 0.78, "too wide. Fitted to its last errors on each series, it covers 78 %."),
+    ],
+)
+def test_intervals_of_the_wrong_width_and_what_helps(coverage, fitted, expected) -> None:
+    metrics = small()
+    student = {name: {**values, "coverage_80": coverage} for name, values in metrics["models"]["student"].items()}
+    metrics["models"]["student"] = student
+    if fitted:
+        metrics["models"]["student+calibrated"] = {n: {**v, "coverage_80": fitted} for n, v in student.items()}
+    assert any(line.endswith(expected) for line in summary_lines(metrics))

@@ -41,6 +41,14 @@ def forecast(
         Literal["auto", "model", "regression"],
         typer.Option(help="How --known columns are used; auto: as the last known steps show."),
     ] = "auto",
+    calibrate: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Fit the width of each series' intervals to the model's errors in the N horizons before the forecast;"
+            " 0: do not. 4 is usual, more for short horizons.",
+        ),
+    ] = 0,
     engine: Engine = "local",
     ray_address: RayAddress = None,
     concurrency: Concurrency = None,
@@ -75,6 +83,7 @@ def forecast(
         known=known,
         past=past,
         known_method=known_method,
+        calibrate=calibrate,
         groups=groups,
         id_column=id_column,
         time_column=time_column,

@@ -15,12 +15,13 @@ import torch
 from potstill.console import ProgressCallback
 from potstill.errors import NotFinite, UserError
 from potstill.evaluation.baselines import Baseline, make_baseline
+from potstill.evaluation.calibrated import Calibrated
 from potstill.evaluation.cost import baseline_costs
 from potstill.evaluation.data_summary import describe_series
 from potstill.evaluation.examples import SHOWN_LEVELS, pick_examples
 from potstill.evaluation.histories import Histories, Past, training_spread
 from potstill.evaluation.metrics import EVALUATION_LEVELS, WindowScores, mape_ignored, score_windows
-from potstill.evaluation.outcome import SEASONAL_NAIVE, Evaluation, Scored, conclude
+from potstill.evaluation.outcome import CALIBRATED, SEASONAL_NAIVE, Evaluation, Scored, conclude
 from potstill.evaluation.profiles import Profile, profiles_of
 from potstill.evaluation.selection import WINDOWS_PER_CHUNK, Selection, pasts, select_windows
 from potstill.evaluation.worst import worst_series
@@ -52,7 +53,8 @@ def evaluate_models(
     baselines
         Names from ``baselines.BASELINES``. Seasonal naive is always evaluated: other metrics are relative to it.
     config
-        Stride and the maximum number of windows per data set.
+        Stride, the maximum number of windows per data set, and the horizons before each window to whose errors the
+        intervals of ``MODEL+calibrated`` are fitted (0: there are none).
     reference
         The model that retention is relative to. Without it among the models there is no retention.
     progress
@@ -75,9 +77,19 @@ def evaluate_models(
             )
     subject = next((name for name in ("student", *models) if name in models and name != reference), reference)
     subject = subject if subject in models else SEASONAL_NAIVE
-    models = {**models, **(variants or {})}
-    histories = Histories(windows_test.store)
-    selections = [select_windows(windows_test, name, config, histories) for name in windows_test.store.datasets]
+    store = windows_test.store
+    variants = dict(variants or {})
+    if config.calibrate:
+        variants |= {name + CALIBRATED: Calibrated(model, store, config.calibrate) for name, model in models.items()}
+    for name in variants.keys() & models:
+        raise UserError(
+            f"{name}: here this is the name of another forecast by {name.rpartition('+')[0]}; give the model another"
+            " NAME=.",
+            key="evaluation.reserved_model_name",
+        )
+    models = {**models, **variants}
+    histories = Histories(store)
+    selections = [select_windows(windows_test, name, config, histories) for name in store.datasets]
     account: dict[str, Any] = {s.dataset: s.report() for s in selections if s.available}
     selections = [s for s in selections if len(s.ids)]
     if not selections:
@@ -96,11 +108,11 @@ def evaluate_models(
         examples += bench.examples(selection, shown, subject)
         costs = costs | bench.baseline_costs(selection, {n: b for n, b in fitted.items() if n not in costs})
         scored.append(result)
-    without = [name for name in windows_test.store.datasets if name not in account]
+    without = [name for name in store.datasets if name not in account]
     whole = {"datasets": account, "without_windows": without, "levels": EVALUATION_LEVELS.tolist()}
-    whole["series"] = describe_series(windows_test.store, [s.dataset for s in selections])
+    whole["series"] = describe_series(store, [s.dataset for s in selections])
     found = conclude(scored, reference, subject, whole)
-    worst = worst_series(scored, windows_test.store.names, subject)
+    worst = worst_series(scored, store.names, subject)
     found.details = {**profiles_of(bench.profiles), "worst_series": worst}
     found.baseline_costs = costs
     found.examples = {"levels": list(SHOWN_LEVELS), "examples": examples}

@@ -15,6 +15,7 @@ from potstill.evaluation import bootstrap, metrics
 from potstill.evaluation.metrics import WindowScores
 
 SEASONAL_NAIVE = "seasonal_naive"
+CALIBRATED = "+calibrated"  # end of the name of a model with intervals fitted to its last errors
 LEAST_WINDOWS = 20  # with fewer there is no interval: the same windows may rank two models either way
 LEAST_BLOCKS = 3  # so many windows without a common step; with fewer a bootstrap sample is the data again
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from potstill.recipe.base import RecipeNode
 
+MOST_HORIZONS = 100  # to whose errors intervals are fitted
 MaxWindows = Annotated[int, Field(ge=1, description="maximum number of windows per data set, or of text examples")]
 
 
@@ -27,6 +28,12 @@ class ForecastEvaluation(EvaluationConfig):
         description="default: 5 (not a divisor of common seasons), larger for large data, 1 for few windows",
     )
     baselines: list[str] = Field(default_factory=lambda: ["seasonal_naive", "ridge", "auto_theta"])
+    calibrate: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_HORIZONS,
+        description="horizons before each window, to whose errors the intervals of MODEL+calibrated are fitted",
+    )
 
 
 class LanguageEvaluation(EvaluationConfig):

@@ -49,7 +49,11 @@ def cautions(figures: Figures) -> list[str]:
     coverage = figures.mean(figures.subject, "coverage_80")
     if coverage is not None and not figures.too_few:
         width = "too narrow" if coverage < 0.75 else "too wide" if coverage > 0.85 else "close to 80 %"
-        found.append(f"Its 80 % interval covers {percent(coverage)} of the true values: {width}.")
+        fitted = figures.mean(f"{figures.subject}+calibrated", "coverage_80")
+        more = "" if fitted is None else f" Fitted to its last errors on each series, it covers {percent(fitted)}."
+        if fitted is None and not 0.75 <= coverage <= 0.85:
+            more = " --calibrate 4 of forecast and evaluate fits its width to the last errors on each series."
+        found.append(f"Its 80 % interval covers {percent(coverage)} of the true values: {width}.{more}")
     without_control = "student" in figures.models and "control" not in figures.models
     if figures.teacher is not None and without_control and not figures.experts:  # a mixture has its experts instead
         found.append("No control was trained (--control), so the effect of the teacher is not known.")

@@ -92,6 +92,14 @@ class Forecast:
         z = (x.double() - self.loc.to(x.device)) / self.scale.to(x.device)
         return (z.asinh() if self.arcsinh else z).float()
 
+    def widened(self, factor: Tensor) -> Forecast:
+        """The same forecast with the distances of all quantiles from the median multiplied by ``factor [B]``."""
+        import torch
+
+        median = self.at_levels(torch.tensor([0.5])).values
+        factor = factor.to(median)[:, None, None]
+        return replace(self, values=median + factor * (self.values.float() - median))
+
     def to_frame(self, ids: Sequence[Any] | None = None, times: Any = None) -> pd.DataFrame:
         """A long table with a row for each window and step.
 

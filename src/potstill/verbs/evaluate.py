@@ -37,6 +37,7 @@ def evaluate(
     max_windows: int | None = None,
     reference: str | Forecaster | None = None,
     baselines: list[str] | None = None,
+    calibrate: int | None = None,
     fev: str | Path | None = None,
     device: str | None = None,
 ) -> Path:
@@ -68,6 +69,9 @@ def evaluate(
         The model that the others are compared with, by name or as another MODEL (default: the first).
     baselines
         Names of baselines; default: as in a run. Series only. With ``fev`` only ``seasonal_naive``, the default.
+    calibrate
+        Horizons before each window to whose errors the intervals are fitted, as ``potstill forecast --calibrate`` does:
+        each model is also evaluated with these intervals (``NAME+calibrated``). Series only.
     fev
         Tasks of fev on which forecasters are evaluated instead: a YAML file or its address, see
         ``adapters.fev_tasks.evaluate_tasks``.
@@ -80,7 +84,8 @@ def evaluate(
         If models, data or options are invalid.
     """
     if fev is not None:
-        _check_fev(data, split=split != "test", stride=stride, max_windows=max_windows, reference=reference)
+        others = {"stride": stride, "max_windows": max_windows, "reference": reference, "calibrate": calibrate}
+        _check_fev(data, split=split != "test", **others)
         from potstill.adapters.fev_tasks import SEASONAL_NAIVE, evaluate_tasks
 
         for name in baselines or []:
@@ -94,6 +99,7 @@ def evaluate(
     check_run(output, resume=False)
     resolved = available_device(device)
     options = {"split": split, "stride": stride, "max_windows": max_windows, "baselines": baselines}
+    options["calibrate"] = calibrate
     if are_language_models(sources) and len(places) == len(sources):  # loaded ones are refused below
         from potstill.tasks.language.evaluate import evaluate_texts
 
@@ -132,13 +138,6 @@ def evaluate(
 
 def _regressed(models: dict[str, Forecaster], season: np.ndarray) -> dict[str, KnownRegression]:
     """Each model with a regression on the known covariates; ``season`` is that of the store."""
-    for name in models:
-        if name + REGRESSED in models:
-            raise UserError(
-                f"{name}{REGRESSED}: with --known this is the name of {name} with a regression; give the model another"
-                " NAME=.",
-                key="evaluation.reserved_model_name",
-            )
     return {name + REGRESSED: KnownRegression(model, season) for name, model in models.items()}
 
 

@@ -21,6 +21,7 @@ from potstill.data.series.store import Store
 from potstill.errors import UnknownName, UserError
 from potstill.families.base import Forecaster, Model
 from potstill.families.base.forecaster import MAX_STEPS
+from potstill.recipe.evaluation import MOST_HORIZONS
 from potstill.recipe.reading import absolute_source
 from potstill.remote.urls import is_url
 from potstill.tasks.base import forecaster_of
@@ -65,6 +66,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     known: str | list[str] | None = None,
     past: str | list[str] | None = None,
     known_method: KnownMethod = "auto",
+    calibrate: int = 0,
     groups: str | None = None,
     id_column: str | list[str] | None = None,
     time_column: str | None = None,
@@ -112,6 +114,9 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
         How the columns ``known`` are used: by the ``model``, or by a ``regression`` for each series, on whose
         residuals the model forecasts. ``auto`` compares both on the last known steps, leaves the columns out where they
         do not help, and says so. The numbers of ``predict_df`` are those of ``model``.
+    calibrate
+        Horizons before the forecast on which the model's intervals are tested: their width is changed for each series
+        so that the band from 10 % to 90 % would have held 80 % of the true values. Takes as many further forecasts.
     groups
         Series that are forecast together: ``table`` for all of a table, or an id column, whose values name the groups.
     id_column
@@ -145,7 +150,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
         For an unknown file ending, levels outside (0, 1), data without values, and what ``strict`` refuses.
     """
     began = time.monotonic()
-    levels = _check(output, prediction_length, quantiles, layout)
+    levels = _check(output, prediction_length, quantiles, layout, calibrate)
     ray = ray_options(engine, ray_address, concurrency, gpus_per_worker, device)
     if ray is not None and isinstance(model, Model):
         raise UserError(
@@ -177,7 +182,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     _warn_of_levels(forecaster, levels)
     method, said_of_known = _decided(known_method, forecaster, store, why, prediction_length, levels)
     as_text = output is not None and Path(output).suffix == ".csv"
-    settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative, method)
+    settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative, method, calibrate)
     run = ForecastRun(store, why, forecaster.source.name, settings, strict, began)
     with local_file(output) as path, connected(ray) if ray is not None else nullcontext() as cluster:
         if cluster is None:
@@ -185,14 +190,16 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
         else:
             forecasts = on_cluster(cluster, absolute_source(str(model), "MODEL"), device, store)
         summary, tables = run.write(forecasts, path)
-    said = summary.lines(prediction_length, non_negative, str(output or ""))
+    said = summary.lines(settings, str(output or ""))
     say(*said_of_known, *said, *([cluster.line()] if cluster is not None else []))
     if path is None:
         return as_frame(tables, settings.table(store).own_columns, data)
     return cast("Path", output) if is_url(output) else path
 
 
-def _check(output: str | Path | None, prediction_length: int, quantiles: Sequence[float], layout: str) -> list[float]:
+def _check(
+    output: str | Path | None, prediction_length: int, quantiles: Sequence[float], layout: str, calibrate: int
+) -> list[float]:
     if output is not None:
         check_output(output)
     if layout not in LAYOUTS:
@@ -200,6 +207,11 @@ def _check(output: str | Path | None, prediction_length: int, quantiles: Sequenc
     if not 1 <= prediction_length <= MAX_STEPS:
         raise UserError(
             f"--prediction-length {prediction_length}: must be from 1 to {MAX_STEPS:,} steps.",
+            key="option.out_of_range",
+        )
+    if not 0 <= calibrate <= MOST_HORIZONS:
+        raise UserError(
+            f"--calibrate {calibrate}: must be from 0, for none, to {MOST_HORIZONS} horizons; 4 is usual.",
             key="option.out_of_range",
         )
     levels = sorted(set(quantiles))

@@ -32,6 +32,8 @@ class FinishedBatch:
         Their rows in the table.
     notes
         A note for each series, empty where the model forecasts.
+    factors
+        See ``BatchForecast``.
     below_zero
         Numbers of series that are never below 0 and whose forecast is.
     spans
@@ -41,6 +43,7 @@ class FinishedBatch:
     series: range
     rows: pa.Table
     notes: list[str]
+    factors: np.ndarray
     below_zero: list[int]
     spans: dict[int, tuple[Any, Any]]
 
@@ -49,7 +52,7 @@ class FinishedBatch:
 class TableSettings:
     """What the output table is made of, see ``ForecastTable`` and :func:`potstill.forecast`.
 
-    ``known_method`` is one of ``known_method.METHODS``.
+    ``known_method`` is one of ``known_method.METHODS``, ``calibrate`` a number of horizons.
     """
 
     layout: str
@@ -60,6 +63,7 @@ class TableSettings:
     horizon: int
     non_negative: bool
     known_method: str
+    calibrate: int
 
     def table(self, store: Store) -> ForecastTable:
         """The table of a store."""
@@ -83,7 +87,7 @@ class BatchForecaster:
         self.store, self.settings = store, settings
         self.table = settings.table(store)
         self.forecasts = SeriesForecaster(
-            forecaster, store, settings.horizon, self.table.levels, why, settings.known_method
+            forecaster, store, settings.horizon, self.table.levels, why, settings.known_method, settings.calibrate
         )
 
     def __call__(self, series: range) -> FinishedBatch:
@@ -96,7 +100,8 @@ class BatchForecaster:
         if self.settings.non_negative:
             forecast.quantiles, forecast.mean = forecast.quantiles.clip(min=0), forecast.mean.clip(min=0)
         rows = self.table.batch(series, np.concatenate([one[1:] for one in stamps]), forecast)
-        return FinishedBatch(series, rows, forecast.notes, below_zero, spans(self.store, keys, series, stamps))
+        found = spans(self.store, keys, series, stamps)
+        return FinishedBatch(series, rows, forecast.notes, forecast.factors, below_zero, found)
 
     def _below_zero(self, series: range, forecast: BatchForecast) -> list[int]:
         lowest, store = forecast.quantiles.min(axis=(1, 2)), self.store

@@ -16,6 +16,7 @@ from potstill.data.series.frames import CONSTANT, NO_VALUES
 from potstill.data.series.past_windows import windows_before
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite, UserError
+from potstill.evaluation.calibrated import Calibrated
 from potstill.evaluation.simple import simple_forecast
 from potstill.families.base import Forecaster
 from potstill.types import Forecast
@@ -26,14 +27,22 @@ NOT_FINITE = "the model's forecast is not finite"
 
 @dataclass
 class BatchForecast:
-    """Forecasts of some series in input units: ``quantiles [n, Q, H]``, ``mean [n, H]``, and a note for each.
+    """Forecasts of some series in input units.
 
-    The note is empty where the model forecasts.
+    Attributes
+    ----------
+    quantiles, mean
+        ``[n, Q, H]`` and ``[n, H]``.
+    notes
+        A note for each, empty where the model forecasts.
+    factors
+        ``[n]``: by how much its errors on past steps widen the intervals; NaN where they do not change.
     """
 
     quantiles: np.ndarray
     mean: np.ndarray
     notes: list[str]
+    factors: np.ndarray
 
 
 def reasons(store: Store, longest: int) -> list[str]:
@@ -109,6 +118,8 @@ class SeriesForecaster:
         See :func:`reasons`.
     known_method
         How known covariates are used, see ``known_method.predictor_by``.
+    calibrate
+        Past horizons to whose errors the intervals are fitted, see ``evaluation.calibrated``; 0: none.
     """
 
     def __init__(
@@ -119,9 +130,11 @@ class SeriesForecaster:
         levels: Sequence[float],
         why: list[str],
         known_method: str,
+        calibrate: int,
     ):
         self.forecaster, self.store, self.horizon, self.levels, self.why = forecaster, store, horizon, levels, why
         self.predictor = predictor_by(known_method, forecaster, store.season)
+        self.calibrated = Calibrated(self.predictor, store, calibrate) if calibrate else None
         self.tail = trailing(store)
         self.kind = column_type(store)
 
@@ -129,11 +142,11 @@ class SeriesForecaster:
         """Forecast some series."""
         count = len(rows)
         quantiles = np.empty((count, len(self.levels), self.horizon))
-        mean, notes = np.empty((count, self.horizon)), [""] * count
+        mean, notes, factors = np.empty((count, self.horizon)), [""] * count, np.full(count, np.nan)
         by_model = np.array([not self.why[i] for i in rows])
         if by_model.any():
             readable = [i for i, chosen in zip(rows, by_model, strict=True) if chosen]
-            quantiles[by_model], mean[by_model] = self._by_model(readable)
+            quantiles[by_model], mean[by_model], factors[by_model] = self._by_model(readable)
         for place, i in enumerate(rows):
             why = self.why[i]
             if not why and not np.isfinite(quantiles[place]).all():
@@ -144,31 +157,36 @@ class SeriesForecaster:
         quantiles, mean = (self.store.to_input_units(series, values) for values in (quantiles, mean))
         # a forecast beyond the column's precision is written as its largest number, never as infinity
         largest = np.finfo(self.kind).max
-        return BatchForecast(quantiles.clip(-largest, largest), mean.clip(-largest, largest), notes)
+        return BatchForecast(quantiles.clip(-largest, largest), mean.clip(-largest, largest), notes, factors)
 
-    def _by_model(self, series: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """The model's quantiles ``[n, Q, H]`` and means ``[n, H]``; NaN for series whose forecast is not finite."""
+    def _by_model(self, series: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The model's quantiles ``[n, Q, H]``, means ``[n, H]`` and factors ``[n]``.
+
+        NaN for series whose forecast is not finite.
+        """
         quantiles = np.full((len(series), len(self.levels), self.horizon), np.nan)
-        mean = np.full((len(series), self.horizon), np.nan)
+        mean, factors = np.full((len(series), self.horizon), np.nan), np.full(len(series), np.nan)
         kept = np.arange(len(series))
         for _ in range(2):  # without the series whose forecast was not finite
             if not len(kept):
                 break
             try:
-                forecast = self._forecast([series[k] for k in kept])
+                forecast, factors[kept] = self._forecast([series[k] for k in kept])
             except NotFinite as error:
                 kept = np.delete(kept, error.rows)
                 continue
             quantiles[kept] = forecast.at_levels(torch.tensor(self.levels)).quantiles.numpy()
             mean[kept] = forecast.mean.numpy()
             break
-        return quantiles, mean
+        return quantiles, mean, factors
 
-    def _forecast(self, series: list[int]) -> Forecast:
-        """The model's forecast of the steps after the last row of the table."""
+    def _forecast(self, series: list[int]) -> tuple[Forecast, np.ndarray | float]:
+        """The model's forecast of the steps after the last row of the table, and the factors of its intervals."""
         origin = self.store.lengths[series] + self.tail[series]
         windows = windows_before(self.store, series, origin, self.forecaster.max_context, self.horizon)
-        return self.predictor.predict(windows, self.horizon)
+        if self.calibrated:
+            return self.calibrated.with_factors(windows, self.horizon)
+        return self.predictor.predict(windows, self.horizon), np.nan
 
     def _without_model(self, i: int, why: str) -> tuple[np.ndarray | float, np.ndarray | float, str]:
         if why == NO_VALUES:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from potstill.data.series.store import Store
-from potstill.verbs.forecasting.batches import FinishedBatch
+from potstill.verbs.forecasting.batches import FinishedBatch, TableSettings
 from potstill.verbs.forecasting.columns import KeyColumns
 from potstill.verbs.forecasting.series import trailing
 
@@ -24,6 +24,7 @@ class Summary:
         self.rows = 0
         self.noted: list[str] = []
         self.below_zero: list[str] = []
+        self.factors: list[np.ndarray] = []
         self.spans: dict[int, tuple[Any, Any]] = {}
 
     def add(self, batch: FinishedBatch) -> None:
@@ -32,16 +33,19 @@ class Summary:
         names = self.store.names
         self.noted += [names[i] for i, note in zip(batch.series, batch.notes, strict=True) if note]
         self.below_zero += [names[i] for i in batch.below_zero]
+        self.factors.append(batch.factors[[not self.why[i] for i in batch.series]])
         for dataset, (first, last) in batch.spans.items():
             known = self.spans.get(dataset, (first, last))
             self.spans[dataset] = min(known[0], first), max(known[1], last)
 
-    def lines(self, horizon: int, non_negative: bool, output: str) -> list[str]:
+    def lines(self, settings: TableSettings, output: str) -> list[str]:
         """The summary's lines."""
         # the lines of the tables say what columns are used as; times joined from several columns have a note
         said = ("used: ", "columns: ")
         report = [line for line in self.store.report.lines() if not line.startswith(said)]
-        return [*self._tables(), *report, *self._series(non_negative), self._total(horizon, output)]
+        widths = [self._widths(settings.calibrate)] if settings.calibrate else []
+        series = self._series(settings.non_negative)
+        return [*self._tables(), *report, *series, *widths, self._total(settings.horizon, output)]
 
     def _tables(self) -> list[str]:
         """Columns, dates, step and season of the first few data sets."""
@@ -89,6 +93,18 @@ class Summary:
                 f" is below to 0: {_named(self.below_zero)}"
             )
         return lines
+
+    def _widths(self, horizons: int) -> str:
+        """By how much past errors changed the intervals."""
+        factors = np.concatenate([*self.factors, np.empty(0)])
+        known = factors[np.isfinite(factors)]
+        left = len(factors) - len(known)
+        said = f"intervals fitted to the errors of the last {horizons:,} horizons"
+        if not len(known):
+            return f"{said}: of no series, each has too little history"
+        low, middle, high = np.quantile(known, [0, 0.5, 1])
+        more = f"; {left:,} with too little history keep theirs" if left else ""
+        return f"{said}: {len(known):,} series, factors {low:.2f} to {high:.2f}, median {middle:.2f}{more}"
 
     def _total(self, horizon: int, output: str) -> str:
         count, steps = len(self.store), "step" if horizon == 1 else "steps"
