@@ -102,6 +102,7 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
         "max_windows": 9,
         "reference": None,
         "baselines": ["ridge"],
+        "calibrate": None,
         "fev": None,
         "device": None,
     }
@@ -123,6 +124,7 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
                 None,
             ),
             "known_method": "auto",
+            "calibrate": 0,
             "device": None,
             "engine": "local",
             **unset,
@@ -177,6 +179,6 @@ def test_evaluate_gives_the_data_section_that_has_the_keys(leave, calls: list, o
 
 
 def test_evaluate_refuses_keys_of_both_tasks(leave, calls: list, capsys: pytest.CaptureFixture):
-    options = ["--set", "data.max_length=64", "--set", "data.stride=2"]
+    options = ["--set", "data.max_length=64", "--set", "data.missing=drop"]
     assert leave("evaluate", "m", "--data", "a.csv", "--output", "d", *options) == 2
     assert "data.max_length: is for language models; leave it out" in capsys.readouterr().err

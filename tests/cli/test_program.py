@@ -205,3 +205,17 @@ def test_a_wrong_choice_is_one_plain_sentence(leave, capsys: pytest.CaptureFixtu
         "potstill: Invalid value for '--known-method': 'sometimes' is not one of 'auto', 'model', 'regression';"
         " see potstill forecast --help.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["export", "m", "--output", "o", "--split", "suite"], "--split: is about --data, which is not given"),
+        (["export", "m", "--output", "o", "--set", "data.columns=first"], "--columns: is about --data"),
+        (["export", "m", "--output", "o", "--data", "a.csv", "--set", "data.stride=3"], "data.stride=3: has no effect"),
+        (["evaluate", "m", "--output", "o", "--data", "a.csv", "--set", "data.device.pool=3"], "has no effect here"),
+    ],
+)
+def test_options_without_effect_are_refused(leave, capsys, args, said):
+    assert leave(*args) == 2
+    assert said in capsys.readouterr().err

@@ -204,7 +204,7 @@ def test_an_unknown_key_lists_the_known_ones(kind: type[Recipe], section: str):
             "training.algorithm",
             ["'offline'", "'gkd'", "'trl'"],
         ),
-        ({"training": "fast"}, "training", ["ForecastTraining", "'fast'"]),
+        ({"training": "fast"}, "training", ["section", "'fast'"]),
     ],
 )
 def test_a_wrong_kind_lists_those_there_are(tree: dict, key: str, facts: list[str]):

@@ -113,6 +113,7 @@ def test_a_generating_student_is_charged_by_its_log(trainings, slow_teacher, tmp
         {"event": "train", "model": "student", "seconds": 3.5},
         {"event": "train", "model": "control", "seconds": 100.0},
     ]
-    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    torn = '{"event": "train", "model": "student", "sec'  # by a kill
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + torn)
     assert logged_seconds(tmp_path / "log.jsonl", "student") == 6.0
     assert steps_in(6.0, trainings[1]) == 3

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from potstill.cli.options import with_options, with_recipe
+from potstill.cli.options import OF_TRAINING, with_options, with_recipe
 from potstill.cli.parse import names
 from potstill.recipe import Recipe
 
@@ -16,6 +16,7 @@ from potstill.recipe import Recipe
     *("max_files", "context_length", "prediction_length"),
     file=False,
     keys="data.",
+    unused=OF_TRAINING,
 )
 @with_options("device")
 def evaluate(
@@ -57,6 +58,14 @@ def evaluate(
             " Series only.",
         ),
     ] = None,
+    calibrate: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Also evaluate each forecaster with intervals fitted to its errors in the N horizons before a window,"
+            " as forecast --calibrate does.",
+        ),
+    ] = None,
     fev: Annotated[
         str | None,
         typer.Option(
@@ -79,6 +88,7 @@ def evaluate(
         max_windows=max_windows,
         reference=reference,
         baselines=names(baselines),
+        calibrate=calibrate,
         fev=fev,
         device=device,
     )

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from potstill.cli.options import Model, with_recipe
+from potstill.cli.options import OF_TRAINING, Model, with_recipe
+from potstill.errors import UserError
 from potstill.recipe import Recipe
 
 
@@ -15,6 +16,7 @@ from potstill.recipe import Recipe
     *("split", "context_length", "prediction_length"),
     file=False,
     keys="data.",
+    unused=OF_TRAINING,
 )
 def export(
     recipe: Recipe,
@@ -41,5 +43,11 @@ def export(
     """
     from potstill import verbs
 
+    given = sorted(recipe.data.model_fields_set - {"paths"})
+    if given and not recipe.data.paths:
+        raise UserError(
+            f"--{given[0].replace('_', '-')}: is about --data, which is not given; name the data, or leave this out.",
+            key="export.no_data",
+        )
     data = recipe.data if recipe.data.paths else None
     verbs.export(model, output, format=format, quantize=quantize, data=data, groups=groups, allow_loss=allow_loss)

@@ -10,7 +10,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import typer
@@ -73,13 +73,28 @@ METAVARS = {
     "grow": "STUDENT",
     "layers": "LAYER,…",
 }
+#: keys of the data section that choose training windows
+OF_TRAINING = (
+    "stride",
+    "balance",
+    "synthetic",
+    "augmented",
+    "distinct_windows",
+    "label_share",
+    "train_windows",
+    "device",
+)
 COMMA_SEPARATED = ("target", "known", "past", "id_column", "layers")  # other lists repeat the option
 
 Command = Callable[..., None]
 
 
 def with_recipe(
-    *options: str, file: bool = True, keys: str = "", task: Callable[[str | None, dict[str, Any]], str] | None = None
+    *options: str,
+    file: bool = True,
+    keys: str = "",
+    unused: Sequence[str] = (),
+    task: Callable[[str | None, dict[str, Any]], str] | None = None,
 ) -> Callable[[Command], Command]:
     """Add options to a command, and call it with the recipe that results from them as ``recipe``.
 
@@ -91,6 +106,8 @@ def with_recipe(
         Whether the command takes a recipe file as its argument.
     keys
         Required prefix of the keys of ``--set``.
+    unused
+        Keys below ``keys`` that would have no effect, and are refused.
     task
         The recipe's task from the recipe file and all options, if the command decides it.
     """
@@ -102,6 +119,11 @@ def with_recipe(
                 if not text.startswith(keys):
                     raise UserError(
                         f"--set {text}: this command accepts only keys that begin with {keys}; write {keys}KEY=VALUE.",
+                        key="option.key_not_allowed",
+                    )
+                if text.partition("=")[0].removeprefix(keys).partition(".")[0] in unused:
+                    raise UserError(
+                        f"--set {text}: has no effect here, it is about the windows of a training; leave it out.",
                         key="option.key_not_allowed",
                     )
             given = {name: _value(name, values.pop(name)) for name in options}

@@ -74,7 +74,7 @@ class SeriesData(DataConfig):
         description="series that are forecast together, each with the others' past: table (all series of a table with"
         " one step), or an id column, whose values name the groups; default: each series on its own",
     )
-    context_length: int = Field(default=720, ge=1, description="steps of history in a window")
+    context_length: int = Field(default=720, ge=3, description="steps of history in a window")
     prediction_length: int = Field(
         default=96,
         ge=1,

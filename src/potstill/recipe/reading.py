@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from potstill.errors import UserError
 from potstill.recipe.kinds import unknown_key
 from potstill.recipe.notation import parse_source, parse_student
+from potstill.recipe.problems import problem
 from potstill.recipe.yaml import YamlProblem, parse_yaml
 from potstill.remote.urls import check_url, is_url
 
@@ -95,7 +96,7 @@ def usage_error(error: ValidationError, base: type[Recipe], kind: type[Recipe], 
     """The first problem of a recipe of a kind: where it is and what was expected there."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    what, key = first["msg"], "recipe.invalid_value"
+    what, key = problem(first), "recipe.invalid_value"
     if first["type"] == "missing":  # it is part of a section that other keys or options belong to
         what = f"is missing, and other keys or options need it; {OPTION_OF.get(where, 'write it')}"
     if first["type"] == "extra_forbidden":

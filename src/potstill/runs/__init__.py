@@ -18,6 +18,7 @@ from potstill.runs.folders import (
     write_json,
     writing_into,
 )
+from potstill.runs.lock import locked
 
 __all__ = [
     "FULL",
@@ -28,6 +29,7 @@ __all__ = [
     "check_run",
     "clear_up",
     "last_good",
+    "locked",
     "open_run",
     "output_path",
     "put_in_place",

@@ -10,6 +10,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from statistics import fmean, median
@@ -49,8 +50,12 @@ def control_steps(
 
 def logged_seconds(log: Path, model: str) -> float:
     """Training seconds of a model according to its log, without evaluations and checkpoints."""
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return sum(line["seconds"] for line in lines if line["event"] == "train" and line["model"] == model)
+    found = 0.0
+    for text in log.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):  # a line torn by a kill
+            line = json.loads(text)
+            found += line["seconds"] if line["event"] == "train" and line["model"] == model else 0
+    return found
 
 
 def steps_in(seconds: float, control: Callable[[], TrainingRun]) -> int:

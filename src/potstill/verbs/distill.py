@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -13,7 +14,7 @@ from potstill.errors import UserError
 from potstill.ranks import connect, is_main, on_main
 from potstill.recipe import Recipe
 from potstill.recipe.options import recipe_of_run, resolve
-from potstill.runs import check_run, open_run, output_path, write_json, writing_into
+from potstill.runs import check_run, locked, open_run, output_path, write_json, writing_into
 from potstill.tasks.plan import plan_lines
 from potstill.tasks.prepare import prepare
 from potstill.tasks.stages import RunState, stages_of, write_recipe
@@ -86,7 +87,8 @@ def distill(
             on_main(lambda: shutil.copy(frame, copy))
             task.recipe.data.paths = [str(copy.absolute())]
     say(*plan)
-    with writing_into(run):
+    with writing_into(run), ExitStack() as lock:
+        on_main(lambda: lock.enter_context(locked(run)))
         write_recipe(task, run)
         state = RunState(task, run, resume, task.training_data(run, labels), validate)
         for stage in stages_of(task):

@@ -15,6 +15,7 @@ from potstill.families.checkpoint import EXPERTS_FOLDER, read_config
 from potstill.families.experts.model import MODEL_TYPE, ROUTER_FILE, Mixture
 from potstill.families.experts.router import RouterSettings
 from potstill.families.load import load_forecaster
+from potstill.recipe.problems import problem
 
 #: names of folders
 _EXPERTS = TypeAdapter(Annotated[list[Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]], Field(min_length=1)])
@@ -44,7 +45,7 @@ class MixtureFamily(TeacherFamily[Mixture]):
             settings = TypeAdapter(RouterSettings).validate_python(config.get("router"))
         except ValidationError as error:
             first = error.errors()[0]
-            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+            what = f"{'.'.join(map(str, first['loc']))}: {problem(first)}".removeprefix(": ")
             raise UserError(
                 f"{folder}: its config.json does not describe a mixture ({what}); create it again with `potstill mix`.",
                 key="mixture.bad_config",
