@@ -219,3 +219,16 @@ def test_a_wrong_choice_is_one_plain_sentence(leave, capsys: pytest.CaptureFixtu
 def test_options_without_effect_are_refused(leave, capsys, args, said):
     assert leave(*args) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--prediction-length", "x", "Invalid value for '--prediction-length': must be a whole number; see"),
+        ("--prediction-length", "0", "Invalid value for '--prediction-length': must be at least 1; see"),
+        ("--gpus-per-worker", "x", "Invalid value for '--gpus-per-worker': must be a number; see"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_named_in_plain_words(leave, capsys, option, value, said):
+    assert leave("forecast", "m", "a.csv", "--output", "f.csv", "--prediction-length", "3", option, value) == 2
+    assert said in capsys.readouterr().err

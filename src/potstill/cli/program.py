@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import traceback
@@ -21,6 +22,14 @@ from potstill.runs import FULL
 
 # click's class; its module differs between releases of typer
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
+#: what typer says of a value, and the same in plain words
+PLAIN = (
+    (r"Value error, ", ""),
+    (r"Input should be a valid integer\b[^;]*", "must be a whole number"),
+    (r"Input should be a valid number\b[^;]*", "must be a number"),
+    (r"Input should be greater than or equal to", "must be at least"),
+    (r"Input should be less than or equal to", "must be at most"),
+)
 MULTI_VALUE_OPTIONS = (
     "--data",
     "--teacher",
@@ -99,7 +108,9 @@ def _run(arguments: list[str]) -> int:
         return _fail(str(error), 2)
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "potstill"
-        message = error.format_message().replace("Value error, ", "").rstrip(".?")  # typer's prefix of a wrong choice
+        message = error.format_message().rstrip(".?")
+        for typers, ours in PLAIN:
+            message = re.sub(typers, ours, message)
         return _fail(f"{message}; see {command} --help.", 2)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in OF_THE_SYSTEM:
