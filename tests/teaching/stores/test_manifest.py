@@ -50,6 +50,13 @@ def test_a_teacher_in_another_precision_is_refused(store):
         ForecastStore.open(store.folder, forecaster=teacher)
 
 
+def test_another_number_of_teachers_is_another_teacher(store, monkeypatch):
+    monkeypatch.setattr(FakeTeacher, "precision", "float32 + float32")
+    monkeypatch.setattr(FakeTeacher, "fingerprint", "2" * 64)
+    with usage_error("labels.other_teacher", "yours is fake"):
+        ForecastStore.open(store.folder, forecaster=FakeTeacher())
+
+
 def test_an_edited_or_missing_manifest_is_refused(tmp_path):
     with usage_error("labels.no_store", "labels.json"):
         ForecastStore.open(tmp_path)

@@ -192,7 +192,8 @@ class Manifest:
     def check_teacher(self, folder: str | Path, teacher: Model) -> None:
         """Raise a UserError that says what differs if the labels come from another teacher."""
         precision = teacher.precision
-        if self.precision != precision:
+        as_many = self.precision.count(" + ") == precision.count(" + ")  # teachers of an ensemble
+        if self.precision != precision and as_many:
             raise UserError(
                 f"{folder}: the labels were made with the teacher's weights in {self.precision}, this teacher is in"
                 f" {precision}; use the same precision or label into a new folder.",
