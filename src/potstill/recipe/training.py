@@ -157,7 +157,7 @@ class ForecastTraining(TrainingConfig):
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
     calibrate: bool = Field(
         default=True,
-        description="after training, scale the quantiles' distances from the median by the coverage of the 80 % band on"
+        description="after training, widen the quantiles' distances from the median by the coverage of the 80 % band on"
         " the validation part, less where there are few windows; the factor is saved with the student",
     )
 

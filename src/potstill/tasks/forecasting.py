@@ -246,7 +246,7 @@ class ForecastTask(Task):
         return load_forecaster(folder, device=self.device)
 
     def calibrate(self, model: Any, validate: Validation, owner: str) -> list[str]:
-        """Scale the model's intervals to the coverage on validation windows."""
+        """Widen the model's intervals by their coverage on validation windows."""
         if not getattr(self.recipe.training, "calibrate", False) or model.spread != 1:  # done before a resume
             return []
         factor = validate.spread_factor(model)

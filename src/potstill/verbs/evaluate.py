@@ -98,8 +98,13 @@ def evaluate(
     places = {name: source for name, source in sources.items() if not isinstance(source, Model)}
     check_run(output, resume=False)
     resolved = available_device(device)
-    options = {"split": split, "stride": stride, "max_windows": max_windows, "baselines": baselines}
-    options["calibrate"] = calibrate
+    options = {
+        "split": split,
+        "stride": stride,
+        "max_windows": max_windows,
+        "baselines": baselines,
+        "calibrate": calibrate,
+    }
     if are_language_models(sources) and len(places) == len(sources):  # loaded ones are refused below
         from potstill.tasks.language.evaluate import evaluate_texts
 
