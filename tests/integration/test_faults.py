@@ -125,7 +125,7 @@ FAULTS = [
     # numbers that are too large or not finite
     Fault("epochs without end", DRY + "--epochs inf", ("training.epochs", "finite")),
     Fault("epochs that are no number", DRY + "--epochs nan", ("training.epochs", "finite")),
-    Fault("epochs beyond all", DRY + "--epochs 1e300", ("training.epochs", "1000000")),
+    Fault("epochs beyond all", DRY + "--epochs 1e300", ("training.epochs", "1,000,000")),
     Fault("stride beyond all", DRY + f"--stride {HUGE}", ("data.stride", "4,294,967,295")),
     Fault("batch beyond all", DRY + f"--batch-size {HUGE}", ("training.batch_size", "4,294,967,295")),
     Fault("steps beyond all", DRY + f"--max-steps {HUGE}", ("training.max_steps", "4,294,967,295")),

@@ -31,5 +31,6 @@ def problem(error: Mapping[str, Any]) -> str:
     kind = error["type"]
     # an error of Potstill's own validators has the key of a UserError, with a dot, as its type
     words = None if "." in kind else next((text for start, text in WORDS.items() if kind.startswith(start)), None)
-    facts = {name: f"{fact:g}" if isinstance(fact, float) else fact for name, fact in error.get("ctx", {}).items()}
+    given = error.get("ctx", {})
+    facts = {name: f"{fact:,.10g}" if isinstance(fact, int | float) else fact for name, fact in given.items()}
     return words.format(**facts) if words else error["msg"]

@@ -33,7 +33,7 @@ def sliced(x: np.ndarray, origin: int, context: int, horizon: int) -> np.ndarray
 
 @given(
     lengths=st.lists(st.integers(1, 90), min_size=1, max_size=4),
-    context=st.integers(1, 40),
+    context=st.integers(3, 40),
     horizon=st.integers(1, 20),
     stride=st.integers(1, 9),
     part=st.sampled_from(["train", "validation", "test"]),
@@ -61,7 +61,7 @@ def test_every_window_is_a_plain_slice_with_its_future_inside_the_part(lengths, 
         assert batch.origin[row] == origin[i]
 
 
-@given(n=st.integers(1, 200), context=st.integers(1, 60), horizon=st.integers(1, 30))
+@given(n=st.integers(1, 200), context=st.integers(3, 60), horizon=st.integers(1, 30))
 def test_training_contexts_are_full_or_else_padded(n, context, horizon):
     store = store_of([ramp(n)])
     windows = SeriesWindows(store, config(context, horizon, split="1:0:0"), "train")
@@ -199,7 +199,7 @@ def test_the_fingerprint_covers_what_a_window_id_means():
 
 @given(
     lengths=st.lists(st.integers(1, 90), min_size=1, max_size=3),
-    context=st.integers(1, 60),
+    context=st.integers(3, 60),
     horizon=st.integers(1, 60),
     split=st.sampled_from(["8:1:1", "6:2:2", "1:1:1", "9:1:0"]),
     part=st.sampled_from(["train", "validation", "test"]),
