@@ -306,5 +306,6 @@ def test_models_with_fitted_intervals_are_further_rows(store):
     assert abs(fitted["coverage_80"] - 0.8) < abs(plain["coverage_80"] - 0.8)
     assert fitted["mae"] == plain["mae"]
     assert found.subject == "student"
+    assert set(found.metrics) == {"teacher", "student", "teacher+calibrated", "student+calibrated", "seasonal_naive"}
     with usage_error("evaluation.reserved_model_name", "teacher+calibrated"):
         evaluate(store, {"teacher": Last(), "teacher+calibrated": Last()}, calibrate=4)

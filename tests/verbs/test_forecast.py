@@ -491,19 +491,22 @@ def test_an_output_in_the_home_folder(folder, tmp_path, monkeypatch):
 def test_intervals_follow_the_last_errors(tiny_teacher: Path, tmp_path: Path, capsys):
     rng = np.random.default_rng(0)
     frame = mixed_frame(a=rng.normal(size=60).tolist(), b=[7.0] * 60, c=(100 * rng.normal(size=12)).tolist())
-    plain, fitted = (potstill.forecast(str(tiny_teacher), frame, 4, calibrate=n).set_index("unique_id") for n in (0, 3))
+    tables = (potstill.forecast(str(tiny_teacher), frame, 4, calibrate=n, mean=True) for n in (0, 3))
+    plain, fitted = (table.set_index("unique_id") for table in tables)
     said = [line for line in capsys.readouterr().err.splitlines() if "intervals fitted" in line]
     assert len(said) == 1
     assert "to the errors of the last 3 horizons: 1 series" in said[0]
-    assert said[0].endswith("; 1 with too little history keep theirs")  # c; b is constant
-    pd.testing.assert_series_equal(plain["q0.5"], fitted["q0.5"])
+    assert said[0].endswith("; 1 without known values there, or with too little history, keep theirs")  # c
+    for name in ("q0.5", "mean"):
+        pd.testing.assert_series_equal(plain[name], fitted[name])
     pd.testing.assert_frame_equal(plain.loc[["b", "c"]], fitted.loc[["b", "c"]])
-    # the factor is that of the model's scale, which is arcsinh here
-    assert float(said[0].split("factors ")[1].split()[0]) > 1.2
-    assert ((fitted["q0.9"] - fitted["q0.1"]) / (plain["q0.9"] - plain["q0.1"]))["a"].min() > 1.2
+    factor = float(said[0].split("factors ")[1].split()[0])
+    assert factor > 1.2
+    widths = [table.loc["a", "q0.9"] - table.loc["a", "q0.1"] for table in (fitted, plain)]
+    np.testing.assert_allclose(widths[0] / widths[1], factor, atol=0.01)
 
 
-@pytest.mark.parametrize("horizons", [-1, 101])
+@pytest.mark.parametrize("horizons", [-1, 101, 2.5, "4", None])
 def test_horizons_to_fit_to(tiny_teacher: Path, folder, horizons):
     with usage_error("option.out_of_range", f"--calibrate {horizons}"):
         potstill.forecast(str(tiny_teacher), folder, 3, calibrate=horizons)

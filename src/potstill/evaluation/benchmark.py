@@ -80,7 +80,8 @@ def evaluate_models(
     store = windows_test.store
     variants = dict(variants or {})
     if config.calibrate:
-        variants |= {name + CALIBRATED: Calibrated(model, store, config.calibrate) for name, model in models.items()}
+        every = {**models, **variants}
+        variants |= {name + CALIBRATED: Calibrated(model, store, config.calibrate) for name, model in every.items()}
     for name in variants.keys() & models:
         raise UserError(
             f"{name}: here this is the name of another forecast by {name.rpartition('+')[0]}; give the model another"

@@ -15,7 +15,7 @@ import torch
 from potstill.data.series.past_windows import windows_before
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite
-from potstill.evaluation.spread import spread_factor
+from potstill.evaluation.spread import distances, factor_of
 from potstill.types import Forecast, Predictor, Windows
 
 COVERAGE = 0.8  # of the band whose ends are compared with the truth
@@ -27,8 +27,9 @@ LEAST_HISTORY = 16  # rows before a past window, and two seasons, and as many as
 class Calibrated:
     """Forecasts windows of a store with intervals whose width follows the model's last errors.
 
-    The distances of all quantiles from the median are multiplied by a factor for each window: that with which the band
-    from 10 % to 90 % would have held 80 % of the true values of the past windows. With few of them it is closer to 1.
+    The distances of all quantiles from the median are multiplied by a factor for each window, in the units of the data:
+    that with which the band from 10 % to 90 % would have held 80 % of the true values of the past windows. With few of
+    them it is closer to 1.
 
     Parameters
     ----------
@@ -51,41 +52,27 @@ class Calibrated:
 
     def predict(self, windows: Windows, prediction_length: int) -> Forecast:
         """As ``Forecaster.predict``; windows need their ``series`` and ``origin``."""
-        return self.with_factors(windows, prediction_length)[0]
+        factors = self.factors(windows, prediction_length)
+        return self.model.predict(windows, prediction_length).widened(widths(factors))
 
-    def with_factors(self, windows: Windows, prediction_length: int) -> tuple[Forecast, np.ndarray]:
-        """The forecast, and the factors ``[n]``: NaN for windows without usable past windows, which keep their width.
+    def factors(self, windows: Windows, prediction_length: int) -> np.ndarray:
+        """The factors ``[n]`` of windows; NaN for those without a known value before them, which keep their width."""
+        horizon = prediction_length
+        origin, season = windows.origin.numpy(), self.store.season[windows.series.numpy()]
+        room = (origin - np.maximum(2 * season, max(horizon, LEAST_HISTORY))) // horizon  # past windows of each
+        most = int(np.clip(room.max(initial=0), 0, self.horizons))
+        found = np.full((len(windows), most, horizon), np.nan, np.float32)
+        for back in range(1, most + 1):
+            rows = np.flatnonzero(room >= back)
+            found[rows, back - 1] = self._distances(windows, rows, origin[rows] - back * horizon, horizon)
+        seen = (~np.isnan(found)).sum(axis=(1, 2)) / horizon  # in horizons
+        factors = np.array([factor_of(one, np.ones_like(one), COVERAGE) for one in found])
+        return np.where(seen > 0, factors ** (seen / (seen + PRIOR_HORIZONS)), np.nan)
 
-        Raises
-        ------
-        NotFinite
-            For forecasts that are not finite; past ones are left out.
-        """
-        forecast = self.model.predict(windows, prediction_length)
-        factors = self._factors(windows, prediction_length)
-        return forecast.widened(torch.from_numpy(np.nan_to_num(factors, nan=1.0))), factors
-
-    def _factors(self, windows: Windows, horizon: int) -> np.ndarray:
-        count = len(windows)
-        bands = np.full((count, self.horizons, 4, horizon), np.nan)
-        for back in range(self.horizons):
-            at = windows.origin.numpy() - (back + 1) * horizon
-            season = self.store.season[windows.series.numpy()]
-            rows = np.flatnonzero(at >= np.maximum(2 * season, max(horizon, LEAST_HISTORY)))
-            if len(rows):
-                bands[rows, back] = self._bands(windows, rows, at[rows], horizon)
-        used = np.isfinite(bands).all(axis=2).any(axis=-1).sum(axis=1)
-        equal = np.ones(self.horizons)
-        factors = [
-            spread_factor(low, median, high, truth, equal, COVERAGE)
-            for low, median, high, truth in bands.swapaxes(1, 2)
-        ]
-        return np.where(used > 0, np.array(factors) ** (used / (used + PRIOR_HORIZONS)), np.nan)
-
-    def _bands(self, windows: Windows, rows: np.ndarray, origin: np.ndarray, horizon: int) -> np.ndarray:
-        """Low end, median and high end of the model's band, and the truth, of past windows: ``[n, 4, H]``."""
+    def _distances(self, windows: Windows, rows: np.ndarray, origin: np.ndarray, horizon: int) -> np.ndarray:
+        """``spread.distances`` of past windows ``[n, H]``; NaN where no value is known, or no forecast is finite."""
         series = windows.series.numpy()[rows].tolist()
-        found, kept = np.full((len(rows), 4, horizon), np.nan), np.arange(len(rows))
+        found, kept = np.full((len(rows), horizon), np.nan, np.float32), np.arange(len(rows))
         truth = np.full((len(rows), horizon), np.nan, np.float32)
         for row, (i, at) in enumerate(zip(series, origin.tolist(), strict=True)):
             known = self.store.series(i)[at : at + horizon]
@@ -94,11 +81,17 @@ class Calibrated:
             some = [series[row] for row in kept]
             past = windows_before(self.store, some, origin[kept], windows.context.shape[1], horizon)
             try:
-                forecast = self.model.predict(past, horizon)
+                forecast = self.model.predict(past, horizon).linear()
             except NotFinite as error:
                 kept = np.delete(kept, error.rows)
                 continue
-            found[kept, :3] = forecast.at_levels(BAND).values.cpu().numpy()
-            found[kept, 3] = forecast.scaled(torch.from_numpy(truth[kept])).cpu().numpy()
+            low, median, high = forecast.at_levels(BAND).values.cpu().numpy().swapaxes(0, 1)
+            true = forecast.scaled(torch.from_numpy(truth[kept])).cpu().numpy()
+            found[kept] = distances(low, median, high, true)
             break
         return found
+
+
+def widths(factors: np.ndarray) -> torch.Tensor:
+    """Factors ``[n]`` with 1 in place of NaN."""
+    return torch.from_numpy(np.nan_to_num(factors, nan=1.0))

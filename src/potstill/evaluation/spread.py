@@ -1,4 +1,4 @@
-"""The factor by which a forecaster's intervals should be wider, measured on validation windows.
+"""The factor by which a forecaster's intervals should be wider, measured on windows whose true values are known.
 
 Shapes: N windows, H steps.
 """
@@ -14,9 +14,6 @@ def spread_factor(
     low: np.ndarray, median: np.ndarray, high: np.ndarray, truth: np.ndarray, weights: np.ndarray, coverage: float
 ) -> float:
     """The factor of the distances from the median with which the band from ``low`` to ``high`` has a coverage.
-
-    A true value is inside the band if its distance from the median is at most the factor times the band's half width on
-    that side. The factor is therefore a quantile of the ratio of the two (conformal prediction with a scaled score).
 
     Parameters
     ----------
@@ -36,14 +33,29 @@ def spread_factor(
     ----------
     Romano, Patterson and Candès, "Conformalized Quantile Regression", 2019, with a factor in place of a summand.
     """
-    known = np.isfinite(truth)
-    if not known.any():
-        return 1.0
+    ratio = distances(low, median, high, truth)
+    share = weights[:, None] / np.maximum(np.isfinite(truth).sum(axis=1, keepdims=True), 1)
+    return factor_of(ratio, np.broadcast_to(share, ratio.shape), coverage)
+
+
+def distances(low: np.ndarray, median: np.ndarray, high: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Distances of true values from the median in half widths of the band on their side, NaN where unknown.
+
+    A value is inside a band that is wider by a factor if its distance is at most the factor.
+    """
     error = truth - median
     half = np.where(error >= 0, high - median, median - low)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(error == 0, 0.0, np.abs(error) / np.maximum(half, 0.0))[known]
-    share = np.broadcast_to(weights[:, None] / np.maximum(known.sum(axis=1, keepdims=True), 1), truth.shape)[known]
+        ratio = np.abs(error) / np.maximum(half, 0.0)
+    return np.where(error == 0, 0.0, ratio)
+
+
+def factor_of(ratio: np.ndarray, share: np.ndarray, coverage: float) -> float:
+    """The quantile ``coverage`` of distances of any shape, weighted by ``share``, within the limits of a factor."""
+    known = ~np.isnan(ratio)
+    if not known.any():
+        return 1.0
+    ratio, share = ratio[known], share[known]
     order = np.argsort(ratio)
     reached = np.cumsum(share[order]) >= coverage * share.sum() * (1 - 1e-9)
     return float(np.clip(ratio[order][np.argmax(reached)], LOWEST, HIGHEST))

@@ -14,6 +14,8 @@ try:
 except ImportError:  # on Windows there is no lock
     fcntl = None
 
+_held: set[int] = set()  # descriptors
+
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
@@ -28,15 +30,29 @@ def locked(run: Path) -> Iterator[None]:
         yield
         return
     folder = os.open(run, os.O_RDONLY)
+    _held.add(folder)
     try:
         with suppress(OSError):  # a file system without locks
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(
-                    f"{run}: another process is writing this run; wait for it, or choose another --output.",
+                    f"{run}: another process is writing this run; wait until it ends, or choose another --output.",
                     key="run.in_use",
                 ) from None
         yield
     finally:
+        if folder in _held:  # not in a forked process
+            _held.remove(folder)
+            os.close(folder)
+
+
+def _leave_to_parent() -> None:
+    """In a forked process, such as one that loads data: it would hold the lock after its parent was killed."""
+    for folder in _held:
         os.close(folder)
+    _held.clear()
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -53,9 +53,10 @@ def check_teachers(recipe: Any, objective: Objective) -> None:
             " give --teacher, or --alpha 0 to train on the ground truth.",
             key="teacher.missing",
         )
-    if labels and not objective.requires:
+    if labels and labels != AUTO_LABELS and not objective.requires:
         raise UserError(
-            "labels: no term of the objective reads them (objective.alpha is 0); leave --labels out, or raise --alpha.",
+            f"labels: no term of the objective reads those of {labels} (objective.alpha is 0); leave them out, or raise"
+            " --alpha.",
             key="labels.unused",
         )
     if labels == AUTO_LABELS and not recipe.teacher:

@@ -92,13 +92,22 @@ class Forecast:
         z = (x.double() - self.loc.to(x.device)) / self.scale.to(x.device)
         return (z.asinh() if self.arcsinh else z).float()
 
+    def linear(self) -> Forecast:
+        """The same forecast without ``arcsinh``: ``values`` differ from input units only by loc and scale."""
+        return replace(self, values=self.values.float().sinh(), arcsinh=False) if self.arcsinh else self
+
     def widened(self, factor: Tensor) -> Forecast:
-        """The same forecast with the distances of all quantiles from the median multiplied by ``factor [B]``."""
+        """The same forecast with the distances of all quantiles from the median multiplied by ``factor [B]``.
+
+        The distances are those in the units of the input.
+        """
         import torch
 
-        median = self.at_levels(torch.tensor([0.5])).values
+        linear = self.linear()
+        median = linear.at_levels(torch.tensor([0.5])).values
         factor = factor.to(median)[:, None, None]
-        return replace(self, values=median + factor * (self.values.float() - median))
+        values = median + factor * (linear.values.float() - median)
+        return replace(self, values=values.asinh() if self.arcsinh else values)
 
     def to_frame(self, ids: Sequence[Any] | None = None, times: Any = None) -> pd.DataFrame:
         """A long table with a row for each window and step.

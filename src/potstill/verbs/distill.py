@@ -67,7 +67,7 @@ def distill(
     if output is None:
         raise UserError("output: no folder given; name the folder of the run.", key="output.missing")
     run = Run(output_path(output))
-    with saved_frames(dict(options)) as (given, frame):
+    with saved_frames(dict(options)) as (given, frame), ExitStack() as lock:
         recipe = resolve(recipe, _without_own_frame(run, given, frame) if resume else given)
         connect(recipe.training.device)
         if not dry_run:
@@ -81,32 +81,33 @@ def distill(
             say(*plan)
             return run
         validate = task.validation()
-        on_main(lambda: _begin(run, resume, task.data_fingerprint))  # after all checks: invalid input leaves no folder
+        # after all checks: invalid input leaves no folder
+        on_main(lambda: _begin(run, resume, task.data_fingerprint, lock))
         if frame is not None:
             copy = run / frame.name
             on_main(lambda: shutil.copy(frame, copy))
             task.recipe.data.paths = [str(copy.absolute())]
-    say(*plan)
-    with writing_into(run), ExitStack() as lock:
-        on_main(lambda: lock.enter_context(locked(run)))
-        write_recipe(task, run)
-        state = RunState(task, run, resume, task.training_data(run, labels), validate)
-        for stage in stages_of(task):
-            stage(state)
-        if is_main():
-            task.finish(run, state.models)
+        say(*plan)
+        with writing_into(run):
+            write_recipe(task, run)
+            state = RunState(task, run, resume, task.training_data(run, labels), validate)
+            for stage in stages_of(task):
+                stage(state)
+            if is_main():
+                task.finish(run, state.models)
     return run
 
 
-def _begin(run: Path, resume: bool, fingerprint: str) -> None:
-    """Create the run's folder, which notes its data; a run that is resumed must have the same."""
+def _begin(run: Path, resume: bool, fingerprint: str, lock: ExitStack) -> None:
+    """Create and lock the run's folder, which notes its data; a run that is resumed must have the same."""
+    open_run(run, resume)
+    lock.enter_context(locked(run))
     file = run / DATA_FILE
     if resume and file.exists() and json.loads(file.read_text(encoding="utf-8"))["fingerprint"] != fingerprint:
         raise UserError(
             f"--resume: the data of {run} have changed since it began; restore them, or start another run.",
             key="run.other_data",
         )
-    open_run(run, resume)
     write_json(file, {"fingerprint": fingerprint})
 
 

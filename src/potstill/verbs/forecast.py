@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args, overload
 
@@ -116,7 +117,8 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
         do not help, and says so. The numbers of ``predict_df`` are those of ``model``.
     calibrate
         Horizons before the forecast on which the model's intervals are tested: their width is changed for each series
-        so that the band from 10 % to 90 % would have held 80 % of the true values. Takes as many further forecasts.
+        so that the band from 10 % to 90 % would have held 80 % of the true values. Median and mean stay. Takes as many
+        further forecasts.
     groups
         Series that are forecast together: ``table`` for all of a table, or an id column, whose values name the groups.
     id_column
@@ -209,9 +211,9 @@ def _check(
             f"--prediction-length {prediction_length}: must be from 1 to {MAX_STEPS:,} steps.",
             key="option.out_of_range",
         )
-    if not 0 <= calibrate <= MOST_HORIZONS:
+    if not isinstance(calibrate, Integral) or not 0 <= calibrate <= MOST_HORIZONS:
         raise UserError(
-            f"--calibrate {calibrate}: must be from 0, for none, to {MOST_HORIZONS} horizons; 4 is usual.",
+            f"--calibrate {calibrate}: must be a whole number from 0, for none, to {MOST_HORIZONS}; 4 is usual.",
             key="option.out_of_range",
         )
     levels = sorted(set(quantiles))

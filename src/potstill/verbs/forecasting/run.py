@@ -79,7 +79,7 @@ class ForecastRun:
             settings = replace(self.settings, noted=noted)
             table = settings.table(self.store)
             summary = Summary(self.store, table.keys, self.why, self.began)
-            numbers = len(table.levels) + 4 * settings.calibrate  # of a step: quantiles, and past bands and values
+            numbers = len(table.levels) + settings.calibrate  # of a step: quantiles, and past errors
             todo = batches(self.store, numbers * settings.horizon)
             tables.clear()
             with suppress(_Noted), written(path) if path is not None else nullcontext(tables.append) as write:

@@ -16,10 +16,10 @@ from potstill.data.series.frames import CONSTANT, NO_VALUES
 from potstill.data.series.past_windows import windows_before
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite, UserError
-from potstill.evaluation.calibrated import Calibrated
+from potstill.evaluation.calibrated import Calibrated, widths
 from potstill.evaluation.simple import simple_forecast
 from potstill.families.base import Forecaster
-from potstill.types import Forecast
+from potstill.types import Windows
 from potstill.verbs.forecasting.known_method import predictor_by
 
 NOT_FINITE = "the model's forecast is not finite"
@@ -171,22 +171,23 @@ class SeriesForecaster:
             if not len(kept):
                 break
             try:
-                forecast, factors[kept] = self._forecast([series[k] for k in kept])
+                windows = self._windows([series[k] for k in kept])
+                forecast = self.predictor.predict(windows, self.horizon)
             except NotFinite as error:
                 kept = np.delete(kept, error.rows)
                 continue
-            quantiles[kept] = forecast.at_levels(torch.tensor(self.levels)).quantiles.numpy()
             mean[kept] = forecast.mean.numpy()
+            if self.calibrated:
+                factors[kept] = self.calibrated.factors(windows, self.horizon)
+                forecast = forecast.widened(widths(factors[kept]))
+            quantiles[kept] = forecast.at_levels(torch.tensor(self.levels)).quantiles.numpy()
             break
         return quantiles, mean, factors
 
-    def _forecast(self, series: list[int]) -> tuple[Forecast, np.ndarray | float]:
-        """The model's forecast of the steps after the last row of the table, and the factors of its intervals."""
+    def _windows(self, series: list[int]) -> Windows:
+        """The windows that end with the last row of the table."""
         origin = self.store.lengths[series] + self.tail[series]
-        windows = windows_before(self.store, series, origin, self.forecaster.max_context, self.horizon)
-        if self.calibrated:
-            return self.calibrated.with_factors(windows, self.horizon)
-        return self.predictor.predict(windows, self.horizon), np.nan
+        return windows_before(self.store, series, origin, self.forecaster.max_context, self.horizon)
 
     def _without_model(self, i: int, why: str) -> tuple[np.ndarray | float, np.ndarray | float, str]:
         if why == NO_VALUES:

@@ -99,11 +99,12 @@ class Summary:
         factors = np.concatenate([*self.factors, np.empty(0)])
         known = factors[np.isfinite(factors)]
         left = len(factors) - len(known)
-        said = f"intervals fitted to the errors of the last {horizons:,} horizons"
+        last = "the last horizon" if horizons == 1 else f"the last {horizons:,} horizons"
+        said = f"intervals fitted to the errors of {last}"
         if not len(known):
-            return f"{said}: of no series, each has too little history"
+            return f"{said}: of no series; none has known values there and enough history before them"
         low, middle, high = np.quantile(known, [0, 0.5, 1])
-        more = f"; {left:,} with too little history keep theirs" if left else ""
+        more = f"; {left:,} without known values there, or with too little history, keep theirs" if left else ""
         return f"{said}: {len(known):,} series, factors {low:.2f} to {high:.2f}, median {middle:.2f}{more}"
 
     def _total(self, horizon: int, output: str) -> str:
