@@ -2,8 +2,11 @@
 
 The default student and its control are trained on the short histories of ``distillation.yaml``, and default students of
 two sizes on data of other domains. Each way knows only what is before the test part; those of "the last horizons" know
-what is before each forecast (``evaluation.calibrated``). The coverage is that of test windows one step apart: in a
-short test part only a few do not overlap. Its interval is a bootstrap over horizons of a series.
+what is before each forecast (``evaluation.calibrated``). The students of other domains are also judged on a shorter
+context and horizon than those of the tables, for which no way was chosen.
+
+The coverage is that of test windows one step apart: in a short test part only a few do not overlap. Its interval is a
+bootstrap over horizons of a series.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from typing import Any
 import harness  # first: it sets OMP_WAIT_POLICY before torch starts
 import numpy as np
 from distillation import EVIDENCE, SAVED, cells_of, one_thread, read_plan, shorten
+from distillation_data import Scored
 from distillation_train import SCORED, Cell, provider_of
 
 from potstill.data.series.opening import open_store
@@ -43,6 +48,8 @@ HORIZONS = (1, 2, 3, 4, 8)
 IN_USE = "the same, never narrower (in use)"
 COVERAGE = 0.8
 RANGE = (0.75, 0.85)
+LENGTHS = "lengths of the tables"
+SHORTER = "context of 256, a quarter of the horizon"
 
 
 def main() -> None:
@@ -57,13 +64,17 @@ def main() -> None:
     saved = [json.loads(line) for line in (EVIDENCE / SAVED).read_text(encoding="utf-8").splitlines()]
     steps = {one["key"]: one["result"].get("steps") for one in saved}
     with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=one_thread) as pool:
-        jobs = [pool.submit(cases_of, cell, 5 if given.quick else steps[cell.key], given.runs) for cell in cells]
-        found = [case for job in jobs for case in job.result()]
-    arms = dict.fromkeys((one["situation"], one["size"], one["arm"]) for one in found)
-    summary = {
-        ", ".join(arm): over_cases([one for one in found if (one["situation"], one["size"], one["arm"]) == arm])
-        for arm in arms
-    }
+        found = []
+        unseen = [cell for cell in cells if cell.situation == "unseen"]
+        for some, lengths in ((cells, LENGTHS), (unseen, SHORTER)):  # one after the other: both have the same students
+            jobs = [
+                pool.submit(cases_of, cell, 5 if given.quick else steps[cell.key], lengths, given.runs) for cell in some
+            ]
+            found += [case for job in jobs for case in job.result()]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        groups.setdefault(", ".join(one[key] for key in ("situation", "size", "arm", "lengths")), []).append(one)
+    summary = {group: over_cases(cases) for group, cases in groups.items()}
     cells_of_distillation = of_saved(one["result"] | {"key": one["key"]} for one in saved)
     print(json.dumps({"ways": summary, "cells": cells_of_distillation}, indent=1))
     harness.finish(
@@ -71,9 +82,9 @@ def main() -> None:
     )
 
 
-def cases_of(cell: Cell, steps: int, folder: Path) -> list[dict[str, Any]]:
-    """Train a student and apply every way to each data set; a cell with a file is not trained again."""
-    file = folder / f"{cell.key}.json"
+def cases_of(cell: Cell, steps: int, lengths: str, folder: Path) -> list[dict[str, Any]]:
+    """Train a student and apply every way to each data set; what has a file is not done again."""
+    file = folder / (f"{cell.key}-shorter.json" if lengths == SHORTER else f"{cell.key}.json")
     if file.exists():
         return json.loads(file.read_text())
     task, run = cell.task(steps), folder / cell.key
@@ -84,7 +95,7 @@ def cases_of(cell: Cell, steps: int, folder: Path) -> list[dict[str, Any]]:
     found = from_validation(student, validate)
     saved = validate.spread_factor(student)
     cases = []
-    for scored in cell.source.scored:
+    for scored in map(shorter, cell.source.scored) if lengths == SHORTER else cell.source.scored:
         apart = scored.test(SCORED)  # as distillation.py scores
         store = apart.store
         section = scored.section.model_copy(update={"split": scored.split})
@@ -97,6 +108,7 @@ def cases_of(cell: Cell, steps: int, folder: Path) -> list[dict[str, Any]]:
             "arm": cell.arm,
             "seed": cell.seed,
             "steps": steps,
+            "lengths": lengths,
             "horizons of test": tests[""].blocks,
             "ways": {},
         }
@@ -114,6 +126,12 @@ def cases_of(cell: Cell, steps: int, folder: Path) -> list[dict[str, Any]]:
         print(one["situation"], one["set"], one["size"], one["arm"], one["ways"], flush=True)
     write_atomically(file, json.dumps(cases))
     return cases
+
+
+def shorter(scored: Scored) -> Scored:
+    """The same data set with a shorter context and horizon."""
+    lengths = {"context_length": 256, "prediction_length": -(-scored.section.prediction_length // 4)}
+    return replace(scored, section=scored.section.model_copy(update=lengths))
 
 
 def from_validation(student: Any, validate: Validation) -> dict[str, float]:

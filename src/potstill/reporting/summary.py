@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from potstill.evaluation.outcome import CALIBRATED
 from potstill.reporting.claims import claims, usual_claims
 from potstill.reporting.comparisons import comparisons
 from potstill.reporting.data_words import data_lines
@@ -49,7 +50,7 @@ def cautions(figures: Figures) -> list[str]:
     coverage = figures.mean(figures.subject, "coverage_80")
     if coverage is not None and not figures.too_few:
         width = "too narrow" if coverage < 0.75 else "too wide" if coverage > 0.85 else "close to 80 %"
-        fitted = figures.mean(f"{figures.subject}+calibrated", "coverage_80")
+        fitted = figures.mean(f"{figures.subject}{CALIBRATED}", "coverage_80")
         more = "" if fitted is None else f" Fitted to its last errors on each series, it covers {percent(fitted)}."
         if fitted is None and not 0.75 <= coverage <= 0.85:
             more = " --calibrate 4 of forecast and evaluate fits its width to the last errors on each series."
