@@ -1,4 +1,7 @@
-"""How the time and memory of forecasts grow with the number of series, the horizon and the number of experts."""
+"""How the time and memory of forecasts grow with the number of series, the horizon and the number of experts.
+
+Intervals are as trained; by the number of series also as students forecast by default, fitted to their last errors.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ GROWTH = (1_000, 10_000, 100_000)
 TEACHER_MOST = 10_000  # series that the teacher forecasts
 HORIZONS, SERIES_OF_HORIZONS = (HORIZON, 4 * HORIZON, 8 * HORIZON, 16 * HORIZON), 1_000  # teacher: 192 in one pass
 EXPERTS, SERIES_OF_EXPERTS, CHOSEN = (2, 4, 8), 10_000, 2
+FITTED = ", intervals fitted to the last errors"
 
 
 def growth(student: Path, given: Any) -> dict[str, Any]:
@@ -42,16 +46,20 @@ def growth(student: Path, given: Any) -> dict[str, Any]:
 
 def by_series(models: dict[str, str], given: Any) -> dict[str, Any]:
     """The first reading of a table, which is kept in the cache, and forecasts of more and more series."""
-    found: dict[str, Any] = {name: {} for name in ("first reading", *models)}
+    students = [f"{name}{FITTED}" for name in models if name != "teacher"]
+    found: dict[str, Any] = {name: {} for name in ("first reading", *models, *students)}
     for count in GROWTH[: 1 if given.quick else None]:
         table = series_file(given.runs, count)
         os.environ["POTSTILL_CACHE"] = str(fresh(given.runs / f"cache-{count}"))
         reading = measure([sys.executable, "-c", READING, str(table)])
         found["first reading"][f"{count:,}"] = reading.figures(count, "series")
         for name, model in models.items():
-            if name != "teacher" or count <= TEACHER_MOST:
-                found[name][f"{count:,}"] = forecast(model, table, count, given)
-                print(name, count, found[name][f"{count:,}"], flush=True)
+            if name == "teacher" and count > TEACHER_MOST:
+                continue
+            found[name][f"{count:,}"] = forecast(model, table, count, given)
+            if name != "teacher":
+                found[f"{name}{FITTED}"][f"{count:,}"] = forecast(model, table, count, given, fitted=True)
+            print(count, {kind: sizes.get(f"{count:,}") for kind, sizes in found.items()}, flush=True)
     return found
 
 
@@ -88,10 +96,12 @@ def read_table(count: int, given: Any) -> tuple[int, Path]:
     return count, table
 
 
-def forecast(model: str, table: Path, count: int, given: Any, steps: int = HORIZON) -> dict[str, Any]:
+def forecast(
+    model: str, table: Path, count: int, given: Any, steps: int = HORIZON, fitted: bool = False
+) -> dict[str, Any]:
     """Seconds, rate and memory of one command."""
-    output = given.runs / f"growth-{count}.parquet"
-    return measure([*POTSTILL, *forecast_command(model, table, output, steps)]).figures(count, "series")
+    command = forecast_command(model, table, given.runs / f"growth-{count}.parquet", steps)
+    return measure([*POTSTILL, *command, *([] if fitted else ["--calibrate", "0"])]).figures(count, "series")
 
 
 def mixture(student: Path, experts: int, chosen: int, folder: Path) -> Path:

@@ -124,7 +124,7 @@ def test_label_evaluate_forecast_inspect_and_report_reach_their_verbs(
                 None,
             ),
             "known_method": "auto",
-            "calibrate": 0,
+            "calibrate": None,
             "device": None,
             "engine": "local",
             **unset,

@@ -307,5 +307,13 @@ def test_models_with_fitted_intervals_are_further_rows(store):
     assert fitted["mae"] == plain["mae"]
     assert found.subject == "student"
     assert set(found.metrics) == {"teacher", "student", "teacher+calibrated", "student+calibrated", "seasonal_naive"}
+    student = Last(width=0.2)
+    student.calibrate_horizons = 4
+    default = evaluate(store, {"teacher": Last(width=0.2), "student": student})
+    assert set(default.metrics) == {"teacher", "student", "student+calibrated", "seasonal_naive"}
+    assert default.metrics["student+calibrated"]["set0"]["coverage_80"] == fitted["coverage_80"]
+    assert default.to_dict()["calibrate_horizons"] == {"teacher": 0, "student": 4}
+    none = evaluate(store, {"teacher": Last(width=0.2), "student": student}, calibrate=0)
+    assert set(none.metrics) == {"teacher", "student", "seasonal_naive"}
     with usage_error("evaluation.reserved_model_name", "teacher+calibrated"):
         evaluate(store, {"teacher": Last(), "teacher+calibrated": Last()}, calibrate=4)

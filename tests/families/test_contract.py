@@ -207,3 +207,16 @@ def test_predict_accepts_contexts_and_windows(make: Make, name: str):
     windows = batch_of(model)
     assert isinstance(windows, Windows)
     assert torch.equal(model.predict(windows, 20).quantiles, model.predict(windows.context, 20).quantiles)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_horizons_of_calibration_are_saved(make: Make, name: str, tmp_path: Path):
+    model = make(name)
+    assert isinstance(model, Forecaster)
+    assert model.calibrate_horizons == 0
+    for horizons in (7, 0):
+        model.calibrate_horizons = horizons
+        model.save(tmp_path / "saved")
+        again = load(tmp_path / "saved")
+        assert again.calibrate_horizons == horizons
+        assert again.fingerprint == model.fingerprint

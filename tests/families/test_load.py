@@ -113,6 +113,13 @@ def test_invalid_configs_are_rejected(model, text, key):
     assert_rejected(model, key)
 
 
+@pytest.mark.parametrize("horizons", [-1, 101, 2.0, True, "4", None])
+def test_horizons_that_a_config_asks_for_are_checked(model, horizons):
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "calibrate_horizons": horizons}))
+    assert_rejected(model, "model.bad_config", "expected a whole number from 0 to 100")
+
+
 def test_a_folder_without_weights_is_rejected(model):
     (model / "model.safetensors").unlink()
     assert_rejected(model, "model.no_weights", "model.safetensors")
@@ -308,5 +315,5 @@ def test_names_versions_and_number_formats_do_not_change_the_fingerprint(model, 
     own = load(model)
     config: Any = own.module.config
     noise = {"_name_or_path": "x", "transformers_version": "4.0.0", "dropout_rate": 0.7, "dtype": "float32",
-             "rope_theta": int(config.rope_theta)}  # fmt: skip
+             "rope_theta": int(config.rope_theta), "calibrate_horizons": 4}  # fmt: skip
     assert load(changed(model, tmp_path / "other", **noise)).fingerprint == own.fingerprint

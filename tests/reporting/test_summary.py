@@ -218,7 +218,12 @@ def test_differences_from_a_factor_of_two_on_are_factors() -> None:
             None,
             "too narrow. --calibrate 4 of forecast and evaluate fits its width to the last errors on each series.",
         ),
-        (0.9, 0.78, "too wide. Fitted to its last errors on each series, it covers 78 %."),
+        (
+            0.9,
+            0.78,
+            "too wide. As `potstill forecast` gives it, fitted to the errors of the last 4 horizons on each series, it"
+            " covers 78 %.",
+        ),
     ],
 )
 def test_intervals_of_the_wrong_width_and_what_helps(coverage, fitted, expected) -> None:
@@ -227,4 +232,5 @@ def test_intervals_of_the_wrong_width_and_what_helps(coverage, fitted, expected)
     metrics["models"]["student"] = student
     if fitted:
         metrics["models"]["student+calibrated"] = {n: {**v, "coverage_80": fitted} for n, v in student.items()}
+        metrics["calibrate_horizons"] = {"teacher": 0, "student": 4}
     assert any(line.endswith(expected) for line in summary_lines(metrics))

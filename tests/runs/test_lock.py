@@ -13,9 +13,8 @@ import os, sys, time
 from pathlib import Path
 from potstill.runs import locked
 with locked(Path(sys.argv[1])):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)  # by the child, so that what a fork calls in it has been called
     time.sleep(60)
 """
 

@@ -54,7 +54,14 @@ def test_a_run_holds_all_it_should(distilled):
 def test_the_figures_are_complete_and_consistent(distilled):
     metrics = metrics_of(distilled)
     models = metrics["models"]
-    assert set(models) == {"teacher", "student", "control", "seasonal_naive"}
+    assert set(models) == {
+        "teacher",
+        "student",
+        "control",
+        "student+calibrated",
+        "control+calibrated",
+        "seasonal_naive",
+    }
     for model in models.values():
         for name in METRICS:
             assert model["small"][name] is not None
@@ -140,7 +147,7 @@ def test_a_run_goes_on_from_any_folder(distilled, recipe, small_csv, tiny_teache
     (run / "metrics.json").unlink()
     monkeypatch.chdir(tmp_path)
     potstill.distill(output="run", resume=True)
-    assert set(metrics_of(run)["models"]) == {"teacher", "student", "seasonal_naive"}
+    assert set(metrics_of(run)["models"]) == {"teacher", "student", "student+calibrated", "seasonal_naive"}
     card = (run / "student" / "README.md").read_text()
     assert "data: small.csv" in card
     assert str(small_csv.parent) not in card
@@ -254,7 +261,7 @@ def test_labels_made_once_teach_without_a_teacher(quick, tmp_path):
     alone = potstill.distill(bare, tmp_path / "alone", labels=folder)
     assert log_lines(alone, "train")[0]["terms"]["expected_pinball"] > 0
     assert "distilled from the labels in" in (alone / "student" / "README.md").read_text()
-    assert set(metrics_of(alone)["models"]) == {"student", "seasonal_naive"}
+    assert set(metrics_of(alone)["models"]) == {"student", "student+calibrated", "seasonal_naive"}
 
 
 @pytest.fixture
@@ -328,7 +335,7 @@ def test_two_teachers_teach_their_average_and_are_judged_as_one(quick, tiny_teac
     single = potstill.distill(quick, tmp_path / "one")
     losses = [[line["loss"] for line in log_lines(folder, "train")] for folder in (run, single)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)  # both are the same model
-    assert set(metrics_of(run)["models"]) == {"teacher", "student", "seasonal_naive"}
+    assert set(metrics_of(run)["models"]) == {"teacher", "student", "student+calibrated", "seasonal_naive"}
     assert set(metrics_of(run)["provenance"]["teachers"]) == {"one", "two"}
 
 
@@ -356,6 +363,25 @@ def test_a_term_from_a_recipes_file_is_trained_by_name(quick, tmp_path):
     plain.imports, plain.objective.terms = [], {}
     other = potstill.distill(plain, tmp_path / "plain")
     assert load(run).fingerprint != load(other).fingerprint
+
+
+def test_a_student_keeps_how_its_intervals_are_fitted(quick, small_csv, tmp_path, capsys):
+    run = potstill.distill(quick, tmp_path / "run")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Forecasts of the student will have intervals fitted to the errors of the last 4 horizons" in said
+    metrics = metrics_of(run)
+    coverage = metrics["models"]["student+calibrated"]["small"]["coverage_80"]
+    card = (run / "student" / "README.md").read_text()
+    assert "intervals fitted to the errors of the last 4 horizons on each series" in card
+    assert f"`coverage_80` is then {coverage:.4g} on average" in card
+    by_default, fitted, plain = (
+        potstill.forecast(run, small_csv, 8, **more) for more in ({}, {"calibrate": 4}, {"calibrate": 0})
+    )
+    pd.testing.assert_frame_equal(by_default, fitted)
+    assert (by_default["q0.9"] != plain["q0.9"]).any()
+    assert (by_default["q0.5"] == plain["q0.5"]).all()
+    quick.training.calibrate_horizons = 0
+    assert load(potstill.distill(quick, tmp_path / "without")).calibrate_horizons == 0
 
 
 def test_a_student_may_start_as_a_copy_of_its_teachers_layers(quick, tmp_path, capsys):
@@ -473,7 +499,9 @@ def test_two_controls_one_from_random_weights_and_one_from_the_students_start(qu
     quick.student.start, quick.student.overrides = "copy", {"num_layers": 1}
     quick.control, quick.training.learning_rate, quick.training.calibrate = "both", 1e-9, False
     run = potstill.distill(quick, tmp_path / "run")
-    assert set(metrics_of(run)["models"]) == {"teacher", "student", "control", "control_start", "seasonal_naive"}
+    trained = {"student", "control", "control_start"}
+    fitted = {f"{name}+calibrated" for name in trained}
+    assert set(metrics_of(run)["models"]) == {"teacher", "seasonal_naive", *trained, *fitted}
     student, control, same = (load(run / name).module.state_dict() for name in ("student", "control", "control_start"))
     assert max((student[name] - same[name]).abs().max() for name in student) < 1e-6
     assert max((student[name] - control[name]).abs().max() for name in student) > 0.01

@@ -29,7 +29,7 @@ def figures(distilled, tiny_teacher, small_csv, tmp_path_factory):
 
 def test_models_are_judged_as_in_their_run(distilled, figures):
     folder, metrics = figures
-    assert set(metrics["models"]) == {"tiny", "student", "seasonal_naive"}
+    assert set(metrics["models"]) == {"tiny", "student", "student+calibrated", "seasonal_naive"}
     assert (folder / "report.html").exists()
     assert metrics["retention"]["overall"]["sql"] == pytest.approx(
         metrics["models"]["tiny"]["small"]["sql"] / metrics["models"]["student"]["small"]["sql"]

@@ -63,7 +63,7 @@ def evaluate(
         typer.Option(
             metavar="N",
             help="Also evaluate each forecaster with intervals fitted to its errors in the N horizons before a window,"
-            " as forecast --calibrate does.",
+            " as forecast --calibrate does; 0: none. Default: those that forecast fits by default, which are students.",
         ),
     ] = None,
     fev: Annotated[

@@ -42,13 +42,13 @@ def forecast(
         typer.Option(help="How --known columns are used; auto: as the last known steps show."),
     ] = "auto",
     calibrate: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
             help="Fit the width of each series' intervals to the model's errors in the N horizons before the forecast;"
-            " 0: do not. 4 is usual, more for short horizons.",
+            " 0: do not. Default: as saved with the model, usually 4 for a student and 0 for others.",
         ),
-    ] = 0,
+    ] = None,
     engine: Engine = "local",
     ray_address: RayAddress = None,
     concurrency: Concurrency = None,

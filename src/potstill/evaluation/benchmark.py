@@ -54,7 +54,7 @@ def evaluate_models(
         Names from ``baselines.BASELINES``. Seasonal naive is always evaluated: other metrics are relative to it.
     config
         Stride, the maximum number of windows per data set, and the horizons before each window to whose errors the
-        intervals of ``MODEL+calibrated`` are fitted (0: there are none).
+        intervals of ``MODEL+calibrated`` are fitted; None: as many as each model asks for, 0: no such rows.
     reference
         The model that retention is relative to. Without it among the models there is no retention.
     progress
@@ -79,9 +79,13 @@ def evaluate_models(
     subject = subject if subject in models else SEASONAL_NAIVE
     store = windows_test.store
     variants = dict(variants or {})
-    if config.calibrate:
-        every = {**models, **variants}
-        variants |= {name + CALIBRATED: Calibrated(model, store, config.calibrate) for name, model in every.items()}
+    horizons = {
+        name: getattr(model, "calibrate_horizons", 0) if config.calibrate is None else config.calibrate
+        for name, model in {**models, **variants}.items()
+    }
+    for name, model in {**models, **variants}.items():
+        if horizons[name]:
+            variants[name + CALIBRATED] = Calibrated(model, store, horizons[name])
     for name in variants.keys() & models:
         raise UserError(
             f"{name}: here this is the name of another forecast by {name.rpartition('+')[0]}; give the model another"
@@ -114,7 +118,7 @@ def evaluate_models(
     whole["series"] = describe_series(store, [s.dataset for s in selections])
     found = conclude(scored, reference, subject, whole)
     worst = worst_series(scored, store.names, subject)
-    found.details = {**profiles_of(bench.profiles), "worst_series": worst}
+    found.details = {**profiles_of(bench.profiles), "worst_series": worst, "calibrate_horizons": horizons}
     found.baseline_costs = costs
     found.examples = {"levels": list(SHOWN_LEVELS), "examples": examples}
     return found

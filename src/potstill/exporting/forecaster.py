@@ -94,6 +94,7 @@ def _manifest(model: Forecaster, graph: Graph | None) -> Manifest:
         graph=ONNX_FILE,
         files={},
         licence=model.source.licence,
+        calibrate_horizons=model.calibrate_horizons,
         **described,
     )
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from potstill.errors import UserError
+from potstill.recipe.evaluation import MOST_HORIZONS
 from potstill.runtime.folder import MANIFEST_FILE, is_exported
 
 #: the option that names the GGUF file (llama.cpp's format) of a folder or hub id
 GGUF = "gguf_file"
 EXPERTS_FOLDER = "experts"  # of a mixture's checkpoint: a checkpoint per expert
+#: key of a config that upstream ignores: ``Forecaster.calibrate_horizons``
+HORIZONS_KEY = "calibrate_horizons"
 # keys of a config that do not change a model's outputs
 IGNORED_CONFIG_KEYS = ("architectures", "name_or_path", "attn_implementation", "use_cache", "initializer_factor",
-                       "initializer_range", "task_specific_params")  # fmt: skip
+                       "initializer_range", "task_specific_params", HORIZONS_KEY)  # fmt: skip
 MODEL_SUFFIXES = (".json", ".safetensors", ".gguf", ".model", ".txt", ".jinja")  # weights, configs, tokenizers
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 
@@ -143,6 +147,17 @@ def check_finite(module: Any, place: str) -> None:
                 f"{place}: the weight {name} has NaN or infinite values; download or create the checkpoint again.",
                 key="model.weights_not_finite",
             )
+
+
+def saved_horizons(config: Mapping[str, Any], place: str) -> int:
+    """``Forecaster.calibrate_horizons`` of the model with a config."""
+    found = config.get(HORIZONS_KEY, 0)
+    if type(found) is not int or not 0 <= found <= MOST_HORIZONS:
+        raise UserError(
+            f"{place}: config.json: {HORIZONS_KEY}={found!r}; expected a whole number from 0 to {MOST_HORIZONS}.",
+            key="model.bad_config",
+        )
+    return found
 
 
 def config_of(place: str, revision: str | None = None) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class KnownRegression:
     def __init__(self, model: Predictor, season: np.ndarray):
         self.model, self.season = model, season
         self.levels, self.max_context, self.max_horizon = model.levels, model.max_context, model.max_horizon
+        self.calibrate_horizons = getattr(model, "calibrate_horizons", 0)
 
     def predict(self, windows: Windows, prediction_length: int) -> Forecast:
         """As ``Forecaster.predict``."""

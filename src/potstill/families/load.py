@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from potstill.errors import UserError
 from potstill.families.base import Family, Forecaster, Model, ModelSource
-from potstill.families.checkpoint import GGUF, check_finite, check_weights, config_of, licence, weight_files
+from potstill.families.checkpoint import (
+    GGUF,
+    check_finite,
+    check_weights,
+    config_of,
+    licence,
+    saved_horizons,
+    weight_files,
+)
 from potstill.families.places import Place, embedded_folder, locate
 from potstill.families.precision import device_precision
 from potstill.families.registry import family_of, gguf_family, known
@@ -87,7 +95,7 @@ def _load(source: str | Path, task: str | None, device: str, precision: str, rev
     import torch
 
     place = locate(str(source))
-    model_family = _family_at(place, source, revision)
+    model_family, config = _family_at(place, source, revision)
     if task is not None and model_family.task != task:
         raise _wrong_task(model_family, source)
     if precision == "auto":
@@ -111,14 +119,16 @@ def _load(source: str | Path, task: str | None, device: str, precision: str, rev
         ) from error
     check_finite(model.module, str(source))
     model.set(place.settings)
+    if isinstance(model, Forecaster):
+        model.calibrate_horizons = saved_horizons(config, str(source))
     model.module.to(device)
     return model.check()
 
 
-def _family_at(place: Place, source: str | Path, revision: str | None) -> Family[Any]:
-    """The family of the model at a place; checks that its weight files are complete and not pickles."""
+def _family_at(place: Place, source: str | Path, revision: str | None) -> tuple[Family[Any], dict[str, Any]]:
+    """Family and config of the model at a place; checks that its weight files are complete and not pickles."""
     if place.gguf:
-        return gguf_family()
+        return gguf_family(), {}
     config = config_of(place.location, revision)
     model_family = family_of(config)
     if place.folder is not None and (model_family is None or model_family.safetensors):
@@ -129,7 +139,7 @@ def _family_at(place: Place, source: str | Path, revision: str | None) -> Family
             f"{source}: its config.json does not belong to a known family ({kind}); known: {', '.join(known())}.",
             key="model.unknown_family",
         )
-    return model_family
+    return model_family, config
 
 
 def _wrong_task(model_family: Family[Any], source: str | Path) -> UserError:

@@ -28,11 +28,12 @@ class ForecastEvaluation(EvaluationConfig):
         description="default: 5 (not a divisor of common seasons), larger for large data, 1 for few windows",
     )
     baselines: list[str] = Field(default_factory=lambda: ["seasonal_naive", "ridge", "auto_theta"])
-    calibrate: int = Field(
-        default=0,
+    calibrate: int | None = Field(
+        default=None,
         ge=0,
         le=MOST_HORIZONS,
-        description="horizons before each window, to whose errors the intervals of MODEL+calibrated are fitted",
+        description="horizons before each window, to whose errors the intervals of MODEL+calibrated are fitted; 0: no"
+        " such rows; default: as many as each model asks for (training.calibrate_horizons)",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from potstill.recipe.base import RecipeNode, invalid
+from potstill.recipe.evaluation import MOST_HORIZONS
 
 LearningRate = Annotated[float, Field(gt=0, description="peak learning rate")]
 BatchSize = Annotated[int, Field(ge=1, description="windows or texts per batch")]
@@ -142,7 +143,24 @@ class TrainingConfig(RecipeNode):
         return self
 
 
-class ForecastTraining(TrainingConfig):
+class ForecasterTraining(TrainingConfig):
+    """Training of a forecaster, and the width of its intervals."""
+
+    calibrate: bool = Field(
+        default=True,
+        description="after training, widen the quantiles' distances from the median by the coverage of the 80 % band on"
+        " the validation part, less where there are few windows; the factor is saved with the student",
+    )
+    calibrate_horizons: int = Field(
+        default=4,
+        ge=0,
+        le=MOST_HORIZONS,
+        description="saved with the student: the horizons before a forecast to whose errors `potstill forecast` and"
+        " `evaluate` fit the intervals of each series, which takes as many further forecasts; 0: none",
+    )
+
+
+class ForecastTraining(ForecasterTraining):
     """Training of a forecaster with the objective."""
 
     algorithm: Offline = "offline"
@@ -155,11 +173,6 @@ class ForecastTraining(TrainingConfig):
     )
     random_horizon: bool = Field(default=False, description="vary the horizon from batch to batch, in whole patches")
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
-    calibrate: bool = Field(
-        default=True,
-        description="after training, widen the quantiles' distances from the median by the coverage of the 80 % band on"
-        " the validation part, less where there are few windows; the factor is saved with the student",
-    )
 
 
 class LanguageTraining(TrainingConfig):
@@ -170,7 +183,7 @@ class LanguageTraining(TrainingConfig):
     batch_size: BatchSize = 16
 
 
-class ForecastGkd(TrainingConfig):
+class ForecastGkd(ForecasterTraining):
     """Training of a forecaster by GKD."""
 
     algorithm: OnPolicy = "gkd"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from potstill.evaluation.outcome import LEAST_BLOCKS, LEAST_WINDOWS
+from potstill.evaluation.outcome import CALIBRATED, LEAST_BLOCKS, LEAST_WINDOWS
 from potstill.reporting.values import mapping, number
 
 OVERALL = "overall"
@@ -121,6 +121,12 @@ class Figures:
         """Arithmetic mean over the data sets (for coverage, which is not a ratio)."""
         values = [v for v in (self.value(model, d, metric) for d in self.datasets) if v is not None]
         return sum(values) / len(values) if values else None
+
+    def fitted(self, model: str | None) -> tuple[int, float] | None:
+        """Past horizons to whose errors a model's intervals were fitted, and the coverage of the 80 % band then."""
+        horizons = mapping(self.metrics.get("calibrate_horizons")).get(model, 0)
+        coverage = self.mean(f"{model}{CALIBRATED}", "coverage_80")
+        return (horizons, coverage) if horizons and coverage is not None else None
 
     def wins(self, first: str | None, second: str | None) -> tuple[int, int]:
         """The number of data sets on which the first model's SQL is lower, and the number of data sets of both."""

@@ -101,3 +101,9 @@ def joined(names: Sequence[str]) -> str:
 def compare_with_range(value: float, low: float, high: float) -> str:
     """The position of a value relative to a usual range."""
     return "above" if value > high else "within" if value >= low else "below"
+
+
+def fitted_to(horizons: int) -> str:
+    """To what the intervals of a forecast are fitted."""
+    last = "the last horizon" if horizons == 1 else f"the last {horizons:,} horizons"
+    return f"fitted to the errors of {last}" if horizons else "not fitted to past errors"

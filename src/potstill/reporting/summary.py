@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from potstill.evaluation.outcome import CALIBRATED
 from potstill.reporting.claims import claims, usual_claims
 from potstill.reporting.comparisons import comparisons
 from potstill.reporting.data_words import data_lines
 from potstill.reporting.decision import headline, lead
 from potstill.reporting.figures import Figures
-from potstill.reporting.phrases import percent
+from potstill.reporting.phrases import fitted_to, percent
 
 TERMS = (
     "Skill is how far the scaled quantile loss (SQL) is below that of seasonal naive, which repeats the last season;"
@@ -50,9 +49,12 @@ def cautions(figures: Figures) -> list[str]:
     coverage = figures.mean(figures.subject, "coverage_80")
     if coverage is not None and not figures.too_few:
         width = "too narrow" if coverage < 0.75 else "too wide" if coverage > 0.85 else "close to 80 %"
-        fitted = figures.mean(f"{figures.subject}{CALIBRATED}", "coverage_80")
-        more = "" if fitted is None else f" Fitted to its last errors on each series, it covers {percent(fitted)}."
-        if fitted is None and not 0.75 <= coverage <= 0.85:
+        fitted = figures.fitted(figures.subject)
+        more = ""
+        if fitted:
+            how = f"As `potstill forecast` gives it, {fitted_to(fitted[0])} on each series"
+            more = f" {how}, it covers {percent(fitted[1])}."
+        elif not 0.75 <= coverage <= 0.85:
             more = " --calibrate 4 of forecast and evaluate fits its width to the last errors on each series."
         found.append(f"Its 80 % interval covers {percent(coverage)} of the true values: {width}.{more}")
     without_control = "student" in figures.models and "control" not in figures.models

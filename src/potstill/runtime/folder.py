@@ -55,6 +55,8 @@ class Manifest:
         Names of the experts of a mixture; the graph is then its router.
     spread, max_router_context
         Of a mixture: the factor of the quantiles' distances from the median, and the steps that its router reads.
+    calibrate_horizons
+        See ``Forecaster.calibrate_horizons``; the runtime forecasts without such a fit.
     provenance, parity, licence
         Where the model comes from, how the export compares with PyTorch, and its licence.
     """
@@ -82,6 +84,7 @@ class Manifest:
     groups: bool = False
     experts: list[str] = field(default_factory=list)
     spread: float = 1.0
+    calibrate_horizons: int = 0
     max_router_context: int = 0
     licence: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from potstill.reporting.figures import SOURCE
+from potstill.reporting.figures import SOURCE, Figures
+from potstill.reporting.phrases import fitted_to
 from potstill.runs import write_atomically
 from potstill.runs.card import CardFacts, CardTeacher, file_name, render_card
 from potstill.tasks.base import Task
@@ -41,7 +42,7 @@ def card(task: Task, name: str, metrics: dict[str, Any], fingerprint: str) -> st
         pipeline=PIPELINE_TAGS[kind],
         tags=(*CARD_TAGS[kind], "distillation", "potstill"),
         description=(_description(task, learns, derived), _usage(task)),
-        accuracy=accuracy(metrics["models"][name], recipe.evaluation.split, CARD_METRICS[kind]),
+        accuracy=accuracy(metrics, name, recipe.evaluation.split, CARD_METRICS[kind]),
         paths=recipe.data.paths,
         split=recipe.data.split,
         data_fingerprint=fingerprint,
@@ -98,11 +99,15 @@ def _usage(task: Task) -> str:
     )
 
 
-def accuracy(figures: Mapping[str, Mapping[str, Any]], part: str, shown: tuple[str, ...]) -> tuple[str, str]:
-    """A table of metrics by data set, and a line about them."""
+def accuracy(metrics: Mapping[str, Any], name: str, part: str, shown: tuple[str, ...]) -> tuple[str, str]:
+    """A table of a model's metrics by data set, and a line about them."""
     rows = ["| data set | " + " | ".join(shown) + " |", "|---|" + "---|" * len(shown)]
-    for dataset, values in figures.items():
+    for dataset, values in metrics["models"][name].items():
         cells = (f"{values[m]:.4g}" if values.get(m) is not None else "–" for m in shown)
         rows.append(f"| {dataset} | " + " | ".join(cells) + " |")
     relative = "; `…_rel_naive` is relative to seasonal naive (below 1 is better)" if "sql_rel_naive" in shown else ""
-    return "\n".join(rows), f"On the {part} part{relative}."
+    fitted, more = Figures(metrics).fitted(name), ""
+    if fitted:
+        how = f"intervals {fitted_to(fitted[0])} on each series"
+        more = f" `potstill forecast` gives {how}: `coverage_80` is then {fitted[1]:.4g} on average."
+    return "\n".join(rows), f"On the {part} part{relative}.{more}"

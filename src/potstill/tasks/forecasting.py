@@ -25,6 +25,7 @@ from potstill.families.load import load_forecaster
 from potstill.families.weighting import Weighting
 from potstill.reporting import draw_report, summary_lines
 from potstill.reporting.figures import SOURCE
+from potstill.reporting.phrases import fitted_to
 from potstill.runs import METRICS_FILE, write_json
 from potstill.tasks.base import Task
 from potstill.tasks.card import write_cards
@@ -246,13 +247,16 @@ class ForecastTask(Task):
         return load_forecaster(folder, device=self.device)
 
     def calibrate(self, model: Any, validate: Validation, owner: str) -> list[str]:
-        """Widen the model's intervals by their coverage on validation windows."""
-        if not getattr(self.recipe.training, "calibrate", False) or model.spread != 1:  # done before a resume
-            return []
-        factor = validate.spread_factor(model)
-        if abs(factor - 1) <= LEAST_CHANGE or not model.scale_spread(factor):
-            return []
-        return [f"The {owner}'s intervals are scaled by {factor:.2f}, by their coverage of the validation part"]
+        """Widen the model's intervals by their coverage on validation windows; save how forecasts are calibrated."""
+        config, lines = self.recipe.training, []
+        if config.calibrate and model.spread == 1:  # not done before a resume
+            factor = validate.spread_factor(model)
+            if abs(factor - 1) > LEAST_CHANGE and model.scale_spread(factor):
+                lines.append(f"The {owner}'s intervals are widened by {factor:.2f}, for their coverage of validation")
+        if model.calibrate_horizons != config.calibrate_horizons:
+            model.calibrate_horizons = config.calibrate_horizons
+            lines.append(f"Forecasts of the {owner} will have intervals {fitted_to(config.calibrate_horizons)}")
+        return lines
 
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
         """Evaluate on the test part; write metrics.json, forecasts.json, the cards and report.html."""

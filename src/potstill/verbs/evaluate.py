@@ -71,7 +71,8 @@ def evaluate(
         Names of baselines; default: as in a run. Series only. With ``fev`` only ``seasonal_naive``, the default.
     calibrate
         Horizons before each window to whose errors the intervals are fitted, as ``potstill forecast --calibrate`` does:
-        each model is also evaluated with these intervals (``NAME+calibrated``). Series only.
+        each model is also evaluated with these intervals (``NAME+calibrated``); 0: none is. Default: those models of
+        which ``potstill forecast`` fits the intervals by default, which are students. Series only.
     fev
         Tasks of fev on which forecasters are evaluated instead: a YAML file or its address, see
         ``adapters.fev_tasks.evaluate_tasks``.

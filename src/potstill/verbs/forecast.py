@@ -67,7 +67,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     known: str | list[str] | None = None,
     past: str | list[str] | None = None,
     known_method: KnownMethod = "auto",
-    calibrate: int = 0,
+    calibrate: int | None = None,
     groups: str | None = None,
     id_column: str | list[str] | None = None,
     time_column: str | None = None,
@@ -118,7 +118,8 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     calibrate
         Horizons before the forecast on which the model's intervals are tested: their width is changed for each series
         so that the band from 10 % to 90 % would have held 80 % of the true values. Median and mean stay. Takes as many
-        further forecasts.
+        further forecasts; 0: none. Default: as saved with the model (``training.calibrate_horizons``), 4 for students.
+        The numbers of ``predict_df`` are those of 0.
     groups
         Series that are forecast together: ``table`` for all of a table, or an id column, whose values name the groups.
     id_column
@@ -184,7 +185,8 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
     _warn_of_levels(forecaster, levels)
     method, said_of_known = _decided(known_method, forecaster, store, why, prediction_length, levels)
     as_text = output is not None and Path(output).suffix == ".csv"
-    settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative, method, calibrate)
+    horizons = forecaster.calibrate_horizons if calibrate is None else calibrate
+    settings = TableSettings(layout, levels, mean, False, as_text, prediction_length, non_negative, method, horizons)
     run = ForecastRun(store, why, forecaster.source.name, settings, strict, began)
     with local_file(output) as path, connected(ray) if ray is not None else nullcontext() as cluster:
         if cluster is None:
@@ -200,7 +202,7 @@ def forecast(  # pyright: ignore[reportInconsistentOverload] -- the overloads on
 
 
 def _check(
-    output: str | Path | None, prediction_length: int, quantiles: Sequence[float], layout: str, calibrate: int
+    output: str | Path | None, prediction_length: int, quantiles: Sequence[float], layout: str, calibrate: int | None
 ) -> list[float]:
     if output is not None:
         check_output(output)
@@ -211,7 +213,7 @@ def _check(
             f"--prediction-length {prediction_length}: must be from 1 to {MAX_STEPS:,} steps.",
             key="option.out_of_range",
         )
-    if not isinstance(calibrate, Integral) or not 0 <= calibrate <= MOST_HORIZONS:
+    if calibrate is not None and not (isinstance(calibrate, Integral) and 0 <= calibrate <= MOST_HORIZONS):
         raise UserError(
             f"--calibrate {calibrate}: must be a whole number from 0, for none, to {MOST_HORIZONS}; 4 is usual.",
             key="option.out_of_range",

@@ -178,11 +178,13 @@ def test_gradients_reach_router_and_experts_and_auxiliary_losses_change_them(mix
 
 def test_a_saved_mixture_loads_bit_for_bit(mix, experts, contexts, tmp_path):
     mixture = mix(experts, top_k=2, spread=1.1, gate=0.5)
+    mixture.calibrate_horizons = 3
     mixture.cards["linear"] = "# Card\n"
     mixture.save(tmp_path / "mixture")
     loaded = load_forecaster(tmp_path / "mixture")
     assert loaded.family == "mixture"
     assert loaded.fingerprint == mixture.fingerprint
+    assert (loaded.spread, loaded.calibrate_horizons) == (1.1, 3)
     assert torch.equal(loaded.predict(contexts, 32).values, mixture.predict(contexts, 32).values)
     assert (tmp_path / "mixture" / "experts" / "linear" / "README.md").read_text() == "# Card\n"
     assert loaded.cards == {"linear": "# Card\n"}

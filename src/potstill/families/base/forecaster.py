@@ -40,6 +40,9 @@ class Forecaster(Model):
         Horizons are computed in multiples of this many steps (an output patch).
     spread
         Factor by which :meth:`scale_spread` has changed the distances of the quantiles from the median.
+    calibrate_horizons
+        Past horizons to whose errors ``potstill forecast`` and ``evaluate`` fit this model's intervals by default, see
+        ``evaluation.calibrated``; 0: none. ``predict`` does not.
     groups_advice
         What a user of groups or covariates should do if this model cannot read them.
     """
@@ -49,6 +52,7 @@ class Forecaster(Model):
     max_horizon: int
     horizon_multiple: int = 1
     spread: float = 1.0
+    calibrate_horizons: int = 0
     groups_advice: str = "use a Chronos-2 model"
     signals = frozenset({"forecast"})
 

@@ -16,6 +16,7 @@ from chronos.chronos2 import Chronos2Model, Chronos2Pipeline
 from torch import Tensor
 
 from potstill.families.base import Forecaster, ModelSource
+from potstill.families.checkpoint import HORIZONS_KEY
 from potstill.families.chronos2.encode import Encoded, encode_groups, encode_univariate
 from potstill.families.chronos2.rows import rows_of
 from potstill.families.recorder import patch_spans
@@ -159,6 +160,7 @@ class Chronos2Forecaster(Forecaster):
 
     def save(self, folder: Path) -> None:
         """Write upstream's layout: config.json and model.safetensors; a sparse model has further weights."""
+        setattr(self.module.config, HORIZONS_KEY, self.calibrate_horizons)
         self.module.save_pretrained(folder)
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from potstill.families.base import Forecaster, ModelSource
-from potstill.families.checkpoint import EXPERTS_FOLDER, config_fingerprint
+from potstill.families.checkpoint import EXPERTS_FOLDER, HORIZONS_KEY, config_fingerprint
 from potstill.families.experts.fusion import common_scale, dispatch, fuse
 from potstill.families.experts.router import Router, RouterSettings
 from potstill.families.experts.routing import balance_losses
@@ -119,6 +119,7 @@ class Mixture(Forecaster):
             "experts": list(self.experts),
             "router": self.router.settings.to_dict(),
             "spread": self.spread,
+            HORIZONS_KEY: self.calibrate_horizons,
         }
 
     def forward(self, batch: Windows, request: Request) -> Output:

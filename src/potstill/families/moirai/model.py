@@ -15,6 +15,7 @@ from torch import Tensor
 
 from potstill.errors import UserError
 from potstill.families.base import Forecaster, ModelSource, in_safe_units
+from potstill.families.checkpoint import HORIZONS_KEY
 from potstill.runtime.units import SMALLEST_OF_UNI2TS
 from potstill.types import Forecast, Output, Request, Windows
 
@@ -57,7 +58,7 @@ class MoiraiModel(Forecaster):
         """Write upstream's layout; config.json also has Potstill's lengths."""
         card = Path(folder) / "README.md"
         had_card = card.exists()
-        self.module.save_pretrained(folder, config=self.config)
+        self.module.save_pretrained(folder, config={**self.config, HORIZONS_KEY: self.calibrate_horizons})
         if not had_card:
             card.unlink(missing_ok=True)  # upstream writes a card that says the model was pushed to the hub
 

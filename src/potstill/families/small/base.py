@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from potstill.families.base import Forecaster, ModelSource
+from potstill.families.checkpoint import HORIZONS_KEY
 from potstill.families.recorder import Recorder, patch_spans
 from potstill.families.small.layers import patched
 from potstill.families.standardise import standardise
@@ -149,6 +150,7 @@ class SmallStudentForecaster(Forecaster):
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""
+        setattr(self.module.config, HORIZONS_KEY, self.calibrate_horizons)
         self.module.save_pretrained(folder)
 
 

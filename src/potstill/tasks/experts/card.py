@@ -37,7 +37,7 @@ def mixture_card(task: Any, mixture: Mixture, metrics: dict[str, Any]) -> str:
             f" one pass forecasts up to {mixture.max_horizon}.",
             _USAGE.format(horizon=task.horizon),
         ),
-        accuracy=accuracy(metrics["models"]["student"], recipe.evaluation.split, CARD_METRICS["forecast"]),
+        accuracy=accuracy(metrics, "student", recipe.evaluation.split, CARD_METRICS["forecast"]),
         paths=recipe.data.paths,
         split=recipe.data.split,
         data_fingerprint=task.store.fingerprint,

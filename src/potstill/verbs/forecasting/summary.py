@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from potstill.data.series.store import Store
+from potstill.reporting.phrases import fitted_to
 from potstill.verbs.forecasting.batches import FinishedBatch, TableSettings
 from potstill.verbs.forecasting.columns import KeyColumns
 from potstill.verbs.forecasting.series import trailing
@@ -99,8 +100,7 @@ class Summary:
         factors = np.concatenate([*self.factors, np.empty(0)])
         known = factors[np.isfinite(factors)]
         left = len(factors) - len(known)
-        last = "the last horizon" if horizons == 1 else f"the last {horizons:,} horizons"
-        said = f"intervals fitted to the errors of {last}"
+        said = f"intervals {fitted_to(horizons)}"
         if not len(known):
             return f"{said}: of no series; none has known values there and enough history before them"
         low, middle, high = np.quantile(known, [0, 0.5, 1])
