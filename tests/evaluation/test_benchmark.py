@@ -9,6 +9,7 @@ from usage_errors import usage_error
 from potstill.data.series.opening import open_store
 from potstill.data.series.windows import SeriesWindows
 from potstill.evaluation.benchmark import evaluate_models
+from potstill.evaluation.calibrated import calibrated_rows
 from potstill.evaluation.metrics import ERRORS, METRICS
 from potstill.recipe import ForecastEvaluation, SeriesData
 from potstill.runs import write_json
@@ -26,9 +27,10 @@ def store():
     return FakeStore([wave(0), 50 * wave(1), wave(2), wave(3, 300)], SEASON, dataset_of=[0, 0, 1, 1])
 
 
-def evaluate(store, models, baselines=("seasonal_naive",), reference="teacher", progress=None, **config):
+def evaluate(store, models, baselines=("seasonal_naive",), reference="teacher", progress=None, variants=None, **config):
     test, train = FakeWindows(store, 36, 6), FakeWindows(store, 36, 6, "train")
-    return evaluate_models(models, test, train, list(baselines), ForecastEvaluation(**config), reference, progress)
+    chosen = ForecastEvaluation(**config)
+    return evaluate_models(models, test, train, list(baselines), chosen, reference, progress, variants)
 
 
 @pytest.fixture(scope="module")
@@ -301,19 +303,23 @@ def test_models_receive_windows_with_groups_and_covariates():
 
 def test_models_with_fitted_intervals_are_further_rows(store):
     store.completed = lambda windows: windows
-    found = evaluate(store, {"teacher": Last(width=0.2), "student": Last(width=0.2)}, calibrate=4)
+    models = {"teacher": Last(width=0.2), "student": Last(width=0.2)}
+    found = evaluate(store, models, variants=calibrated_rows(models, store, 4))
     fitted, plain = (found.metrics[name]["set0"] for name in ("student+calibrated", "student"))
     assert abs(fitted["coverage_80"] - 0.8) < abs(plain["coverage_80"] - 0.8)
     assert fitted["mae"] == plain["mae"]
     assert found.subject == "student"
     assert set(found.metrics) == {"teacher", "student", "teacher+calibrated", "student+calibrated", "seasonal_naive"}
-    student = Last(width=0.2)
-    student.calibrate_horizons = 4
-    default = evaluate(store, {"teacher": Last(width=0.2), "student": student})
-    assert set(default.metrics) == {"teacher", "student", "student+calibrated", "seasonal_naive"}
-    assert default.metrics["student+calibrated"]["set0"]["coverage_80"] == fitted["coverage_80"]
-    assert default.to_dict()["calibrate_horizons"] == {"teacher": 0, "student": 4}
-    none = evaluate(store, {"teacher": Last(width=0.2), "student": student}, calibrate=0)
-    assert set(none.metrics) == {"teacher", "student", "seasonal_naive"}
+    assert found.to_dict()["calibrate_horizons"] == {"teacher": 4, "student": 4}
+    named = {"teacher": Last(), "teacher+calibrated": Last()}
     with usage_error("evaluation.reserved_model_name", "teacher+calibrated"):
-        evaluate(store, {"teacher": Last(), "teacher+calibrated": Last()}, calibrate=4)
+        evaluate(store, named, variants=calibrated_rows({"teacher": Last()}, store, 4))
+
+
+def test_intervals_are_fitted_of_the_models_that_ask_for_it(store):
+    models = {"teacher": Last(), "student": Last()}
+    models["student"].calibrate_horizons = 3
+    horizons = {
+        given: {n: one.horizons for n, one in calibrated_rows(models, store, given).items()} for given in (None, 0, 2)
+    }
+    assert horizons == {None: {"student+calibrated": 3}, 0: {}, 2: {"teacher+calibrated": 2, "student+calibrated": 2}}

@@ -374,9 +374,7 @@ def test_a_student_keeps_how_its_intervals_are_fitted(quick, small_csv, tmp_path
     card = (run / "student" / "README.md").read_text()
     assert "intervals fitted to the errors of the last 4 horizons on each series" in card
     assert f"`coverage_80` is then {coverage:.4g} on average" in card
-    by_default, fitted, plain = (
-        potstill.forecast(run, small_csv, 8, **more) for more in ({}, {"calibrate": 4}, {"calibrate": 0})
-    )
+    by_default, fitted, plain = (potstill.forecast(run, small_csv, 8, calibrate=horizons) for horizons in (None, 4, 0))
     pd.testing.assert_frame_equal(by_default, fitted)
     assert (by_default["q0.9"] != plain["q0.9"]).any()
     assert (by_default["q0.5"] == plain["q0.5"]).all()

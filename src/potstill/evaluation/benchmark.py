@@ -53,14 +53,14 @@ def evaluate_models(
     baselines
         Names from ``baselines.BASELINES``. Seasonal naive is always evaluated: other metrics are relative to it.
     config
-        Stride, the maximum number of windows per data set, and the horizons before each window to whose errors the
-        intervals of ``MODEL+calibrated`` are fitted; None: as many as each model asks for, 0: no such rows.
+        Stride, and the maximum number of windows per data set.
     reference
         The model that retention is relative to. Without it among the models there is no retention.
     progress
         Called after every batch; ``progress_bar`` returns one that shows the rate and the time left.
     variants
-        Other forecasts by the models, by name: they are scored too, and no verdict is about them.
+        Other forecasts by the models, by name, such as those with fitted intervals (``calibrated_rows``): they are
+        scored too, and no verdict is about them.
 
     Raises
     ------
@@ -78,14 +78,7 @@ def evaluate_models(
     subject = next((name for name in ("student", *models) if name in models and name != reference), reference)
     subject = subject if subject in models else SEASONAL_NAIVE
     store = windows_test.store
-    variants = dict(variants or {})
-    horizons = {
-        name: getattr(model, "calibrate_horizons", 0) if config.calibrate is None else config.calibrate
-        for name, model in {**models, **variants}.items()
-    }
-    for name, model in {**models, **variants}.items():
-        if horizons[name]:
-            variants[name + CALIBRATED] = Calibrated(model, store, horizons[name])
+    variants = variants or {}
     for name in variants.keys() & models:
         raise UserError(
             f"{name}: here this is the name of another forecast by {name.rpartition('+')[0]}; give the model another"
@@ -118,7 +111,8 @@ def evaluate_models(
     whole["series"] = describe_series(store, [s.dataset for s in selections])
     found = conclude(scored, reference, subject, whole)
     worst = worst_series(scored, store.names, subject)
-    found.details = {**profiles_of(bench.profiles), "worst_series": worst, "calibrate_horizons": horizons}
+    fitted = {n.removesuffix(CALIBRATED): v.horizons for n, v in variants.items() if isinstance(v, Calibrated)}
+    found.details = {**profiles_of(bench.profiles), "worst_series": worst, "calibrate_horizons": fitted}
     found.baseline_costs = costs
     found.examples = {"levels": list(SHOWN_LEVELS), "examples": examples}
     return found

@@ -9,12 +9,15 @@ Shapes: n windows, H steps.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
 from potstill.data.series.past_windows import windows_before
 from potstill.data.series.store import Store
 from potstill.errors import NotFinite
+from potstill.evaluation.outcome import CALIBRATED
 from potstill.evaluation.spread import distances, factor_of
 from potstill.types import Forecast, Predictor, Windows
 
@@ -22,6 +25,15 @@ COVERAGE = 0.8  # of the band whose ends are compared with the truth
 BAND = torch.tensor([(1 - COVERAGE) / 2, 0.5, (1 + COVERAGE) / 2])
 PRIOR_HORIZONS = 1  # past horizons that speak for the intervals as they are
 LEAST_HISTORY = 16  # rows before a past window, and two seasons, and as many as it has steps
+
+
+def calibrated_rows(models: Mapping[str, Predictor], store: Store, horizons: int | None) -> dict[str, Calibrated]:
+    """The models with intervals fitted to some past horizons, as ``NAME+calibrated``.
+
+    None stands for as many as each model asks for; a model without any has no row.
+    """
+    asked = {n: getattr(m, "calibrate_horizons", 0) if horizons is None else horizons for n, m in models.items()}
+    return {name + CALIBRATED: Calibrated(models[name], store, count) for name, count in asked.items() if count}
 
 
 class Calibrated:

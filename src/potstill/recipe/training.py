@@ -155,8 +155,8 @@ class ForecasterTraining(TrainingConfig):
         default=4,
         ge=0,
         le=MOST_HORIZONS,
-        description="saved with the student: the horizons before a forecast to whose errors `potstill forecast` and"
-        " `evaluate` fit the intervals of each series, which takes as many further forecasts; 0: none",
+        description="saved with the student: the horizons before a forecast to whose errors `potstill forecast` fits"
+        " the intervals of each series, which takes as many further forecasts; 0: none",
     )
 
 

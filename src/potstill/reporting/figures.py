@@ -124,7 +124,7 @@ class Figures:
 
     def fitted(self, model: str | None) -> tuple[int, float] | None:
         """Past horizons to whose errors a model's intervals were fitted, and the coverage of the 80 % band then."""
-        horizons = mapping(self.metrics.get("calibrate_horizons")).get(model, 0)
+        horizons = mapping(self.metrics.get("calibrate_horizons")).get(model or "", 0)
         coverage = self.mean(f"{model}{CALIBRATED}", "coverage_80")
         return (horizons, coverage) if horizons and coverage is not None else None
 

@@ -16,6 +16,7 @@ from potstill.data.series.training_windows import TrainingWindows
 from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.errors import UserError
 from potstill.evaluation.benchmark import evaluate_models
+from potstill.evaluation.calibrated import calibrated_rows
 from potstill.evaluation.cost import measure_costs
 from potstill.evaluation.outcome import Evaluation
 from potstill.evaluation.validation import Validation
@@ -260,12 +261,21 @@ class ForecastTask(Task):
 
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
         """Evaluate on the test part; write metrics.json, forecasts.json, the cards and report.html."""
-        recipe, models = self.recipe, self.compared(models)
+        recipe, trained, models = self.recipe, models, self.compared(models)
+        horizons = recipe.evaluation.calibrate
+        # by default only of the models of this run: others, such as the experts of a mixture, can be many
+        fitted = calibrated_rows(trained if horizons is None else models, self.store, horizons)
         windows = SeriesWindows(self.store, recipe.data, recipe.evaluation.split, stride=1)
         require_windows(windows)
         with progress_bar("Evaluating") as progress:
             found = evaluate_models(
-                models, windows, self.windows, recipe.evaluation.baselines, recipe.evaluation, progress=progress
+                models,
+                windows,
+                self.windows,
+                recipe.evaluation.baselines,
+                recipe.evaluation,
+                progress=progress,
+                variants=fitted,
             )
         metrics = found.to_dict()
         metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}

@@ -14,6 +14,7 @@ from potstill.data.series.windows import SeriesWindows, require_windows
 from potstill.errors import UnknownName, UserError
 from potstill.evaluation.baselines import make_baseline
 from potstill.evaluation.benchmark import evaluate_models
+from potstill.evaluation.calibrated import calibrated_rows
 from potstill.evaluation.cost import measure_costs
 from potstill.families.base import Forecaster, Model
 from potstill.families.devices import available_device
@@ -125,9 +126,10 @@ def evaluate(
     say(*windows.report.lines())
     folder = open_run(output, resume=False)
     regressed = _regressed(loaded, store.season) if data.known else {}
+    variants = {**regressed, **calibrated_rows({**loaded, **regressed}, store, config.calibrate)}
     with progress_bar("Evaluating") as progress:
         train = SeriesWindows(store, data, "train")
-        result = evaluate_models(loaded, windows, train, config.baselines, config, against, progress, regressed)
+        result = evaluate_models(loaded, windows, train, config.baselines, config, against, progress, variants)
     metrics = result.to_dict()
     for name in regressed:
         model = name.removesuffix(REGRESSED)

@@ -41,8 +41,8 @@ class Forecaster(Model):
     spread
         Factor by which :meth:`scale_spread` has changed the distances of the quantiles from the median.
     calibrate_horizons
-        Past horizons to whose errors ``potstill forecast`` and ``evaluate`` fit this model's intervals by default, see
-        ``evaluation.calibrated``; 0: none. ``predict`` does not.
+        Past horizons to whose errors ``potstill forecast`` fits this model's intervals by default, see
+        ``evaluation.calibrated``; 0: none. ``predict`` gives the intervals as trained.
     groups_advice
         What a user of groups or covariates should do if this model cannot read them.
     """
