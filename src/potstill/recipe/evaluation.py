@@ -33,7 +33,7 @@ class ForecastEvaluation(EvaluationConfig):
         ge=0,
         le=MOST_HORIZONS,
         description="horizons before each window, to whose errors the intervals of MODEL+calibrated are fitted; 0: no"
-        " such rows; default: as many as each model asks for (training.calibrate_horizons)",
+        " such rows; default: one of the student, with training.calibrate_horizons",
     )
 
 

@@ -22,10 +22,12 @@ CONTROLS = ("control", "control_start")
 _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-6, 1e15  # numbers between these are written without an exponent
 SOURCE = "source"  # the finished student from which a mixture grew
 MEAN_OF_EXPERTS, ORACLE = "mean of experts", "oracle"  # of a mixture; the oracle knows the best expert of each window
-MODEL_ORDER = ("student", SOURCE, *CONTROLS, "teacher", *BASELINE_ORDER)
+FITTED_STUDENT = f"student{CALIBRATED}"
+MODEL_ORDER = ("student", FITTED_STUDENT, SOURCE, *CONTROLS, "teacher", *BASELINE_ORDER)
 MODEL_NAMES = {
     "teacher": "Teacher",
     "student": "Student",
+    FITTED_STUDENT: "Student, intervals fitted",
     "control": "Control",
     "control_start": "Control from the student's start",
     SOURCE: "The student before it grew",

@@ -261,10 +261,10 @@ class ForecastTask(Task):
 
     def finish(self, run: Path, models: Mapping[str, Any]) -> None:
         """Evaluate on the test part; write metrics.json, forecasts.json, the cards and report.html."""
-        recipe, trained, models = self.recipe, models, self.compared(models)
+        recipe, student, models = self.recipe, models["student"], self.compared(models)
         horizons = recipe.evaluation.calibrate
-        # by default only of the models of this run: others, such as the experts of a mixture, can be many
-        fitted = calibrated_rows(trained if horizons is None else models, self.store, horizons)
+        # by default only of the student: others, such as the experts of a mixture, can be many
+        fitted = calibrated_rows({"student": student} if horizons is None else models, self.store, horizons)
         windows = SeriesWindows(self.store, recipe.data, recipe.evaluation.split, stride=1)
         require_windows(windows)
         with progress_bar("Evaluating") as progress:
