@@ -2,8 +2,8 @@
 
 The default student and its control are trained on the short histories of ``distillation.yaml``, and default students of
 two sizes on data of other domains. Each way knows only what is before the test part; those of "the last horizons" know
-what is before each forecast (``evaluation.calibrated``). The students of other domains are also judged on a shorter
-context and horizon than those of the tables, for which no way was chosen.
+what is before each forecast (``evaluation.calibrated``). The students of other domains are also judged on lengths other
+than those of the tables, for which no way was chosen: a shorter context and horizon, and single steps.
 
 The coverage is that of test windows one step apart: in a short test part only a few do not overlap. Its interval is a
 bootstrap over horizons of a series.
@@ -44,12 +44,14 @@ CELLS = [
     {"situation": "unseen", "size": "tenth", "arms": ["start-stored-fast"]},
     {"situation": "scarce", "windows": 200, "size": "third", "arms": ["start-slow"]},
 ]
-HORIZONS = (1, 2, 3, 4, 8)
 IN_USE = "the same, never narrower (in use)"
 COVERAGE = 0.8
 RANGE = (0.75, 0.85)
 LENGTHS = "lengths of the tables"
 SHORTER = "context of 256, a quarter of the horizon"
+SINGLE = "single steps"
+HORIZONS = {LENGTHS: (1, 2, 3, 4, 8), SHORTER: (1, 2, 3, 4, 8), SINGLE: (4, 24)}
+FILES = {LENGTHS: "", SHORTER: "-shorter", SINGLE: "-single"}  # ends of the names of files with cases
 
 
 def main() -> None:
@@ -66,7 +68,8 @@ def main() -> None:
     with ProcessPoolExecutor(given.jobs, get_context("spawn"), initializer=one_thread) as pool:
         found = []
         unseen = [cell for cell in cells if cell.situation == "unseen"]
-        for some, lengths in ((cells, LENGTHS), (unseen, SHORTER)):  # one after the other: both have the same students
+        for lengths in HORIZONS:  # one after the other: all have the same students
+            some = cells if lengths == LENGTHS else unseen
             jobs = [
                 pool.submit(cases_of, cell, 5 if given.quick else steps[cell.key], lengths, given.runs) for cell in some
             ]
@@ -84,7 +87,7 @@ def main() -> None:
 
 def cases_of(cell: Cell, steps: int, lengths: str, folder: Path) -> list[dict[str, Any]]:
     """Train a student and apply every way to each data set; what has a file is not done again."""
-    file = folder / (f"{cell.key}-shorter.json" if lengths == SHORTER else f"{cell.key}.json")
+    file = folder / f"{cell.key}{FILES[lengths]}.json"
     if file.exists():
         return json.loads(file.read_text())
     task, run = cell.task(steps), folder / cell.key
@@ -95,11 +98,12 @@ def cases_of(cell: Cell, steps: int, lengths: str, folder: Path) -> list[dict[st
     found = from_validation(student, validate)
     saved = validate.spread_factor(student)
     cases = []
-    for scored in map(shorter, cell.source.scored) if lengths == SHORTER else cell.source.scored:
+    for scored in (with_lengths(one, lengths) for one in cell.source.scored):
         apart = scored.test(SCORED)  # as distillation.py scores
         store = apart.store
         section = scored.section.model_copy(update={"split": scored.split})
-        tests = {"": Validation(SeriesWindows(store, section, "test", 1), COUNT), "apart": Validation(apart, SCORED)}
+        every = Validation(SeriesWindows(store, section, "test", 1), COUNT)
+        tests = {"": every, "apart": every if lengths == SINGLE else Validation(apart, SCORED)}
         one = {
             "situation": cell.situation,
             "set": scored.name,
@@ -118,7 +122,7 @@ def cases_of(cell: Cell, steps: int, lengths: str, folder: Path) -> list[dict[st
             one["ways"][way] = {"factor": factor, **judged(student, tests)}
             student.scale_spread(1 / factor)
         student.scale_spread(saved)
-        for horizons in HORIZONS:
+        for horizons in HORIZONS[lengths]:
             calibrated = Calibrated(student, store, horizons)
             one["ways"][f"in use, and the last {horizons} horizons"] = judged(calibrated, tests)
         student.scale_spread(1 / saved)
@@ -128,10 +132,15 @@ def cases_of(cell: Cell, steps: int, lengths: str, folder: Path) -> list[dict[st
     return cases
 
 
-def shorter(scored: Scored) -> Scored:
-    """The same data set with a shorter context and horizon."""
-    lengths = {"context_length": 256, "prediction_length": -(-scored.section.prediction_length // 4)}
-    return replace(scored, section=scored.section.model_copy(update=lengths))
+def with_lengths(scored: Scored, lengths: str) -> Scored:
+    """The same data set with other lengths."""
+    section = scored.section
+    changed = {
+        LENGTHS: {},
+        SHORTER: {"context_length": 256, "prediction_length": -(-section.prediction_length // 4)},
+        SINGLE: {"prediction_length": 1},
+    }[lengths]
+    return replace(scored, section=section.model_copy(update=changed))
 
 
 def from_validation(student: Any, validate: Validation) -> dict[str, float]:
@@ -157,12 +166,14 @@ def known_before(student: Any, section: SeriesData) -> dict[str, float]:
 def judged(student: Any, tests: dict[str, Validation]) -> dict[str, Any]:
     """Coverage with its 95 % interval, and SQL relative to seasonal naive; coverage of windows a horizon apart."""
     test = tests[""]
-    low, _, high, truth = tests["apart"].band(student)
-    apart = ((truth >= low) & (truth <= high)).sum() / np.isfinite(truth).sum()
     low, _, high, truth = test.band(student)
     sql = test(student)["rel_naive"]
     known = np.isfinite(truth)
     inside = ((truth >= low) & (truth <= high) & known).sum(1)
+    apart = inside.sum() / known.sum()
+    if tests["apart"] is not test:
+        low, _, high, truth = tests["apart"].band(student)
+        apart = ((truth >= low) & (truth <= high)).sum() / np.isfinite(truth).sum()
     places = np.stack([test.windows.series.numpy(), test.windows.origin.numpy() // truth.shape[1]])[:, test.scored]
     block = np.unique(places, axis=1, return_inverse=True)[1].ravel()
     sums = np.stack([np.bincount(block, inside), np.bincount(block, known.sum(1))])

@@ -154,7 +154,7 @@ def saved_horizons(config: Mapping[str, Any], place: str) -> int:
     found = config.get(HORIZONS_KEY, 0)
     if type(found) is not int or not 0 <= found <= MOST_HORIZONS:
         raise UserError(
-            f"{place}: config.json: {HORIZONS_KEY}={found!r}; expected a whole number from 0 to {MOST_HORIZONS}.",
+            f"{place}: its config has {HORIZONS_KEY}={found!r}; expected a whole number from 0 to {MOST_HORIZONS}.",
             key="model.bad_config",
         )
     return found

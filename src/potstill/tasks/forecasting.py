@@ -253,7 +253,7 @@ class ForecastTask(Task):
         if config.calibrate and model.spread == 1:  # not done before a resume
             factor = validate.spread_factor(model)
             if abs(factor - 1) > LEAST_CHANGE and model.scale_spread(factor):
-                lines.append(f"The {owner}'s intervals are widened by {factor:.2f}, for their coverage of validation")
+                lines.append(f"The {owner}'s intervals, too narrow on the validation part, are widened by {factor:.2f}")
         if model.calibrate_horizons != config.calibrate_horizons:
             model.calibrate_horizons = config.calibrate_horizons
             lines.append(f"Forecasts of the {owner} will have intervals {fitted_to(config.calibrate_horizons)}")
