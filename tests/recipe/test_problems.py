@@ -23,6 +23,8 @@ from potstill.recipe import Recipe
         ("training.precision", "fp8", "must be 'auto', 'fp32' or 'bf16' (given: 'fp8')."),
         ("objective.terms", 3, "must be a section with keys (given: 3)."),
         ("training", 3, "must be a section with keys (given: 3)."),
+        ("evaluation.calibrate", True, "must be a whole number (given: True)."),
+        ("training.learning_rate", False, "must be a number (given: False)."),
         ("evaluation.calibrate", 101, "must be at most 100 (given: 101)."),
     ],
 )
