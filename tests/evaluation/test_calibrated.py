@@ -160,8 +160,23 @@ def test_a_past_forecast_that_is_not_finite_does_not_count():
     assert np.isnan(factors).all()
 
 
+@pytest.mark.parametrize(("known", "counts"), [(15, False), (16, True)])
+def test_a_past_horizon_counts_only_if_its_context_has_values(known, counts):
+    # the context of the only past horizon reaches back into a gap
+    some = store([*QUIET, *[np.nan] * 200, *np.resize(QUIET, known), 1, -2, 3, -4, 5])
+    factors = Calibrated(Band(2.0), some, 1).factors(at_end(some, 5), 5)
+    assert factors == pytest.approx([2**0.5 if counts else np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize(("zeros", "factor"), [(1, 1.0), (0, 0.5)])
+def test_intervals_of_intermittent_series_are_not_narrowed(zeros, factor):
+    values = np.where(np.arange(60) % 2 < zeros, 0.0, 0.1 * np.cos(np.arange(60)))  # every second value is 0
+    some = store(values)
+    assert Calibrated(Band(2.0), some, 4).factors(at_end(some, 5), 5) == pytest.approx([factor ** (4 / 5)])
+
+
 def test_the_factor_is_limited():
-    some = store(np.resize([1e6, -1e6], 60), np.resize([0.01, 0.0], 60))
+    some = store(np.resize([1e6, -1e6], 60), np.resize([0.01, 0.0, -0.01], 60))
     factors = Calibrated(Band(1.0), some, 4).factors(at_end(some, 5), 5)
     assert factors == pytest.approx([3 ** (4 / 5), 0.5 ** (4 / 5)])
 

@@ -176,9 +176,11 @@ def test_a_mixture_is_a_router_and_a_folder_per_expert(
     with torch.no_grad():
         mixture.router.network[-1].weight.normal_()
     mixture.freeze()
+    mixture.calibrate_horizons = 3
     runtime = exported(mixture, tmp_path / "exported", calibration, ExportOptions(format, quantize))
     precisions = {Runtime(runtime.folder / "experts" / name).manifest.precision for name in experts}
     assert {runtime.manifest.precision} == precisions == {quantize or "fp32"}
+    assert load_forecaster(runtime.folder).calibrate_horizons == 3
     weights = mixture.weights(mixture_windows(calibration))
     assert len({tuple(row) for row in (weights > 0).tolist()}) > 1, "the windows are routed differently"
     most = TOLERANCES[format, quantize]

@@ -209,28 +209,27 @@ def test_differences_from_a_factor_of_two_on_are_factors() -> None:
     assert "SQL 99.0 % higher (95 % CI +90.0 % to +110.0 %)" in near.sentence
 
 
+ADVICE = " --calibrate 4 of forecast and evaluate fits its width to the last errors on each series."
+LAST_4 = " With a width fitted to the errors of the last 4 horizons on each series"
+
+
 @pytest.mark.parametrize(
-    ("coverage", "fitted", "expected"),
+    ("coverage", "fitted", "default", "expected"),
     [
-        (0.8, None, "of the true values: close to 80 %."),
-        (
-            0.6,
-            None,
-            "too narrow. --calibrate 4 of forecast and evaluate fits its width to the last errors on each series.",
-        ),
-        (
-            0.9,
-            0.78,
-            "too wide. As `potstill forecast` gives it, fitted to the errors of the last 4 horizons on each series, it"
-            " covers 78 %.",
-        ),
+        (0.8, None, 0, "of the true values: close to 80 %."),
+        (0.6, None, 0, f"too narrow.{ADVICE}"),
+        (0.6, None, 4, "too narrow."),
+        (0.9, 0.78, 4, f"too wide.{LAST_4}, the default of `potstill forecast`, it covers 78 %."),
+        (0.9, 0.78, 2, f"too wide.{LAST_4} it covers 78 %."),
+        (0.9, 0.78, 0, f"too wide.{LAST_4} it covers 78 %."),
     ],
 )
-def test_intervals_of_the_wrong_width_and_what_helps(coverage, fitted, expected) -> None:
+def test_intervals_of_the_wrong_width_and_what_helps(coverage, fitted, default, expected) -> None:
     metrics = small()
     student = {name: {**values, "coverage_80": coverage} for name, values in metrics["models"]["student"].items()}
     metrics["models"]["student"] = student
+    metrics["horizons_of_forecast"] = {"student": default} if default else {}
     if fitted:
         metrics["models"]["student+calibrated"] = {n: {**v, "coverage_80": fitted} for n, v in student.items()}
-        metrics["calibrate_horizons"] = {"teacher": 0, "student": 4}
+        metrics["fitted_horizons"] = {"student": 4}
     assert any(line.endswith(expected) for line in summary_lines(metrics))

@@ -363,6 +363,7 @@ def test_a_student_keeps_how_its_intervals_are_fitted(quick, small_csv, tmp_path
     said = " ".join(capsys.readouterr().err.split())
     assert "Forecasts of the student will have intervals fitted to the errors of the last 4 horizons" in said
     metrics = metrics_of(run)
+    assert metrics["fitted_horizons"] == metrics["horizons_of_forecast"] == {"student": 4}
     coverage = metrics["models"]["student+calibrated"]["small"]["coverage_80"]
     card = (run / "student" / "README.md").read_text()
     assert "intervals fitted to the errors of the last 4 horizons on each series" in card

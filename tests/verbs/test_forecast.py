@@ -494,7 +494,9 @@ def test_intervals_follow_the_last_errors(tiny_teacher: Path, tmp_path: Path, ca
     plain, fitted = (table.set_index("unique_id") for table in tables)
     said = [line for line in capsys.readouterr().err.splitlines() if "intervals fitted" in line]
     assert len(said) == 1
-    assert "to the errors of the last 3 horizons: 1 series" in said[0]
+    assert (
+        "to the errors of the last 3 horizons, by as many further forecasts (--calibrate 0: none): 1 series" in said[0]
+    )
     assert said[0].endswith("; 1 without known values there, or with too little history, keep theirs")  # c
     for name in ("q0.5", "mean"):
         pd.testing.assert_series_equal(plain[name], fitted[name])

@@ -22,6 +22,7 @@ def test_of_a_forecaster(tiny_teacher: Path, tiny_bolt: Path):
     assert found["signals"] == found["group_signals"] == ["attention", "forecast", "hidden", "qkv"]
     assert (found["context_length"], found["prediction_length"], found["patch"]) == (64, 32, 16)
     assert found["levels"][0] == 0.01
+    assert found["calibrate_horizons"] == 0
     assert found["fingerprint"] == model.fingerprint
     assert "group_signals" not in potstill.inspect(str(tiny_bolt))
 

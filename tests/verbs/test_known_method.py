@@ -13,6 +13,7 @@ from usage_errors import usage_error
 
 import potstill
 from potstill.errors import NotFinite
+from potstill.families.load import load_forecaster
 from potstill.recipe import SeriesData
 from potstill.verbs.forecasting import known_method
 
@@ -169,10 +170,13 @@ def test_evaluate_measures_both_ways(tmp_path: Path, capsys):
     history, _ = sales(effect=40, count=4, days=150)
     history.to_csv(tmp_path / "sales.csv", index=False)
     data = SeriesData(paths=[str(tmp_path / "sales.csv")], target=["sold"], known=["promo"], prediction_length=STEPS)
-    folder = potstill.evaluate(["embedded"], data, tmp_path / "out", split="6:2:2", baselines=[])
+    model = load_forecaster("embedded")
+    model.calibrate_horizons = 2
+    folder = potstill.evaluate([model], data, tmp_path / "out", split="6:2:2", baselines=[])
     metrics = json.loads((folder / "metrics.json").read_text())
     overall = {name: found["sql_rel_naive"] for name, found in metrics["overall"].items()}
-    assert list(overall) == ["embedded", "embedded+regression", "seasonal_naive"]
+    rows = ["embedded", "embedded+regression"]
+    assert list(overall) == [*rows, *(f"{row}+calibrated" for row in rows), "seasonal_naive"]
     assert overall["embedded+regression"] < 0.5 * overall["embedded"]
     assert metrics["subject"] == "embedded", "no verdict is about the regression"
     said = " ".join(capsys.readouterr().err.split())

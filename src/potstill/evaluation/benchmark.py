@@ -112,7 +112,9 @@ def evaluate_models(
     found = conclude(scored, reference, subject, whole)
     worst = worst_series(scored, store.names, subject)
     fitted = {n.removesuffix(CALIBRATED): v.horizons for n, v in variants.items() if isinstance(v, Calibrated)}
-    found.details = {**profiles_of(bench.profiles), "worst_series": worst, "calibrate_horizons": fitted}
+    asked = {name: count for name, model in models.items() if (count := getattr(model, "calibrate_horizons", 0))}
+    intervals = {"fitted_horizons": fitted, "horizons_of_forecast": asked}
+    found.details = {**profiles_of(bench.profiles), "worst_series": worst, **intervals}
     found.baseline_costs = costs
     found.examples = {"levels": list(SHOWN_LEVELS), "examples": examples}
     return found

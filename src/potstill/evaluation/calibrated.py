@@ -25,6 +25,8 @@ COVERAGE = 0.8  # of the band whose ends are compared with the truth
 BAND = torch.tensor([(1 - COVERAGE) / 2, 0.5, (1 + COVERAGE) / 2])
 PRIOR_HORIZONS = 1  # past horizons that speak for the intervals as they are
 LEAST_HISTORY = 16  # rows before a past window, and two seasons, and as many as it has steps
+LEAST_KNOWN = 16  # values of the context of a past window, if it is as long
+INTERMITTENT = 0.5  # share of the context's values that are one and the same, such as no sale
 
 
 def calibrated_rows(models: Mapping[str, Predictor], store: Store, horizons: int | None) -> dict[str, Calibrated]:
@@ -41,7 +43,8 @@ class Calibrated:
 
     The distances of all quantiles from the median are multiplied by a factor for each window, in the units of the data:
     that with which the band from 10 % to 90 % would have held 80 % of the true values of the past windows. With few of
-    them it is closer to 1.
+    them it is closer to 1. Intervals of intermittent series are not narrowed: where most values are equal, a band with
+    the right ends holds more than its share.
 
     Parameters
     ----------
@@ -50,7 +53,8 @@ class Calibrated:
     store
         The series of the windows.
     horizons
-        Past windows of each window, one after the other; those with too little history before them are left out.
+        Past windows of each window, one after the other; those with too little history, or too few known values in
+        their context, are left out.
 
     References
     ----------
@@ -79,19 +83,26 @@ class Calibrated:
             found[rows, back - 1] = self._distances(windows, rows, origin[rows] - back * horizon, horizon)
         seen = (~np.isnan(found)).sum(axis=(1, 2)) / horizon  # in horizons
         factors = np.array([factor_of(one, np.ones_like(one), COVERAGE) for one in found])
+        for row in np.flatnonzero(factors < 1):
+            if _is_intermittent(windows.context[row].numpy()):
+                factors[row] = 1.0
         return np.where(seen > 0, factors ** (seen / (seen + PRIOR_HORIZONS)), np.nan)
 
     def _distances(self, windows: Windows, rows: np.ndarray, origin: np.ndarray, horizon: int) -> np.ndarray:
         """``spread.distances`` of past windows ``[n, H]``; NaN where no value is known, or no forecast is finite."""
         series = windows.series.numpy()[rows].tolist()
-        found, kept = np.full((len(rows), horizon), np.nan, np.float32), np.arange(len(rows))
-        truth = np.full((len(rows), horizon), np.nan, np.float32)
+        length = min(windows.context.shape[1], self.max_context)
+        found, truth = np.full((2, len(rows), horizon), np.nan, np.float32)
+        known_before = np.zeros(len(rows), int)
         for row, (i, at) in enumerate(zip(series, origin.tolist(), strict=True)):
-            known = self.store.series(i)[at : at + horizon]
-            truth[row, : len(known)] = known
+            values = self.store.series(i)
+            ahead = values[at : at + horizon]
+            truth[row, : len(ahead)] = ahead
+            known_before[row] = np.isfinite(values[max(at - length, 0) : at]).sum()
+        kept = np.flatnonzero(known_before >= min(LEAST_KNOWN, length))
         while len(kept):
             some = [series[row] for row in kept]
-            past = windows_before(self.store, some, origin[kept], windows.context.shape[1], horizon)
+            past = windows_before(self.store, some, origin[kept], length, horizon)
             try:
                 forecast = self.model.predict(past, horizon).linear()
             except NotFinite as error:
@@ -102,6 +113,11 @@ class Calibrated:
             found[kept] = distances(low, median, high, true)
             break
         return found
+
+
+def _is_intermittent(context: np.ndarray) -> bool:
+    values = context[np.isfinite(context)]
+    return bool(len(values)) and np.unique(values, return_counts=True)[1].max() >= INTERMITTENT * len(values)
 
 
 def widths(factors: np.ndarray) -> torch.Tensor:

@@ -144,13 +144,8 @@ class TrainingConfig(RecipeNode):
 
 
 class ForecasterTraining(TrainingConfig):
-    """Training of a forecaster, and the width of its intervals."""
+    """Training of a forecaster, and how its forecasts are calibrated."""
 
-    calibrate: bool = Field(
-        default=True,
-        description="after training, widen the quantiles' distances from the median by the coverage of the 80 % band on"
-        " the validation part, less where there are few windows; the factor is saved with the student",
-    )
     calibrate_horizons: int = Field(
         default=4,
         ge=0,
@@ -173,6 +168,11 @@ class ForecastTraining(ForecasterTraining):
     )
     random_horizon: bool = Field(default=False, description="vary the horizon from batch to batch, in whole patches")
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
+    calibrate: bool = Field(
+        default=True,
+        description="after training, widen the quantiles' distances from the median by the coverage of the 80 % band on"
+        " the validation part, less where there are few windows; the factor is saved with the student",
+    )
 
 
 class LanguageTraining(TrainingConfig):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from potstill.evaluation.outcome import CALIBRATED
 from potstill.reporting.curves import loss_curves, validation_curves
 from potstill.reporting.figures import BASELINE_ORDER, CONTROLS, Figures, display_name
 from potstill.reporting.forecasts import examples
@@ -47,8 +48,9 @@ def training_data(
 
 
 def styles(models: Iterable[str]) -> dict[str, str]:
-    """A fixed CSS class for each known model, and one of three for every other."""
+    """A fixed CSS class for each known model, and one of three for every other; with fitted intervals, its dashes."""
     known = ("teacher", "student", *CONTROLS, *BASELINE_ORDER)
-    others = [name for name in dict.fromkeys(models) if name not in known]
-    free = {name: f"m-other{index % 3}" for index, name in enumerate(others)}
-    return {name: free.get(name, f"m-{name}") for name in dict.fromkeys(models)}
+    bases = {name: name.removesuffix(CALIBRATED) for name in models}
+    others = [base for base in dict.fromkeys(bases.values()) if base not in known]
+    free = {base: f"m-other{index % 3}" for index, base in enumerate(others)}
+    return {name: free.get(base, f"m-{base}") + " fitted" * (name != base) for name, base in bases.items()}

@@ -22,12 +22,10 @@ CONTROLS = ("control", "control_start")
 _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-6, 1e15  # numbers between these are written without an exponent
 SOURCE = "source"  # the finished student from which a mixture grew
 MEAN_OF_EXPERTS, ORACLE = "mean of experts", "oracle"  # of a mixture; the oracle knows the best expert of each window
-FITTED_STUDENT = f"student{CALIBRATED}"
-MODEL_ORDER = ("student", FITTED_STUDENT, SOURCE, *CONTROLS, "teacher", *BASELINE_ORDER)
+MODEL_ORDER = ("student", SOURCE, *CONTROLS, "teacher", *BASELINE_ORDER)
 MODEL_NAMES = {
     "teacher": "Teacher",
     "student": "Student",
-    FITTED_STUDENT: "Student, intervals fitted",
     "control": "Control",
     "control_start": "Control from the student's start",
     SOURCE: "The student before it grew",
@@ -126,9 +124,13 @@ class Figures:
 
     def fitted(self, model: str | None) -> tuple[int, float] | None:
         """Past horizons to whose errors a model's intervals were fitted, and the coverage of the 80 % band then."""
-        horizons = mapping(self.metrics.get("calibrate_horizons")).get(model or "", 0)
+        horizons = mapping(self.metrics.get("fitted_horizons")).get(model or "", 0)
         coverage = self.mean(f"{model}{CALIBRATED}", "coverage_80")
         return (horizons, coverage) if horizons and coverage is not None else None
+
+    def horizons_of_forecast(self, model: str | None) -> int:
+        """Past horizons to whose errors ``potstill forecast`` fits a model's intervals by default."""
+        return mapping(self.metrics.get("horizons_of_forecast")).get(model or "", 0)
 
     def wins(self, first: str | None, second: str | None) -> tuple[int, int]:
         """The number of data sets on which the first model's SQL is lower, and the number of data sets of both."""
@@ -250,7 +252,8 @@ class Figures:
 
 def display_name(model: str) -> str:
     """The name of a model in the report."""
-    return MODEL_NAMES.get(model, model)
+    base = model.removesuffix(CALIBRATED)
+    return MODEL_NAMES.get(base, base) + (", intervals fitted" if model != base else "")
 
 
 def compact(value: float | None, digits: int = 3) -> str:
@@ -277,6 +280,7 @@ def _plain(value: float, digits: int) -> str:
 
 
 def _rank(name: str) -> int:
+    name = name.removesuffix(CALIBRATED)
     return MODEL_ORDER.index(name) if name in MODEL_ORDER else 1
 
 

@@ -106,8 +106,9 @@ def accuracy(metrics: Mapping[str, Any], name: str, part: str, shown: tuple[str,
         cells = (f"{values[m]:.4g}" if values.get(m) is not None else "–" for m in shown)
         rows.append(f"| {dataset} | " + " | ".join(cells) + " |")
     relative = "; `…_rel_naive` is relative to seasonal naive (below 1 is better)" if "sql_rel_naive" in shown else ""
-    fitted, more = Figures(metrics).fitted(name), ""
-    if fitted:
+    figures, more = Figures(metrics), ""
+    fitted = figures.fitted(name)
+    if fitted and fitted[0] == figures.horizons_of_forecast(name):
         how = f"intervals {fitted_to(fitted[0])} on each series"
         more = f" `potstill forecast` gives {how}: `coverage_80` is then {fitted[1]:.4g} on average."
     return "\n".join(rows), f"On the {part} part{relative}.{more}"

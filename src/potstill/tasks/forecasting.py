@@ -250,7 +250,7 @@ class ForecastTask(Task):
     def calibrate(self, model: Any, validate: Validation, owner: str) -> list[str]:
         """Widen the model's intervals by their coverage on validation windows; save how forecasts are calibrated."""
         config, lines = self.recipe.training, []
-        if config.calibrate and model.spread == 1:  # not done before a resume
+        if getattr(config, "calibrate", False) and model.spread == 1:  # not done before a resume
             factor = validate.spread_factor(model)
             if abs(factor - 1) > LEAST_CHANGE and model.scale_spread(factor):
                 lines.append(f"The {owner}'s intervals, too narrow on the validation part, are widened by {factor:.2f}")

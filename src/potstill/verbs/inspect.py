@@ -87,6 +87,7 @@ def _of_forecaster(model: Forecaster) -> dict[str, Any]:
         "prediction_length": model.max_horizon,
         "patch": model.horizon_multiple,
         "levels": [round(level, 4) for level in model.levels.tolist()],
+        "calibrate_horizons": model.calibrate_horizons,
     }
 
 

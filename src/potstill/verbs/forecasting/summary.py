@@ -100,7 +100,7 @@ class Summary:
         factors = np.concatenate([*self.factors, np.empty(0)])
         known = factors[np.isfinite(factors)]
         left = len(factors) - len(known)
-        said = f"intervals {fitted_to(horizons)}"
+        said = f"intervals {fitted_to(horizons)}, by as many further forecasts (--calibrate 0: none)"
         if not len(known):
             return f"{said}: of no series; none has known values there and enough history before them"
         low, middle, high = np.quantile(known, [0, 0.5, 1])
