@@ -310,8 +310,8 @@ def test_models_with_fitted_intervals_are_further_rows(store):
     assert fitted["mae"] == plain["mae"]
     assert found.subject == "student"
     assert set(found.metrics) == {"teacher", "student", "teacher+calibrated", "student+calibrated", "seasonal_naive"}
-    assert found.to_dict()["fitted_horizons"] == {"teacher": 4, "student": 4}
-    assert found.to_dict()["horizons_of_forecast"] == {}
+    assert found.to_dict()["calibrated_rows"] == {"teacher": 4, "student": 4}
+    assert found.to_dict()["calibrate_horizons"] == {}
     named = {"teacher": Last(), "teacher+calibrated": Last()}
     with usage_error("evaluation.reserved_model_name", "teacher+calibrated"):
         evaluate(store, named, variants=calibrated_rows({"teacher": Last()}, store, 4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fake_run import fake_log, small
 
+from potstill.reporting.charts import styles
 from potstill.reporting.curves import loss_curves, validation_curves
 from potstill.reporting.figures import Figures
 from potstill.reporting.forecasts import examples
@@ -43,3 +44,10 @@ def test_scatter_offers_the_costs_that_two_models_share() -> None:
     axes = [axis["key"] for axis in scatter(Figures(small()))["axes"]]
     assert axes == ["series_per_second_b32", "parameters"]
     assert scatter(Figures({})) == {}
+
+
+def test_a_calibrated_model_has_the_colour_of_the_model() -> None:
+    names = ["student", "student+calibrated", "a+calibrated", "a", "b"]
+    assert list(styles(names).values()) == [
+        "m-student", "m-student calibrated", "m-other0 calibrated", "m-other0", "m-other1"
+    ]  # fmt: skip

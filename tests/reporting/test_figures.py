@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_run import small
 
-from potstill.reporting.figures import Figures, compact
+from potstill.reporting.figures import Figures, compact, display_name
 
 
 def test_intervals_are_read_from_either_order_of_a_pair() -> None:
@@ -58,3 +58,12 @@ def test_speed_is_from_paired_rounds_or_else_from_rates():
     assert Figures(metrics).times_faster() == 7.9
     cost["student"]["speedup_b32"] = 8.2
     assert Figures(metrics).times_faster() == 8.2
+
+
+def test_a_calibrated_model_follows_the_model() -> None:
+    metrics = small()
+    for name in ("student+calibrated", "zeta+calibrated", "zeta"):
+        metrics["models"][name] = metrics["models"]["student"]
+    order = [name for name in Figures(metrics).models if name.split("+")[0] in ("student", "zeta")]
+    assert order == ["student", "student+calibrated", "zeta", "zeta+calibrated"]
+    assert [display_name(name) for name in order[1::2]] == ["Student, calibrated", "zeta, calibrated"]

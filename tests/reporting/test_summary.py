@@ -228,8 +228,8 @@ def test_intervals_of_the_wrong_width_and_what_helps(coverage, fitted, default, 
     metrics = small()
     student = {name: {**values, "coverage_80": coverage} for name, values in metrics["models"]["student"].items()}
     metrics["models"]["student"] = student
-    metrics["horizons_of_forecast"] = {"student": default} if default else {}
+    metrics["calibrate_horizons"] = {"student": default} if default else {}
     if fitted:
         metrics["models"]["student+calibrated"] = {n: {**v, "coverage_80": fitted} for n, v in student.items()}
-        metrics["fitted_horizons"] = {"student": 4}
+        metrics["calibrated_rows"] = {"student": 4}
     assert any(line.endswith(expected) for line in summary_lines(metrics))

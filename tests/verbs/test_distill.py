@@ -363,7 +363,7 @@ def test_a_student_keeps_how_its_intervals_are_fitted(quick, small_csv, tmp_path
     said = " ".join(capsys.readouterr().err.split())
     assert "Forecasts of the student will have intervals fitted to the errors of the last 4 horizons" in said
     metrics = metrics_of(run)
-    assert metrics["fitted_horizons"] == metrics["horizons_of_forecast"] == {"student": 4}
+    assert metrics["calibrated_rows"] == metrics["calibrate_horizons"] == {"student": 4}
     coverage = metrics["models"]["student+calibrated"]["small"]["coverage_80"]
     card = (run / "student" / "README.md").read_text()
     assert "intervals fitted to the errors of the last 4 horizons on each series" in card
@@ -372,8 +372,11 @@ def test_a_student_keeps_how_its_intervals_are_fitted(quick, small_csv, tmp_path
     pd.testing.assert_frame_equal(by_default, fitted)
     assert (by_default["q0.9"] != plain["q0.9"]).any()
     assert (by_default["q0.5"] == plain["q0.5"]).all()
-    quick.training.calibrate_horizons = 0
-    assert load(potstill.distill(quick, tmp_path / "without")).calibrate_horizons == 0
+    quick.training.calibrate_horizons, quick.evaluation.calibrate = 0, 2
+    without = potstill.distill(quick, tmp_path / "without")
+    assert load(without).calibrate_horizons == 0
+    assert metrics_of(without)["calibrated_rows"] == {"teacher": 2, "student": 2}, "of all models, if asked for"
+    assert "`potstill forecast` gives intervals" not in (without / "student" / "README.md").read_text()
 
 
 def test_a_student_may_start_as_a_copy_of_its_teachers_layers(quick, tmp_path, capsys):

@@ -15,7 +15,7 @@ import torch
 from potstill.console import ProgressCallback
 from potstill.errors import NotFinite, UserError
 from potstill.evaluation.baselines import Baseline, make_baseline
-from potstill.evaluation.calibrated import Calibrated
+from potstill.evaluation.calibrated import Calibrated, horizons_of
 from potstill.evaluation.cost import baseline_costs
 from potstill.evaluation.data_summary import describe_series
 from potstill.evaluation.examples import SHOWN_LEVELS, pick_examples
@@ -111,10 +111,9 @@ def evaluate_models(
     whole["series"] = describe_series(store, [s.dataset for s in selections])
     found = conclude(scored, reference, subject, whole)
     worst = worst_series(scored, store.names, subject)
-    fitted = {n.removesuffix(CALIBRATED): v.horizons for n, v in variants.items() if isinstance(v, Calibrated)}
-    asked = {name: count for name, model in models.items() if (count := getattr(model, "calibrate_horizons", 0))}
-    intervals = {"fitted_horizons": fitted, "horizons_of_forecast": asked}
-    found.details = {**profiles_of(bench.profiles), "worst_series": worst, **intervals}
+    rows = {n.removesuffix(CALIBRATED): v.horizons for n, v in variants.items() if isinstance(v, Calibrated)}
+    horizons = {"calibrated_rows": rows, "calibrate_horizons": horizons_of(models)}
+    found.details = {**profiles_of(bench.profiles), "worst_series": worst, **horizons}
     found.baseline_costs = costs
     found.examples = {"levels": list(SHOWN_LEVELS), "examples": examples}
     return found

@@ -34,8 +34,13 @@ def calibrated_rows(models: Mapping[str, Predictor], store: Store, horizons: int
 
     None stands for as many as each model asks for; a model without any has no row.
     """
-    asked = {n: getattr(m, "calibrate_horizons", 0) if horizons is None else horizons for n, m in models.items()}
+    asked = horizons_of(models) if horizons is None else dict.fromkeys(models, horizons)
     return {name + CALIBRATED: Calibrated(models[name], store, count) for name, count in asked.items() if count}
+
+
+def horizons_of(models: Mapping[str, Predictor]) -> dict[str, int]:
+    """``Forecaster.calibrate_horizons`` by name, of the models that ask for any."""
+    return {name: count for name, model in models.items() if (count := getattr(model, "calibrate_horizons", 0))}
 
 
 class Calibrated:

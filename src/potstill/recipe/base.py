@@ -19,9 +19,10 @@ class RecipeNode(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _check_number(cls, value: Any, info: ValidationInfo) -> Any:
-        types = _types_of(cls.model_fields[info.field_name or ""].annotation)
-        if isinstance(value, bool) and types & {int, float} and not types & {bool, Any}:
-            raise PydanticKnownError("float_type" if float in types else "int_type")  # pydantic reads true as 1
+        if isinstance(value, bool):
+            types = _types_of(cls.model_fields[info.field_name or ""].annotation)
+            if types & {int, float} and not types & {bool, Any}:
+                raise PydanticKnownError("float_type" if float in types else "int_type")  # pydantic reads true as 1
         return value
 
     @field_validator("*")

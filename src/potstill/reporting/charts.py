@@ -48,9 +48,9 @@ def training_data(
 
 
 def styles(models: Iterable[str]) -> dict[str, str]:
-    """A fixed CSS class for each known model, and one of three for every other; with fitted intervals, its dashes."""
+    """A fixed CSS class for each known model, and one of three for every other; a calibrated one is dotted."""
     known = ("teacher", "student", *CONTROLS, *BASELINE_ORDER)
     bases = {name: name.removesuffix(CALIBRATED) for name in models}
     others = [base for base in dict.fromkeys(bases.values()) if base not in known]
     free = {base: f"m-other{index % 3}" for index, base in enumerate(others)}
-    return {name: free.get(base, f"m-{base}") + " fitted" * (name != base) for name, base in bases.items()}
+    return {name: free.get(base, f"m-{base}") + " calibrated" * (name != base) for name, base in bases.items()}

@@ -122,15 +122,15 @@ class Figures:
         values = [v for v in (self.value(model, d, metric) for d in self.datasets) if v is not None]
         return sum(values) / len(values) if values else None
 
-    def fitted(self, model: str | None) -> tuple[int, float] | None:
+    def calibrated(self, model: str | None) -> tuple[int, float] | None:
         """Past horizons to whose errors a model's intervals were fitted, and the coverage of the 80 % band then."""
-        horizons = mapping(self.metrics.get("fitted_horizons")).get(model or "", 0)
+        horizons = mapping(self.metrics.get("calibrated_rows")).get(model or "", 0)
         coverage = self.mean(f"{model}{CALIBRATED}", "coverage_80")
         return (horizons, coverage) if horizons and coverage is not None else None
 
-    def horizons_of_forecast(self, model: str | None) -> int:
+    def calibrate_horizons(self, model: str | None) -> int:
         """Past horizons to whose errors ``potstill forecast`` fits a model's intervals by default."""
-        return mapping(self.metrics.get("horizons_of_forecast")).get(model or "", 0)
+        return mapping(self.metrics.get("calibrate_horizons")).get(model or "", 0)
 
     def wins(self, first: str | None, second: str | None) -> tuple[int, int]:
         """The number of data sets on which the first model's SQL is lower, and the number of data sets of both."""
@@ -253,7 +253,7 @@ class Figures:
 def display_name(model: str) -> str:
     """The name of a model in the report."""
     base = model.removesuffix(CALIBRATED)
-    return MODEL_NAMES.get(base, base) + (", intervals fitted" if model != base else "")
+    return MODEL_NAMES.get(base, base) + (", calibrated" if model != base else "")
 
 
 def compact(value: float | None, digits: int = 3) -> str:

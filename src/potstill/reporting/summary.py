@@ -49,11 +49,11 @@ def cautions(figures: Figures) -> list[str]:
     coverage = figures.mean(figures.subject, "coverage_80")
     if coverage is not None and not figures.too_few:
         width = "too narrow" if coverage < 0.75 else "too wide" if coverage > 0.85 else "close to 80 %"
-        fitted, default = figures.fitted(figures.subject), figures.horizons_of_forecast(figures.subject)
+        calibrated, default = figures.calibrated(figures.subject), figures.calibrate_horizons(figures.subject)
         more = ""
-        if fitted:
-            how = ", the default of `potstill forecast`," if fitted[0] == default else ""
-            more = f" With a width {fitted_to(fitted[0])} on each series{how} it covers {percent(fitted[1])}."
+        if calibrated:
+            how = ", the default of `potstill forecast`," if calibrated[0] == default else ""
+            more = f" With a width {fitted_to(calibrated[0])} on each series{how} it covers {percent(calibrated[1])}."
         elif not default and not 0.75 <= coverage <= 0.85:
             more = " --calibrate 4 of forecast and evaluate fits its width to the last errors on each series."
         found.append(f"Its 80 % interval covers {percent(coverage)} of the true values: {width}.{more}")

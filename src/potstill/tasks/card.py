@@ -107,8 +107,8 @@ def accuracy(metrics: Mapping[str, Any], name: str, part: str, shown: tuple[str,
         rows.append(f"| {dataset} | " + " | ".join(cells) + " |")
     relative = "; `…_rel_naive` is relative to seasonal naive (below 1 is better)" if "sql_rel_naive" in shown else ""
     figures, more = Figures(metrics), ""
-    fitted = figures.fitted(name)
-    if fitted and fitted[0] == figures.horizons_of_forecast(name):
-        how = f"intervals {fitted_to(fitted[0])} on each series"
-        more = f" `potstill forecast` gives {how}: `coverage_80` is then {fitted[1]:.4g} on average."
+    calibrated = figures.calibrated(name)
+    if calibrated and calibrated[0] == figures.calibrate_horizons(name):
+        how = f"intervals {fitted_to(calibrated[0])} on each series"
+        more = f" `potstill forecast` gives {how}: `coverage_80` is then {calibrated[1]:.4g} on average."
     return "\n".join(rows), f"On the {part} part{relative}.{more}"

@@ -264,7 +264,7 @@ class ForecastTask(Task):
         recipe, student, models = self.recipe, models["student"], self.compared(models)
         horizons = recipe.evaluation.calibrate
         # by default only of the student: others, such as the experts of a mixture, can be many
-        fitted = calibrated_rows({"student": student} if horizons is None else models, self.store, horizons)
+        calibrated = calibrated_rows({"student": student} if horizons is None else models, self.store, horizons)
         windows = SeriesWindows(self.store, recipe.data, recipe.evaluation.split, stride=1)
         require_windows(windows)
         with progress_bar("Evaluating") as progress:
@@ -275,7 +275,7 @@ class ForecastTask(Task):
                 recipe.evaluation.baselines,
                 recipe.evaluation,
                 progress=progress,
-                variants=fitted,
+                variants=calibrated,
             )
         metrics = found.to_dict()
         metrics["account"] = {**metrics["account"], "data": windows.report.to_dict()}
