@@ -139,6 +139,19 @@ def test_speed_has_a_range_and_size_is_in_bytes_as_saved() -> None:
     assert "1.20 MB of 12.0 MB as saved; 1.00 M of 2.00 M parameters" in "".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("span", "speed"),
+    [([0.24, 2.4], ""), ([0.4, 1.05], "2.0 times slower and "), ([0.4, 0.7], "2.0 times slower and ")],
+)
+def test_a_speed_that_differs_from_round_to_round_is_not_in_the_headline(span, speed) -> None:
+    cost = {"student": {"bytes": 66, "speedup_b32": 0.51, "speedup_b32_range": span}, "teacher": {"bytes": 100}}
+    lines = summary_lines(small(0.755, cost=cost))
+    assert f" is {speed}66 % of its size" in lines[0]
+    busy = "the rounds do not tell which is faster, so measure again on an idle machine"
+    assert any(busy in line for line in lines) is not bool(speed)
+    assert any("0.51 times the speed at batch 32" in line for line in lines)
+
+
 def test_the_data_are_described_in_words() -> None:
     one = {"series": 7, "rows": 121_940, "missing": 14, "steps": {"h": 1.0}, "season": 24}
     one |= {"first": "2016-07-01", "last": "2018-06-26T19:00:00"}

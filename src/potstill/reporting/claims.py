@@ -52,7 +52,10 @@ def cost_claims(figures: Figures, rate: str, unit: str) -> list[Claim]:
         where = f" {paired[0][0]}" if paired else ""
         notes = [_range(span) for _, _, span in paired[:1] if span]
         notes += [f"{times(value)} times {title}{_in_brackets(span)}" for title, value, span in paired[1:]]
-        note = "; ".join(part for part in (*notes, pair(figures, rate, "compared with", unit)) if part)
+        notes += [pair(figures, rate, "compared with", unit)]
+        if figures.certain_speed() is None:
+            notes += ["the rounds do not tell which is faster, so measure again on an idle machine"]
+        note = "; ".join(part for part in notes if part)
         place = compare_with_range(round(faster, 1), 2, 5)
         found.append(Claim(f"{times(faster)} times", f"{what}{where}", "2–5 times faster", place, note))
     share = figures.size_share()

@@ -51,7 +51,7 @@ def lead(figures: Figures) -> str:
         return "" if figures.too_few else own
     if not figures.too_few and not said.startswith(_kept(figures)):
         return f"{subject} {own[0].lower()}{own[1:]}"
-    costs = [part for part in (speed(figures.times_faster()), size(figures.size_share())) if part]
+    costs = [part for part in (speed(figures.certain_speed()), size(figures.size_share())) if part]
     return f"{subject} is {' and '.join(costs)}, compared with the teacher." if costs else ""
 
 
@@ -92,7 +92,7 @@ def _own(figures: Figures) -> str:
     """What is kept of the teacher, speed and size; without a teacher, the error compared with seasonal naive's."""
     if figures.teacher is None:
         return _without_teacher(figures)
-    return headline_sentence(_kept(figures), figures.times_faster(), figures.size_share())
+    return headline_sentence(_kept(figures), figures.certain_speed(), figures.size_share())
 
 
 def _matches(figures: Figures) -> bool:

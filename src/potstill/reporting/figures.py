@@ -20,6 +20,7 @@ OVERALL = "overall"
 BASELINE_ORDER = ("ridge", "auto_theta", "seasonal_naive")
 CONTROLS = ("control", "control_start")
 _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-6, 1e15  # numbers between these are written without an exponent
+SIMILAR_SPEED = 1.1  # up to this factor, models are about as fast
 SOURCE = "source"  # the finished student from which a mixture grew
 MEAN_OF_EXPERTS, ORACLE = "mean of experts", "oracle"  # of a mixture; the oracle knows the best expert of each window
 MODEL_ORDER = ("student", SOURCE, *CONTROLS, "teacher", *BASELINE_ORDER)
@@ -187,6 +188,12 @@ class Figures:
             if faster is not None:
                 return faster
         return _quotient(self.cost(self.teacher, "latency_ms_b1"), self.cost(self.subject, "latency_ms_b1"))
+
+    def certain_speed(self) -> float | None:
+        """:meth:`times_faster`; None where its rounds do not tell which model is faster, as on a busy machine."""
+        span = next((span for _, _, span in self.paired_speeds()), None)
+        undecided = span is not None and span[0] < 1 / SIMILAR_SPEED and span[1] > SIMILAR_SPEED
+        return None if undecided else self.times_faster()
 
     def size_share(self) -> float | None:
         """The subject's size as saved (or its parameters) divided by the teacher's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from potstill.reporting.figures import Interval
+from potstill.reporting.figures import SIMILAR_SPEED, Interval
 
 Verdict = Literal["better", "worse", "even", "unknown"]
 SMALLEST_DIFFERENCE = 0.005  # without an interval, a smaller difference (half a percent) counts as none
@@ -32,9 +32,9 @@ def speed(faster: float | None) -> str:
     """A factor of speed in words; empty if it is not known."""
     if faster is None:
         return ""
-    if faster > 1.1:
+    if faster > SIMILAR_SPEED:
         return f"{times(faster)} times faster"
-    return "about as fast" if faster >= 1 / 1.1 else f"{times(1 / faster)} times slower"
+    return "about as fast" if faster >= 1 / SIMILAR_SPEED else f"{times(1 / faster)} times slower"
 
 
 def size(share: float | None) -> str:

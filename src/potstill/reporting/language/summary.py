@@ -71,7 +71,7 @@ def headline(figures: LanguageFigures) -> str:
         for comparison in comparisons(figures)
         if comparison.model in CONTROLS and comparison.verdict == "worse"
     ]
-    return with_better_models(headline_sentence(kept, figures.times_faster(), figures.size_share()), better)
+    return with_better_models(headline_sentence(kept, figures.certain_speed(), figures.size_share()), better)
 
 
 def comparisons(figures: LanguageFigures) -> list[TokenComparison]:
